@@ -1,0 +1,301 @@
+"""The model card: everything that a model file says about itself, as checked records.
+
+The card rides inside the ONNX file (metadata key ``ser.card``) as JSON, and beside the weights
+in a ``.keras`` archive (member ``ser.card.json``).
+"""
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+from ser_live.errors import SerError
+
+METADATA_KEY = "ser.card"
+KERAS_MEMBER = "ser.card.json"
+SCHEMA_VERSION = 1
+SAMPLE_RATE_HZ = 16000
+
+
+def _require(field: str, value: float, lowest: float, highest: float) -> None:
+    if not (math.isfinite(value) and lowest <= value <= highest):
+        raise SerError(f"model card: {field} is {value}, wanted {lowest} to {highest}")
+
+
+@dataclass(frozen=True, slots=True)
+class SpectrumSpec:
+    """The short-time Fourier transform in front of the network."""
+
+    fft_samples: int = 512
+    """Length of the transform and of its periodic Hann window."""
+    hop_samples: int = 160
+    """Samples from one frame to the next."""
+
+    def __post_init__(self) -> None:
+        _require("spectrum.fft_samples", self.fft_samples, 32, 8192)
+        _require("spectrum.hop_samples", self.hop_samples, 1, self.fft_samples)
+
+    @property
+    def bins(self) -> int:
+        """Frequency bins of a frame."""
+        return self.fft_samples // 2 + 1
+
+    def frames_in(self, samples: int) -> int:
+        """Whole frames in ``samples`` samples."""
+        return max(0, (samples - self.fft_samples) // self.hop_samples + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class WindowSpec:
+    """What one look of the network covers."""
+
+    seconds: float = 3.0
+    """The longest window."""
+    hop_seconds: float = 0.25
+    """From one prediction to the next."""
+    warm_up_seconds: float = 1.0
+    """Speech needed since the onset before the first prediction."""
+    closing_seconds: float = 0.3
+    """Speech needed for a prediction when the stream ends during the warm-up."""
+    pre_roll_seconds: float = 0.1
+    """Audio before the onset that belongs to the window."""
+
+    def __post_init__(self) -> None:
+        _require("window.seconds", self.seconds, 1.0, 30.0)
+        _require("window.hop_seconds", self.hop_seconds, 0.01, 10.0)
+        _require("window.warm_up_seconds", self.warm_up_seconds, 0.3, self.seconds)
+        _require("window.closing_seconds", self.closing_seconds, 0.2, self.warm_up_seconds)
+        _require("window.pre_roll_seconds", self.pre_roll_seconds, 0.0, 0.5)
+
+
+@dataclass(frozen=True, slots=True)
+class GateSpec:
+    """When speech starts and ends."""
+
+    onset_probability: float = 0.5
+    """A step at or above it counts towards an onset."""
+    onset_steps: int = 3
+    """Steps that must count ..."""
+    onset_of_steps: int = 4
+    """... of so many latest ones."""
+    release_probability: float = 0.35
+    """A step below it counts towards the end of speech."""
+    release_seconds: float = 0.4
+    """Speech ends after so long below ``release_probability``."""
+    restart_seconds: float = 0.6
+    """An onset after so much silence begins a new utterance."""
+
+    def __post_init__(self) -> None:
+        _require("gate.onset_probability", self.onset_probability, 0.01, 0.99)
+        _require("gate.onset_steps", self.onset_steps, 1, self.onset_of_steps)
+        _require("gate.onset_of_steps", self.onset_of_steps, 1, 32)
+        _require("gate.release_probability", self.release_probability, 0.0, self.onset_probability)
+        _require("gate.release_seconds", self.release_seconds, 0.03, 5.0)
+        _require("gate.restart_seconds", self.restart_seconds, self.release_seconds, 10.0)
+
+
+@dataclass(frozen=True, slots=True)
+class SmoothingSpec:
+    """How single windows become a steady label."""
+
+    seconds: float = 0.5
+    """Time constant of the exponential mean of the probabilities."""
+    switch_margin: float = 0.1
+    """A new label must exceed the present one by so much probability."""
+    minimum_dwell_seconds: float = 0.5
+    """A label stays at least so long."""
+    uncertain_below: float = 0.4
+    """Confidence under it is reported as state "uncertain"."""
+
+    def __post_init__(self) -> None:
+        _require("smoothing.seconds", self.seconds, 0.0, 60.0)
+        _require("smoothing.switch_margin", self.switch_margin, 0.0, 1.0)
+        _require("smoothing.minimum_dwell_seconds", self.minimum_dwell_seconds, 0.0, 60.0)
+        _require("smoothing.uncertain_below", self.uncertain_below, 0.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How the confidence was made honest; the temperature itself is applied inside the graph."""
+
+    temperature: float = 1.0
+    """Logits are divided by it."""
+    method: str = "none"
+    """On which data it was fitted."""
+
+    def __post_init__(self) -> None:
+        _require("calibration.temperature", self.temperature, 0.01, 100.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """A corpus that the weights were trained on."""
+
+    name: str
+    clips: int
+    speakers: int
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured figure with everything needed to believe it."""
+
+    name: str
+    """Standard name: UAR, WA, ECE ..."""
+    value: float
+    protocol: str
+    """Splits, selection and seeds in words."""
+    speaker_independent: bool
+    """False: the test speakers were also in training."""
+    count: int
+    """Clips that the figure rests on."""
+    spread: float | None = None
+    """Standard deviation, None where there is no repetition."""
+    spread_over: str = ""
+    """What the deviation is taken over: folds, seeds, speakers."""
+
+
+@dataclass(frozen=True, slots=True)
+class GoldenTest:
+    """A small input and the probabilities it must give: run at every load."""
+
+    spectrum: str
+    """Base64 of (frames, bins) little-endian float16 power spectrum, zlib-compressed."""
+    frames: int
+    probabilities: tuple[float, ...]
+    tolerance: float = 1e-3
+    """Worst allowed absolute difference of a probability."""
+
+    def __post_init__(self) -> None:
+        _require("golden.frames", self.frames, 1, 1000)
+        _require("golden.tolerance", self.tolerance, 0.0, 0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a model is, what it expects and what was measured of it."""
+
+    name: str
+    labels: tuple[str, ...]
+    licence: str
+    """Licence of the weights (SPDX identifier)."""
+    description: str = ""
+    network: str = ""
+    """Name of the network that the weights belong to."""
+    schema_version: int = SCHEMA_VERSION
+    sample_rate_hz: int = SAMPLE_RATE_HZ
+    spectrum: SpectrumSpec = SpectrumSpec()
+    window: WindowSpec = WindowSpec()
+    gate: GateSpec = GateSpec()
+    smoothing: SmoothingSpec = SmoothingSpec()
+    calibration: Calibration = Calibration()
+    corpora: tuple[Corpus, ...] = ()
+    metrics: tuple[Metric, ...] = ()
+    limits: str = ""
+    """Where the model is known to be wrong."""
+    golden: GoldenTest | None = None
+    """None only before the export, which makes it."""
+
+    def __post_init__(self) -> None:
+        if self.schema_version != SCHEMA_VERSION:
+            raise SerError(
+                f"model card: schema_version is {self.schema_version}, this version of ser-live "
+                f"reads {SCHEMA_VERSION}; use a matching ser-live or export the model again"
+            )
+        if self.sample_rate_hz != SAMPLE_RATE_HZ:
+            raise SerError(
+                f"model card: sample_rate_hz is {self.sample_rate_hz}, wanted {SAMPLE_RATE_HZ}"
+            )
+        if not self.name:
+            raise SerError("model card: name is empty")
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):  # noqa: PLR2004
+            raise SerError(
+                f"model card: labels are {list(self.labels)}, wanted two or more different names"
+            )
+        golden = self.golden
+        if golden is not None and len(golden.probabilities) != len(self.labels):
+            raise SerError(
+                f"model card: golden.probabilities has {len(golden.probabilities)} numbers "
+                f"for {len(self.labels)} labels"
+            )
+
+    def to_json(self) -> str:
+        """Give the card as one JSON object."""
+        return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, where: str = "model card") -> "ModelCard":
+        """Read a card and check each field.
+
+        Parameters
+        ----------
+        text : str
+            One JSON object as `to_json` makes it.
+        where : str
+            Name of the file, for messages.
+
+        Raises
+        ------
+        SerError
+            If it is no JSON, or a field is missing, unknown, of the wrong type or out of range;
+            the message names the field, what it held and what was wanted.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise SerError(f"{where}: the model card is no valid JSON ({error})") from error
+        try:
+            return typing.cast(ModelCard, _decode(cls, data, "card"))
+        except SerError as error:
+            raise SerError(f"{where}: {error}") from error
+
+
+def _decode(wanted: Any, value: object, field: str) -> object:  # noqa: PLR0911
+    """Turn parsed JSON into the type that a field wants, or say what does not fit."""
+    if dataclasses.is_dataclass(wanted):
+        return _decode_record(typing.cast(type, wanted), value, field)
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:
+        if value is None:
+            return None
+        return _decode(next(a for a in arguments if a is not types.NoneType), value, field)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_decode(arguments[0], v, f"{field}[{i}]") for i, v in enumerate(value))
+    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if abs(value) < 1e300:
+            return float(value)
+    elif wanted is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    elif wanted in (str, bool) and isinstance(value, wanted):
+        return value
+    raise SerError(f"{field} is {_short(value)}, wanted {_name(wanted)}")
+
+
+def _decode_record(wanted: type, value: object, field: str) -> object:
+    if not isinstance(value, dict):
+        raise SerError(f"{field} is {_short(value)}, wanted an object")
+    hints = typing.get_type_hints(wanted)
+    unknown = sorted(set(value) - set(hints))
+    if unknown:
+        raise SerError(f"{field} has the unknown field {unknown[0]!r}")
+    missing = [
+        f.name
+        for f in dataclasses.fields(wanted)
+        if f.default is dataclasses.MISSING and f.name not in value
+    ]
+    if missing:
+        raise SerError(f"{field} lacks the field {missing[0]!r}")
+    return wanted(**{k: _decode(hints[k], v, f"{field}.{k}") for k, v in value.items()})
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004
+
+
+def _name(wanted: Any) -> str:
+    return "a list" if typing.get_origin(wanted) is tuple else getattr(wanted, "__name__", "?")

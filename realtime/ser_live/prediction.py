@@ -1,0 +1,84 @@
+"""What the recognizer says: one frozen record per hop."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+State = Literal["speech", "silence", "uncertain", "warming_up"]
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Wall-clock seconds that one prediction cost, by stage."""
+
+    resample_seconds: float = 0.0
+    gate_seconds: float = 0.0
+    spectrum_seconds: float = 0.0
+    inference_seconds: float = 0.0
+    smoothing_seconds: float = 0.0
+
+    @property
+    def total_seconds(self) -> float:
+        """Sum of the stages."""
+        return (
+            self.resample_seconds
+            + self.gate_seconds
+            + self.spectrum_seconds
+            + self.inference_seconds
+            + self.smoothing_seconds
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What was recognized at one point of the stream."""
+
+    index: int
+    """Number of the hop, from 0."""
+    start_seconds: float
+    """Start of the audio that the prediction rests on, on the stream's own clock."""
+    end_seconds: float
+    """End of that audio."""
+    state: State
+    """speech, silence, uncertain (confidence under the card's threshold) or warming_up."""
+    label: str | None
+    """The steady label; in state uncertain the best guess; None in silence and warming_up."""
+    confidence: float
+    """Calibrated probability of `label`, of the smoothed distribution; 0 without a label."""
+    probabilities: dict[str, float] | None
+    """Smoothed probability of each label; sums to 1."""
+    raw_probabilities: dict[str, float] | None
+    """The same of this window alone."""
+    changed: bool
+    """Label or state differs from the prediction before."""
+    degraded: bool = False
+    """A gap, an overrun or replaced samples lie in the window."""
+    lag_seconds: float | None = field(default=None, compare=False)
+    """Now minus the capture time of the sample at `end_seconds`; None where unknown."""
+    timing: Timing | None = field(default=None, compare=False)
+    """What this prediction cost."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the record as plain JSON values: the line that ``ser-live --json`` prints."""
+        timing = self.timing
+        return {
+            "index": self.index,
+            "start_seconds": self.start_seconds,
+            "end_seconds": self.end_seconds,
+            "state": self.state,
+            "label": self.label,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+            "raw_probabilities": self.raw_probabilities,
+            "changed": self.changed,
+            "degraded": self.degraded,
+            "lag_seconds": self.lag_seconds,
+            "timing": None
+            if timing is None
+            else {
+                "resample_seconds": timing.resample_seconds,
+                "gate_seconds": timing.gate_seconds,
+                "spectrum_seconds": timing.spectrum_seconds,
+                "inference_seconds": timing.inference_seconds,
+                "smoothing_seconds": timing.smoothing_seconds,
+            },
+        }
