@@ -1,1 +1,79 @@
-"""."""
+"""Training: front ends and networks as Keras layers, corpora, fitting and honest evaluation.
+
+Importing this package is instant: Keras, TensorFlow and librosa load in the functions that
+need them, and come with the extra ``train``.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ser_live.errors import SerError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["create_model", "pooled193"]
+
+_MISSING_EXTRA = "the packages for training are not installed ({}): pip install 'ser-live[train]'"
+
+
+def pooled193(path: str | Path) -> "NDArray[np.float32]":
+    """Give the 193 pooled features of a recording that the published network rests on.
+
+    Parameters
+    ----------
+    path : str or Path
+        Any audio file that libsndfile reads, of any rate, length and number of channels.
+
+    Returns
+    -------
+    ndarray, shape (193, 1), float32
+        MFCC 40 | chroma 12 | mel 128 | contrast 7 | tonnetz 6, means over time at 16 kHz, with
+        frames of 2048 samples every 512 and no padding; a clip shorter than one frame is
+        filled with zeros to one.
+
+    Raises
+    ------
+    SerError
+        If the file is missing, is no audio, holds no samples or numbers that are not finite, or
+        if the extra ``train`` is not installed.
+
+    References
+    ----------
+    Issa, Demirci, Yazici: Speech emotion recognition with deep convolutional neural networks.
+    Biomedical Signal Processing and Control 59:101894, 2020.
+    """
+    try:
+        from ser_train.published import pooled_features  # noqa: PLC0415
+    except ImportError as error:
+        raise SerError(_MISSING_EXTRA.format(error)) from error
+    return pooled_features(Path(path))
+
+
+def create_model(name: str, n_labels: int) -> "keras.Model":
+    """Make an untrained network of ours.
+
+    Parameters
+    ----------
+    name : str
+        A name that `ser_train.networks` knows, such as ``"issa-ravdess"``.
+    n_labels : int
+        Number of emotions, two or more.
+
+    Returns
+    -------
+    keras.Model
+        From a power spectrum (batch, frames, bins), float32, to probabilities (batch, n_labels).
+
+    Raises
+    ------
+    SerError
+        If no network has that name, or if the extra ``train`` is not installed.
+    """
+    try:
+        from ser_train import networks  # noqa: PLC0415
+    except ImportError as error:
+        raise SerError(_MISSING_EXTRA.format(error)) from error
+    return networks.create_model(name, n_labels)

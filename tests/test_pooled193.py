@@ -1,0 +1,174 @@
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import librosa
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+import ser_train
+from ser_live.errors import SerError
+from ser_live.spectrum import PowerSpectrum
+from ser_train.layers.pooled193 import FAMILIES, Pooled193
+from ser_train.published import SPECTRUM
+
+Samples = NDArray[np.float32]
+
+RATE_HZ = 16000
+BINS = SPECTRUM.bins
+
+
+@pytest.fixture(scope="module")
+def layer() -> Pooled193:
+    return Pooled193()
+
+
+def voice(seconds: float, seed: int = 0) -> Samples:
+    """Give a gliding harmonic tone with syllables and a little noise."""
+    time = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    phase = 2 * np.pi * np.cumsum(140 + 30 * np.sin(2 * np.pi * 0.7 * time)) / RATE_HZ
+    tone = sum(np.sin(k * phase) / k for k in range(1, 30))
+    noise = np.random.default_rng(seed).standard_normal(time.size)
+    syllables = 0.55 + 0.45 * np.sin(2 * np.pi * 3.1 * time)
+    return (0.1 * syllables * tone + 1e-3 * noise).astype(np.float32)
+
+
+def spectrum_of(samples: Samples) -> Samples:
+    return PowerSpectrum(SPECTRUM).process(samples)
+
+
+def librosa_features(power: Samples) -> dict[str, Samples]:
+    """Give what librosa makes of the same frames, family by family."""
+    feature, by_bin = librosa.feature, power.T
+    mel = feature.melspectrogram(S=by_bin, sr=RATE_HZ)
+    chroma = feature.chroma_stft(S=by_bin, sr=RATE_HZ, tuning=0.0)
+    return {
+        "mfcc": feature.mfcc(S=librosa.power_to_db(mel), n_mfcc=40).mean(axis=1),
+        "chroma": chroma.mean(axis=1),
+        "mel": mel.mean(axis=1),
+        "contrast": feature.spectral_contrast(S=np.sqrt(by_bin), sr=RATE_HZ).mean(axis=1),
+        "tonnetz": feature.tonnetz(chroma=chroma, sr=RATE_HZ).mean(axis=1),
+    }
+
+
+def worst_relative_differences(got: Samples, power: Samples) -> dict[str, float]:
+    """Give per family the worst difference over the family's largest magnitude."""
+    return {
+        family: float(np.abs(got[FAMILIES[family]] - wanted).max() / np.abs(wanted).max())
+        for family, wanted in librosa_features(power).items()
+    }
+
+
+def check_against_librosa(layer: Pooled193, power: Samples) -> dict[str, float]:
+    got = np.asarray(layer(power[None]))[0, :, 0]
+    worst = worst_relative_differences(got, power)
+    assert max(worst.values()) <= 1e-4, worst
+    return worst
+
+
+@pytest.mark.parametrize("seconds", [0.13, 0.5, 3.0])
+def test_every_family_agrees_with_librosa_on_a_voice(layer: Pooled193, seconds: float) -> None:
+    print(check_against_librosa(layer, spectrum_of(voice(seconds))))
+
+
+@pytest.mark.corpora
+def test_every_family_agrees_with_librosa_on_speech(layer: Pooled193) -> None:
+    actors = Path(os.environ.get("SER_CORPORA", ""), "ravdess")
+    files = sorted(p for p in actors.rglob("03-01-*") if p.suffix in {".wav", ".flac", ".ogg"})
+    if "SER_CORPORA" not in os.environ or not files:
+        pytest.skip("SER_CORPORA names no folder with ravdess/")
+    worst = dict.fromkeys(FAMILIES, 0.0)
+    for path in files[::144]:
+        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+        if rate_hz != RATE_HZ:
+            samples = librosa.resample(samples.T, orig_sr=rate_hz, target_sr=RATE_HZ).T
+        found = check_against_librosa(layer, spectrum_of(samples.mean(axis=1)))
+        worst = {family: max(worst[family], found[family]) for family in worst}
+    print({family: f"{value:.1e}" for family, value in worst.items()})
+
+
+def test_silence_is_finite(layer: Pooled193) -> None:
+    for frames in (1, 40):
+        assert np.isfinite(np.asarray(layer(np.zeros((2, frames, BINS), np.float32)))).all()
+
+
+def test_clip_with_silence_beside_speech(layer: Pooled193) -> None:
+    samples = voice(1.0)
+    samples[: RATE_HZ // 2] = 0
+    check_against_librosa(layer, spectrum_of(samples))
+
+
+def test_a_batch_gives_what_single_clips_give(layer: Pooled193) -> None:
+    power = np.stack([spectrum_of(voice(1.0, seed)) for seed in range(3)])
+    single = np.concatenate([np.asarray(layer(p[None])) for p in power])
+    np.testing.assert_allclose(np.asarray(layer(power)), single, rtol=1e-5, atol=1e-6)
+
+
+def test_shapes_and_families() -> None:
+    assert Pooled193().compute_output_shape((None, None, BINS)) == (None, 193, 1)
+    assert [s.stop - s.start for s in FAMILIES.values()] == [40, 12, 128, 7, 6]
+
+
+def test_layer_survives_its_config() -> None:
+    layer = Pooled193(sample_rate_hz=8000, name="frontend")
+    again = Pooled193.from_config(layer.get_config())
+    assert (again.sample_rate_hz, again.name) == (8000, "frontend")
+
+
+@pytest.mark.parametrize(("seconds", "rate_hz"), [(0.01, 8000), (0.05, 44100), (1.0, 48000)])
+def test_pooled193_reads_any_rate_and_length_without_warnings(
+    tmp_path: Path, seconds: float, rate_hz: int
+) -> None:
+    path = tmp_path / "clip.wav"
+    samples = voice(seconds)[:, None].repeat(2, axis=1)
+    soundfile.write(path, samples, rate_hz)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        features = ser_train.pooled193(path)
+    assert features.shape == (193, 1)
+    assert features.dtype == np.float32
+    assert np.isfinite(features).all()
+
+
+def test_pooled193_at_16_khz_is_the_layer_on_the_whole_clip(
+    tmp_path: Path, layer: Pooled193
+) -> None:
+    path = tmp_path / "clip.wav"
+    samples = voice(1.0)
+    soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+    wanted = np.asarray(layer(spectrum_of(samples)[None]))[0]
+    np.testing.assert_array_equal(ser_train.pooled193(str(path)), wanted)
+
+
+def test_pooled193_names_a_bad_file(tmp_path: Path) -> None:
+    with pytest.raises(SerError, match=r"missing\.wav: no such file"):
+        ser_train.pooled193(tmp_path / "missing.wav")
+    (tmp_path / "text.wav").write_text("no audio")
+    with pytest.raises(SerError, match=r"text\.wav: not readable as audio"):
+        ser_train.pooled193(tmp_path / "text.wav")
+    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), RATE_HZ)
+    with pytest.raises(SerError, match=r"empty\.wav: holds no samples"):
+        ser_train.pooled193(tmp_path / "empty.wav")
+    soundfile.write(tmp_path / "nan.wav", np.full(9, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
+    with pytest.raises(SerError, match=r"nan\.wav: .*not finite"):
+        ser_train.pooled193(tmp_path / "nan.wav")
+
+
+def test_import_is_light() -> None:
+    code = (
+        "import sys, ser_train; "
+        "print({'keras', 'tensorflow', 'librosa', 'numba'} & set(sys.modules) or 'light')"
+    )
+    path = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == "light"

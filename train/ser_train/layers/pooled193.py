@@ -1,0 +1,119 @@
+"""The front end of the published network: 193 pooled features of a power spectrum."""
+
+from collections.abc import Callable
+
+import keras
+from keras import KerasTensor, ops
+
+from ser_train.layers.filterbanks import (
+    contrast_bands,
+    cosine_transform,
+    mel_and_chroma,
+    tonal_centroids,
+)
+
+MFCC, CHROMA, MEL, CONTRAST, TONNETZ = 40, 12, 128, 7, 6
+
+FAMILIES = {
+    "mfcc": slice(0, 40),
+    "chroma": slice(40, 52),
+    "mel": slice(52, 180),
+    "contrast": slice(180, 187),
+    "tonnetz": slice(187, 193),
+}
+"""Where each family of features lies among the 193, in the paper's order."""
+
+FLOOR = 1e-10
+"""Lowest power that is put on the decibel scale."""
+RANGE_DB = 80.0
+"""What lies further below the clip's maximum is lifted to there."""
+TINY = 1.1754944e-38
+"""A frame whose chroma is smaller stays as it is."""
+
+
+@keras.saving.register_keras_serializable(package="ser_train")
+class Pooled193(keras.layers.Layer):  # type: ignore[misc]
+    """Means over time of 40 MFCC, 12 chroma, 128 mel, 7 contrast and 6 tonnetz features.
+
+    Input is a power spectrum of shape (batch, frames, bins), float32, ``frames >= 1``; output has
+    shape (batch, 193, 1), float32, in the order MFCC | chroma | mel | contrast | tonnetz, each
+    what ``librosa.feature`` gives for the same frames, with two choices fixed: tuning is 0, and
+    tonnetz rests on the STFT's chroma. Batch and frames are dynamic. Digital silence is finite.
+
+    Parameters
+    ----------
+    sample_rate_hz : int
+        Of the samples under the spectrum.
+
+    References
+    ----------
+    Issa, Demirci, Yazici: Speech emotion recognition with deep convolutional neural networks.
+    Biomedical Signal Processing and Control 59:101894, 2020.
+    """
+
+    def __init__(self, sample_rate_hz: int = 16000, **keras_options: object) -> None:
+        super().__init__(**{**keras_options, "trainable": False, "dtype": "float32"})
+        self.sample_rate_hz = sample_rate_hz
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Make the constants for the number of bins in ``input_shape``."""
+        bins = input_shape[-1]
+        if bins is None:
+            raise ValueError(f"Pooled193: input shape {input_shape}, wanted a fixed last axis")
+        fft_samples = 2 * (bins - 1)
+        self._banks = mel_and_chroma(self.sample_rate_hz, fft_samples, MEL, CHROMA)
+        self._cosines = cosine_transform(MFCC, MEL)
+        self._centroids = tonal_centroids(CHROMA)
+        self._bands = contrast_bands(self.sample_rate_hz, fft_samples, CONTRAST - 1)
+        super().build(input_shape)
+
+    def call(self, spectrum: KerasTensor) -> KerasTensor:
+        """Pool a spectrum (batch, frames, bins) into (batch, 193, 1)."""
+        # Constant @ batch: one product per clip, so that a batch gives the bits of single clips.
+        banded = ops.matmul(self._banks, ops.transpose(spectrum, (0, 2, 1)))
+        mel = banded[:, :MEL]
+        chroma = _divide_frames(banded[:, MEL:], ops.max)
+        pooled = [
+            ops.matmul(self._cosines, _time_mean(_decibels(mel))),
+            _time_mean(chroma),
+            _time_mean(mel),
+            _time_mean(self._contrast(spectrum)),
+            ops.matmul(self._centroids, _time_mean(_divide_frames(chroma, ops.sum))),
+        ]
+        return ops.concatenate(pooled, axis=1)
+
+    def _contrast(self, spectrum: KerasTensor) -> KerasTensor:
+        """Decibels between the strongest and the weakest bins of each band: (batch, 7, frames)."""
+        peaks, valleys = [], []
+        for band in self._bands:
+            power = spectrum[:, :, band.first_bin : band.end_bin]
+            strongest = ops.top_k(power, band.extreme_bins)[0]
+            weakest = -ops.top_k(-power, band.extreme_bins)[0]
+            peaks.append(ops.mean(ops.sqrt(strongest), axis=-1))
+            valleys.append(ops.mean(ops.sqrt(weakest), axis=-1))
+        return _decibels(ops.stack(peaks, axis=1)) - _decibels(ops.stack(valleys, axis=1))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """Give (batch, 193, 1)."""
+        return (input_shape[0], FAMILIES["tonnetz"].stop, 1)
+
+    def get_config(self) -> dict[str, object]:
+        """Give what the constructor takes."""
+        return {**super().get_config(), "sample_rate_hz": self.sample_rate_hz}
+
+
+def _time_mean(features: KerasTensor) -> KerasTensor:
+    """Mean over the last axis, which is kept."""
+    return ops.mean(features, axis=-1, keepdims=True)
+
+
+def _decibels(power: KerasTensor) -> KerasTensor:
+    """`librosa.power_to_db` for (batch, bands, frames), each clip against its own maximum."""
+    level = ops.log(ops.maximum(power, FLOOR)) * 4.3429448190325184
+    return ops.maximum(level, ops.max(level, axis=(1, 2), keepdims=True) - RANGE_DB)
+
+
+def _divide_frames(features: KerasTensor, norm: Callable[..., KerasTensor]) -> KerasTensor:
+    """Divide each frame of non-negative (batch, bands, frames) by its norm over the bands."""
+    size = norm(features, axis=1, keepdims=True)
+    return features / ops.where(size < TINY, ops.ones_like(size), size)
