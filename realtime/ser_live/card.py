@@ -18,6 +18,7 @@ METADATA_KEY = "ser.card"
 KERAS_MEMBER = "ser.card.json"
 SCHEMA_VERSION = 1
 SAMPLE_RATE_HZ = 16000
+_HUGE = 1e300
 
 
 def _require(field: str, value: float, lowest: float, highest: float) -> None:
@@ -212,7 +213,7 @@ class ModelCard:
             )
         if not self.name:
             raise SerError("model card: name is empty")
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):  # noqa: PLR2004
+        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
             raise SerError(
                 f"model card: labels are {list(self.labels)}, wanted two or more different names"
             )
@@ -254,7 +255,7 @@ class ModelCard:
             raise SerError(f"{where}: {error}") from error
 
 
-def _decode(wanted: Any, value: object, field: str) -> object:  # noqa: PLR0911
+def _decode(wanted: Any, value: object, field: str) -> object:
     """Turn parsed JSON into the type that a field wants, or say what does not fit."""
     if dataclasses.is_dataclass(wanted):
         return _decode_record(typing.cast(type, wanted), value, field)
@@ -265,12 +266,12 @@ def _decode(wanted: Any, value: object, field: str) -> object:  # noqa: PLR0911
         return _decode(next(a for a in arguments if a is not types.NoneType), value, field)
     if origin is tuple and isinstance(value, list):
         return tuple(_decode(arguments[0], v, f"{field}[{i}]") for i, v in enumerate(value))
-    if wanted is float and isinstance(value, int | float) and not isinstance(value, bool):
-        if abs(value) < 1e300:
-            return float(value)
-    elif wanted is int and isinstance(value, int) and not isinstance(value, bool):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if wanted is float and number and abs(typing.cast(float, value)) < _HUGE:
+        return float(typing.cast(float, value))
+    if wanted is int and number and isinstance(value, int):
         return value
-    elif wanted in (str, bool) and isinstance(value, wanted):
+    if wanted in (str, bool) and isinstance(value, wanted):
         return value
     raise SerError(f"{field} is {_short(value)}, wanted {_name(wanted)}")
 
@@ -294,7 +295,7 @@ def _decode_record(wanted: type, value: object, field: str) -> object:
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."  # noqa: PLR2004
+    return text if len(text) <= 40 else text[:37] + "..."
 
 
 def _name(wanted: Any) -> str:

@@ -1,0 +1,135 @@
+"""Latency quantiles in constant memory."""
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from ser_live.prediction import Timing
+
+STAGES = ("resample", "gate", "spectrum", "inference", "smoothing")
+
+_FLOOR_SECONDS = 1e-7
+_BUCKETS_PER_DECADE = 100
+_DECADES = 11
+
+
+@dataclass(frozen=True, slots=True)
+class StageLatency:
+    """Quantiles of one stage; a quantile is exact to 1.2 %, the maximum is exact."""
+
+    name: str
+    count: int
+    p50_seconds: float
+    p95_seconds: float
+    p99_seconds: float
+    max_seconds: float
+
+
+class LatencyHistogram:
+    """Count durations in logarithmic buckets from 0.1 us to 10 000 s."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all durations: as new."""
+        self._counts = np.zeros(_BUCKETS_PER_DECADE * _DECADES, np.int64)
+        self._max_seconds = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Count one duration; negative ones (a clock that was set back) count as zero."""
+        self._max_seconds = max(self._max_seconds, seconds)
+        decades = math.log10(max(seconds, _FLOOR_SECONDS) / _FLOOR_SECONDS)
+        self._counts[min(int(decades * _BUCKETS_PER_DECADE), self._counts.size - 1)] += 1
+
+    def quantile_seconds(self, share: float) -> float:
+        """Duration that a share of all durations does not exceed; 0 before the first."""
+        total = int(self._counts.sum())
+        if total == 0:
+            return 0.0
+        rank = max(1, math.ceil(share * total))
+        bucket = int(np.searchsorted(np.cumsum(self._counts), rank))
+        middle: float = _FLOOR_SECONDS * 10.0 ** ((bucket + 0.5) / _BUCKETS_PER_DECADE)
+        return min(middle, self._max_seconds)
+
+    def summary(self, name: str) -> StageLatency:
+        """Give count, quantiles and maximum under a stage's name."""
+        return StageLatency(
+            name=name,
+            count=int(self._counts.sum()),
+            p50_seconds=self.quantile_seconds(0.50),
+            p95_seconds=self.quantile_seconds(0.95),
+            p99_seconds=self.quantile_seconds(0.99),
+            max_seconds=self._max_seconds,
+        )
+
+
+class StageClock:
+    """Measure what each prediction costs, stage by stage.
+
+    Stages may be entered any number of times before a prediction closes them.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._histograms = {name: LatencyHistogram() for name in (*STAGES, "total")}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Charge the body's wall-clock time to a stage of the prediction to come."""
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - started
+
+    def close(self) -> Timing:
+        """Give what the present prediction cost and begin the next one."""
+        timing = Timing(**{f"{name}_seconds": self._seconds[name] for name in STAGES})
+        for name in STAGES:
+            self._histograms[name].add(self._seconds[name])
+            self._seconds[name] = 0.0
+        self._histograms["total"].add(timing.total_seconds)
+        return timing
+
+    def summaries(self) -> tuple[StageLatency, ...]:
+        """Give the quantiles of each stage and of the total."""
+        return tuple(h.summary(name) for name, h in self._histograms.items())
+
+
+@dataclass(frozen=True, slots=True)
+class AlgorithmicDelay:
+    """Delay that no faster machine removes, by its causes."""
+
+    resampler_seconds: float
+    """Audio that the resampler holds back."""
+    window_seconds: float
+    """Half of the window: a change of emotion is seen when it fills half of it."""
+    smoothing_seconds: float
+    """Time constant of the smoothing."""
+
+    @property
+    def total_seconds(self) -> float:
+        """Sum of the causes."""
+        return self.resampler_seconds + self.window_seconds + self.smoothing_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizerStats:
+    """What a recognizer has done since it was made or reset."""
+
+    predictions: int
+    """Predictions given."""
+    samples_in: int
+    """Samples per channel taken, at the caller's rate."""
+    seconds: float
+    """The same in seconds."""
+    clipped_samples: int
+    """Values beyond full scale (abs > 1), kept as they are."""
+    stages: tuple[StageLatency, ...]
+    """Cost per prediction: resample, gate, spectrum, inference, smoothing, total."""
+    delay: AlgorithmicDelay

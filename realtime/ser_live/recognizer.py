@@ -1,0 +1,291 @@
+"""The streaming engine: samples in, predictions out."""
+
+import dataclasses
+import os
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ser_live.card import SAMPLE_RATE_HZ, ModelCard, SmoothingSpec
+from ser_live.catalog import find_model
+from ser_live.classifier import OnnxClassifier
+from ser_live.errors import SerError
+from ser_live.latency import AlgorithmicDelay, RecognizerStats, StageClock
+from ser_live.prediction import Prediction, State
+from ser_live.resample import MonoConverter, Resampler
+from ser_live.smoothing import Smoothed, Smoother
+from ser_live.spectrum import PowerSpectrum
+from ser_live.speech import GateStep, SpeechGate
+from ser_live.window import FrameWindow
+
+_GRID_SAMPLES = SAMPLE_RATE_HZ // 100
+_LONGEST_SECONDS = 30.0
+
+
+class StreamRecognizer:
+    """Recognize emotion in a stream of samples, one prediction per hop.
+
+    However the stream is cut into calls of `process`, the predictions are the same, bit for
+    bit. It never sleeps, starts no thread and knows no device. One stream per recognizer, one
+    thread at a time; many recognizers may share one `OnnxClassifier`.
+
+    Parameters
+    ----------
+    model : str, path, OnnxClassifier or None
+        None: the shipped default; a name in ``models/``; a path to an ``.onnx`` file; or a
+        loaded model to share.
+    sample_rate_hz : int
+        Rate of the samples given to `process`, 8000 to 384000.
+    channels : int
+        Channels of the samples given to `process`.
+    window_seconds : float or None
+        Longest stretch that one prediction rests on, 1 to 30; None: from the card.
+    hop_seconds : float
+        From one prediction to the next, a whole multiple of 0.01.
+    smoothing_seconds : float or None
+        Time constant of the smoothing; None: from the card; 0 turns smoothing and dwell off.
+    vad : bool
+        False: everything is speech and the window is always the latest ``window_seconds``.
+
+    Raises
+    ------
+    SerError
+        If an argument is out of range or the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | OnnxClassifier | None = None,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
+        channels: int = 1,
+        window_seconds: float | None = None,
+        hop_seconds: float = 0.25,
+        smoothing_seconds: float | None = None,
+        vad: bool = True,
+    ) -> None:
+        self._converter = MonoConverter(channels)
+        self._resampler = Resampler(sample_rate_hz)
+        self._hop_samples = _hop_samples(hop_seconds)
+        if not isinstance(model, OnnxClassifier):
+            model = OnnxClassifier.load(find_model(model))
+        self._classifier = model
+        card = model.card
+        self._window_samples = _window_samples(window_seconds, card)
+        self._warm_up_samples = round(card.window.warm_up_seconds * SAMPLE_RATE_HZ)
+        self._closing_samples = round(card.window.closing_seconds * SAMPLE_RATE_HZ)
+        self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
+        self._gate = SpeechGate(card.gate) if vad else None
+        self._spectrum = PowerSpectrum(card.spectrum)
+        self._window = FrameWindow(card.spectrum, self._window_samples)
+        self._smoother = Smoother(_smoothing(smoothing_seconds, card))
+        self.reset()
+
+    def __repr__(self) -> str:
+        return (
+            f"StreamRecognizer({self._classifier.where!r}, {self._resampler.sample_rate_hz} Hz, "
+            f"{self._converter.channels} ch, window {self._window_samples / SAMPLE_RATE_HZ:g} s, "
+            f"hop {self.hop_seconds:g} s, {'with' if self._gate else 'without'} gate)"
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the emotions that the model tells apart."""
+        return self.card.labels
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model."""
+        return self._classifier.card
+
+    @property
+    def hop_seconds(self) -> float:
+        """From one prediction to the next."""
+        return self._hop_samples / SAMPLE_RATE_HZ
+
+    @property
+    def stats(self) -> RecognizerStats:
+        """Counters and latency quantiles up to now."""
+        return RecognizerStats(
+            predictions=self._predictions,
+            samples_in=self._samples_in,
+            seconds=self._samples_in / self._resampler.sample_rate_hz,
+            clipped_samples=self._clipped_samples,
+            stages=self._clock.summaries(),
+            delay=AlgorithmicDelay(
+                resampler_seconds=self._resampler.held_seconds,
+                window_seconds=self._window_samples / SAMPLE_RATE_HZ / 2.0,
+                smoothing_seconds=self._smoother.spec.seconds,
+            ),
+        )
+
+    def reset(self) -> None:
+        """Forget the stream: as new, with the same configuration."""
+        self._resampler.reset()
+        if self._gate is not None:
+            self._gate.reset()
+        self._spectrum.reset()
+        self._window.reset()
+        self._smoother.reset()
+        self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
+        self._heard_samples = 0
+        self._previous: Prediction | None = None
+        self._flushed = False
+        self._predictions = 0
+        self._samples_in = 0
+        self._clipped_samples = 0
+        self._clock = StageClock()
+
+    def process(self, samples: ArrayLike) -> list[Prediction]:
+        """Take the next samples and return the predictions that became due.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n,) or (n, channels), int16, float32 or float64
+            Floats in [-1, 1]; any ``n >= 0``. Nothing of it is kept.
+
+        Returns
+        -------
+        list of Prediction
+            One per hop that these samples complete, so none, one or many.
+
+        Raises
+        ------
+        SerError
+            For a wrong shape or dtype, NaN or infinity (before anything changes), or after
+            `flush`.
+        """
+        if self._flushed:
+            raise SerError("process() after flush(): the stream has ended; call reset() first")
+        mono = self._converter.process(samples)
+        self._samples_in += mono.size
+        self._clipped_samples += int(np.count_nonzero(np.abs(mono) > 1.0))
+        with self._clock.stage("resample"):
+            resampled = self._resampler.process(mono)
+        return self._advance(resampled)
+
+    def flush(self) -> list[Prediction]:
+        """End the stream: drain the resampler and give what is left.
+
+        Returns
+        -------
+        list of Prediction
+            What became due, and at most one more for the unfinished hop, if there are at least
+            ``card.window.closing_seconds`` of speech. Empty when called again.
+        """
+        if self._flushed:
+            return []
+        self._flushed = True
+        predictions = self._advance(self._resampler.process(np.empty(0, np.float32), last=True))
+        if self._owes_closing():
+            predictions.append(self._predict(closing=True))
+        return predictions
+
+    def _advance(self, samples: NDArray[np.float32]) -> list[Prediction]:
+        predictions = []
+        while samples.size >= (missing := self._missing_samples()):
+            self._hear(samples[:missing])
+            samples = samples[missing:]
+            predictions.append(self._predict())
+        self._hear(samples)
+        return predictions
+
+    def _missing_samples(self) -> int:
+        """Samples from here to the next point of the grid."""
+        return (self._predictions + 1) * self._hop_samples - self._heard_samples
+
+    def _hear(self, samples: NDArray[np.float32]) -> None:
+        self._heard_samples += samples.size
+        if self._gate is not None:
+            with self._clock.stage("gate"):
+                for step in self._gate.process(samples):
+                    if step.utterance != self._voice.utterance:
+                        self._smoother.reset()
+                    self._voice = step
+        with self._clock.stage("spectrum"):
+            self._window.process(self._spectrum.process(samples))
+
+    def _owes_closing(self) -> bool:
+        speech_samples = self._heard_samples - self._voice.onset_sample
+        if not self._voice.is_speech or speech_samples < self._closing_samples:
+            return False
+        unfinished = self._heard_samples > self._predictions * self._hop_samples
+        return unfinished or speech_samples < self._warm_up_samples
+
+    def _predict(self, *, closing: bool = False) -> Prediction:
+        voice, end = self._voice, self._heard_samples
+        if not voice.is_speech:
+            return self._give("silence", max(0, end - self._hop_samples))
+        start = max(0, voice.onset_sample - self._pre_roll_samples, end - self._window_samples)
+        frames = self._window.latest(start, end)
+        warm = end - voice.onset_sample >= self._warm_up_samples
+        if len(frames) == 0 or not (warm or closing):
+            return self._give("warming_up", start)
+        with self._clock.stage("inference"):
+            raw = self._classifier.probabilities(frames)
+        with self._clock.stage("smoothing"):
+            smoothed = self._smoother.process(raw, end)
+        unsure = smoothed.confidence < self._smoother.spec.uncertain_below
+        return self._give("uncertain" if unsure else "speech", start, smoothed, raw)
+
+    def _give(
+        self,
+        state: State,
+        start_sample: int,
+        smoothed: Smoothed | None = None,
+        raw: NDArray[np.float32] | None = None,
+    ) -> Prediction:
+        before = self._previous
+        label = None if smoothed is None else self.labels[smoothed.label_index]
+        prediction = Prediction(
+            index=self._predictions,
+            start_seconds=start_sample / SAMPLE_RATE_HZ,
+            end_seconds=self._heard_samples / SAMPLE_RATE_HZ,
+            state=state,
+            label=label,
+            confidence=0.0 if smoothed is None else smoothed.confidence,
+            probabilities=None if smoothed is None else self._named(smoothed.probabilities),
+            raw_probabilities=None if raw is None else self._named(raw),
+            changed=before is None or (before.state, before.label) != (state, label),
+            timing=self._clock.close(),
+        )
+        self._previous = prediction
+        self._predictions += 1
+        return prediction
+
+    def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
+        return dict(zip(self.labels, probabilities.tolist(), strict=True))
+
+
+def _hop_samples(hop_seconds: float) -> int:
+    samples = round(hop_seconds * SAMPLE_RATE_HZ) if _is_time(hop_seconds) else 0
+    exact = abs(samples - hop_seconds * SAMPLE_RATE_HZ) < 1e-6 if samples else False
+    if not exact or samples % _GRID_SAMPLES:
+        raise SerError(
+            f"hop_seconds is {hop_seconds!r}, wanted a whole multiple of 0.01 from 0.01 to "
+            f"{_LONGEST_SECONDS:g}"
+        )
+    return samples
+
+
+def _window_samples(window_seconds: float | None, card: ModelCard) -> int:
+    seconds = card.window.seconds if window_seconds is None else window_seconds
+    shortest = max(1.0, card.window.warm_up_seconds)
+    if not _is_time(seconds) or seconds < shortest:
+        raise SerError(
+            f"window_seconds is {window_seconds!r}, wanted {shortest:g} to {_LONGEST_SECONDS:g}"
+        )
+    return round(seconds * SAMPLE_RATE_HZ)
+
+
+def _smoothing(smoothing_seconds: float | None, card: ModelCard) -> SmoothingSpec:
+    if smoothing_seconds is None:
+        return card.smoothing
+    if smoothing_seconds != 0 and not _is_time(smoothing_seconds):
+        raise SerError(
+            f"smoothing_seconds is {smoothing_seconds!r}, wanted 0 to {_LONGEST_SECONDS:g}"
+        )
+    return dataclasses.replace(card.smoothing, seconds=float(smoothing_seconds))
+
+
+def _is_time(seconds: float) -> bool:
+    return isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_SECONDS

