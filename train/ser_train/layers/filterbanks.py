@@ -19,10 +19,10 @@ def mel_and_chroma(
     ndarray, shape (mel_bands + chroma_bands, fft_samples // 2 + 1), float32
         To be multiplied with a power spectrum: `librosa.filters.mel` and `librosa.filters.chroma`.
     """
-    from librosa.filters import chroma, mel  # noqa: PLC0415 - slow, and wanted only where a layer is built
+    from librosa.filters import chroma, mel  # noqa: PLC0415 - slow, wanted only by a layer
 
     mel_bank = mel(sr=sample_rate_hz, n_fft=fft_samples, n_mels=mel_bands)
-    chroma = filters.chroma(sr=sample_rate_hz, n_fft=fft_samples, n_chroma=chroma_bands, tuning=0.0)
+    chroma_bank = chroma(sr=sample_rate_hz, n_fft=fft_samples, n_chroma=chroma_bands, tuning=0.0)
     return np.concatenate((mel_bank, chroma_bank)).astype(np.float32)
 
 
