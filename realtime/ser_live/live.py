@@ -1,0 +1,284 @@
+"""The live loop: a source in front, predictions behind, and honest times between."""
+
+import dataclasses
+import os
+import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.classifier import OnnxClassifier
+from ser_live.errors import SerError
+from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
+from ser_live.prediction import Prediction
+from ser_live.recognizer import StreamRecognizer
+from ser_live.sources.contract import Block, Source, SourceCounters
+from ser_live.sources.files import FileSource
+from ser_live.sources.microphone import Microphone
+
+_LONGEST_WINDOW_SECONDS = 30.0
+_FULL_SCALE = 1.0 - 2.0**-15
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStep:
+    """What one block of the source brought."""
+
+    predictions: tuple[Prediction, ...]
+    """Those that became due: none, one or many."""
+    peak: float
+    """Largest absolute sample; 1 is full scale."""
+    rms: float
+    """Root of the mean square of all samples."""
+    seconds: float
+    """Length of the stream up to here."""
+
+    @property
+    def is_clipping(self) -> bool:
+        """Samples reach full scale."""
+        return self.peak >= _FULL_SCALE
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStats:
+    """What a live loop has done up to now."""
+
+    recognizer: RecognizerStats
+    source: SourceCounters
+    stages: tuple[StageLatency, ...]
+    """queue (capture to processing), the recognizer's stages and total, lag (capture to
+    prediction); queue and lag are counted where the source knows capture times."""
+    replaced_samples: int
+    """NaN or infinite samples that became zero."""
+    degraded: int
+    """Predictions with a gap, an overrun or replaced samples in their window."""
+
+
+class Listener:
+    """Predictions of a source, as they come: an iterator and a context manager.
+
+    The source is opened on entering, or with the first prediction; capture starts with the
+    iteration; leaving, the end of the source and any error close it.
+
+    Parameters
+    ----------
+    source : Source
+        Where samples come from.
+    recognizer : StreamRecognizer or None
+        Made for the source's rate and channels; None: one is made from the other arguments.
+    model, window_seconds, hop_seconds, smoothing_seconds, vad
+        As in `StreamRecognizer`.
+    """
+
+    recognizer: StreamRecognizer
+
+    def __init__(
+        self,
+        source: Source,
+        recognizer: StreamRecognizer | None = None,
+        model: str | os.PathLike[str] | OnnxClassifier | None = None,
+        window_seconds: float | None = None,
+        hop_seconds: float = 0.25,
+        smoothing_seconds: float | None = None,
+        vad: bool = True,
+    ) -> None:
+        self.source = source
+        self._given = recognizer
+        self._model = model
+        self._window_seconds = window_seconds
+        self._hop_seconds = hop_seconds
+        self._smoothing_seconds = smoothing_seconds
+        self._vad = vad
+        self._is_open = False
+        self._predictions: Iterator[Prediction] | None = None
+        self._frames = 0
+        self._holes: deque[tuple[float, float]] = deque()
+        self._replaced_samples = 0
+        self._degraded = 0
+        self._queue = LatencyHistogram()
+        self._lag = LatencyHistogram()
+
+    def __enter__(self) -> Self:
+        self._open()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Prediction:
+        if self._predictions is None:
+            self._predictions = (p for step in self.steps() for p in step.predictions)
+        return next(self._predictions)
+
+    @property
+    def stats(self) -> LiveStats:
+        """Counters and latency quantiles up to now; only once it is open."""
+        recognizer = self.recognizer.stats
+        return LiveStats(
+            recognizer=recognizer,
+            source=self.source.counters,
+            stages=(self._queue.summary("queue"), *recognizer.stages, self._lag.summary("lag")),
+            replaced_samples=self._replaced_samples,
+            degraded=self._degraded,
+        )
+
+    def steps(self) -> Iterator[LiveStep]:
+        """Iterate block by block, for who also wants the level; give one step at the end."""
+        self._open()
+        try:
+            for block in self.source:
+                yield self._hear(block)
+            yield self._step(self.recognizer.flush(), np.zeros(1, np.float32), None)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Stop capturing and let go of the source; nothing more comes."""
+        if self._is_open:
+            self.source.__exit__(None, None, None)
+
+    def _open(self) -> None:
+        if self._is_open:
+            return
+        source = self.source.__enter__()
+        self._is_open = True
+        try:
+            self.recognizer = self._given or StreamRecognizer(
+                model=self._model,
+                sample_rate_hz=source.sample_rate_hz,
+                channels=source.channels,
+                window_seconds=self._window_seconds,
+                hop_seconds=self._hop_seconds,
+                smoothing_seconds=self._smoothing_seconds,
+                vad=self._vad,
+            )
+        except BaseException:
+            self.close()
+            raise
+
+    def _hear(self, block: Block) -> LiveStep:
+        if block.end_captured_at is not None:
+            self._queue.add(time.monotonic() - block.end_captured_at)
+        start = self._seconds
+        samples, replaced = _finite(block.samples)
+        self._frames += len(samples)
+        self._replaced_samples += replaced
+        if block.dropped_frames or block.overruns:
+            self._holes.append((start, start))
+        if replaced:
+            self._holes.append((start, self._seconds))
+        predictions = self.recognizer.process(samples)
+        if self._given is not None:
+            self._check_rate()
+        return self._step(predictions, samples, block.end_captured_at)
+
+    def _step(
+        self, predictions: list[Prediction], samples: NDArray[Any], end_captured_at: float | None
+    ) -> LiveStep:
+        full_scale = 32768.0 if samples.dtype == np.int16 else 1.0
+        loud = samples.astype(np.float32).ravel()
+        return LiveStep(
+            predictions=tuple(self._timed(p, end_captured_at) for p in predictions),
+            peak=float(np.abs(loud).max(initial=0.0)) / full_scale,
+            rms=float(np.sqrt(np.dot(loud, loud) / max(1, loud.size))) / full_scale,
+            seconds=self._seconds,
+        )
+
+    def _timed(self, prediction: Prediction, end_captured_at: float | None) -> Prediction:
+        lag_seconds = None
+        if end_captured_at is not None:
+            captured_at = end_captured_at - (self._seconds - prediction.end_seconds)
+            lag_seconds = time.monotonic() - captured_at
+            self._lag.add(lag_seconds)
+        degraded = self._has_hole(prediction)
+        self._degraded += degraded
+        return dataclasses.replace(prediction, lag_seconds=lag_seconds, degraded=degraded)
+
+    def _has_hole(self, prediction: Prediction) -> bool:
+        while self._holes and self._holes[0][1] < prediction.end_seconds - _LONGEST_WINDOW_SECONDS:
+            self._holes.popleft()
+        start, end = prediction.start_seconds, prediction.end_seconds
+        return any(start < hole[1] and hole[0] < end for hole in self._holes)
+
+    def _check_rate(self) -> None:
+        stats = self.recognizer.stats
+        if stats.samples_in and round(stats.samples_in / stats.seconds) != self._rate_hz:
+            raise SerError(
+                f"the recognizer was made for {stats.samples_in / stats.seconds:.0f} Hz, "
+                f"{self.source.name} gives {self._rate_hz} Hz; make it with "
+                f"sample_rate_hz={self._rate_hz}"
+            )
+
+    @property
+    def _rate_hz(self) -> int:
+        return self.source.sample_rate_hz
+
+    @property
+    def _seconds(self) -> float:
+        return self._frames / self._rate_hz
+
+
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    recognizer: StreamRecognizer | None = None,
+    model: str | os.PathLike[str] | OnnxClassifier | None = None,
+    window_seconds: float | None = None,
+    hop_seconds: float = 0.25,
+    smoothing_seconds: float | None = None,
+    vad: bool = True,
+) -> Listener:
+    """Recognize emotion live: ``with listen() as predictions: for p in predictions: ...``.
+
+    Parameters
+    ----------
+    source : Source, path or None
+        None: the default microphone; a path: an audio file, as fast as possible; or any
+        `Source`.
+    recognizer : StreamRecognizer or None
+        Made for the source's rate and channels; excludes the other arguments.
+    model, window_seconds, hop_seconds, smoothing_seconds, vad
+        As in `StreamRecognizer`.
+
+    Returns
+    -------
+    Listener
+        A context-managed iterator over `Prediction` with ``lag_seconds`` and ``degraded`` set.
+
+    Raises
+    ------
+    SerError
+        On entering or at the first prediction, if the source or the model cannot be used.
+    """
+    opened: Source
+    if source is None:
+        opened = Microphone()
+    elif isinstance(source, str | os.PathLike):
+        opened = FileSource(Path(source))
+    else:
+        opened = source
+    return Listener(opened, recognizer, model, window_seconds, hop_seconds, smoothing_seconds, vad)
+
+
+def _finite(samples: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Replace NaN and infinity by zero and count them; a new array only if there are any."""
+    if samples.dtype == np.int16:
+        return samples, 0
+    finite = np.isfinite(samples)
+    if finite.all():
+        return samples, 0
+    return np.where(finite, samples, samples.dtype.type(0)), int(samples.size - finite.sum())

@@ -1,0 +1,19 @@
+"""Where samples come from: microphone, file, raw PCM. The only part that knows devices."""
+
+from ser_live.sources.contract import Block, Source, SourceCounters
+from ser_live.sources.files import DEMO_NOTICE, DEMO_PATH, FileSource, Pace
+from ser_live.sources.microphone import Microphone
+from ser_live.sources.raw import RawSource, SampleFormat
+
+__all__ = [
+    "DEMO_NOTICE",
+    "DEMO_PATH",
+    "Block",
+    "FileSource",
+    "Microphone",
+    "Pace",
+    "RawSource",
+    "SampleFormat",
+    "Source",
+    "SourceCounters",
+]

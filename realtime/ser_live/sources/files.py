@@ -1,0 +1,144 @@
+"""Audio files of any rate and channel count, as fast as possible or by the clock."""
+
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+import soundfile
+
+from ser_live.errors import SerError
+from ser_live.sources.contract import Block, SourceCounters
+
+Pace = Literal["realtime", "fast"]
+
+DEMO_PATH = Path(__file__).parent.parent / "data" / "demo.ogg"
+DEMO_NOTICE = "synthetic voice: shows the mechanics, not the accuracy"
+
+_BLOCK_SECONDS = {"realtime": 0.05, "fast": 0.25}
+_DAMAGE = re.compile(r"should be|unexpectedly")
+
+
+class FileSource:
+    """The samples of an audio file.
+
+    Parameters
+    ----------
+    path : path
+        Anything that libsndfile reads: WAV, FLAC, Ogg, MP3 ...
+    pace : str
+        "fast": as fast as they are taken. "realtime": no sample before its time; what was
+        taken too late is delivered at once, and nothing is dropped.
+    """
+
+    channels: int
+    sample_rate_hz: int
+
+    def __init__(self, path: str | os.PathLike[str], pace: Pace = "fast") -> None:
+        self.path = Path(path)
+        self.name = self.path.name
+        self.pace: Pace = pace
+        self._file: Any = None
+        self._frames = 0
+        self._notes: tuple[str, ...] = ()
+        self._closed = threading.Event()
+        self._in_use = threading.Lock()  # a file closed under a read crashes libsndfile
+
+    def __enter__(self) -> Self:
+        self._file = _open(self.path)
+        self.sample_rate_hz = int(self._file.samplerate)
+        self.channels = int(self._file.channels)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+        with self._in_use:
+            if self._file is not None:
+                self._file.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        if self._file is None:
+            raise SerError(f"{self.path}: not open; use the source in a with statement")
+        started_at = time.monotonic()
+        size = max(1, round(_BLOCK_SECONDS[self.pace] * self.sample_rate_hz))
+        while not self._closed.is_set():
+            samples = self._read(size)
+            if len(samples) == 0:
+                break
+            end_captured_at = None
+            if self.pace == "realtime":
+                end = self._frames + len(samples)
+                end_captured_at = started_at + end / self.sample_rate_hz
+                if self._closed.wait(max(0.0, end_captured_at - time.monotonic())):
+                    return
+            self._frames += len(samples)
+            yield Block(samples, end_captured_at)
+        if not self._closed.is_set():
+            self._finish()
+
+    @property
+    def counters(self) -> SourceCounters:
+        """Where every frame went up to now."""
+        return SourceCounters(captured=self._frames, processed=self._frames)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Damage that was met."""
+        return self._notes
+
+    def close(self) -> None:
+        """End the iteration, also one that waits in another thread."""
+        self._closed.set()
+
+    def _read(self, size: int) -> Any:
+        try:
+            with self._in_use:
+                if self._file.closed:
+                    return ()
+                return self._file.read(size, dtype="float32", always_2d=True)
+        except soundfile.LibsndfileError as error:
+            self._note(f"the file is damaged ({error.error_string.strip().rstrip('.')})")
+            return ()
+
+    def _finish(self) -> None:
+        if not self._notes and self._frames < self._file.frames:
+            self._note("the file is cut short")
+        if not self._notes and _DAMAGE.search(self._file.extra_info):
+            self._note("the file is cut short or its header is wrong")
+        if self._frames == 0:
+            reason = self._notes[0] if self._notes else f"{self.path}: 0 samples of audio"
+            raise SerError(f"{reason}; wanted a recording")
+
+    def _note(self, sentence: str) -> None:
+        seconds = self._frames / self.sample_rate_hz
+        self._notes = (f"{self.path}: {sentence}; {seconds:.2f} s of it were readable",)
+
+
+def _open(path: Path) -> Any:
+    if path.is_dir():
+        raise SerError(f"{path}: is a folder, wanted an audio file")
+    try:
+        size = path.stat().st_size
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise SerError(f"{path}: cannot read it ({error.strerror or error})") from error
+    if size == 0 and path.is_file():
+        raise SerError(f"{path}: the file is empty, wanted audio")
+    try:
+        return soundfile.SoundFile(path)
+    except (soundfile.LibsndfileError, TypeError) as error:
+        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        raise SerError(
+            f"{path}: no audio that can be read ({reason}); wanted WAV, FLAC, Ogg, MP3 or another "
+            "format of libsndfile; for raw samples use --stdin"
+        ) from error

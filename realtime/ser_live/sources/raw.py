@@ -1,0 +1,124 @@
+"""Raw PCM from a pipe."""
+
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any, BinaryIO, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.sources.contract import Block, SourceCounters
+
+SampleFormat = Literal["s16le", "f32le"]
+
+_DTYPES = {"s16le": "<i2", "f32le": "<f4"}
+_READ_BYTES = 1 << 16
+_RATES_HZ = (1000, 768000)
+_MOST_CHANNELS = 64
+
+
+class RawSource:
+    """Interleaved samples without a header, from an open binary stream.
+
+    Bytes may come in any portions: those of an unfinished frame wait for the next ones. The
+    stream is read as fast as its samples are taken, so a writer that is too fast has to wait.
+
+    Parameters
+    ----------
+    stream : binary file
+        Usually ``sys.stdin.buffer``; not closed here.
+    sample_rate_hz, channels : int
+        What the samples are.
+    sample_format : str
+        "s16le" or "f32le".
+    name : str
+        For messages.
+    """
+
+    def __init__(
+        self,
+        stream: BinaryIO,
+        sample_rate_hz: int = 16000,
+        channels: int = 1,
+        sample_format: SampleFormat = "s16le",
+        name: str = "stdin",
+    ) -> None:
+        if not _RATES_HZ[0] <= sample_rate_hz <= _RATES_HZ[1]:
+            raise SerError(f"{name}: rate is {sample_rate_hz} Hz, wanted 1000 to 768000")
+        if not 1 <= channels <= _MOST_CHANNELS:
+            raise SerError(f"{name}: channels is {channels}, wanted 1 to {_MOST_CHANNELS}")
+        if sample_format not in _DTYPES:
+            raise SerError(f"{name}: format is {sample_format!r}, wanted s16le or f32le")
+        self.name = name
+        self.sample_rate_hz = sample_rate_hz
+        self.channels = channels
+        self.sample_format = sample_format
+        self._stream = stream
+        self._frames = 0
+        self._notes: tuple[str, ...] = ()
+        self._closed = False
+
+    def __enter__(self) -> Self:
+        if self._stream.isatty():
+            raise SerError(
+                f"{self.name}: is a terminal, wanted raw PCM from a pipe or a file, as in "
+                f"'arecord -t raw -f S16_LE -r {self.sample_rate_hz} | ser-live --stdin'"
+            )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        dtype = np.dtype(_DTYPES[self.sample_format])
+        frame_bytes = dtype.itemsize * self.channels
+        held = b""
+        while not self._closed and (data := self._read()):
+            held += data
+            whole = len(held) // frame_bytes * frame_bytes
+            if whole == 0:
+                continue
+            samples = _samples(held[:whole], dtype).reshape(-1, self.channels)
+            held = held[whole:]
+            self._frames += len(samples)
+            yield Block(samples, time.monotonic())
+        if held:
+            self._notes = (
+                f"{self.name}: ended inside a frame; {len(held)} of its {frame_bytes} bytes "
+                "were left over",
+            )
+        if self._frames == 0 and not self._closed:
+            raise SerError(f"{self.name}: ended before the first sample; wanted raw PCM")
+
+    @property
+    def counters(self) -> SourceCounters:
+        """Where every frame went up to now."""
+        return SourceCounters(captured=self._frames, processed=self._frames)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Bytes left over."""
+        return self._notes
+
+    def close(self) -> None:
+        """End the iteration before its next read; a read that waits ends with its writer."""
+        self._closed = True
+
+    def _read(self) -> bytes:
+        read: Any = getattr(self._stream, "read1", self._stream.read)
+        try:
+            data: bytes = read(_READ_BYTES)
+        except OSError as error:
+            raise SerError(f"{self.name}: cannot read ({error.strerror or error})") from error
+        return data
+
+
+def _samples(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
+    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,109 @@
+"""A bounded buffer between an audio callback and its reader, without locks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.sources.contract import Block, SourceCounters
+
+
+class FrameRing:
+    """Frames from one writer to one reader; the writer never waits and never allocates.
+
+    A writer that laps the reader overwrites the oldest frames. The reader finds out by the
+    positions, jumps to the present, and says how many frames that cost: one hole instead of a
+    hole per block. Positions count frames from the start of the stream and only grow.
+
+    Parameters
+    ----------
+    frames, channels : int
+        Capacity.
+    sample_rate_hz : int
+        To tell when a frame was captured.
+    """
+
+    def __init__(self, frames: int, channels: int, sample_rate_hz: int) -> None:
+        self.frames = frames
+        self.channels = channels
+        self.sample_rate_hz = sample_rate_hz
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: as new."""
+        self._samples = np.zeros((self.frames, self.channels), np.float32)
+        self._claimed = 0  # the writer may be overwriting frames before this, less the capacity
+        self._written = (0, 0.0)  # position, and when the frame before it was captured
+        self._consumed = (0, 0, 0)  # the reader's position; of that: overwritten, skipped
+        self._overruns = 0
+        self._told_overruns = 0
+
+    def write(self, samples: NDArray[np.float32], captured_at: float, overrun: bool) -> None:
+        """Copy frames in: the writer's only call.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (n, channels), float32
+            ``n`` up to the capacity.
+        captured_at : float
+            `time.monotonic()` at which the last of them was captured.
+        overrun : bool
+            The device lost frames before these.
+        """
+        start = self._written[0]
+        end = start + len(samples)
+        self._claimed = end
+        if overrun:
+            self._overruns += 1
+        first = start % self.frames
+        head = min(len(samples), self.frames - first)
+        self._samples[first : first + head] = samples[:head]
+        self._samples[: len(samples) - head] = samples[head:]
+        self._written = (end, captured_at)
+
+    def read(self, most_frames: int) -> Block | None:
+        """Copy out the next frames, at most so many; None while there is none."""
+        dropped = 0
+        while True:
+            written, captured_at = self._written
+            start, overwritten, skipped = self._consumed
+            count = min(written - start, most_frames)
+            if count == 0:
+                return None
+            if start >= self._claimed - self.frames:
+                samples = self._samples[np.arange(start, start + count) % self.frames]
+                # Only now is it known whether the writer came by while the copy was made.
+                if start >= self._claimed - self.frames:
+                    break
+            dropped += self._skip(most_frames)
+        end = start + count
+        self._consumed = (end, overwritten, skipped)
+        overruns = self._overruns
+        fresh, self._told_overruns = overruns - self._told_overruns, overruns
+        end_captured_at = captured_at - (written - end) / self.sample_rate_hz
+        return Block(samples, end_captured_at, dropped, fresh)
+
+    @property
+    def waiting_frames(self) -> int:
+        """Frames written and not yet read."""
+        return self._written[0] - self._consumed[0]
+
+    @property
+    def counters(self) -> SourceCounters:
+        """Where every frame went, from one look at each end."""
+        (start, overwritten, skipped), written = self._consumed, self._written[0]
+        lapped = max(0, written - self.frames - start)
+        return SourceCounters(
+            captured=written,
+            processed=start - overwritten - skipped,
+            dropped_overrun=overwritten + lapped,
+            dropped_stale=skipped,
+            buffered=written - start - lapped,
+            overruns=self._overruns,
+        )
+
+    def _skip(self, keep_frames: int) -> int:
+        """Jump to the newest frames and return how many are lost by that."""
+        start, overwritten, skipped = self._consumed
+        lapped = max(0, self._claimed - self.frames - start)
+        target = max(self._written[0] - keep_frames, start + lapped)
+        self._consumed = (target, overwritten + lapped, skipped + target - start - lapped)
+        return target - start

@@ -1,0 +1,33 @@
+"""Fixtures for all tests."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import sound_server
+import tiny_models
+
+REALTIME = Path(__file__).parent.parent / "realtime"
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file that loads in no time."""
+    return tiny_models.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture
+def speaker(tmp_path: Path) -> Iterator[sound_server.SoundServer]:
+    """A sound server: what its speaker plays, its microphone hears."""
+    if not sound_server.is_installed():
+        pytest.skip("pulseaudio is not installed")
+    with sound_server.SoundServer(tmp_path / "sound") as server:
+        yield server
+
+
+@pytest.fixture
+def environment() -> dict[str, str]:
+    """What processes of ser-live need in a checkout without an installation."""
+    return {**os.environ, "PYTHONPATH": str(REALTIME)}
