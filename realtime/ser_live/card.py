@@ -255,7 +255,7 @@ class ModelCard:
             raise SerError(f"{where}: {error}") from error
 
 
-def _decode(wanted: Any, value: object, field: str) -> object:
+def _decode(wanted: Any, value: object, field: str) -> object:  # noqa: PLR0911
     """Turn parsed JSON into the type that a field wants, or say what does not fit."""
     if dataclasses.is_dataclass(wanted):
         return _decode_record(typing.cast(type, wanted), value, field)

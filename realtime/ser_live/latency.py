@@ -71,11 +71,12 @@ class LatencyHistogram:
 class StageClock:
     """Measure what each prediction costs, stage by stage.
 
-    Stages may be entered any number of times before a prediction closes them.
+    Stages may be entered any number of times before a prediction closes them; a stage that was
+    not entered (inference in silence) is not counted.
     """
 
     def __init__(self) -> None:
-        self._seconds = dict.fromkeys(STAGES, 0.0)
+        self._seconds: dict[str, float] = {}
         self._histograms = {name: LatencyHistogram() for name in (*STAGES, "total")}
 
     @contextmanager
@@ -85,15 +86,16 @@ class StageClock:
         try:
             yield
         finally:
-            self._seconds[name] += time.perf_counter() - started
+            passed = time.perf_counter() - started
+            self._seconds[name] = self._seconds.get(name, 0.0) + passed
 
     def close(self) -> Timing:
         """Give what the present prediction cost and begin the next one."""
-        timing = Timing(**{f"{name}_seconds": self._seconds[name] for name in STAGES})
-        for name in STAGES:
-            self._histograms[name].add(self._seconds[name])
-            self._seconds[name] = 0.0
+        timing = Timing(**{f"{name}_seconds": passed for name, passed in self._seconds.items()})
+        for name, passed in self._seconds.items():
+            self._histograms[name].add(passed)
         self._histograms["total"].add(timing.total_seconds)
+        self._seconds = {}
         return timing
 
     def summaries(self) -> tuple[StageLatency, ...]:

@@ -1,0 +1,230 @@
+"""States, grid, flush, border checks and statistics of StreamRecognizer."""
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ser_live import Prediction, SerError, StreamRecognizer
+from ser_live.card import SAMPLE_RATE_HZ, SmoothingSpec, WindowSpec
+from ser_live.classifier import OnnxClassifier
+from test_stream_laws import demo_voice
+from tiny_models import LABELS, speech_like, tiny_card, write_model
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    return OnnxClassifier.load(write_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+@pytest.fixture(scope="module")
+def unsure_model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    card = tiny_card(smoothing=SmoothingSpec(uncertain_below=1.0))
+    path = write_model(tmp_path_factory.mktemp("model") / "unsure.onnx", card)
+    return OnnxClassifier.load(path)
+
+
+def silence(seconds: float) -> NDArray[np.float32]:
+    return np.zeros(round(seconds * SAMPLE_RATE_HZ), np.float32)
+
+
+def test_the_grid_is_one_prediction_per_hop_whatever_the_state(model: OnnxClassifier) -> None:
+    predictions = StreamRecognizer(model, hop_seconds=0.1).process(demo_voice(16000, 6.04))
+    assert [p.index for p in predictions] == list(range(60))
+    assert [p.end_seconds for p in predictions] == [(k + 1) * 1600 / 16000 for k in range(60)]
+    assert {p.state for p in predictions} == {"silence", "warming_up", "speech"}
+    for p in predictions:
+        assert 0.0 <= p.start_seconds < p.end_seconds <= p.start_seconds + 3.0
+
+
+def test_fields_follow_the_state(model: OnnxClassifier) -> None:
+    before = None
+    for p in StreamRecognizer(model).process(demo_voice(16000, 15.0)):
+        if p.state in ("silence", "warming_up"):
+            assert (p.label, p.confidence, p.probabilities, p.raw_probabilities) == (
+                None, 0.0, None, None,
+            )  # fmt: skip
+        else:
+            assert p.probabilities is not None
+            assert p.raw_probabilities is not None
+            assert p.label in LABELS
+            assert p.confidence == p.probabilities[p.label]
+            assert math.isclose(sum(p.probabilities.values()), 1.0, rel_tol=1e-9)
+            assert math.isclose(sum(p.raw_probabilities.values()), 1.0, rel_tol=1e-5)
+        assert p.changed == (before is None or (before.state, before.label) != (p.state, p.label))
+        assert json.loads(json.dumps(p.to_dict()))["state"] == p.state
+        before = p
+
+
+def test_warming_up_lasts_one_second_from_the_onset(model: OnnxClassifier) -> None:
+    predictions = StreamRecognizer(model, hop_seconds=0.05).process(demo_voice(16000, 3.0))
+    warming = [p for p in predictions if p.state == "warming_up"]
+    onset_seconds = warming[0].start_seconds + model.card.window.pre_roll_seconds
+    assert all(p.end_seconds - onset_seconds < 1.0 for p in warming)
+    first = next(p for p in predictions if p.state == "speech")
+    assert 1.0 <= first.end_seconds - onset_seconds < 1.05 + 1e-9
+
+
+def test_low_confidence_is_uncertain_and_keeps_its_best_guess(unsure_model: OnnxClassifier) -> None:
+    states = {p.state: p for p in StreamRecognizer(unsure_model).process(demo_voice(16000, 3.0))}
+    assert "speech" not in states
+    assert states["uncertain"].label in LABELS
+
+
+def test_a_new_utterance_does_not_hear_the_one_before(model: OnnxClassifier) -> None:
+    first, second = demo_voice(16000, 3.3), demo_voice(16000, 3.0, start=5.0)
+    after = StreamRecognizer(model).process(np.concatenate((first, silence(2.0), second)))
+    other = StreamRecognizer(model).process(np.concatenate((second, silence(2.3), second)))
+    tail = [p for p in after if p.end_seconds >= 6.5]
+    expected = [p for p in other if p.end_seconds >= 6.5]
+    assert {p.state for p in tail} >= {"speech"}
+    assert [(p.state, p.label, p.raw_probabilities) for p in tail] == [
+        (p.state, p.label, p.raw_probabilities) for p in expected
+    ]
+
+
+def test_a_short_pause_does_not_end_the_utterance(model: OnnxClassifier) -> None:
+    voice = demo_voice(16000, 2.8)
+    gap = np.concatenate((voice, silence(0.3), demo_voice(16000, 2.0, start=0.4)))
+    states = [p.state for p in StreamRecognizer(model).process(gap) if p.end_seconds > 1.5]
+    assert set(states) == {"speech"}
+
+
+def test_without_gate_everything_is_speech(model: OnnxClassifier) -> None:
+    predictions = StreamRecognizer(model, vad=False).process(silence(5.0) + 1e-3)
+    assert [p.state for p in predictions[:3]] == ["warming_up"] * 3
+    assert all(p.state in ("speech", "uncertain") for p in predictions[3:])
+    assert [p.start_seconds for p in predictions[-2:]] == [1.75, 2.0]
+
+
+def test_smoothing_zero_is_the_raw_argmax(model: OnnxClassifier) -> None:
+    voice = demo_voice(16000, 15.0)
+    for p in StreamRecognizer(model, smoothing_seconds=0).process(voice):
+        if p.raw_probabilities is not None:
+            best = max(p.raw_probabilities.items(), key=lambda item: item[1])
+            assert p.label == best[0]
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(0.2, 0), (0.5, 1), (0.74, 1), (0.75, 1)])
+def test_a_stream_that_ends_early_gives_one_prediction_at_flush(
+    model: OnnxClassifier, seconds: float, expected: int
+) -> None:
+    recognizer = StreamRecognizer(model)
+    due = recognizer.process(demo_voice(16000, 0.3 + seconds))
+    assert all(p.label is None for p in due)
+    closing = recognizer.flush()
+    assert len(closing) == expected
+    assert all(p.state in ("speech", "uncertain") for p in closing)
+    assert [p.index for p in closing] == [len(due)] * expected
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_flush_drains_once(model: OnnxClassifier, rate: int) -> None:
+    recognizer = StreamRecognizer(model, sample_rate_hz=rate)
+    samples = demo_voice(rate, 2.6)
+    predictions = recognizer.process(samples) + recognizer.flush()
+    assert predictions[-1].end_seconds == pytest.approx(2.6, abs=1e-4)
+    assert len(predictions) == 11
+    assert recognizer.flush() == []
+    with pytest.raises(SerError, match="after flush"):
+        recognizer.process(samples)
+    recognizer.reset()
+    assert len(recognizer.process(samples)) == 10
+
+
+def test_an_empty_stream_gives_nothing(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model)
+    assert recognizer.process(np.empty(0, np.float32)) == []
+    assert recognizer.flush() == []
+
+
+@pytest.mark.parametrize(
+    ("samples", "channels", "message"),
+    [
+        (np.array([0.0, np.nan]), 1, "NaN or infinity"),
+        (np.array([0.0, -np.inf], np.float32), 1, "NaN or infinity"),
+        (np.array([0.0, 1e30], np.float32), 1, r"in \[-1, 1\]"),
+        (np.zeros(4, np.int32), 1, "int32"),
+        (np.array(["a"]), 1, "<U1"),
+        (np.zeros((4, 2), np.float32), 1, r"\(4, 2\)"),
+        (np.zeros(4, np.float32), 2, r"\(4,\)"),
+        (np.zeros((4, 1, 1), np.float32), 1, r"\(4, 1, 1\)"),
+        (np.float32(0.5), 1, r"\(\)"),
+    ],
+)
+def test_bad_samples_change_nothing(
+    model: OnnxClassifier, samples: NDArray[np.generic], channels: int, message: str
+) -> None:
+    recognizer = StreamRecognizer(model, channels=channels)
+    voice = demo_voice(16000, 3.0)[:, np.newaxis].repeat(channels, axis=1)
+    predictions = recognizer.process(voice[:20000])
+    with pytest.raises(SerError, match=message):
+        recognizer.process(samples)
+    predictions += recognizer.process(voice[20000:])
+    assert predictions == StreamRecognizer(model, channels=channels).process(voice)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sample_rate_hz": 0}, {"sample_rate_hz": 7999}, {"sample_rate_hz": 44100.5},
+        {"channels": 0}, {"channels": 1000}, {"hop_seconds": 0.0}, {"hop_seconds": -0.25},
+        {"hop_seconds": 0.255}, {"hop_seconds": math.nan}, {"hop_seconds": 1e9},
+        {"window_seconds": 0.5}, {"window_seconds": math.inf}, {"window_seconds": 1000},
+        {"smoothing_seconds": -1}, {"smoothing_seconds": math.nan}, {"model": "no-such-model"},
+        {"model": "no/such.onnx"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_bad_options_say_what_is_wanted(model: OnnxClassifier, options: dict[str, object]) -> None:
+    with pytest.raises(SerError, match="wanted"):
+        StreamRecognizer(**{"model": model, **options})  # type: ignore[arg-type]
+
+
+def test_extreme_values_are_kept_and_clipping_is_counted(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model, vad=False)
+    samples = speech_like(2.0) / 4
+    samples[100:110] = 1.5
+    samples[200:300] = 1e-42
+    recognizer.process(samples)
+    assert recognizer.stats.clipped_samples == 10
+
+
+def test_stats(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model, sample_rate_hz=48000, window_seconds=2.0)
+    predictions = recognizer.process(demo_voice(48000, 5.0))
+    stats = recognizer.stats
+    assert stats.predictions == len(predictions)
+    assert (stats.samples_in, stats.seconds) == (240000, 5.0)
+    counts = {stage.name: stage.count for stage in stats.stages}
+    emotional = sum(p.label is not None for p in predictions)
+    assert counts["gate"] == counts["spectrum"] == counts["total"] == len(predictions)
+    assert counts["inference"] == counts["smoothing"] == emotional
+    assert 0.0 < stats.delay.resampler_seconds < 0.05
+    assert stats.delay.window_seconds == 1.0
+    for stage in stats.stages:
+        assert 0.0 < stage.p50_seconds <= stage.p95_seconds <= stage.max_seconds
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        stats.predictions = 0  # type: ignore[misc]
+    recognizer.reset()
+    assert recognizer.stats.predictions == 0
+
+
+def test_timing_is_no_part_of_equality(model: OnnxClassifier) -> None:
+    p: Prediction = StreamRecognizer(model).process(demo_voice(16000, 2.0))[-1]
+    assert p == dataclasses.replace(p, timing=None, lag_seconds=3.0)
+    assert p.timing is not None
+    assert p.timing.total_seconds > 0.0
+
+
+def test_a_longer_warm_up_of_the_card_is_kept(tmp_path: Path) -> None:
+    card = tiny_card(window=WindowSpec(warm_up_seconds=2.0))
+    recognizer = StreamRecognizer(write_model(tmp_path / "slow.onnx", card))
+    states = [p.state for p in recognizer.process(demo_voice(16000, 3.0))]
+    assert states.count("warming_up") == 8
+    with pytest.raises(SerError, match="wanted 2 to 30"):
+        StreamRecognizer(tmp_path / "slow.onnx", window_seconds=1.0)

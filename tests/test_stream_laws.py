@@ -1,0 +1,263 @@
+"""The law of the stream: any chunking == whole, reset == fresh, causal, nothing aliased."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+import ser_live
+from ser_live import Prediction, StreamRecognizer
+from ser_live.card import GateSpec, SmoothingSpec, SpectrumSpec
+from ser_live.classifier import OnnxClassifier
+from ser_live.resample import Resampler
+from ser_live.smoothing import Smoother
+from ser_live.spectrum import PowerSpectrum
+from ser_live.speech import GateStep, SpeechGate
+from ser_live.window import FrameWindow
+from tiny_models import speech_like, tiny_card, write_model
+
+Cut = Callable[[NDArray[np.generic]], Iterator[NDArray[np.generic]]]
+SPECS = (SpectrumSpec(), SpectrumSpec(fft_samples=2048, hop_samples=512))
+
+
+def fixed(size: int) -> Cut:
+    def cut(samples: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+        for start in range(0, len(samples), size):
+            yield samples[start : start + size]
+
+    return cut
+
+
+def at_random(seed: int) -> Cut:
+    def cut(samples: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+        rng = np.random.default_rng(seed)
+        start = 0
+        while start < len(samples):
+            size = int(rng.choice([0, 1, 2, 17, 159, 160, 161, 511, 512, 513, 3999, 4001, 20000]))
+            yield samples[start : start + size]
+            start += size
+
+    return cut
+
+
+CUTS = {
+    "17": fixed(17),
+    "hop-1": fixed(159),
+    "hop": fixed(160),
+    "hop+1": fixed(161),
+    **{f"random {seed}": at_random(seed) for seed in range(4)},
+}
+cuts = pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    return OnnxClassifier.load(write_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+def demo_voice(rate: int, seconds: float, start: float = 0.0) -> NDArray[np.float32]:
+    """A stretch of the demo voice, played at another rate by interpolation."""
+    path = Path(ser_live.__file__).parent / "data" / "demo.ogg"
+    samples, own_rate = soundfile.read(path, dtype="float32")
+    at = (start + np.arange(round(seconds * rate)) / rate) * own_rate
+    voice: NDArray[np.float32] = np.interp(at, np.arange(len(samples)), samples).astype(np.float32)
+    return voice
+
+
+def as_format(mono: NDArray[np.float32], channels: int, dtype: str) -> NDArray[np.generic]:
+    samples = np.stack([mono * (1 - 0.3 * c) for c in range(channels)], axis=1)
+    return (samples * 32767).astype(np.int16) if dtype == "int16" else samples.astype(dtype)
+
+
+def run(recognizer: StreamRecognizer, chunks: Iterator[NDArray[np.generic]]) -> list[Prediction]:
+    predictions = [p for chunk in chunks for p in recognizer.process(chunk)]
+    return predictions + recognizer.flush()
+
+
+@pytest.mark.parametrize(
+    ("rate", "channels", "dtype"),
+    itertools.product((8000, 16000, 22050, 44100, 48000), (1, 2), ("int16", "float32", "float64")),
+)
+def test_any_chunking_of_any_format_gives_the_same_predictions(
+    model: OnnxClassifier, rate: int, channels: int, dtype: str
+) -> None:
+    samples = as_format(demo_voice(rate, 7.0), channels, dtype)
+    recognizer = StreamRecognizer(model, sample_rate_hz=rate, channels=channels)
+    whole = run(recognizer, iter([samples]))
+    assert {p.state for p in whole} >= {"silence", "warming_up", "speech"}
+    for cut in (at_random(1), at_random(2)):
+        recognizer.reset()
+        assert run(recognizer, cut(samples)) == whole
+
+
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_one_sample_at_a_time_gives_the_same_predictions(model: OnnxClassifier, rate: int) -> None:
+    samples = demo_voice(rate, 2.0)
+    whole = run(StreamRecognizer(model, sample_rate_hz=rate), iter([samples]))
+    assert run(StreamRecognizer(model, sample_rate_hz=rate), fixed(1)(samples)) == whole
+    assert any(p.state != "silence" for p in whole)
+
+
+@cuts
+@pytest.mark.parametrize("vad", [True, False])
+def test_any_chunking_over_pauses(model: OnnxClassifier, cut: Cut, vad: bool) -> None:
+    samples = demo_voice(16000, 13.0)
+    whole = run(StreamRecognizer(model, vad=vad), iter([samples]))
+    assert run(StreamRecognizer(model, vad=vad), cut(samples)) == whole
+
+
+def test_reset_equals_fresh(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model, sample_rate_hz=44100)
+    recognizer.process(speech_like(1.3, 44100, seed=5))
+    recognizer.reset()
+    samples = demo_voice(44100, 4.0)
+    fresh = StreamRecognizer(model, sample_rate_hz=44100)
+    assert run(recognizer, iter([samples])) == run(fresh, iter([samples]))
+
+
+@pytest.mark.parametrize("rate", [16000, 44100])
+def test_later_samples_never_change_earlier_predictions(model: OnnxClassifier, rate: int) -> None:
+    samples = demo_voice(rate, 6.0)
+    long = StreamRecognizer(model, sample_rate_hz=rate).process(samples)
+    for seconds in (1.7, 3.0, 4.9):
+        part = samples[: round(seconds * rate)]
+        short = StreamRecognizer(model, sample_rate_hz=rate).process(part)
+        assert long[: len(short)] == short
+        assert len(short) >= int(seconds / 0.25) - 1
+
+
+def test_nothing_aliases_the_callers_block(model: OnnxClassifier) -> None:
+    samples = demo_voice(16000, 4.0)
+    whole = run(StreamRecognizer(model), iter([samples]))
+    recognizer, predictions = StreamRecognizer(model), []
+    block = np.empty(700, np.float32)
+    for chunk in fixed(700)(samples):
+        view = block[: len(chunk)]
+        view[:] = chunk
+        predictions += recognizer.process(view)
+        block[:] = np.nan
+    assert predictions + recognizer.flush() == whole
+
+
+def test_interleaved_streams_equal_isolated_ones(model: OnnxClassifier) -> None:
+    voices = [demo_voice(16000, 4.0, start) for start in (0.0, 5.0, 9.5)]
+    isolated = [run(StreamRecognizer(model), iter([voice])) for voice in voices]
+    recognizers = [StreamRecognizer(model) for _ in voices]
+    mixed: list[list[Prediction]] = [[] for _ in voices]
+    for start in range(0, 64000, 900):
+        for got, recognizer, voice in zip(mixed, recognizers, voices, strict=True):
+            got += recognizer.process(voice[start : start + 900])
+    for got, recognizer in zip(mixed, recognizers, strict=True):
+        got += recognizer.flush()
+    assert mixed == isolated
+
+
+# One stage at a time.
+
+
+@cuts
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: f"fft {s.fft_samples}")
+def test_spectrum(cut: Cut, spec: SpectrumSpec) -> None:
+    samples = speech_like(1.5)
+    stage = PowerSpectrum(spec)
+    whole = stage.process(samples)
+    assert len(whole) == spec.frames_in(len(samples))
+    stage.reset()
+    pieces = [stage.process(chunk.astype(np.float32)) for chunk in cut(samples)]
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@pytest.mark.parametrize("samples", [0, 1, 511, 512, 513, 671, 672])
+def test_spectrum_lengths(samples: int) -> None:
+    frames = PowerSpectrum(SpectrumSpec()).process(speech_like(1.0)[:samples])
+    assert frames.shape == (SpectrumSpec().frames_in(samples), 257)
+
+
+def test_spectrum_is_the_textbook_one() -> None:
+    samples = speech_like(0.2).astype(np.float64)
+    frames = PowerSpectrum(SpectrumSpec()).process(samples.astype(np.float32))
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(512) / 512)
+    for i, frame in enumerate(frames):
+        expected = np.abs(np.fft.rfft(hann * samples[i * 160 : i * 160 + 512])) ** 2
+        np.testing.assert_allclose(frame, expected, rtol=1e-4, atol=1e-5)  # float32 transform
+
+
+@cuts
+@pytest.mark.parametrize("rate", [8000, 22050, 44100, 48000])
+def test_resampler(cut: Cut, rate: int) -> None:
+    samples = speech_like(1.0, rate)
+    stage = Resampler(rate)
+    whole = np.concatenate(
+        (stage.process(samples), stage.process(np.empty(0, np.float32), last=True))
+    )
+    assert abs(len(whole) - 16000) <= 1
+    stage.reset()
+    pieces = [stage.process(chunk.astype(np.float32)) for chunk in cut(samples)]
+    pieces.append(stage.process(np.empty(0, np.float32), last=True))
+    np.testing.assert_array_equal(np.concatenate(pieces), whole)
+
+
+@cuts
+def test_gate(cut: Cut) -> None:
+    samples = demo_voice(16000, 13.0)
+    stage = SpeechGate(GateSpec())
+    whole = stage.process(samples)
+    assert {step.is_speech for step in whole} == {True, False}
+    stage.reset()
+    pieces: list[GateStep] = []
+    for chunk in cut(samples):
+        pieces += stage.process(chunk.astype(np.float32))
+    assert pieces == whole
+
+
+@cuts
+def test_window(cut: Cut) -> None:
+    spec = SpectrumSpec()
+    frames = np.arange(2000, dtype=np.float32)[:, np.newaxis].repeat(spec.bins, axis=1)
+    stage = FrameWindow(spec, 48000)
+    assert stage.latest(0, 0).shape == (0, 257)
+    count = 0
+    for chunk in cut(frames):
+        stage.process(chunk.astype(np.float32))
+        count += len(chunk)
+        end = (count - 1) * spec.hop_samples + spec.fft_samples if count else 0
+        for start in (0, end - 48000, end - 20000, end - 300):
+            window = stage.latest(start, end)
+            first = -(-max(start, end - 48000, 0) // spec.hop_samples)
+            np.testing.assert_array_equal(window, frames[first:count])
+    stage.reset()
+    assert len(stage.latest(0, 48000)) == 0
+
+
+def test_window_gives_a_copy() -> None:
+    stage = FrameWindow(SpectrumSpec(), 48000)
+    stage.process(np.ones((10, 257), np.float32))
+    window = stage.latest(0, 16000)
+    stage.process(np.zeros((1200, 257), np.float32))
+    assert window.min() == 1.0
+
+
+def test_smoother_reset_equals_fresh() -> None:
+    rng = np.random.default_rng(0)
+    stage = Smoother(SmoothingSpec())
+    rows = rng.dirichlet(np.ones(4), 20).astype(np.float32)
+    for k, row in enumerate(rows):
+        stage.process(row, 4000 * k)
+    stage.reset()
+    fresh = Smoother(SmoothingSpec())
+    for k, row in enumerate(rows[::-1]):
+        a, b = stage.process(row, 4000 * k), fresh.process(row, 4000 * k)
+        np.testing.assert_array_equal(a.probabilities, b.probabilities)
+        assert a.label_index == b.label_index
+
+
+def test_another_front_end_keeps_the_law(tmp_path: Path) -> None:
+    card = tiny_card(spectrum=SpectrumSpec(fft_samples=2048, hop_samples=512))
+    model = OnnxClassifier.load(write_model(tmp_path / "coarse.onnx", card))
+    samples = demo_voice(16000, 6.0)
+    whole = run(StreamRecognizer(model, hop_seconds=0.11), iter([samples]))
+    assert run(StreamRecognizer(model, hop_seconds=0.11), at_random(3)(samples)) == whole
