@@ -37,13 +37,11 @@ class LogMel(keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Take librosa's filter bank for the number of bins."""
-        import librosa  # noqa: PLC0415 - a second of import, and only who builds a layer needs it
+        from librosa.filters import mel  # noqa: PLC0415 - a second, and only building needs it
 
         bins = input_shape[-1]
         assert bins is not None
-        bank = librosa.filters.mel(
-            sr=SAMPLE_RATE_HZ, n_fft=2 * (bins - 1), n_mels=self.mels, fmin=self.fmin_hz
-        )
+        bank = mel(sr=SAMPLE_RATE_HZ, n_fft=2 * (bins - 1), n_mels=self.mels, fmin=self.fmin_hz)
         self._bank = np.ascontiguousarray(bank.T.astype(np.float32))
         self.built = True
 

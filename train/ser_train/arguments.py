@@ -1,0 +1,184 @@
+"""The command line of ``ser-train``, as argparse reads it."""
+
+import argparse
+from pathlib import Path
+
+from ser_train.networks import NETWORKS
+
+_NETWORK_HELP = f"one of {', '.join(NETWORKS)}"
+_EPILOG = """\
+examples:
+  ser-train fit -B 64 --epochs 15 --train-dir ravdess --network emotion-tcn -o emotion.keras
+  ser-train cross-validate --protocol ravdess-luna5 --network emotion-tcn \\
+      --train-dir ravdess --report-dir reports/luna
+  ser-train evaluate emotion.keras --train-dir emodb
+  ser-train predict emotion.keras voice.wav
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser; the chosen command is in ``command``."""
+    parser = argparse.ArgumentParser(
+        prog="ser-train",
+        description="Train, cross-validate, evaluate and try speech emotion models.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_fit(commands.add_parser("fit", help="train a model and save it"))
+    _add_cross_validate(
+        commands.add_parser("cross-validate", help="measure a network by a published protocol")
+    )
+    _add_evaluate(commands.add_parser("evaluate", help="measure a model on recordings"))
+    _add_predict(commands.add_parser("predict", help="name the emotion of recordings"))
+    return parser
+
+
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    _add_recordings(parser)
+    _add_training(parser)
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="OUT.keras", help="model file to write"
+    )
+    parser.add_argument(
+        "--validation-speakers",
+        type=_names,
+        metavar="A,B",
+        help="watched in training, and for the temperature; 'none' for none "
+        "(default: one of twelve of each corpus)",
+    )
+    parser.add_argument(
+        "--test-speakers",
+        type=_names,
+        default=(),
+        metavar="A,B",
+        help="never trained on, measured once at the end",
+    )
+    parser.add_argument(
+        "--mask-missing-labels",
+        action="store_true",
+        help="labels that a corpus lacks take no part in the loss of its clips",
+    )
+    parser.add_argument("--name", help="name in the model card (default: the network's)")
+    parser.add_argument(
+        "--licence", help="licence of the weights, SPDX (default: the strictest corpus's)"
+    )
+    parser.add_argument(
+        "--run-dir",
+        type=Path,
+        metavar="DIR",
+        help="for checkpoints, curves and figures (default: beside the model file)",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint")
+
+
+def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--protocol", required=True, metavar="NAME", help="ravdess-luna5 or ravdess-random5"
+    )
+    _add_recordings(parser)
+    _add_training(parser)
+    parser.add_argument(
+        "--folds", type=_numbers, metavar="0,1", help="only these folds (default: all)"
+    )
+    parser.add_argument(
+        "--report-dir",
+        type=Path,
+        required=True,
+        metavar="DIR",
+        help="for results; finished folds that it holds are kept",
+    )
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL.keras")
+    _add_recordings(parser)
+    parser.add_argument(
+        "--speakers", type=_names, metavar="A,B", help="only these speakers (default: all)"
+    )
+    parser.add_argument("--report-dir", type=Path, metavar="DIR", help="for pictures and figures")
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .onnx file")
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings")
+    parser.add_argument("--json", action="store_true", help="one JSON object for each recording")
+
+
+def _add_training(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--network", required=True, metavar="NAME", help=_NETWORK_HELP)
+    parser.add_argument(
+        "-B", "--batch", type=_positive, metavar="N", help="clips in a batch (default: network's)"
+    )
+    parser.add_argument("--epochs", type=_positive, metavar="N", help="(default: the network's)")
+    parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument(
+        "--threads", type=_positive, metavar="N", help="of TensorFlow (default: all cores)"
+    )
+
+
+def _add_recordings(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--train-dir",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="RAVDESS, EMO-DB or nEMO, or a folder of them; may be given again",
+    )
+    parser.add_argument(
+        "--manifest",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE.csv",
+        help="table path,label,speaker of other recordings; may be given again",
+    )
+    parser.add_argument(
+        "--map",
+        type=_pair,
+        action="append",
+        default=[],
+        metavar="OLD=NEW",
+        help="rename a label; may be given again",
+    )
+    parser.add_argument(
+        "--drop", action="append", default=[], metavar="LABEL", help="leave a label out"
+    )
+    parser.add_argument(
+        "--skip-broken", action="store_true", help="warn of unreadable files, do not stop"
+    )
+    parser.add_argument(
+        "--cache-dir", type=Path, metavar="DIR", help="for computed spectra (default: the user's)"
+    )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    if text == "none":
+        return ()
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(_natural(part) for part in text.split(","))
+
+
+def _natural(text: str) -> int:
+    number = int(text)
+    if number < 0:
+        raise argparse.ArgumentTypeError(f"{number} is negative")
+    return number
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
+
+
+def _pair(text: str) -> tuple[str, str]:
+    old, equals, new = text.partition("=")
+    if not (old and equals and new):
+        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
+    return old, new

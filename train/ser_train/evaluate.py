@@ -1,0 +1,110 @@
+"""Measure a saved model on recordings."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_train import report as pictures
+from ser_train.corpora import Clip, speakers_of
+from ser_train.fit import heard, predict_clips
+from ser_train.keras_file import ModelFile, load_model
+from ser_train.metrics import score
+from ser_train.networks import Network, find_network
+from ser_train.prepare import prepare
+from ser_train.progress import Reporter
+from ser_train.selection import Recordings
+from ser_train.training import truth_of
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything that ``ser-train evaluate`` is told."""
+
+    model: Path
+    recordings: Recordings
+    cache_folder: Path
+    speakers: tuple[str, ...] | None = None
+    """None: all."""
+    report_folder: Path | None = None
+    """None: no pictures."""
+    skip_broken: bool = False
+
+
+def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
+    """Measure a model as a live stream would use it, and on whole utterances.
+
+    Returns
+    -------
+    tuple of str
+        Lines of text; the headline is the first window of each clip.
+
+    Raises
+    ------
+    SerError
+        If the model, the recordings, their labels or the speakers do not fit.
+    """
+    loaded = load_model(job.model)
+    network = _network_of(loaded)
+    clips = _chosen(job, loaded)
+    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
+    every = range(len(prepared.clips))
+    truth = truth_of(prepared, every, loaded.card.labels)
+    window = predict_clips(loaded.model, prepared, every, whole=False)
+    scores = score(window, truth)
+    warning = _leakage(loaded, prepared.clips)
+    if warning:
+        report.warn(warning)
+    lines = [_protocol(network, prepared.clips, warning, whole=False)]
+    lines += pictures.score_lines(scores, loaded.card.labels)
+    if network.front_end is None:
+        whole = score(predict_clips(loaded.model, prepared, every, whole=True), truth)
+        lines += ["", f"beside it, {heard(network, whole=True)}:"]
+        lines += pictures.score_lines(whole, loaded.card.labels)
+    if job.report_folder:
+        folder = job.report_folder
+        pictures.draw_measured(folder, window, truth, loaded.card.labels, loaded.card.name)
+        data = {"protocol": lines[0], "scores": dataclasses.asdict(scores)}
+        pictures.write_json(folder / "metrics.json", data)
+    return tuple(lines)
+
+
+def _network_of(loaded: ModelFile) -> Network:
+    """Take what the network hears from the card, and how from the network of that name."""
+    network = find_network(loaded.card.network)
+    return dataclasses.replace(network, spectrum=loaded.card.spectrum, window=loaded.card.window)
+
+
+def _chosen(job: Evaluation, loaded: ModelFile) -> tuple[Clip, ...]:
+    clips = job.recordings.find()
+    if job.speakers is not None:
+        unknown = sorted(set(job.speakers) - set(speakers_of(clips)))
+        if unknown:
+            there = ", ".join(speakers_of(clips))
+            raise SerError(f"there is no speaker {unknown[0]!r}; there are {there}")
+        clips = tuple(clip for clip in clips if clip.speaker in job.speakers)
+    for clip in clips:
+        if clip.label not in loaded.card.labels:
+            raise SerError(
+                f"{clip.path} has the label {clip.label!r}, which the model does not know; "
+                f"leave it out with --drop {clip.label} or rename it with --map"
+            )
+    return clips
+
+
+def _leakage(loaded: ModelFile, clips: Sequence[Clip]) -> str:
+    """Say which of the speakers the model knows already, or that nobody can know."""
+    if loaded.record is None:
+        return "the model file does not say who was in training: the figures may flatter"
+    known = set(loaded.record.training_speakers) & {clip.speaker for clip in clips}
+    if known:
+        return f"{', '.join(sorted(known))} were in training: the figures flatter"
+    held = set(loaded.record.validation_speakers) & {clip.speaker for clip in clips}
+    return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
+
+
+def _protocol(network: Network, clips: Sequence[Clip], warning: str, whole: bool) -> str:
+    speakers = speakers_of(clips)
+    role = warning or "none of them in training (speaker-independent)"
+    return f"{len(speakers)} speakers; {role}; {heard(network, whole)}:"

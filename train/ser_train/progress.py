@@ -1,0 +1,69 @@
+"""What a person sees while things take long; all of it on stderr."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+
+class Reporter:
+    """Show progress bars, notes and warnings.
+
+    Parameters
+    ----------
+    console : Console, optional
+        For tests; stderr otherwise.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        self._console = console or Console(stderr=True, highlight=False)
+
+    def note(self, text: str) -> None:
+        """Say something on a line of its own."""
+        self._console.print(escape(text), soft_wrap=True)
+
+    def warn(self, text: str) -> None:
+        """Say something that may be a mistake."""
+        self.note(f"warning: {text}")
+
+    @contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
+        """Show a bar of ``total`` steps; gives the function to call after each."""
+        with self._bar() as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
+
+    def _bar(self) -> Progress:
+        return Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            transient=True,
+            disable=not self._console.is_terminal,
+        )
+
+
+class EpochClock:
+    """Estimate how long the remaining epochs take.
+
+    Parameters
+    ----------
+    done, epochs : int
+        Epochs finished before, and in all.
+    """
+
+    def __init__(self, done: int, epochs: int) -> None:
+        self._first = done
+        self._epochs = epochs
+        self._start = time.monotonic()
+
+    def remaining(self, done: int) -> str:
+        """Give the time left as minutes and seconds."""
+        each = (time.monotonic() - self._start) / max(1, done - self._first)
+        minutes, seconds = divmod(round(each * (self._epochs - done)), 60)
+        return f"{minutes}:{seconds:02d}"

@@ -1,0 +1,112 @@
+"""Pictures and tables of a training."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from ser_train.metrics import ReliabilityBin, Scores, confusion, reliability, score
+from ser_train.spectra import write_atomically
+from ser_train.training import EpochRecord
+
+_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+
+
+def draw_curves(path: Path, history: Sequence[EpochRecord], title: str) -> None:
+    """Draw training loss and, where there are validation speakers, their loss and UAR."""
+    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
+    axes = figure.subplots()
+    epochs = np.arange(1, len(history) + 1)
+    axes.plot(epochs, [record.loss for record in history], color=_BLUE, label="training loss")
+    validation = [record.validation_nll or 0.0 for record in history]
+    uar = [100.0 * (record.validation_uar or 0.0) for record in history]
+    axes.set(xlabel="epoch", ylabel="loss (nats)", title=title, xlim=(1, max(2, len(history))))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    if history and history[0].validation_uar is not None:
+        axes.plot(epochs, validation, color=_BLUE, linestyle="--", label="validation loss")
+        right = axes.twinx()
+        right.plot(epochs, uar, color=_ORANGE, label="validation UAR")
+        right.set_ylabel("UAR (%)")
+        right.set_ylim(0, 100)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    _save(figure, path)
+
+
+def draw_confusion(
+    path: Path, counts: NDArray[np.int64], labels: Sequence[str], title: str
+) -> None:
+    """Draw the share of each true label (row) that got each predicted label (column)."""
+    rows = counts.sum(axis=1, keepdims=True)
+    shares = 100.0 * counts / np.maximum(rows, 1)
+    size = 2.6 + 0.6 * len(labels)
+    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
+    names = [f"{label} ({count})" for label, count in zip(labels, rows[:, 0], strict=True)]
+    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), names)
+    axes.set(xlabel="predicted", ylabel="true (clips)")
+    axes.set_title(title, fontsize=10)
+    for (row, column), share in np.ndenumerate(shares):
+        colour = "white" if share > 55.0 else "black"
+        axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
+    figure.colorbar(image, ax=axes, label="% of the true label", shrink=0.8)
+    _save(figure, path)
+
+
+def draw_reliability(path: Path, bins: Sequence[ReliabilityBin], scores: Scores) -> None:
+    """Draw accuracy over confidence; bars show how many clips are in each bin."""
+    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    confidence = [b.confidence for b in bins]
+    upper.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="perfectly calibrated")
+    upper.plot(confidence, [b.accuracy for b in bins], color=_BLUE, marker="o", label="measured")
+    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+    upper.set_title(f"ECE {100 * scores.ece:.1f} %, NLL {scores.nll:.3f}, {scores.count} clips")
+    upper.legend(frameon=False, loc="upper left")
+    lower.bar(confidence, [b.count for b in bins], width=0.04, color=_BLUE)
+    lower.set(xlabel="confidence", ylabel="clips")
+    _save(figure, path)
+
+
+def draw_measured(
+    folder: Path,
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    labels: Sequence[str],
+    what: str,
+) -> None:
+    """Draw ``confusion.png`` and ``reliability.png`` of some predictions into a folder."""
+    scores = score(probabilities, truth)
+    title = f"{what}: UAR {100 * scores.uar:.1f} %, WA {100 * scores.wa:.1f} %"
+    draw_confusion(folder / "confusion.png", confusion(probabilities, truth), labels, title)
+    draw_reliability(folder / "reliability.png", reliability(probabilities, truth), scores)
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write data as indented JSON in one step."""
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def score_lines(scores: Scores, labels: Sequence[str]) -> tuple[str, ...]:
+    """Give scores as lines of text for a person."""
+    recalls = "  ".join(
+        f"{label} {100 * recall:.0f}"
+        for label, recall in zip(labels, scores.recalls, strict=True)
+        if recall is not None
+    )
+    return (
+        f"UAR {100 * scores.uar:.1f} %   WA {100 * scores.wa:.1f} %   "
+        f"ECE {100 * scores.ece:.1f} %   NLL {scores.nll:.3f}   {scores.count} clips",
+        f"recall %:  {recalls}",
+        f"accuracy of the surest 80 %: {100 * scores.wa_of_surest:.1f} %",
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    write_atomically(path, lambda file: figure.savefig(file, dpi=120))

@@ -1,0 +1,120 @@
+"""Which clips take part, and in which role."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_train.corpora import Clip, find_clips, read_manifest, relabel, speakers_of
+
+_HELD_OUT_OF = 12
+"""One speaker of so many is held out where the user names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Where clips come from and how their labels are read."""
+
+    folders: tuple[Path, ...] = ()
+    manifests: tuple[Path, ...] = ()
+    mapping: tuple[tuple[str, str], ...] = ()
+    """Old and new labels."""
+    dropped: tuple[str, ...] = ()
+    """Labels that are left out."""
+
+    def find(self) -> tuple[Clip, ...]:
+        """Find all clips, in a fixed order; a file that is named twice counts once."""
+        if not self.folders and not self.manifests:
+            raise SerError("no recordings are named; give --train-dir DIR or --manifest FILE.csv")
+        found = [clip for folder in self.folders for clip in find_clips(folder)]
+        found += [clip for table in self.manifests for clip in read_manifest(table)]
+        unique = {clip.path.resolve(): clip for clip in reversed(found)}
+        clips = relabel(unique.values(), self.mapping, self.dropped)
+        return tuple(sorted(clips, key=lambda clip: (clip.corpus, clip.path.name, clip.path)))
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of clips by role; every clip has at most one."""
+
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    """Watched in training, and for the temperature."""
+    test: tuple[int, ...]
+    """Measured once, at the end."""
+
+
+def split_by_speakers(
+    clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]
+) -> Split:
+    """Give each speaker one role.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+    validation, test : iterable of str
+        Speakers; all others train.
+
+    Raises
+    ------
+    SerError
+        If a speaker does not occur or has two roles, or if nobody is left to train on.
+    """
+    held, tested, present = set(validation), set(test), set(speakers_of(clips))
+    unknown = sorted((held | tested) - present)
+    if unknown:
+        raise SerError(f"there is no speaker {unknown[0]!r}; there are {_joined(present)}")
+    if held & tested:
+        raise SerError(f"{_joined(held & tested)} cannot be both validation and test speaker")
+    split = Split(
+        _of_speakers(clips, present - held - tested),
+        _of_speakers(clips, held),
+        _of_speakers(clips, tested),
+    )
+    require_disjoint(clips, split)
+    return split
+
+
+def require_disjoint(clips: Sequence[Clip], split: Split) -> None:
+    """Check that no speaker has two roles and that all labels can be learnt.
+
+    Raises
+    ------
+    SerError
+        Naming the speakers, or the labels that no training clip has.
+    """
+    if not split.training:
+        raise SerError("no speaker is left to train on; name fewer validation and test speakers")
+    roles = [
+        {clips[index].speaker for index in role}
+        for role in (split.training, split.validation, split.test)
+    ]
+    shared = (roles[0] & roles[1]) | (roles[0] & roles[2]) | (roles[1] & roles[2])
+    if shared:
+        raise SerError(f"{_joined(shared)} would be in two of training, validation and test")
+    learnt = {clips[index].label for index in split.training}
+    missing = {clip.label for clip in clips} - learnt
+    if missing:
+        raise SerError(f"no training clip has the label {_joined(missing)}; leave it out (--drop)")
+
+
+def choose_validation_speakers(clips: Sequence[Clip], test: Iterable[str]) -> tuple[str, ...]:
+    """Hold out one speaker of twelve of each corpus, evenly spaced, where there are four."""
+    tested = set(test)
+    chosen: list[str] = []
+    for corpus in sorted({clip.corpus for clip in clips}):
+        speakers = speakers_of(
+            clip for clip in clips if clip.corpus == corpus and clip.speaker not in tested
+        )
+        count = max(1, round(len(speakers) / _HELD_OUT_OF)) if len(speakers) > 3 else 0
+        spacing = len(speakers) / (count + 1)
+        chosen += [speakers[round((k + 1) * spacing) - 1] for k in range(count)]
+    return tuple(chosen)
+
+
+def _of_speakers(clips: Sequence[Clip], speakers: set[str]) -> tuple[int, ...]:
+    return tuple(index for index, clip in enumerate(clips) if clip.speaker in speakers)
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))
