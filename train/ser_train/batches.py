@@ -16,6 +16,8 @@ from ser_train.recipe import Recipe, WindowSampling
 from ser_train.spectra import ClipSpectra
 
 _PADDING_FRAMES = 20
+_LEAD_SECONDS = 0.15
+"""How far before the onset a window of long speech may start; of short speech twice that."""
 _PREFETCHED = 6
 
 
@@ -131,7 +133,7 @@ class WindowSource:
         """Short speech anywhere in the window; of long speech any part, often the onset."""
         section = spectra.sections[speed]
         room = frames - (section.end - section.onset)
-        lead = int(0.15 * self._frames_per_second)
+        lead = round(_LEAD_SECONDS * self._frames_per_second)
         if room >= 0:
             start = section.onset - int(random.integers(0, min(2 * lead, room) + 1))
         elif random.random() < self._sampling.onset_probability:

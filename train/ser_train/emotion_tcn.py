@@ -1,4 +1,9 @@
-"""Our sequence network: log-mel, a small 2-D stem, a residual dilated TCN, attentive pooling."""
+"""Our sequence network: log-mel, a small 2-D stem, residual dilated convolutions, attention.
+
+Inside, the axes are (batch, mel, time, channels) and every convolution is a 2-D one: the export
+then folds each normalisation and each padding into its convolution and needs no transposes, and
+onnxruntime can use its blocked layout, which wants time, the long axis, last.
+"""
 
 from typing import Any
 
@@ -7,39 +12,14 @@ from keras import layers
 
 from ser_train.layers import AttentiveStatistics, LogMel, Temperature
 
-CHANNELS = 128
-DILATIONS = (1, 2, 4, 1, 2, 4)
-MOMENTUM = 0.95
-
-
-def _normalised(x: Any) -> Any:
-    return layers.Activation("relu")(layers.BatchNormalization(momentum=MOMENTUM)(x))
-
-
-def _convolution_2d(x: Any, channels: int, kernel: int, strides: tuple[int, int]) -> Any:
-    x = layers.ZeroPadding2D((kernel - 1) // 2)(x)
-    convolution = layers.Conv2D(
-        channels, kernel, strides=strides, use_bias=False, kernel_initializer="he_normal"
-    )
-    return _normalised(convolution(x))
-
-
-def _convolution_1d(x: Any, channels: int, kernel: int, dilation: int = 1) -> Any:
-    """Pad, then convolve without padding: exports to a third of the nodes of "same"."""
-    if kernel > 1:
-        x = layers.ZeroPadding1D(dilation * (kernel - 1) // 2)(x)
-    convolution = layers.Conv1D(
-        channels, kernel, dilation_rate=dilation, use_bias=False, kernel_initializer="he_normal"
-    )
-    return _normalised(convolution(x))
-
-
-def _stem(x: Any) -> Any:
-    x = layers.Reshape((-1, x.shape[2], 1))(x)
-    x = _convolution_2d(x, 16, 5, (2, 2))
-    x = _convolution_2d(x, 32, 3, (2, 2))
-    x = layers.Reshape((-1, x.shape[2] * x.shape[3]))(x)
-    return _convolution_1d(layers.SpatialDropout1D(0.1)(x), CHANNELS, 1)
+STEM_CHANNELS = (16, 32, 64)
+STEM_KERNELS = (5, 3, 3)
+TRUNK_CHANNELS = 192
+TRUNK_DILATIONS = (1, 2, 1, 2)
+ATTENTION_UNITS = 64
+BLOCK_DROPOUT = 0.1
+HEAD_DROPOUT = 0.4
+NORMALISATION_MOMENTUM = 0.95
 
 
 def build_emotion_tcn(n_labels: int, bins: int) -> Any:
@@ -55,18 +35,53 @@ def build_emotion_tcn(n_labels: int, bins: int) -> Any:
     Returns
     -------
     keras.Model
-        From "spectrum" (batch, frames, bins) to "probabilities" (batch, n_labels).
+        From "spectrum" (batch, frames, bins) to "probabilities" (batch, n_labels); any number
+        of frames from 8 on.
     """
     spectrum = keras.Input((None, bins), name="spectrum")
-    x = LogMel(name="log_mel")(spectrum)
-    x = layers.Rescaling(0.25 * 0.2302585, name="scale")(x)
-    x = _stem(x)
-    for dilation in DILATIONS:
-        branch = layers.SpatialDropout1D(0.1)(_convolution_1d(x, CHANNELS, 3, dilation))
-        x = layers.Add()([x, branch])
-    x = AttentiveStatistics(64, name="pooling")(x)
-    x = layers.Dropout(0.4)(layers.BatchNormalization(momentum=MOMENTUM)(x))
+    x = _stem(LogMel(name="log_mel")(spectrum))
+    x = _convolution(x, TRUNK_CHANNELS, (x.shape[1], 1))  # what is left of mel goes into channels
+    for dilation in TRUNK_DILATIONS:
+        x = _residual(x, dilation)
+    x = layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)(_pool(x))
+    x = layers.Dropout(HEAD_DROPOUT)(x)
     logits = layers.Dense(n_labels, name="logits")(x)
     tempered = Temperature(name="temperature")(logits)
     probabilities = layers.Softmax(name="probabilities")(tempered)
     return keras.Model(spectrum, probabilities, name="emotion_tcn")
+
+
+def _stem(x: Any) -> Any:
+    """Map (batch, mel, time, 1) to an eighth of mel and time: steps of 80 ms."""
+    for channels, size in zip(STEM_CHANNELS, STEM_KERNELS, strict=True):
+        x = layers.ZeroPadding2D(size // 2)(x)
+        x = _convolution(x, channels, (size, size), stride=2)
+    return x
+
+
+def _residual(x: Any, dilation: int) -> Any:
+    """Pad, then convolve without padding: "same" with dilation exports as a long emulation."""
+    y = layers.ZeroPadding2D((0, dilation))(x)
+    y = _convolution(y, TRUNK_CHANNELS, (1, 3), dilation=dilation)
+    return layers.Add()([x, layers.SpatialDropout2D(BLOCK_DROPOUT)(y)])
+
+
+def _convolution(
+    x: Any, channels: int, kernel: tuple[int, int], stride: int = 1, dilation: int = 1
+) -> Any:
+    """Convolve, normalise, rectify; ``kernel`` is (mel, time), ``dilation`` is in time."""
+    x = layers.Conv2D(
+        channels,
+        kernel,
+        strides=stride,
+        dilation_rate=(1, dilation),
+        use_bias=False,
+        kernel_initializer="he_normal",
+    )(x)
+    return layers.ReLU()(layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)(x))
+
+
+def _pool(x: Any) -> Any:
+    scores = layers.Conv2D(ATTENTION_UNITS, 1, activation="tanh")(x)
+    scores = layers.Conv2D(x.shape[-1], 1)(scores)
+    return AttentiveStatistics(name="pooling")([x, scores])

@@ -5,33 +5,35 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """What is changed at random in the power spectrum of a training window; 0 turns a part off."""
+    """How strongly training windows are varied; a probability is for each window."""
 
-    warp: float = 0.08
-    """Largest relative stretch of the frequency axis (vocal tract length)."""
-    warp_probability: float = 0.5
-    room_probability: float = 0.3
-    """Share of windows with a reverberant tail."""
-    equaliser_db: float = 4.0
-    """Standard deviation of the gains of seven bands."""
-    tilt_db: float = 6.0
-    """Largest spectral tilt over the whole range."""
-    noise_probability: float = 0.7
-    lowest_snr_db: float = 8.0
-    highest_snr_db: float = 45.0
-    frequency_masks: int = 2
-    frequency_mask_share: float = 0.16
-    """Widest mask, as a share of the mel-like axis."""
-    time_masks: int = 2
-    time_mask_frames: int = 20
-    """Longest mask."""
+    warp_probability: float = 0.3
+    warp_share: float = 0.08
+    """Largest relative shift of the frequency axis (vocal tract length)."""
+    room_probability: float = 0.15
+    reverberation_seconds: tuple[float, float] = (0.1, 0.6)
+    """Range of the time in which the tail falls by 60 dB."""
+    reverberation_db: tuple[float, float] = (-15.0, -3.0)
+    """Range of the tail's power relative to the direct sound."""
+    equaliser_db: float = 2.0
+    """Standard deviation of the gain at each of seven knots, even in mels."""
+    tilt_db_per_octave: float = 0.6
+    """Largest spectral tilt either way."""
+    noise_probability: float = 0.5
+    noise_snr_db: tuple[float, float] = (8.0, 45.0)
+    noise_tilt_db_per_octave: tuple[float, float] = (-9.0, 0.0)
+    """Range of the noise's colour: 0 is white, -3 pink, -6 brown."""
+    mel_mask_share: float = 0.16
+    """Widest masked part of the mel axis (one mask)."""
+    time_mask_seconds: float = 0.2
+    """Longest masked stretch (one mask)."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowSampling:
     """How training windows are cut from a clip."""
 
-    speeds: tuple[float, ...] = (1.0, 0.85, 0.9, 0.95, 1.05, 1.1, 1.15)
+    speeds: tuple[float, ...] = (1.0, 0.95, 1.05, 0.9, 1.1, 0.85, 1.15)
     """Playback speeds that are kept in the cache; the first must be 1."""
     speed_probability: float = 0.75
     """Share of windows taken at a random speed."""

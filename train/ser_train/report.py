@@ -32,6 +32,7 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], title: str) -> None:
         right.plot(epochs, uar, color=_ORANGE, label="validation UAR")
         right.set_ylabel("UAR (%)")
         right.set_ylim(0, 100)
+    axes.set_ylim(bottom=0.0)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     _save(figure, path)
 
@@ -42,8 +43,8 @@ def draw_confusion(
     """Draw the share of each true label (row) that got each predicted label (column)."""
     rows = counts.sum(axis=1, keepdims=True)
     shares = 100.0 * counts / np.maximum(rows, 1)
-    size = 2.6 + 0.6 * len(labels)
-    figure = Figure(figsize=(size + 0.6, size), layout="constrained")
+    size = 2.0 + 0.5 * len(labels)
+    figure = Figure(figsize=(size + 1.4, size), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
     names = [f"{label} ({count})" for label, count in zip(labels, rows[:, 0], strict=True)]

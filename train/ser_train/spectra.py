@@ -22,10 +22,12 @@ from ser_train.audio import read_audio
 from ser_train.corpora import Clip
 
 _Loaded = TypeVar("_Loaded")
-_LAYOUT = 1
+_LAYOUT = 2
 """Part of every key: a new number makes old files unused."""
 MARGIN_SECONDS = 0.3
-"""Kept before the onset and after the end of speech."""
+"""Kept before the onset and after the end."""
+LONGEST_SECONDS = 3.0
+"""Kept after the onset even where the speech is shorter: real background, not an imitation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,14 +146,17 @@ class SpectrumCache:
     def _compute(
         self, clip: Clip, samples: NDArray[np.float32]
     ) -> tuple[NDArray[np.float16], list[Section]]:
-        margin = round(MARGIN_SECONDS * SAMPLE_RATE_HZ / self.spec.hop_samples)
+        frames_per_second = SAMPLE_RATE_HZ / self.spec.hop_samples
+        margin = round(MARGIN_SECONDS * frames_per_second)
+        longest = round(LONGEST_SECONDS * frames_per_second)
         parts: list[NDArray[np.float16]] = []
         sections: list[Section] = []
         start = 0
         for speed in self.speeds:
             power = whole_clip_spectrum(clip.path, at_speed(samples, speed), self.spec)
             onset, end = speech_bounds(power)
-            first, last = max(0, onset - margin), min(len(power), end + margin)
+            first, last = max(0, onset - margin), max(end, onset + longest) + margin
+            last = min(last, len(power))
             parts.append(np.sqrt(power[first:last]).astype(np.float16))
             sections.append(Section(start, start + last - first, onset - first, end - first))
             start += last - first

@@ -7,15 +7,15 @@ import numpy as np
 from keras import ops
 
 SAMPLE_RATE_HZ = 16000
-_SMALLEST_MEAN = 1e-30
+_SILENCE_POWER = 1e-30
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
 class LogMel(keras.layers.Layer):  # type: ignore[misc]
-    """Decibels of mel energy over the mean mel energy of the window, with a soft floor.
+    """Log-mel energies above a floor that is relative to the window's mean mel power.
 
-    ``10 log10(mel / mean(mel) + 10 ** (floor_db / 10))``: dividing by the window's own mean makes
-    the result independent of gain; the floor keeps near-silence from dominating.
+    ``log(1 + mel / (mean * 10 ** (floor_db / 10)))`` does not depend on gain and is 0 at the
+    floor, so that digital silence and zero padding look alike.
 
     Parameters
     ----------
@@ -24,7 +24,7 @@ class LogMel(keras.layers.Layer):  # type: ignore[misc]
     fmin_hz : float
         Lower edge of the first band.
     floor_db : float
-        Level of the floor under the window's mean.
+        Floor above the mean power over the window's frames and bands; negative.
     """
 
     def __init__(
@@ -35,23 +35,24 @@ class LogMel(keras.layers.Layer):  # type: ignore[misc]
         self.fmin_hz = fmin_hz
         self.floor_db = floor_db
 
-    def build(self, input_shape: tuple[int | None, ...]) -> None:
+    def build(self, input_shape: tuple[int, ...]) -> None:
         """Take librosa's filter bank for the number of bins."""
         from librosa.filters import mel  # noqa: PLC0415 - a second, and only building needs it
 
-        bins = input_shape[-1]
-        assert bins is not None
-        bank = mel(sr=SAMPLE_RATE_HZ, n_fft=2 * (bins - 1), n_mels=self.mels, fmin=self.fmin_hz)
+        bank = mel(
+            sr=SAMPLE_RATE_HZ, n_fft=2 * (input_shape[-1] - 1), n_mels=self.mels, fmin=self.fmin_hz
+        )
         self._bank = np.ascontiguousarray(bank.T.astype(np.float32))
         self.built = True
 
     def call(self, power: Any) -> Any:
-        """Map (batch, frames, bins) power to (batch, frames, mels) decibels."""
+        """Map (batch, frames, bins) power to (batch, mels, frames, 1)."""
         mel = ops.matmul(power, self._bank)
-        flat = ops.reshape(mel, (ops.shape(mel)[0], -1))
-        mean = ops.maximum(ops.mean(flat, axis=-1, keepdims=True), _SMALLEST_MEAN)
-        relative = mel / ops.expand_dims(mean, -1) + 10.0 ** (self.floor_db / 10.0)
-        return ops.log(relative) * (10.0 / np.log(10.0))
+        flat = ops.reshape(mel, (ops.shape(mel)[0], -1))  # one axis: a batch gives single windows
+        mean = ops.maximum(ops.mean(flat, axis=-1, keepdims=True), _SILENCE_POWER)
+        scale = 10.0 ** (-self.floor_db / 10.0) / ops.expand_dims(mean, -1)
+        levels = ops.log(mel * scale + 1.0)
+        return ops.expand_dims(ops.transpose(levels, (0, 2, 1)), -1)
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments, as Keras saves them."""
