@@ -1,13 +1,42 @@
 """Real-time speech emotion recognition.
 
-`StreamRecognizer` turns a stream of samples into a `Prediction` per hop; `ModelCard` says what
-a model is; `SerError` is what a caller's mistake raises; `listen` is the live loop.
+`StreamRecognizer` turns a stream of samples into a `Prediction` per hop; `listen` is the live
+loop over a microphone or any source; `ModelCard` says what a model is; `SerError` is what a
+caller's mistake raises.
+
+The names are loaded when they are first used, so that ``ser-live --help`` need not wait for
+onnxruntime.
 """
 
-from ser_live.card import ModelCard
-from ser_live.errors import SerError
-from ser_live.prediction import Prediction
-from ser_live.recognizer import StreamRecognizer
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ser_live.card import ModelCard
+    from ser_live.errors import SerError
+    from ser_live.live import listen
+    from ser_live.prediction import Prediction
+    from ser_live.recognizer import StreamRecognizer
 
 __version__ = "0.1.0"
-__all__ = ["ModelCard", "Prediction", "SerError", "StreamRecognizer"]
+__all__ = ["ModelCard", "Prediction", "SerError", "StreamRecognizer", "listen"]
+
+_HOMES = {
+    "ModelCard": "ser_live.card",
+    "Prediction": "ser_live.prediction",
+    "SerError": "ser_live.errors",
+    "StreamRecognizer": "ser_live.recognizer",
+    "listen": "ser_live.live",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'ser_live' has no attribute {name!r}")
+    globals()[name] = value = getattr(import_module(home), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

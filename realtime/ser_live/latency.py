@@ -92,11 +92,17 @@ class StageClock:
     def close(self) -> Timing:
         """Give what the present prediction cost and begin the next one."""
         timing = Timing(**{f"{name}_seconds": passed for name, passed in self._seconds.items()})
-        for name, passed in self._seconds.items():
-            self._histograms[name].add(passed)
-        self._histograms["total"].add(timing.total_seconds)
         self._seconds = {}
+        self.count(timing)
         return timing
+
+    def count(self, timing: Timing) -> None:
+        """Count what a prediction cost."""
+        for name in STAGES:
+            passed = getattr(timing, f"{name}_seconds")
+            if passed > 0.0:
+                self._histograms[name].add(passed)
+        self._histograms["total"].add(timing.total_seconds)
 
     def summaries(self) -> tuple[StageLatency, ...]:
         """Give the quantiles of each stage and of the total."""

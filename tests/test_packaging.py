@@ -1,0 +1,67 @@
+"""What a user's site-packages will hold."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from ser_live import __version__
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def members(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [
+            sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation",
+            "--disable-pip-version-check", "-w", str(folder), str(ROOT),
+        ],
+        check=True,
+    )  # fmt: skip
+    (wheel,) = folder.glob("*.whl")
+    assert wheel.name == f"ser_live-{__version__}-py3-none-any.whl"
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.namelist()
+
+
+def test_three_packages_and_nothing_else(members: list[str]) -> None:
+    tops = {name.split("/")[0] for name in members}
+    assert tops == {"ser_live", "ser_train", "ser_export", f"ser_live-{__version__}.dist-info"}
+
+
+def test_models_and_demo_are_inside(members: list[str]) -> None:
+    shipped = {path.name for path in (ROOT / "models").glob("*.onnx")}
+    inside = {name.rpartition("/")[2] for name in members if name.startswith("ser_live/models/")}
+    assert inside == shipped
+    assert {"ser_live/data/demo.ogg", "ser_live/data/demo.json", "ser_live/py.typed"} <= {*members}
+
+
+def test_no_weights_for_training_and_no_scripts(members: list[str]) -> None:
+    assert not [name for name in members if name.endswith((".keras", ".md"))]
+    assert not [name for name in members if "make_demo" in name]
+
+
+def test_the_runtime_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from ser_live import StreamRecognizer, listen; "
+        "print([m for m in ('tensorflow', 'keras', 'librosa', 'numba', 'sounddevice', 'torch', "
+        "'matplotlib', 'ser_train', 'ser_export') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("tool", ["ser_live.cli", "ser_live.benchmark"])
+def test_help_needs_no_engine(tool: str) -> None:
+    code = (
+        f"import sys, runpy; sys.argv = ['{tool}', '--help']\n"
+        f"try: runpy.run_module('{tool}', run_name='__main__')\n"
+        "except SystemExit as end: assert not end.code\n"
+        "print([m for m in ('onnxruntime', 'sounddevice', 'numpy') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("[]")
