@@ -114,9 +114,18 @@ def test_shapes_and_families() -> None:
 
 
 def test_layer_survives_its_config() -> None:
-    layer = Pooled193(sample_rate_hz=8000, name="frontend")
+    layer = Pooled193(sample_rate_hz=8000, mel_in_decibels=True, name="frontend")
     again = Pooled193.from_config(layer.get_config())
-    assert (again.sample_rate_hz, again.name) == (8000, "frontend")
+    assert (again.sample_rate_hz, again.mel_in_decibels, again.name) == (8000, True, "frontend")
+
+
+def test_mel_in_decibels_changes_the_mel_family_alone(layer: Pooled193) -> None:
+    power = spectrum_of(voice(1.0))[None]
+    wanted = np.array(layer(power))[0, :, 0]
+    mel = FAMILIES["mel"]
+    wanted[mel] = librosa.power_to_db(wanted[mel], top_db=None)
+    got = np.asarray(Pooled193(mel_in_decibels=True)(power))[0, :, 0]
+    np.testing.assert_allclose(got, wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize(("seconds", "rate_hz"), [(0.01, 8000), (0.05, 44100), (1.0, 48000)])
@@ -145,16 +154,16 @@ def test_pooled193_at_16_khz_is_the_layer_on_the_whole_clip(
 
 
 def test_pooled193_names_a_bad_file(tmp_path: Path) -> None:
-    with pytest.raises(SerError, match=r"missing\.wav: no such file"):
+    with pytest.raises(SerError, match=r"missing\.wav: no such audio file"):
         ser_train.pooled193(tmp_path / "missing.wav")
     (tmp_path / "text.wav").write_text("no audio")
-    with pytest.raises(SerError, match=r"text\.wav: not readable as audio"):
+    with pytest.raises(SerError, match=r"text\.wav: .*not readable as audio"):
         ser_train.pooled193(tmp_path / "text.wav")
     soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), RATE_HZ)
-    with pytest.raises(SerError, match=r"empty\.wav: holds no samples"):
+    with pytest.raises(SerError, match=r"empty\.wav: .*holds no samples"):
         ser_train.pooled193(tmp_path / "empty.wav")
     soundfile.write(tmp_path / "nan.wav", np.full(9, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
-    with pytest.raises(SerError, match=r"nan\.wav: .*not finite"):
+    with pytest.raises(SerError, match=r"nan\.wav: .*holds NaN or infinite"):
         ser_train.pooled193(tmp_path / "nan.wav")
 
 

@@ -73,7 +73,7 @@ def create_model(name: str, n_labels: int) -> "keras.Model":
         If no network has that name, or if the extra ``train`` is not installed.
     """
     try:
-        from ser_train import networks  # noqa: PLC0415
+        from ser_train.networks import create_model as create  # noqa: PLC0415
     except ImportError as error:
         raise SerError(_MISSING_EXTRA.format(error)) from error
-    return networks.create_model(name, n_labels)
+    return create(name, n_labels)

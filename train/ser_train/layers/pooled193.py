@@ -44,6 +44,8 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
     ----------
     sample_rate_hz : int
         Of the samples under the spectrum.
+    mel_in_decibels : bool
+        Give the means of the mel family on the decibel scale instead of as power.
 
     References
     ----------
@@ -51,9 +53,15 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
     Biomedical Signal Processing and Control 59:101894, 2020.
     """
 
-    def __init__(self, sample_rate_hz: int = 16000, **keras_options: object) -> None:
+    def __init__(
+        self,
+        sample_rate_hz: int = 16000,
+        mel_in_decibels: bool = False,
+        **keras_options: object,
+    ) -> None:
         super().__init__(**{**keras_options, "trainable": False, "dtype": "float32"})
         self.sample_rate_hz = sample_rate_hz
+        self.mel_in_decibels = mel_in_decibels
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the constants for the number of bins in ``input_shape``."""
@@ -72,11 +80,12 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
         # Constant @ batch: one product per clip, so that a batch gives the bits of single clips.
         banded = ops.matmul(self._banks, ops.transpose(spectrum, (0, 2, 1)))
         mel = banded[:, :MEL]
+        mean_mel = _time_mean(mel)
         chroma = _divide_frames(banded[:, MEL:], ops.max)
         pooled = [
             ops.matmul(self._cosines, _time_mean(_decibels(mel))),
             _time_mean(chroma),
-            _time_mean(mel),
+            _log_power(mean_mel) if self.mel_in_decibels else mean_mel,
             _time_mean(self._contrast(spectrum)),
             ops.matmul(self._centroids, _time_mean(_divide_frames(chroma, ops.sum))),
         ]
@@ -99,7 +108,8 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, object]:
         """Give what the constructor takes."""
-        return {**super().get_config(), "sample_rate_hz": self.sample_rate_hz}
+        own = {"sample_rate_hz": self.sample_rate_hz, "mel_in_decibels": self.mel_in_decibels}
+        return {**super().get_config(), **own}
 
 
 def _time_mean(features: KerasTensor) -> KerasTensor:
@@ -107,9 +117,14 @@ def _time_mean(features: KerasTensor) -> KerasTensor:
     return ops.mean(features, axis=-1, keepdims=True)
 
 
+def _log_power(power: KerasTensor) -> KerasTensor:
+    """Ten times the decimal logarithm, from a floor of -100 dB."""
+    return ops.log(ops.maximum(power, FLOOR)) * 4.3429448190325184
+
+
 def _decibels(power: KerasTensor) -> KerasTensor:
     """`librosa.power_to_db` for (batch, bands, frames), each clip against its own maximum."""
-    level = ops.log(ops.maximum(power, FLOOR)) * 4.3429448190325184
+    level = _log_power(power)
     return ops.maximum(level, ops.max(level, axis=(1, 2), keepdims=True) - RANGE_DB)
 
 
