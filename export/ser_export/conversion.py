@@ -1,0 +1,50 @@
+"""A Keras model to an ONNX graph with named axes."""
+
+import logging
+from dataclasses import dataclass
+
+import keras
+import onnx
+import tensorflow as tf
+import tf2onnx
+
+from ser_export.quiet import quiet
+from ser_live.classifier import INPUT_NAME, OUTPUT_NAME
+
+OPSET = 17
+"""Read by every onnxruntime that ser-live supports."""
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A graph and what was seen while it was made."""
+
+    graph: onnx.ModelProto
+    emulated_dilations: int
+    """Dilated convolutions that TensorFlow rewrote with SpaceToBatch; should be 0."""
+
+
+def convert(model: keras.Model) -> Converted:
+    """Convert from "spectrum" (batch, frames, bins) to "probabilities" (batch, labels).
+
+    Notes
+    -----
+    ``tf2onnx.convert.from_keras`` fails with Keras 3; ``from_function`` does not.
+    """
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    signature = [tf.TensorSpec(model.input_shape, tf.float32, name=INPUT_NAME)]
+    function = tf.function(
+        lambda spectrum: {OUTPUT_NAME: model(spectrum, training=False)}, input_signature=signature
+    )
+    with quiet():
+        operations = function.get_concrete_function().graph.get_operations()
+        graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    _name_axes(graph)
+    return Converted(graph, sum(operation.type == "SpaceToBatchND" for operation in operations))
+
+
+def _name_axes(graph: onnx.ModelProto) -> None:
+    names = {INPUT_NAME: ("batch", "frames"), OUTPUT_NAME: ("batch",)}
+    for value in (*graph.graph.input, *graph.graph.output):
+        for axis, name in enumerate(names[value.name]):
+            value.type.tensor_type.shape.dim[axis].dim_param = name

@@ -1,0 +1,146 @@
+"""The whole way from a ``.keras`` file to a verified ONNX file."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from ser_export.checkpoint import load_checkpoint
+from ser_export.conversion import OPSET, Converted, convert
+from ser_export.quiet import quiet
+from ser_export.verification import TOLERANCE, Verification, run, verify
+from ser_export.windows import batches, golden_spectrum, read_speech
+from ser_live.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.classifier import OnnxClassifier, encode_golden
+from ser_live.errors import SerError
+from ser_live.onnx_session import open_session
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """What was written and what was measured of it."""
+
+    path: Path
+    card: ModelCard
+    bytes: int
+    parameters: int
+    nodes: int
+    emulated_dilations: int
+    verification: Verification
+
+    def summary(self) -> str:
+        """Give some lines for people."""
+        checked, golden = self.verification, self.card.golden
+        frames = golden.frames if golden else 0
+        return "\n".join(
+            (
+                f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
+                f"  {self.bytes} bytes, {self.parameters} parameters, {self.nodes} nodes, "
+                f"opset {OPSET}",
+                f"  worst difference from Keras {checked.worst_difference:.1e} over "
+                f"{checked.windows} windows (allowed: {TOLERANCE:g})",
+                f"  a batch gives the bits of single windows: {_yes(checked.batch_is_bitwise)}",
+                f"  emulated dilated convolutions: {self.emulated_dilations}",
+                f"  golden test: {frames} frames",
+            )
+        )
+
+
+def export_model(
+    source: Path, target: Path, verify_audio: Sequence[Path], note: Callable[[str], None]
+) -> Export:
+    """Convert, verify, add the golden test and write.
+
+    Parameters
+    ----------
+    source : Path
+        A ``.keras`` file with a card inside.
+    target : Path
+        The ``.onnx`` file; replaced in one step at the end, untouched after an error.
+    verify_audio : sequence of Path
+        Recordings to compare on; none: the demo voice.
+    note : callable
+        Takes one line on each step.
+
+    Returns
+    -------
+    Export
+
+    Raises
+    ------
+    SerError
+        If a file cannot be read or written, the model does not fit its card, cannot be
+        converted, or the graph differs from the model.
+    """
+    _check_target(target)
+    speech = read_speech(verify_audio)
+    note(f"reading {source}")
+    with quiet():
+        model, card = load_checkpoint(source)
+    note("converting")
+    converted = _convert(model, source)
+    session = open_session(converted.graph.SerializeToString(), str(source))
+    note("comparing with Keras")
+    checked = verify(model, session, batches(speech, card))
+    spectrum = golden_spectrum(speech, card)
+    golden = _golden(spectrum, run(session, spectrum[None].astype(np.float32))[0])
+    card = dataclasses.replace(card, golden=golden)
+    data = _with_card(converted.graph, card)
+    OnnxClassifier(open_session(data, str(target)), card, str(target))  # as ser-live will
+    _write(target, data)
+    nodes = len(converted.graph.graph.node)
+    return Export(
+        target, card, len(data), model.count_params(), nodes, converted.emulated_dilations, checked
+    )
+
+
+def _check_target(target: Path) -> None:
+    folder = target.parent
+    if target.suffix != ".onnx" or target.is_dir():
+        raise SerError(f"{target}: wanted the name of a file that ends in .onnx")
+    if not folder.is_dir():
+        raise SerError(f"{target}: the folder {folder} does not exist; make it first")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise SerError(f"{target}: the folder {folder} is not writable")
+
+
+def _convert(model: keras.Model, source: Path) -> Converted:
+    try:
+        return convert(model)
+    except Exception as error:  # tf2onnx raises many unrelated types
+        reason = " ".join(str(error).split())[:200]
+        raise SerError(f"{source}: the model cannot be converted to ONNX ({reason})") from error
+
+
+def _golden(spectrum: NDArray[np.float16], probabilities: NDArray[np.float32]) -> GoldenTest:
+    if not (np.isfinite(spectrum).all() and np.isfinite(probabilities).all()):
+        raise SerError("the golden test is not finite; export with other --verify-audio")
+    return GoldenTest(encode_golden(spectrum), len(spectrum), tuple(probabilities.tolist()))
+
+
+def _with_card(graph: onnx.ModelProto, card: ModelCard) -> bytes:
+    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
+    onnx.checker.check_model(graph)
+    data: bytes = graph.SerializeToString()
+    return data
+
+
+def _write(target: Path, data: bytes) -> None:
+    partial = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        partial.write_bytes(data)
+        partial.replace(target)
+    except OSError as error:
+        raise SerError(f"{target}: cannot be written ({error.strerror})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "no"

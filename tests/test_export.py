@@ -1,0 +1,252 @@
+import dataclasses
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from ser_export import verification, windows
+from ser_export.cli import main
+from ser_export.exporting import export_model
+from ser_live.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumSpec
+from ser_live.classifier import OnnxClassifier, decode_golden
+from ser_live.errors import SerError
+from ser_train.layers import Pooled193, Temperature
+
+CARD = ModelCard(
+    name="tiny",
+    labels=("calm", "angry", "sad"),
+    licence="CC0-1.0",
+    spectrum=SpectrumSpec(fft_samples=512, hop_samples=160),
+)
+BINS = CARD.spectrum.bins
+
+
+class Stranger(keras.layers.Layer):  # type: ignore[misc]
+    def call(self, x: keras.KerasTensor) -> keras.KerasTensor:
+        return x + 1.0
+
+
+def tiny_model(bins: int = BINS, strange: bool = False) -> keras.Model:
+    keras.utils.set_random_seed(0)
+    spectrum = keras.Input((None, bins), name="spectrum")
+    x = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
+    x = keras.layers.Conv1D(2, 5, padding="same")(keras.layers.Rescaling(0.01)(x))
+    x = keras.layers.Flatten()(Stranger()(x) if strange else x)
+    x = keras.layers.Dense(len(CARD.labels), name="logits")(x)
+    x = Temperature(name="temperature")(x)
+    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(x))
+
+
+def save(path: Path, model: keras.Model, card: ModelCard | None = CARD) -> Path:
+    model.save(path)
+    if card is not None:
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr(KERAS_MEMBER, card.to_json())
+    return path
+
+
+def ignore(text: str) -> None:
+    pass
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("export")
+
+
+@pytest.fixture(scope="module")
+def source(folder: Path) -> Path:
+    return save(folder / "tiny.keras", tiny_model())
+
+
+@pytest.fixture(scope="module")
+def exported(source: Path, folder: Path) -> Path:
+    return export_model(source, folder / "tiny.onnx", [], ignore).path
+
+
+def spectrum(*shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).random((*shape, BINS), np.float32)
+
+
+def test_card_comes_through_with_a_golden_test(exported: Path) -> None:
+    card = OnnxClassifier.load(exported).card
+    assert dataclasses.replace(card, golden=None) == CARD
+    assert card.golden is not None
+    power = decode_golden(card.golden, BINS, "tiny")
+    assert card.golden.frames == CARD.spectrum.frames_in(8000)
+    assert np.isfinite(power).all()
+    assert power.max() > 0
+
+
+def test_golden_probabilities_are_of_the_rounded_spectrum(exported: Path) -> None:
+    classifier = OnnxClassifier.load(exported)
+    golden = classifier.card.golden
+    assert golden is not None
+    got = classifier.probabilities(decode_golden(golden, BINS, "tiny"))
+    np.testing.assert_array_equal(got, np.array(golden.probabilities, np.float32))
+
+
+def test_axes_are_named_and_dynamic(exported: Path) -> None:
+    session = onnxruntime.InferenceSession(exported)
+    assert session.get_inputs()[0].shape == ["batch", "frames", BINS]
+    assert session.get_outputs()[0].shape == ["batch", len(CARD.labels)]
+    for batch, frames in ((1, 1), (3, 40), (2, 301)):
+        got = session.run(["probabilities"], {"spectrum": spectrum(batch, frames)})[0]
+        assert got.shape == (batch, len(CARD.labels))
+
+
+def test_gives_what_keras_gives(exported: Path) -> None:
+    batch = spectrum(4, 60)
+    got = onnxruntime.InferenceSession(exported).run(None, {"spectrum": batch})[0]
+    np.testing.assert_allclose(got, np.asarray(tiny_model()(batch)), atol=1e-5, rtol=0)
+
+
+def test_is_one_valid_file(exported: Path) -> None:
+    graph = onnx.load(exported)
+    onnx.checker.check_model(graph)
+    assert [p.key for p in graph.metadata_props] == [METADATA_KEY]
+    assert not any(i.data_location == onnx.TensorProto.EXTERNAL for i in graph.graph.initializer)
+    assert [p.name for p in exported.parent.glob("*.onnx*")] == ["tiny.onnx"]
+
+
+def test_report_counts(source: Path, tmp_path: Path) -> None:
+    audio = tmp_path / "noise.wav"
+    soundfile.write(audio, np.random.default_rng(0).normal(0, 0.1, 30000), 8000)
+    export = export_model(source, tmp_path / "tiny.onnx", [audio], ignore)
+    assert export.bytes == export.path.stat().st_size
+    assert export.parameters == tiny_model().count_params()
+    assert export.emulated_dilations == 0
+    assert export.verification.windows == 6 * sum(windows.BATCHES)
+    assert export.verification.worst_difference <= verification.TOLERANCE
+    assert export.verification.batch_is_bitwise
+    assert "worst difference from Keras" in export.summary()
+
+
+def test_failed_verification_leaves_the_old_file(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verification, "TOLERANCE", -1.0)
+    target = tmp_path / "tiny.onnx"
+    target.write_bytes(b"old")
+    with pytest.raises(SerError, match="differs from the Keras model"):
+        export_model(source, target, [], ignore)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_loud_speech_stays_finite_in_the_golden_test() -> None:
+    samples = np.random.default_rng(0).normal(0, 100, 16000).astype(np.float32)
+    power = windows.golden_spectrum(samples, CARD)
+    assert np.isfinite(power).all()
+    assert 5e4 < power.max() < 65504
+
+
+def test_short_and_silent_audio_make_a_golden_test() -> None:
+    for size in (100, 5000, 16000):
+        assert np.isfinite(windows.golden_spectrum(np.zeros(size, np.float32), CARD)).all()
+
+
+def refuse(source: Path, target: Path, *audio: Path) -> str:
+    with pytest.raises(SerError) as caught:
+        export_model(source, target, audio, ignore)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_names_what_is_wrong_with_the_source(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tiny.onnx"
+    assert "no such file" in refuse(tmp_path / "missing.keras", target)
+    text = tmp_path / "text.keras"
+    text.write_text("hello")
+    assert "not a .keras model" in refuse(text, target)
+    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
+        archive.writestr("hello", "hello")
+    assert "not a .keras model" in refuse(tmp_path / "other.keras", target)
+    bare = save(tmp_path / "bare.keras", tiny_model(), None)
+    assert "no model card inside" in refuse(bare, target)
+    strange = save(tmp_path / "strange.keras", tiny_model(strange=True))
+    assert "holds the layer 'Stranger'" in refuse(strange, target)
+    wide = save(tmp_path / "wide.keras", tiny_model(bins=1025))
+    assert "1025" in refuse(wide, target)
+    two = dataclasses.replace(CARD, labels=("calm", "angry"))
+    assert "2 labels" in refuse(save(tmp_path / "two.keras", tiny_model(), two), target)
+    assert not target.exists()
+
+
+def test_names_what_is_wrong_with_the_target(source: Path, tmp_path: Path) -> None:
+    assert "does not exist" in refuse(source, tmp_path / "nowhere" / "tiny.onnx")
+    assert "ends in .onnx" in refuse(source, tmp_path / "tiny.bin")
+    (tmp_path / "folder.onnx").mkdir()
+    assert "ends in .onnx" in refuse(source, tmp_path / "folder.onnx")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_names_a_folder_that_is_not_writable(source: Path, tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    assert "not writable" in refuse(source, tmp_path / "tiny.onnx")
+
+
+def test_names_what_is_wrong_with_the_audio(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tiny.onnx"
+    assert "no such audio file" in refuse(source, target, tmp_path / "missing.wav")
+    (tmp_path / "text.wav").write_text("hello")
+    assert "not readable as audio" in refuse(source, target, tmp_path / "text.wav")
+    soundfile.write(tmp_path / "short.wav", np.zeros(10), 16000)
+    assert "wanted at least 0.3 s" in refuse(source, target, tmp_path / "short.wav")
+
+
+def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
+    code = f"import sys; {before or None}; from ser_export.cli import main; sys.exit(main())"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_command_writes_a_model(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tiny.onnx"
+    done = command(str(source), "-o", str(target))
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{target}: tiny, calm, angry, sad\n")
+    assert all(line.startswith("ser-export: ") for line in done.stderr.splitlines())
+    OnnxClassifier.load(target)
+
+
+def test_command_prints_one_line_for_an_error(tmp_path: Path) -> None:
+    done = command(str(tmp_path / "missing.keras"), "-o", str(tmp_path / "tiny.onnx"))
+    last = done.stderr.splitlines()[-1]
+    assert (done.returncode, done.stdout) == (2, "")
+    assert last.startswith("ser-export: error: ")
+    assert "Traceback" not in done.stderr
+
+
+def test_command_says_that_the_extra_is_missing(source: Path, tmp_path: Path) -> None:
+    done = command(
+        str(source), "-o", str(tmp_path / "x.onnx"), before="sys.modules['tensorflow'] = None"
+    )
+    assert done.returncode == 2
+    assert "pip install 'ser-live[train]'" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_help_is_light(capsys: pytest.CaptureFixture[str]) -> None:
+    done = command("--help", before="sys.modules['tensorflow'] = sys.modules['keras'] = None")
+    assert done.returncode == 0
+    assert "--verify-audio" in done.stdout
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert "MODEL.onnx" in capsys.readouterr().out
