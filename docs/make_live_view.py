@@ -12,7 +12,7 @@ from ser_live.live import listen
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH, FileSource
 
 SIZE = (84, 24)
-AT_SECONDS = 18.7
+AT_SECONDS = 17.25
 THEME = TerminalTheme((22, 25, 31), (214, 219, 226), [(40, 44, 52)] * 8, [(90, 96, 106)] * 8)
 
 

@@ -36,8 +36,8 @@ _COLORS = {
     "surprised": "#ee9b5a",
 }
 _SPARE_COLORS = ("#d78fb5", "#5fb3d4", "#c2b280", "#8fd19e", "#c98b6b")
-_DIM = "#6b7280"
-_TRACK = "#343a44"
+_DIM = "#7a8290"
+_TRACK = "dim #6b7280"
 _STATE_WORDS = {"silence": "silence", "warming_up": "listening", "uncertain": "uncertain"}
 _STAGES = ("resample", "gate", "spectrum", "inference", "smoothing")
 
@@ -260,7 +260,8 @@ class _Painter:
         cells = self.width
         cell_seconds = TIMELINE_SECONDS / cells
         # Cells stand still on the stream's clock: the line moves by whole cells, without shimmer.
-        last = math.ceil(self.state.seconds / cell_seconds - 1e-9)
+        now = self.state.timeline[-1].end_seconds if self.state.timeline else 0.0
+        last = math.ceil(now / cell_seconds - 1e-9)
         shown: dict[int, Prediction] = {}
         for prediction in self.state.timeline:
             first = math.floor((prediction.end_seconds - self.state.hop_seconds) / cell_seconds)
@@ -348,12 +349,10 @@ def _word(prediction: Prediction) -> str:
 
 
 def _meter(share: float, length: int, color: str) -> Text:
-    """Draw a bar, exact to an eighth of a cell, on a faint track."""
-    eighths = round(min(max(share, 0.0), 1.0) * length * 8)
-    full, rest = divmod(eighths, 8)
-    bar = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
-    row = Text(bar, style=color)
-    return row.append("─" * (length - len(bar)), style=_TRACK)
+    """Draw a bar, exact to half a cell, on a faint track."""
+    full, half = divmod(round(min(max(share, 0.0), 1.0) * length * 2), 2)
+    bar = "━" * full + "╸" * half
+    return Text(bar, style=color).append("─" * (length - len(bar)), style=_TRACK)
 
 
 def _level_color(peak_dbfs: float) -> str:

@@ -1,0 +1,143 @@
+"""The real microphone path: PortAudio, ALSA and a PulseAudio server of our own."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+import time
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+
+from ser_live import Prediction
+from ser_live.live import listen
+from ser_live.sources import DEMO_PATH
+from sound_server import SoundServer
+
+pytestmark = [pytest.mark.sound_server, pytest.mark.slow]
+CAPTURE = Path(__file__).with_name("capture.py")
+REALTIME = Path(__file__).parent.parent / "realtime"
+SECONDS = 10.0
+
+
+@pytest.fixture
+def voice(tmp_path: Path) -> Path:
+    """The demo at the speaker's rate, so that the sound server has nothing to resample."""
+    samples, rate = soundfile.read(DEMO_PATH, dtype="float32")
+    path = tmp_path / "voice.wav"
+    resampled = soxr.resample(samples, rate, 48000)[: round((SECONDS + 1) * 48000)]
+    soundfile.write(path, np.stack((resampled, resampled), axis=1), 48000, subtype="PCM_16")
+    return path
+
+
+def started(speaker: SoundServer, arguments: list[str]) -> "subprocess.Popen[str]":
+    environment = {**speaker.environment, "PYTHONPATH": str(REALTIME)}
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def told(line: str) -> dict[str, object]:
+    """What a JSON line says, the clock's figures aside."""
+    record: dict[str, object] = json.loads(line)
+    return {k: v for k, v in record.items() if k not in ("lag_seconds", "timing")}
+
+
+def whole(file: Path, model: Path) -> list[Prediction]:
+    with listen(file, model=model) as predictions:
+        return list(predictions)
+
+
+def words(records: list[dict[str, object]]) -> list[object]:
+    """The sequence of labels, without how long each stayed."""
+    labels = [record["label"] for record in records if record["state"] == "speech"]
+    return [label for label, _ in groupby(labels)]
+
+
+def test_the_microphone_gives_what_the_file_gives_for_the_captured_samples(
+    speaker: SoundServer, voice: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    wav = tmp_path / "captured.wav"
+    process = started(speaker, [str(CAPTURE), "pulse", str(tiny_model), str(SECONDS), str(wav)])
+    time.sleep(1.0)
+    player = speaker.play(voice)
+    out, err = process.communicate(timeout=60)
+    player.wait(timeout=20)
+    assert process.returncode == 0, err
+    *lines, counters = out.splitlines()
+    live = [told(line) for line in lines]
+    # Bit for bit what the file gives: JSON floats are exact.
+    filed = [told(json.dumps(p.to_dict())) for p in whole(wav, tiny_model)]
+    assert live == filed[: len(live)]
+    assert len(live) >= SECONDS / 0.25
+    account = json.loads(counters)
+    lost = account["dropped_overrun"] + account["dropped_stale"]
+    assert account["captured"] == account["processed"] + lost + account["buffered"]
+    assert lost == account["overruns"] == 0
+    lags = [json.loads(line)["lag_seconds"] for line in lines]
+    assert all(0.0 < lag < 1.0 for lag in lags)
+
+
+def test_the_command_hears_the_labels_of_the_original(
+    speaker: SoundServer, voice: Path, tiny_model: Path
+) -> None:
+    command = ["-m", "ser_live.cli", "--device", "pulse", "--json", "--model", str(tiny_model)]
+    process = started(speaker, command)
+    time.sleep(1.5)
+    speaker.play(voice).wait(timeout=30)
+    time.sleep(1.0)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert process.returncode == 130, err
+    assert "dropped 0 of" in err
+    assert "lag" in err
+    assert "Traceback" not in err
+    live = [told(line) for line in out.splitlines()]
+    original = [dataclasses.asdict(p) for p in whole(voice, tiny_model)]
+    assert words(live) == words(original)
+    assert len(words(live)) >= 2
+
+
+def test_devices_are_listed(speaker: SoundServer) -> None:
+    process = started(speaker, ["-m", "ser_live.cli", "--list-devices"])
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0, err
+    assert "pulse" in out
+    assert "(default)" in out
+
+
+@pytest.mark.parametrize("device", ["gramophone", "77"])
+def test_an_unknown_device_is_one_line_with_the_known_ones(
+    speaker: SoundServer, tiny_model: Path, device: str
+) -> None:
+    command = ["-m", "ser_live.cli", "--device", device, "--model", str(tiny_model)]
+    process = started(speaker, command)
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert out == ""
+    assert err.startswith("ser-live: error: no input device")
+    assert "'pulse'" in err
+    assert err.count("\n") == 1
+
+
+def test_a_server_that_dies_ends_the_command_with_one_line(
+    speaker: SoundServer, tiny_model: Path
+) -> None:
+    command = ["-m", "ser_live.cli", "--device", "pulse", "--json", "--model", str(tiny_model)]
+    process = started(speaker, command)
+    time.sleep(2.0)
+    speaker.stop()
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert len(out.splitlines()) >= 1
+    assert "Traceback" not in err
+    assert "ser-live: error: pulse: the device stopped" in err

@@ -1,0 +1,476 @@
+"""Rings, files, pipes and devices: every sample arrives once, or is counted as lost."""
+
+import io
+import os
+import shutil
+import sys
+import threading
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from ser_live import SerError
+from ser_live.sources import Block, FileSource, Microphone, RawSource, SourceCounters, devices
+from ser_live.sources import microphone as microphone_module
+from ser_live.sources.ring import FrameRing
+
+
+def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
+    """Frames whose value is their position: exact in float32 up to 16 million."""
+    return np.repeat(np.arange(start, start + count, dtype=np.float32)[:, None], channels, axis=1)
+
+
+def is_accounted(counters: SourceCounters) -> bool:
+    return counters.captured == counters.processed + counters.dropped + counters.buffered
+
+
+class TestRing:
+    @pytest.mark.parametrize("seed", range(20))
+    def test_no_frame_is_lost_without_a_count(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        ring = FrameRing(100, 2, 1000)
+        written = expected = 0
+        for _ in range(300):
+            if rng.random() < 0.6:
+                count = int(rng.integers(0, 60))
+                ring.write(numbered(written, count), 5.0 + (written + count) / 1000, overrun=False)
+                written += count
+            elif (block := ring.read(int(rng.integers(1, 40)))) is not None:
+                expected += block.dropped_frames
+                np.testing.assert_array_equal(block.samples, numbered(expected, len(block.samples)))
+                expected += len(block.samples)
+                assert block.end_captured_at == pytest.approx(5.0 + expected / 1000)
+            assert is_accounted(ring.counters)
+            assert ring.counters.captured == written
+            assert ring.counters.buffered <= 100
+
+    def test_a_writer_in_another_thread_tears_no_block(self) -> None:
+        ring = FrameRing(512, 1, 48000)
+        total = 200_000
+
+        def write() -> None:
+            for start in range(0, total, 100):
+                ring.write(numbered(start, 100, 1), 0.0, overrun=False)
+                if start % 2000 == 0:
+                    time.sleep(0.0002)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        position = 0
+        while position < total and (writer.is_alive() or ring.counters.buffered):
+            block = ring.read(64)
+            assert is_accounted(ring.counters)
+            if block is not None:
+                position += block.dropped_frames
+                np.testing.assert_array_equal(
+                    block.samples, numbered(position, len(block.samples), 1)
+                )
+                position += len(block.samples)
+        writer.join()
+        counters = ring.counters
+        assert counters.captured == total
+        assert is_accounted(counters)
+
+    def test_a_lapped_reader_jumps_to_the_present_and_says_what_that_cost(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        for start in range(0, 250, 50):
+            ring.write(numbered(start, 50, 1), 0.0, overrun=False)
+        assert ring.counters == SourceCounters(250, 0, 150, 0, 100, 0)
+        block = ring.read(30)
+        assert block is not None
+        assert block.dropped_frames == 220
+        np.testing.assert_array_equal(block.samples, numbered(220, 30, 1))
+        assert ring.counters == SourceCounters(250, 30, 150, 70, 0, 0)
+
+    def test_overruns_of_the_device_are_told_once(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        ring.write(numbered(0, 10, 1), 0.0, overrun=True)
+        ring.write(numbered(10, 10, 1), 0.0, overrun=True)
+        blocks = [ring.read(10), ring.read(10)]
+        assert [block.overruns for block in blocks if block] == [2, 0]
+        assert ring.counters.overruns == 2
+
+    def test_reset_is_as_new(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        ring.write(numbered(0, 70, 1), 0.0, overrun=True)
+        ring.read(5)
+        ring.reset()
+        assert ring.counters == SourceCounters()
+        assert ring.read(5) is None
+
+    def test_the_block_is_not_overwritten_later(self) -> None:
+        ring = FrameRing(10, 1, 1000)
+        ring.write(numbered(0, 10, 1), 0.0, overrun=False)
+        block = ring.read(10)
+        ring.write(numbered(10, 10, 1), 0.0, overrun=False)
+        assert block is not None
+        np.testing.assert_array_equal(block.samples, numbered(0, 10, 1))
+
+
+def noise(frames: int, channels: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (frames, channels)).astype(np.float32)
+
+
+def gathered(source: FileSource | RawSource) -> NDArray[np.generic]:
+    with source:
+        blocks: list[Block] = list(source)
+    assert is_accounted(source.counters)
+    samples: NDArray[np.generic] = np.concatenate([block.samples for block in blocks])
+    assert source.counters.processed == len(samples)
+    return samples
+
+
+class TestFile:
+    @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])
+    @pytest.mark.parametrize(
+        ("name", "subtype", "channels"),
+        [("a.wav", "PCM_16", 2), ("a.wav", "FLOAT", 3), ("a.flac", "PCM_24", 1)],
+    )
+    def test_gives_what_libsndfile_reads(
+        self, tmp_path: Path, rate: int, name: str, subtype: str, channels: int
+    ) -> None:
+        soundfile.write(tmp_path / name, noise(rate // 3 + 7, channels), rate, subtype=subtype)
+        source = FileSource(tmp_path / name)
+        whole, _ = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)
+        np.testing.assert_array_equal(gathered(source), whole)
+        assert (source.sample_rate_hz, source.channels) == (rate, channels)
+        assert source.notes == ()
+
+    def test_realtime_gives_no_sample_before_its_time(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", noise(8000, 1), 16000)
+        with FileSource(tmp_path / "a.wav", "realtime") as source:
+            started_at = time.monotonic()
+            frames = 0
+            for block in source:
+                frames += len(block.samples)
+                assert block.end_captured_at is not None
+                assert time.monotonic() >= block.end_captured_at
+                assert block.end_captured_at - started_at == pytest.approx(frames / 16000, abs=0.05)
+        assert time.monotonic() - started_at >= 0.5
+
+    def test_close_ends_a_paced_iteration_from_another_thread(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", noise(160000, 1), 16000)
+        with FileSource(tmp_path / "a.wav", "realtime") as source:
+            threading.Timer(0.2, source.close).start()
+            started_at = time.monotonic()
+            for _ in source:
+                pass
+        assert time.monotonic() - started_at < 1.0
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (None, "No such file"),
+            (b"", "empty"),
+            (b"Dear diary, today I felt " * 50, "no audio that can be read"),
+            (b"RIFF", "no audio that can be read"),
+        ],
+    )
+    def test_says_what_is_wrong_with_a_file(
+        self, tmp_path: Path, content: bytes | None, words: str
+    ) -> None:
+        path = tmp_path / "talk.wav"
+        if content is not None:
+            path.write_bytes(content)
+        with pytest.raises(SerError, match=words) as caught, FileSource(path):
+            pass
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    def test_refuses_a_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(SerError, match="is a folder"), FileSource(tmp_path):
+            pass
+
+    def test_refuses_a_recording_without_samples(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", noise(0, 1), 16000)
+        with pytest.raises(SerError, match="0 samples"):
+            gathered(FileSource(tmp_path / "a.wav"))
+
+    @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+    def test_plays_what_is_left_of_a_damaged_file(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        soundfile.write(path, noise(48000, 1), 16000)
+        whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        source = FileSource(path)
+        samples = gathered(source)
+        assert 16000 < len(samples) < 34000
+        np.testing.assert_array_equal(samples, whole[: len(samples)])
+        assert len(source.notes) == 1
+        assert "s of it were readable" in source.notes[0]
+
+
+class Dribble(io.RawIOBase):
+    """A pipe that hands out portions of awkward sizes."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        self._data = io.BytesIO(data)
+        self._size = size
+
+    def read(self, size: int = -1) -> bytes:
+        return self._data.read(self._size)
+
+    def isatty(self) -> bool:
+        return False
+
+
+class TestRaw:
+    @pytest.mark.parametrize("portion", [1, 3, 7, 1000])
+    @pytest.mark.parametrize("channels", [1, 2, 3])
+    @pytest.mark.parametrize(("sample_format", "dtype"), [("s16le", "<i2"), ("f32le", "<f4")])
+    def test_portions_do_not_matter(
+        self, portion: int, channels: int, sample_format: str, dtype: str
+    ) -> None:
+        samples = (noise(500, channels) * (30000 if dtype == "<i2" else 1)).astype(dtype)
+        source = RawSource(
+            Dribble(samples.tobytes(), portion),  # type: ignore[arg-type]
+            16000,
+            channels,
+            sample_format,  # type: ignore[arg-type]
+        )
+        got = gathered(source)
+        assert got.dtype == np.dtype(dtype).newbyteorder("=")
+        np.testing.assert_array_equal(got, samples)
+        assert source.notes == ()
+
+    def test_tells_of_a_frame_that_is_cut(self) -> None:
+        source = RawSource(io.BytesIO(bytes(4 * 10 + 3)), channels=2)
+        assert len(gathered(source)) == 10
+        assert "3 of its 4 bytes" in source.notes[0]
+
+    @pytest.mark.parametrize("data", [b"", b"x"])
+    def test_refuses_a_stream_without_a_sample(self, data: bytes) -> None:
+        with pytest.raises(SerError, match="before the first sample"):
+            gathered(RawSource(io.BytesIO(data)))
+
+    def test_refuses_a_terminal(self) -> None:
+        leader, follower = os.openpty()
+        with (
+            os.fdopen(leader, "rb", buffering=0),
+            os.fdopen(follower, "rb", buffering=0) as terminal,
+            pytest.raises(SerError, match="is a terminal"),
+            RawSource(terminal),
+        ):
+            pass
+
+    @pytest.mark.parametrize(("rate", "channels"), [(0, 1), (10**9, 1), (16000, 0), (16000, 99)])
+    def test_refuses_impossible_formats(self, rate: int, channels: int) -> None:
+        with pytest.raises(SerError, match="wanted"):
+            RawSource(io.BytesIO(), rate, channels)
+
+
+class PortAudioError(Exception):
+    pass
+
+
+class FakeStream:
+    """Calls back from a thread until it is aborted."""
+
+    def __init__(
+        self, backend: "FakePortAudio", rate: int, channels: int, callback: object
+    ) -> None:
+        self.samplerate, self.channels = float(rate), channels
+        self._backend, self._callback = backend, callback
+        self._ended = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, daemon=True).start()
+
+    def abort(self) -> None:
+        if self._backend.hangs:
+            time.sleep(60)
+        self._ended.set()
+
+    def close(self) -> None:
+        self._ended.set()
+
+    def _run(self) -> None:
+        times = types.SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
+        count = int(self.samplerate) // 100
+        for index in range(self._backend.blocks):
+            if self._ended.wait(0.005):
+                return
+            status = types.SimpleNamespace(input_overflow=index in self._backend.overflows)
+            samples = numbered(index * count, count, self.channels)
+            if index == self._backend.broken_block:
+                samples = samples[:, :0]
+            self._callback(samples, count, times, status)  # type: ignore[operator]
+
+
+class FakePortAudio:
+    """What `sounddevice` looks like to the microphone."""
+
+    PortAudioError = PortAudioError
+
+    def __init__(self) -> None:
+        self.inputs = [("Built-in Audio", 2), ("USB Headset Mono", 1), ("USB Camera", 2)]
+        self.refused: set[tuple[int, int]] = set()
+        self.tried: list[tuple[int, int]] = []
+        self.blocks = 10**6
+        self.overflows: set[int] = set()
+        self.broken_block = -1
+        self.hangs = False
+        self.default = types.SimpleNamespace(device=(1, 0))
+
+    def query_devices(self) -> list[dict[str, object]]:
+        names = [("HDMI output", 0), *self.inputs]
+        return [
+            {
+                "index": index,
+                "name": name,
+                "max_input_channels": channels,
+                "default_samplerate": 44100.0,
+            }
+            for index, (name, channels) in enumerate(names)
+        ]
+
+    def InputStream(  # noqa: N802 - the name in sounddevice
+        self, *, samplerate: int, device: int, channels: int, dtype: str, callback: object
+    ) -> FakeStream:
+        self.tried.append((samplerate, channels))
+        if (samplerate, channels) in self.refused:
+            raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
+        return FakeStream(self, samplerate, channels, callback)
+
+
+@pytest.fixture
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+    fake = FakePortAudio()
+    monkeypatch.setattr(devices, "load_portaudio", lambda: fake)
+    monkeypatch.setattr(microphone_module, "load_portaudio", lambda: fake)
+    return fake
+
+
+class TestMicrophone:
+    def test_gives_every_frame_in_order(self, portaudio: FakePortAudio) -> None:
+        portaudio.overflows = {3}
+        position, overruns = 0, 0
+        with Microphone() as source:
+            for block in source:
+                assert is_accounted(source.counters)
+                np.testing.assert_array_equal(block.samples, numbered(position, len(block.samples)))
+                position += len(block.samples)
+                overruns += block.overruns
+                assert block.end_captured_at is not None
+                assert 0.0 <= time.monotonic() - block.end_captured_at < 1.0
+                if position > 44100 // 5:
+                    break
+        assert (source.name, source.sample_rate_hz, source.channels) == ("Built-in Audio", 44100, 2)
+        assert overruns == source.counters.overruns == 1
+
+    def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told(
+        self, portaudio: FakePortAudio
+    ) -> None:
+        with Microphone(buffer_seconds=0.1) as source:
+            position = dropped = 0
+            for turn, block in enumerate(source):
+                position += block.dropped_frames
+                dropped += block.dropped_frames
+                np.testing.assert_array_equal(block.samples, numbered(position, len(block.samples)))
+                position += len(block.samples)
+                assert is_accounted(source.counters)
+                time.sleep(0.3)
+                if turn == 3:
+                    break
+        assert dropped > 0
+        assert source.counters.dropped >= dropped
+
+    def test_falls_back_over_rates_and_channels(self, portaudio: FakePortAudio) -> None:
+        portaudio.refused = {(44100, 2), (44100, 1), (48000, 2)}
+        with Microphone() as source:
+            assert (source.sample_rate_hz, source.channels) == (48000, 1)
+        assert portaudio.tried == [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]
+
+    def test_says_what_it_tried(self, portaudio: FakePortAudio) -> None:
+        portaudio.refused = {(r, c) for r in (44100, 48000, 16000) for c in (1, 2)}
+        with pytest.raises(SerError, match="access to the microphone denied") as caught:
+            Microphone("built-in").__enter__()
+        for words in ("1 'Built-in Audio'", "48000 Hz x 1", "16000 Hz x 2", "-9997"):
+            assert words in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("wanted", "name"),
+        [
+            (None, "Built-in Audio"),
+            (2, "USB Headset Mono"),
+            ("3", "USB Camera"),
+            ("camera", "USB Camera"),
+        ],
+    )
+    def test_finds_devices(
+        self, portaudio: FakePortAudio, wanted: str | int | None, name: str
+    ) -> None:
+        assert devices.find_input_device(wanted).name == name
+
+    @pytest.mark.parametrize(
+        ("wanted", "words"),
+        [
+            ("usb", "fits 2 'USB Headset Mono', 3 'USB Camera'"),
+            ("gramophone", "no input device 'gramophone'; there is 1 'Built-in"),
+            (0, "no input device 0"),
+        ],
+    )
+    def test_lists_devices_when_none_is_meant(
+        self, portaudio: FakePortAudio, wanted: str | int, words: str
+    ) -> None:
+        with pytest.raises(SerError, match=words):
+            devices.find_input_device(wanted)
+
+    def test_without_any_input_it_lists_what_there_is(self, portaudio: FakePortAudio) -> None:
+        portaudio.inputs = []
+        with pytest.raises(SerError, match=r"no input device.*only outputs: 0 'HDMI output'"):
+            devices.find_input_device(None)
+
+    def test_a_failure_in_the_callback_surfaces(self, portaudio: FakePortAudio) -> None:
+        portaudio.broken_block = 5
+        with Microphone() as source, pytest.raises(SerError, match="capture failed"):
+            for _ in source:
+                pass
+
+    def test_a_device_that_stops_is_an_error_and_no_silence(
+        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(microphone_module, "_STALL_SECONDS", 0.4)
+        portaudio.blocks = 20
+        frames = 0
+        with Microphone() as source:
+            blocks = iter(source)
+            while frames < 20 * 441:
+                frames += len(next(blocks).samples)
+            with pytest.raises(SerError, match="the device stopped"):
+                next(blocks)
+
+    def test_a_device_that_hangs_does_not_hold_close_up(self, portaudio: FakePortAudio) -> None:
+        portaudio.hangs = True
+        with Microphone() as source:
+            next(iter(source))
+            started_at = time.monotonic()
+        assert time.monotonic() - started_at < 2.5
+
+    def test_close_ends_the_iteration_from_another_thread(self, portaudio: FakePortAudio) -> None:
+        portaudio.blocks = 0
+        with Microphone() as source:
+            threading.Timer(0.2, source.close).start()
+            started_at = time.monotonic()
+            assert list(source) == []
+        assert time.monotonic() - started_at < 1.0
+
+
+def test_without_portaudio_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    class Missing:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "sounddevice":
+                raise OSError("PortAudio library not found")
+
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
+    monkeypatch.setattr(shutil, "which", lambda tool: tool == "dnf" or None)
+    with pytest.raises(SerError, match=r"dnf install portaudio.*--demo work without it"):
+        Microphone().__enter__()
