@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
+from ser_live import __version__
 from ser_live.errors import SerError
 
 if TYPE_CHECKING:
@@ -116,14 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
     show.add_argument("--list-devices", action="store_true", help="list microphones and exit")
     show.add_argument("--list-models", action="store_true", help="list shipped models and exit")
-    show.add_argument("--version", action="version", version=f"%(prog)s {_version()}")
+    show.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
-
-
-def _version() -> str:
-    from ser_live import __version__  # noqa: PLC0415 - the package imports this module's siblings
-
-    return __version__
 
 
 def _check(arguments: argparse.Namespace) -> None:

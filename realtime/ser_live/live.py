@@ -98,6 +98,7 @@ class Listener:
         self._is_open = False
         self._predictions: Iterator[Prediction] | None = None
         self._frames = 0
+        self._end_captured_at: float | None = None
         self._holes: deque[tuple[float, float]] = deque()
         self._replaced_samples = 0
         self._degraded = 0
@@ -142,7 +143,7 @@ class Listener:
         try:
             for block in self.source:
                 yield self._hear(block)
-            yield self._step(self.recognizer.flush(), np.zeros(1, np.float32), None)
+            yield self._step(self.recognizer.flush(), np.zeros(1, np.float32))
         finally:
             self.close()
 
@@ -171,37 +172,42 @@ class Listener:
             raise
 
     def _hear(self, block: Block) -> LiveStep:
+        self._end_captured_at = block.end_captured_at
         if block.end_captured_at is not None:
             self._queue.add(time.monotonic() - block.end_captured_at)
         start = self._seconds
-        samples, replaced = _finite(block.samples)
+        samples = self._finite(block.samples)
         self._frames += len(samples)
-        self._replaced_samples += replaced
         if block.dropped_frames or block.overruns:
             self._holes.append((start, start))
-        if replaced:
-            self._holes.append((start, self._seconds))
         predictions = self.recognizer.process(samples)
         if self._given is not None:
             self._check_rate()
-        return self._step(predictions, samples, block.end_captured_at)
+        return self._step(predictions, samples)
 
-    def _step(
-        self, predictions: list[Prediction], samples: NDArray[Any], end_captured_at: float | None
-    ) -> LiveStep:
+    def _finite(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """Replace NaN and infinity by zero, in a copy, and remember where they were."""
+        if samples.dtype == np.int16 or (finite := np.isfinite(samples)).all():
+            return samples
+        self._replaced_samples += int(samples.size - np.count_nonzero(finite))
+        bad = self._frames + np.flatnonzero(~finite.all(axis=1))
+        self._holes.append((bad[0] / self._rate_hz, (bad[-1] + 1) / self._rate_hz))
+        return np.where(finite, samples, samples.dtype.type(0))
+
+    def _step(self, predictions: list[Prediction], samples: NDArray[Any]) -> LiveStep:
         full_scale = 32768.0 if samples.dtype == np.int16 else 1.0
         loud = samples.astype(np.float32).ravel()
         return LiveStep(
-            predictions=tuple(self._timed(p, end_captured_at) for p in predictions),
+            predictions=tuple(map(self._timed, predictions)),
             peak=float(np.abs(loud).max(initial=0.0)) / full_scale,
             rms=float(np.sqrt(np.dot(loud, loud) / max(1, loud.size))) / full_scale,
             seconds=self._seconds,
         )
 
-    def _timed(self, prediction: Prediction, end_captured_at: float | None) -> Prediction:
+    def _timed(self, prediction: Prediction) -> Prediction:
         lag_seconds = None
-        if end_captured_at is not None:
-            captured_at = end_captured_at - (self._seconds - prediction.end_seconds)
+        if self._end_captured_at is not None:
+            captured_at = self._end_captured_at - (self._seconds - prediction.end_seconds)
             lag_seconds = time.monotonic() - captured_at
             self._lag.add(lag_seconds)
         degraded = self._has_hole(prediction)
@@ -272,13 +278,3 @@ def listen(
     else:
         opened = source
     return Listener(opened, recognizer, model, window_seconds, hop_seconds, smoothing_seconds, vad)
-
-
-def _finite(samples: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Replace NaN and infinity by zero and count them; a new array only if there are any."""
-    if samples.dtype == np.int16:
-        return samples, 0
-    finite = np.isfinite(samples)
-    if finite.all():
-        return samples, 0
-    return np.where(finite, samples, samples.dtype.type(0)), int(samples.size - finite.sum())

@@ -1,0 +1,73 @@
+"""The demo voice runs through the very engine that a microphone uses."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ser_live.sources import DEMO_NOTICE, DEMO_PATH
+
+Timeline = list[dict[str, object]]
+Lines = list[dict[str, object]]
+
+
+@pytest.fixture(scope="module")
+def timeline() -> Timeline:
+    record: dict[str, Timeline] = json.loads(DEMO_PATH.with_suffix(".json").read_text())
+    return record["timeline"]
+
+
+@pytest.fixture(scope="module")
+def lines(tiny_model: Path) -> Lines:
+    command = [sys.executable, "-m", "ser_live.cli", "--demo", "--pace", "fast", "--json"]
+    done = subprocess.run(
+        [*command, "--model", str(tiny_model)],
+        cwd=DEMO_PATH.parent.parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert DEMO_NOTICE in done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def ends_between(lines: Lines, start: float, end: float) -> Lines:
+    return [line for line in lines if start <= float(str(line["end_seconds"])) <= end]
+
+
+def spans(timeline: Timeline, kind: str) -> list[tuple[float, float]]:
+    return [
+        (float(str(entry["start_seconds"])), float(str(entry["end_seconds"])))
+        for entry in timeline
+        if entry["kind"] == kind
+    ]
+
+
+def test_the_voice_is_small_and_short(timeline: Timeline) -> None:
+    assert DEMO_PATH.stat().st_size < 120_000
+    assert 10.0 <= float(str(timeline[-1]["end_seconds"])) <= 20.0
+    assert len(spans(timeline, "utterance")) >= 3
+    for start, end in spans(timeline, "pause"):
+        assert end - start == pytest.approx(2.0, abs=0.001)
+
+
+def test_there_are_enough_predictions(lines: Lines) -> None:
+    assert len(lines) >= 30
+
+
+def test_pauses_are_silence(lines: Lines, timeline: Timeline) -> None:
+    for start, end in spans(timeline, "pause"):
+        told = ends_between(lines, start + 0.8, end)
+        assert len(told) >= 4
+        assert {line["state"] for line in told} == {"silence"}
+
+
+def test_utterances_are_speech(lines: Lines, timeline: Timeline) -> None:
+    for start, end in spans(timeline, "utterance"):
+        told = ends_between(lines, start + 1.3, end)
+        assert len(told) >= 4
+        assert {line["state"] for line in told} <= {"speech", "uncertain"}

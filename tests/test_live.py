@@ -1,0 +1,177 @@
+"""The live loop: what reaches the recognizer, and what is said about it."""
+
+import dataclasses
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from ser_live import SerError, StreamRecognizer, listen
+from ser_live.live import Listener
+from ser_live.sources import DEMO_PATH, Block, FileSource, SourceCounters
+
+
+class Blocks:
+    """A source of given blocks."""
+
+    name = "blocks"
+    notes: tuple[str, ...] = ()
+    counters = SourceCounters()
+
+    def __init__(self, blocks: list[Block], sample_rate_hz: int = 16000) -> None:
+        self.blocks = blocks
+        self.sample_rate_hz = sample_rate_hz
+        self.channels = 1
+        self.opened = 0
+        self.closed = 0
+
+    def __enter__(self) -> "Blocks":
+        self.opened += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def demo_samples(seconds: float) -> tuple[NDArray[np.float32], int]:
+    samples, rate = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
+    return samples[: round(seconds * rate)], rate
+
+
+def cut(samples: NDArray[np.float32], size: int = 1000) -> list[Block]:
+    return [Block(samples[start : start + size]) for start in range(0, len(samples), size)]
+
+
+def test_a_file_gives_what_the_recognizer_gives(tiny_model: Path) -> None:
+    samples, rate = demo_samples(100)
+    recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=rate)
+    wanted = recognizer.process(samples) + recognizer.flush()
+    with listen(DEMO_PATH, model=tiny_model) as predictions:
+        assert list(predictions) == wanted
+    assert list(listen(str(DEMO_PATH), model=tiny_model)) == wanted
+    assert list(listen(FileSource(DEMO_PATH), model=tiny_model)) == wanted
+
+
+def test_options_reach_the_recognizer(tiny_model: Path) -> None:
+    with listen(DEMO_PATH, model=tiny_model, hop_seconds=0.5, vad=False) as predictions:
+        got = list(predictions)
+    assert {p.state for p in got} <= {"speech", "uncertain", "warming_up"}
+    assert got[1].end_seconds == 1.0
+
+
+def test_a_recognizer_may_be_given(tiny_model: Path) -> None:
+    recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=22050, hop_seconds=0.5)
+    with listen(DEMO_PATH, recognizer=recognizer) as predictions:
+        assert next(predictions).end_seconds == 0.5
+        assert predictions.recognizer is recognizer
+
+
+def test_a_recognizer_of_another_rate_is_refused(tiny_model: Path) -> None:
+    recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=16000)
+    with (
+        listen(DEMO_PATH, recognizer=recognizer) as predictions,
+        pytest.raises(SerError, match=r"made for 16000 Hz, .*demo.ogg.* gives 22050 Hz"),
+    ):
+        next(predictions)
+
+
+def test_the_source_is_opened_once_and_closed_at_the_end(tiny_model: Path) -> None:
+    samples, rate = demo_samples(1)
+    source = Blocks(cut(samples), rate)
+    with Listener(source, model=tiny_model) as predictions:
+        assert source.opened == 1
+        list(predictions)
+        assert source.closed >= 1
+    assert source.opened == 1
+
+
+def test_a_model_that_does_not_load_closes_the_source(tmp_path: Path) -> None:
+    source = Blocks([])
+    with pytest.raises(SerError, match=r"nothing\.onnx"):
+        Listener(source, model=tmp_path / "nothing.onnx").__enter__()
+    assert source.closed == 1
+
+
+def test_a_source_that_fails_is_closed(tiny_model: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(0), 16000)
+    with pytest.raises(SerError, match="0 samples"):
+        list(listen(tmp_path / "a.wav", model=tiny_model))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_samples_that_are_no_numbers_become_zero_and_mark_their_windows(
+    tiny_model: Path, bad: float
+) -> None:
+    samples, rate = demo_samples(16)
+    broken, zeroed = samples.copy(), samples.copy()
+    hole = slice(round(7.0 * rate), round(7.01 * rate))
+    broken[hole] = bad
+    zeroed[hole] = 0.0
+    kept = broken.copy()
+    listener = Listener(Blocks(cut(broken), rate), model=tiny_model)
+    got = list(listener)
+    np.testing.assert_array_equal(broken, kept)
+    wanted = list(Listener(Blocks(cut(zeroed), rate), model=tiny_model))
+    assert [dataclasses.replace(p, degraded=False) for p in got] == wanted
+    marked = [p for p in got if p.degraded]
+    assert len(marked) == listener.stats.degraded >= 2
+    for prediction in got:
+        covers = prediction.start_seconds < 7.01 and prediction.end_seconds > 7.0
+        assert prediction.degraded == covers
+    assert listener.stats.replaced_samples == hole.stop - hole.start
+
+
+@pytest.mark.parametrize(("dropped_frames", "overruns"), [(500, 0), (0, 1)])
+def test_a_hole_marks_the_windows_that_span_it(
+    tiny_model: Path, dropped_frames: int, overruns: int
+) -> None:
+    samples, rate = demo_samples(16)
+    blocks = cut(samples, rate // 10)
+    blocks[65] = Block(blocks[65].samples, None, dropped_frames, overruns)
+    for prediction in Listener(Blocks(blocks, rate), model=tiny_model):
+        spans = prediction.start_seconds < 6.5 < prediction.end_seconds
+        assert prediction.degraded == spans
+
+
+def test_lag_is_now_minus_the_capture_of_the_last_sample(tiny_model: Path) -> None:
+    samples, rate = demo_samples(4)
+    now = time.monotonic()
+    late_seconds = 5.0
+    # Blocks of 0.4 s: the sample at the end of a window lies anywhere in one.
+    blocks = [
+        dataclasses.replace(block, end_captured_at=now - late_seconds + 0.4 * (index + 1) - 4.0)
+        for index, block in enumerate(cut(samples, round(0.4 * rate)))
+    ]
+    listener = Listener(Blocks(blocks, rate), model=tiny_model)
+    for prediction in list(listener)[:-1]:
+        wanted = late_seconds + 4.0 - prediction.end_seconds
+        assert prediction.lag_seconds == pytest.approx(wanted, abs=0.5)
+        assert prediction.lag_seconds is not None
+        assert prediction.lag_seconds >= wanted - 1e-6
+    stages = {stage.name: stage for stage in listener.stats.stages}
+    assert stages["queue"].count == len(blocks)
+    assert stages["lag"].max_seconds > late_seconds
+
+
+def test_levels_are_relative_to_full_scale(tiny_model: Path) -> None:
+    wave = np.sin(np.arange(16000) / 5)[:, None]
+    for samples, clips in (
+        ((wave * 16384).astype(np.int16), False),
+        ((wave * 0.5).astype(np.float32), False),
+        (np.clip(wave * 70000, -32768, 32767).astype(np.int16), True),
+    ):
+        step = next(Listener(Blocks([Block(samples)]), model=tiny_model).steps())
+        assert step.is_clipping == clips
+        if not clips:
+            assert step.peak == pytest.approx(0.5, abs=0.001)
+            assert step.rms == pytest.approx(0.5 / np.sqrt(2), abs=0.001)
