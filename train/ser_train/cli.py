@@ -99,7 +99,7 @@ def _cross_validate(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    _start_tensorflow(options.threads)
+    _start_tensorflow(None)
     from ser_train.evaluate import Evaluation, evaluate  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.progress import Reporter  # noqa: PLC0415
 

@@ -34,7 +34,9 @@ class Trainer:
         self._momentum = recipe.ema_momentum
         self._optimiser = _optimiser(recipe, steps)
         self._optimiser.build(model.trainable_variables)
-        self._averages = [tf.Variable(v.value) for v in model.trainable_variables]
+        self._averages = [
+            keras.Variable(v.value, trainable=False) for v in model.trainable_variables
+        ]
         inputs = tf.TensorSpec(model.input_shape, tf.float32)
         labels = tf.TensorSpec(model.output_shape, tf.float32)
         self._step = tf.function(self._run_step, input_signature=[inputs, labels, labels])
@@ -55,7 +57,7 @@ class Trainer:
         if not self._momentum:
             return
         for variable, average in zip(self._model.trainable_variables, self._averages, strict=True):
-            variable.assign(average)
+            variable.assign(average.value)
         for batch in batches:
             self._forward(batch.inputs)
 
@@ -66,9 +68,9 @@ class Trainer:
             yield
             return
         variables = self._model.trainable_variables
-        present = [variable.numpy() for variable in variables]
+        present = [variable.value.numpy().copy() for variable in variables]
         for variable, average in zip(variables, self._averages, strict=True):
-            variable.assign(average)
+            variable.assign(average.value)
         try:
             yield
         finally:
@@ -77,7 +79,7 @@ class Trainer:
 
     def state(self) -> tuple[NDArray[Any], ...]:
         """Give everything that the next step depends on."""
-        return tuple(np.array(variable) for variable in self._variables())
+        return tuple(variable.value.numpy().copy() for variable in self._variables())
 
     def restore(self, state: tuple[NDArray[Any], ...]) -> None:
         """Go back to a state that `state` gave."""
@@ -103,7 +105,7 @@ class Trainer:
         step = tf.cast(self._optimiser.iterations.value, tf.float32)
         momentum = tf.minimum(self._momentum, (1.0 + step) / (10.0 + step))
         for average, variable in zip(self._averages, self._model.trainable_variables, strict=True):
-            average.assign(momentum * average + (1.0 - momentum) * variable.value)
+            average.assign(momentum * average.value + (1.0 - momentum) * variable.value)
 
 
 def _optimiser(recipe: Recipe, steps: int) -> Any:

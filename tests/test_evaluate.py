@@ -1,0 +1,182 @@
+"""Figures of merit, and the commands that print them."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+import tf2onnx
+
+import tiny_corpora
+import tiny_network
+from ser_live import SerError
+from ser_live.card import METADATA_KEY
+from ser_train import metrics
+from ser_train.cross_validate import CrossValidation, Posteriors, cross_validate
+from ser_train.evaluate import Evaluation, evaluate
+from ser_train.fit import FitJob, fit
+from ser_train.keras_file import load_model
+from ser_train.predict import load_predictor
+from ser_train.protocols import LUNA_TEST_ACTORS, LUNA_VALIDATION_ACTORS, find_protocol
+from ser_train.selection import Recordings
+from test_fit import Notes
+
+
+def test_scores_of_known_predictions() -> None:
+    probabilities = np.array([[0.9, 0.1, 0.0], [0.6, 0.4, 0.0], [0.2, 0.8, 0.0], [0.7, 0.3, 0.0]])
+    scores = metrics.score(probabilities, np.array([0, 0, 1, 1]))
+    assert scores.recalls == (1.0, 0.5, None)
+    assert (scores.uar, scores.wa, scores.count) == (0.75, 0.75, 4)
+    expected = (abs(1 - 0.9) + abs(1 - 0.6) + abs(1 - 0.8) + abs(0 - 0.7)) / 4
+    assert scores.ece == pytest.approx(expected)
+    assert scores.nll == pytest.approx(-np.log([0.9, 0.6, 0.8, 0.3]).mean())
+    assert scores.wa_of_surest == pytest.approx(2 / 3)
+    counts = metrics.confusion(probabilities, np.array([0, 0, 1, 1]))
+    np.testing.assert_array_equal(counts, [[2, 0, 0], [1, 1, 0], [0, 0, 0]])
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    random = np.random.default_rng(0)
+    logits = random.normal(0, 1.5, (4000, 4))
+    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([random.choice(4, p=row) for row in honest])
+    loud = metrics.with_temperature(honest, 1 / 2.5)
+    temperature = metrics.fit_temperature(loud, truth)
+    assert temperature == pytest.approx(2.5, rel=0.08)
+    calmed = metrics.with_temperature(loud, temperature)
+    assert metrics.calibration_error(calmed, truth) < 0.03
+    assert metrics.calibration_error(loud, truth) > 0.1
+    threshold = metrics.uncertain_threshold(calmed)
+    assert np.mean(calmed.max(axis=1) >= threshold) == pytest.approx(0.8, abs=0.01)
+
+
+@pytest.fixture(name="job", scope="module")
+def trained_job(tmp_path_factory: pytest.TempPathFactory) -> FitJob:
+    folder = tmp_path_factory.mktemp("trained")
+    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 7), takes=2)
+    job = FitJob(
+        recordings=Recordings((corpus,)),
+        network="tiny",
+        output=folder / "out.keras",
+        run_folder=folder / "run",
+        cache_folder=folder / "cache",
+        epochs=8,
+        validation_speakers=("ravdess/05",),
+        test_speakers=("ravdess/06",),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_network.register(patch)
+        fit(job, Notes())
+    return job
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_network.register(monkeypatch)
+
+
+def evaluation(job: FitJob, *speakers: str) -> Evaluation:
+    return Evaluation(job.output, job.recordings, job.cache_folder, speakers or None)
+
+
+def test_evaluation_says_who_was_known(job: FitJob, tmp_path: Path) -> None:
+    held_out = dataclasses.replace(evaluation(job, "ravdess/06"), report_folder=tmp_path)
+    lines = evaluate(held_out, Notes())
+    assert "1 speakers; none of them in training (speaker-independent)" in lines[0]
+    assert "first 1 s from the speech onset" in lines[0]
+    assert "UAR 100.0 %" in lines[1]
+    assert (tmp_path / "reliability.png").is_file()
+    notes = Notes()
+    lines = evaluate(evaluation(job), notes)
+    assert "ravdess/01, ravdess/02, ravdess/03, ravdess/04 were in training" in lines[0]
+    assert notes.notes[-1].startswith("warning: ravdess/01")
+
+
+def test_evaluation_refuses_what_the_model_cannot_know(job: FitJob, tmp_path: Path) -> None:
+    with pytest.raises(SerError, match="there is no speaker 'ravdess/66'"):
+        evaluate(evaluation(job, "ravdess/66"), Notes())
+    other = tiny_corpora.write_ravdess(tmp_path, [1], ["angry", "sad"])
+    foreign = dataclasses.replace(evaluation(job), recordings=Recordings((other,)))
+    with pytest.raises(SerError, match=r"'angry'.*--drop angry"):
+        evaluate(foreign, Notes())
+    with pytest.raises(SerError, match="no such model file"):
+        evaluate(dataclasses.replace(evaluation(job), model=tmp_path / "no.keras"), Notes())
+
+
+def test_predictions_of_keras_and_onnx_agree(job: FitJob, tmp_path: Path) -> None:
+    loaded = load_model(job.output)
+    signature = [tf.TensorSpec((None, None, 257), tf.float32, name="spectrum")]
+    run = tf.function(lambda x: loaded.model(x, training=False), input_signature=signature)
+    graph, _ = tf2onnx.convert.from_function(run, input_signature=signature, opset=17)
+    entry = graph.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, loaded.card.to_json()
+    onnx_file = tmp_path / "tiny.onnx"
+    onnx_file.write_bytes(graph.SerializeToString())
+    voice = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 77, seconds=3.2)
+    keras_answer = load_predictor(job.output).predict(voice)
+    onnx_answer = load_predictor(onnx_file).predict(voice)
+    np.testing.assert_allclose(keras_answer.probabilities, onnx_answer.probabilities, atol=1e-5)
+    answer = json.loads(keras_answer.line(as_json=True))
+    assert answer["label"] == "sad"
+    assert answer["confidence"] == max(answer["probabilities"].values())
+    assert keras_answer.line(as_json=False).split("\t")[1] == "sad"
+
+
+def test_the_published_folds_are_disjoint_and_complete() -> None:
+    assert sorted(sum(LUNA_TEST_ACTORS, ())) == list(range(1, 25))
+    for tested, held in zip(LUNA_TEST_ACTORS, LUNA_VALIDATION_ACTORS, strict=True):
+        assert not set(tested) & set(held)
+
+
+def test_protocols_split_as_they_say(tmp_path: Path) -> None:
+    corpus = tiny_corpora.write_ravdess(tmp_path, range(1, 25))
+    clips = Recordings((corpus,)).find()
+    luna, dependent = find_protocol("ravdess-luna5"), find_protocol("ravdess-random5")
+    tested: list[int] = []
+    for fold in range(5):
+        split = luna.split(clips, fold, 0)
+        people = [{clips[i].speaker for i in role} for role in (split.training, split.test)]
+        assert not people[0] & people[1]
+        assert len(split.training) + len(split.validation) + len(split.test) == len(clips)
+        tested += dependent.split(clips, fold, 0).test
+    assert sorted(tested) == list(range(len(clips)))
+    assert dependent.words.startswith("speaker-dependent")
+    with pytest.raises(SerError, match="fold 0 needs the speakers ravdess/02"):
+        luna.split([clip for clip in clips if clip.speaker != "ravdess/02"], 0, 0)
+    with pytest.raises(SerError, match="the protocols are"):
+        find_protocol("loso")
+
+
+def test_cross_validation_keeps_finished_folds(tmp_path: Path) -> None:
+    corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 25))
+    job = CrossValidation(
+        recordings=Recordings((corpus,)),
+        network="tiny",
+        protocol="ravdess-luna5",
+        report_folder=tmp_path / "report",
+        cache_folder=tmp_path / "cache",
+        folds=(0,),
+        epochs=2,
+    )
+    lines = cross_validate(job, Notes())
+    assert "1 of 5 folds" in lines[2]
+    notes = Notes()
+    lines = cross_validate(dataclasses.replace(job, folds=(0, 4)), notes)
+    assert "fold 0 is finished: kept" in notes.notes
+    assert "2 of 5 folds; seed 0; 2 epochs" in lines[2]
+    assert "speaker-independent" in lines[2]
+    assert " ± " in lines[6]
+    row = json.loads((tmp_path / "report" / "fold4" / "result.json").read_text())
+    assert row["test_speakers"] == ["ravdess/01", "ravdess/04", "ravdess/09", "ravdess/22"]
+    assert not set(row["test_speakers"]) & set(row["training_speakers"])
+    saved = Posteriors.load(tmp_path / "report" / "fold4" / "posteriors.npz")
+    assert saved.window.shape == (8, 2)
+    assert saved.names[0] == "03-01-03-01-01-01-01.wav"
+    for name in ("summary.md", "summary.json", "confusion.png", "reliability.png"):
+        assert (tmp_path / "report" / name).is_file()
+    with pytest.raises(SerError, match="give another --report-dir"):
+        cross_validate(dataclasses.replace(job, seed=1), Notes())
+    with pytest.raises(SerError, match="there is no fold 5"):
+        cross_validate(dataclasses.replace(job, folds=(5,)), Notes())

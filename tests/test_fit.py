@@ -1,0 +1,173 @@
+"""Training: reproducible, resumable, with honest confidence and a card inside the file."""
+
+import dataclasses
+import io
+import json
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+import tiny_corpora
+import tiny_network
+from ser_live import SerError
+from ser_live.card import KERAS_MEMBER, ModelCard, SpectrumSpec
+from ser_train.batches import Batches, FeatureSource, Targets, WindowSource
+from ser_train.corpora import Clip
+from ser_train.fit import FitJob, fit
+from ser_train.keras_file import load_model
+from ser_train.progress import Reporter
+from ser_train.selection import Recordings
+from ser_train.spectra import SpectrumCache
+
+
+class Notes(Reporter):
+    """Remembers what it is told; breaks off like Ctrl-C after some epochs."""
+
+    def __init__(self, break_after: int | None = None) -> None:
+        super().__init__(Console(file=io.StringIO()))
+        self.notes: list[str] = []
+        self._break_after = break_after
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        if self._break_after and text.startswith(f"epoch {self._break_after}/"):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(name="job")
+def small_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FitJob:
+    tiny_network.register(monkeypatch)
+    corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7), takes=2)
+    return FitJob(
+        recordings=Recordings((corpus,)),
+        network="tiny",
+        output=tmp_path / "out.keras",
+        run_folder=tmp_path / "run",
+        cache_folder=tmp_path / "cache",
+        validation_speakers=("ravdess/05",),
+        test_speakers=("ravdess/06",),
+        seed=3,
+    )
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return [np.asarray(value) for value in load_model(path).model.get_weights()]
+
+
+def test_a_resumed_training_is_bitwise_the_uninterrupted_one(job: FitJob) -> None:
+    fit(job, Notes())
+    whole = weights(job.output)
+    again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
+    with pytest.raises(KeyboardInterrupt):
+        fit(again, Notes(break_after=2))
+    notes = Notes()
+    fit(dataclasses.replace(again, resume=True), notes)
+    assert any(note == "going on after epoch 2 of 4" for note in notes.notes)
+    for first, second in zip(whole, weights(job.output), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_it_learns_and_leaves_a_card_figures_and_pictures(job: FitJob) -> None:
+    scores = fit(dataclasses.replace(job, epochs=8, name="mine"), Notes())
+    assert scores is not None
+    assert scores.count == 4
+    assert scores.uar == 1.0
+    with zipfile.ZipFile(job.output) as archive:
+        card = ModelCard.from_json(archive.read(KERAS_MEMBER).decode())
+    assert (card.name, card.network, card.labels) == ("mine", "tiny", ("happy", "sad"))
+    assert card.licence == "CC-BY-NC-SA-4.0"
+    (corpus,) = card.corpora
+    assert (corpus.name, corpus.clips, corpus.speakers) == ("ravdess", 16, 4)
+    assert [metric.name for metric in card.metrics] == ["UAR", "WA", "ECE"]
+    assert all(metric.speaker_independent and metric.count == 4 for metric in card.metrics)
+    assert "ravdess/06" in card.metrics[0].protocol
+    assert "last epoch" in card.metrics[0].protocol
+    loaded = load_model(job.output)
+    temperature = float(loaded.model.get_layer("temperature").temperature)
+    assert temperature == pytest.approx(card.calibration.temperature)
+    assert "ravdess/05" in card.calibration.method
+    assert loaded.record is not None
+    assert loaded.record.test_speakers == ("ravdess/06",)
+    for name in ("curves.png", "confusion.png", "reliability.png"):
+        assert (job.run_folder / name).read_bytes().startswith(b"\x89PNG")
+    figures = json.loads((job.run_folder / "metrics.json").read_text())
+    assert len(figures["history"]) == 8
+    assert figures["test"]["uar"] == 1.0
+    assert isinstance(keras.saving.load_model(job.output), keras.Model)
+
+
+def test_without_held_out_speakers_nothing_is_claimed(job: FitJob) -> None:
+    job = dataclasses.replace(job, validation_speakers=(), test_speakers=(), epochs=1)
+    assert fit(job, Notes()) is None
+    card = load_model(job.output).card
+    assert card.metrics == ()
+    assert card.calibration.method == "none"
+
+
+def test_a_run_folder_is_not_overwritten(job: FitJob) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(job, Notes(break_after=1))
+    with pytest.raises(SerError, match="--resume"):
+        fit(job, Notes())
+    with pytest.raises(SerError, match="other settings or clips"):
+        fit(dataclasses.replace(job, resume=True, seed=4), Notes())
+
+
+def test_the_same_recording_under_two_names_counts_once(job: FitJob, tmp_path: Path) -> None:
+    folder = tmp_path / "ravdess" / "Actor_01"
+    first = folder / "03-01-03-01-01-01-01.wav"
+    (folder / "03-01-03-01-01-02-01.wav").write_bytes(first.read_bytes())
+    notes = Notes()
+    fit(dataclasses.replace(job, epochs=1), notes)
+    assert "03-01-03-01-01-02-01.wav is the same recording as 03-01-03-01-01-01-01.wav" in "".join(
+        notes.notes
+    )
+    assert load_model(job.output).card.corpora[0].clips == 15
+
+
+def test_labels_that_a_corpus_lacks_are_masked() -> None:
+    clips = [
+        Clip(Path("a"), "happy", "x/1", "x"),
+        Clip(Path("b"), "sad", "x/1", "x"),
+        Clip(Path("c"), "boredom", "y/1", "y"),
+        Clip(Path("d"), "happy", "y/1", "y"),
+    ]
+    labels = ("happy", "sad", "boredom")
+    targets = Targets(clips, labels, 0.2, mask_missing=True)
+    np.testing.assert_array_equal(targets.allowed, [[1, 1, 0], [1, 1, 0], [1, 0, 1], [1, 0, 1]])
+    np.testing.assert_allclose(targets.targets[0], [0.9, 0.1, 0.0], atol=1e-6)
+    np.testing.assert_allclose(targets.targets.sum(axis=1), 1.0, atol=1e-6)
+    unmasked = Targets(clips, labels, 0.0, mask_missing=False)
+    assert unmasked.allowed.all()
+
+
+def test_batches_depend_on_seed_and_epoch_alone(tmp_path: Path) -> None:
+    cache = SpectrumCache(tmp_path / "cache", SpectrumSpec(), (1.0, 1.1))
+    paths = [tiny_corpora.write_sound(tmp_path / f"{i}.wav", "happy", i) for i in range(5)]
+    clips = [Clip(path, ("happy", "sad")[i % 2], "x/1", "x") for i, path in enumerate(paths)]
+    recipe = tiny_network.NETWORK.recipe
+    targets = Targets(clips, ("happy", "sad"), 0.1, mask_missing=False)
+
+    def epoch(number: int, seed: int = 0) -> list[np.ndarray]:
+        source = WindowSource([cache.load(c) for c in clips], recipe, SpectrumSpec(), seed)
+        batches = Batches(source, targets, 3, recipe.mixup, seed)
+        return [batch.inputs for batch in batches.epoch(number)]
+
+    first = epoch(1)
+    assert [len(batch) for batch in first] == [3, 2]
+    assert all(np.isfinite(batch).all() for batch in first)
+    for one, two in zip(first, epoch(1), strict=True):
+        np.testing.assert_array_equal(one, two)
+    assert not np.array_equal(first[0][:, :20], epoch(2)[0][:, :20])
+    assert not np.array_equal(first[0][:, :20], epoch(1, seed=1)[0][:, :20])
+
+
+def test_an_error_in_the_background_is_raised_in_front() -> None:
+    targets = Targets([Clip(Path("a"), "happy", "x/1", "x")] * 3, ("happy", "sad"), 0.0, False)
+    batches = Batches(FeatureSource(np.zeros((1, 4), np.float32)), targets, 3, 0.0, 0)
+    with pytest.raises(IndexError):
+        list(batches.epoch(0))

@@ -1,0 +1,82 @@
+"""The registered networks keep the contract that training, export and runtime rely on."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+import ser_train
+from ser_live import SerError
+from ser_train import networks
+
+
+@pytest.fixture(name="model", params=sorted(networks.NETWORKS), scope="module")
+def every_model(request: pytest.FixtureRequest) -> tuple[networks.Network, keras.Model]:
+    name: str = request.param
+    keras.utils.set_random_seed(0)
+    return networks.find_network(name), networks.create_model(name, 5)
+
+
+def sounds(network: networks.Network, frames: int, windows: int = 1) -> np.ndarray:
+    random = np.random.default_rng(1)
+    return random.exponential(size=(windows, frames, network.spectrum.bins)).astype(np.float32)
+
+
+def test_layers_have_the_agreed_names(model: tuple[networks.Network, keras.Model]) -> None:
+    network, built = model
+    assert built.input.name == "spectrum"
+    assert built.input_shape == (None, None, network.spectrum.bins)
+    assert built.output_shape == (None, 5)
+    assert [layer.name for layer in built.layers[-3:]] == ["logits", "temperature", "probabilities"]
+    temperature = built.get_layer("temperature").temperature
+    assert float(temperature) == 1.0
+    assert not temperature.trainable
+
+
+@pytest.mark.parametrize("frames", [30, 101, 297])
+def test_any_length_gives_a_distribution(
+    model: tuple[networks.Network, keras.Model], frames: int
+) -> None:
+    network, built = model
+    probabilities = np.asarray(built(sounds(network, frames, 2)))
+    assert probabilities.shape == (2, 5)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, atol=1e-5)
+
+
+def test_temperature_divides_the_logits() -> None:
+    network = networks.find_network("emotion-tcn")
+    built = networks.create_model("emotion-tcn", 3)
+    logits = keras.Model(built.input, built.get_layer("logits").output)
+    built.get_layer("temperature").temperature.assign(2.5)
+    heard = sounds(network, 100)
+    expected = keras.ops.softmax(logits(heard) / 2.5)
+    np.testing.assert_allclose(built(heard), expected, atol=1e-6)
+
+
+def test_the_sequence_network_does_not_hear_the_gain() -> None:
+    built = networks.create_model("emotion-tcn", 4)
+    heard = sounds(networks.find_network("emotion-tcn"), 120)
+    np.testing.assert_array_equal(built(heard), built(heard * np.float32(2.0**-10)))
+    np.testing.assert_allclose(built(heard), built(heard * np.float32(10.0)), atol=1e-5)
+
+
+def test_a_saved_network_gives_the_same(
+    model: tuple[networks.Network, keras.Model], tmp_path: Path
+) -> None:
+    network, built = model
+    built.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    heard = sounds(network, 100)
+    np.testing.assert_array_equal(loaded(heard), built(heard))
+
+
+def test_the_default_network_is_small() -> None:
+    assert networks.create_model("emotion-tcn", 8).count_params() <= 1_000_000
+
+
+def test_names_and_labels_are_checked() -> None:
+    with pytest.raises(SerError, match="'tcn'; the networks are emotion-tcn, issa-ravdess"):
+        ser_train.create_model("tcn", 8)
+    with pytest.raises(SerError, match="at least 2 labels, got 1"):
+        ser_train.create_model("emotion-tcn", 1)

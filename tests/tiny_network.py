@@ -1,0 +1,49 @@
+"""A network that learns miniature corpora in seconds, registered beside the real ones."""
+
+from typing import Any
+
+import keras
+import pytest
+
+from ser_live.card import SpectrumSpec, WindowSpec
+from ser_train import networks
+from ser_train.layers import LogMel, Temperature
+from ser_train.networks import Network
+from ser_train.recipe import Augmentation, Recipe, WindowSampling
+
+
+def build(n_labels: int, bins: int) -> Any:
+    spectrum = keras.Input((None, bins), name="spectrum")
+    x = keras.layers.GlobalAveragePooling2D()(
+        keras.layers.Permute((2, 3, 1))(LogMel(mels=20, name="frontend")(spectrum))
+    )
+    x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(x))
+    logits = keras.layers.Dense(n_labels, name="logits")(x)
+    tempered = Temperature(name="temperature")(logits)
+    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
+
+
+NETWORK = Network(
+    name="tiny",
+    spectrum=SpectrumSpec(),
+    window=WindowSpec(seconds=1.0),
+    build=build,
+    recipe=Recipe(
+        epochs=4,
+        batch_clips=4,
+        learning_rate=0.05,
+        weight_decay=0.01,
+        ema_momentum=0.5,
+        label_smoothing=0.05,
+        mixup=0.2,
+        windows=WindowSampling(
+            speeds=(1.0, 1.1), shortest_seconds=0.3, short_below_seconds=0.5, longest_seconds=0.8
+        ),
+        augmentation=Augmentation(),
+    ),
+)
+
+
+def register(monkeypatch: pytest.MonkeyPatch) -> Network:
+    monkeypatch.setitem(networks.NETWORKS, NETWORK.name, NETWORK)
+    return NETWORK
