@@ -52,7 +52,7 @@ class LiveStats:
     recognizer: RecognizerStats
     source: SourceCounters
     stages: tuple[StageLatency, ...]
-    """queue (capture to processing), the recognizer's stages and total, lag (capture to
+    """queue (capture to the loop), the recognizer's stages and total, lag (capture to
     prediction); queue and lag are counted where the source knows capture times."""
     replaced_samples: int
     """NaN or infinite samples that became zero."""
@@ -71,7 +71,8 @@ class Listener:
     source : Source
         Where samples come from.
     recognizer : StreamRecognizer or None
-        Made for the source's rate and channels; None: one is made from the other arguments.
+        Made for the source's rate and channels, and reset; None: one is made from the other
+        arguments.
     model, window_seconds, hop_seconds, smoothing_seconds, vad
         As in `StreamRecognizer`.
     """
@@ -98,6 +99,8 @@ class Listener:
         self._is_open = False
         self._predictions: Iterator[Prediction] | None = None
         self._frames = 0
+        self._waiting: list[NDArray[Any]] = []
+        self._due_seconds = 0.0
         self._end_captured_at: float | None = None
         self._holes: deque[tuple[float, float]] = deque()
         self._replaced_samples = 0
@@ -143,7 +146,8 @@ class Listener:
         try:
             for block in self.source:
                 yield self._hear(block)
-            yield self._step(self.recognizer.flush(), np.zeros(1, np.float32))
+            predictions = self._process() + self.recognizer.flush()
+            yield self._step(predictions, np.zeros(1, np.float32))
         finally:
             self.close()
 
@@ -167,6 +171,7 @@ class Listener:
                 smoothing_seconds=self._smoothing_seconds,
                 vad=self._vad,
             )
+            self.recognizer.reset()
         except BaseException:
             self.close()
             raise
@@ -180,10 +185,22 @@ class Listener:
         self._frames += len(samples)
         if block.dropped_frames or block.overruns:
             self._holes.append((start, start))
-        predictions = self.recognizer.process(samples)
-        if self._given is not None:
-            self._check_rate()
-        return self._step(predictions, samples)
+        self._waiting.append(samples)
+        # Blocks wait for the next point of the grid: the result is the same however the stream
+        # is cut, nothing comes later, and one call costs half of what five cost.
+        is_due = self._seconds >= self._due_seconds - 1e-9
+        return self._step(self._process() if is_due else [], samples)
+
+    def _process(self) -> list[Prediction]:
+        if not self._waiting:
+            return []
+        predictions = self.recognizer.process(np.concatenate(self._waiting))
+        self._waiting.clear()
+        stats = self.recognizer.stats
+        self._check_rate(stats)
+        next_end_seconds = (stats.predictions + 1) * self.recognizer.hop_seconds
+        self._due_seconds = next_end_seconds + stats.delay.resampler_seconds
+        return predictions
 
     def _finite(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Replace NaN and infinity by zero, in a copy, and remember where they were."""
@@ -220,8 +237,7 @@ class Listener:
         start, end = prediction.start_seconds, prediction.end_seconds
         return any(start < hole[1] and hole[0] < end for hole in self._holes)
 
-    def _check_rate(self) -> None:
-        stats = self.recognizer.stats
+    def _check_rate(self, stats: RecognizerStats) -> None:
         if stats.samples_in and round(stats.samples_in / stats.seconds) != self._rate_hz:
             raise SerError(
                 f"the recognizer was made for {stats.samples_in / stats.seconds:.0f} Hz, "
@@ -256,7 +272,8 @@ def listen(
         None: the default microphone; a path: an audio file, as fast as possible; or any
         `Source`.
     recognizer : StreamRecognizer or None
-        Made for the source's rate and channels; excludes the other arguments.
+        Made for the source's rate and channels, and reset; the other arguments are then of no
+        use.
     model, window_seconds, hop_seconds, smoothing_seconds, vad
         As in `StreamRecognizer`.
 
