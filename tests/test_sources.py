@@ -186,6 +186,11 @@ class TestFile:
         with pytest.raises(SerError, match="is a folder"), FileSource(tmp_path):
             pass
 
+    def test_refuses_a_pipe_instead_of_waiting_for_it(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "a.wav")
+        with pytest.raises(SerError, match="no ordinary file"), FileSource(tmp_path / "a.wav"):
+            pass
+
     def test_refuses_a_recording_without_samples(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", noise(0, 1), 16000)
         with pytest.raises(SerError, match="0 samples"):

@@ -128,11 +128,14 @@ def _open(path: Path) -> Any:
         raise SerError(f"{path}: is a folder, wanted an audio file")
     try:
         size = path.stat().st_size
-        with path.open("rb"):
-            pass
+        if path.is_file():
+            with path.open("rb"):
+                pass
     except OSError as error:
         raise SerError(f"{path}: cannot read it ({error.strerror or error})") from error
-    if size == 0 and path.is_file():
+    if not path.is_file():
+        raise SerError(f"{path}: is no ordinary file; pipe raw PCM into --stdin instead")
+    if size == 0:
         raise SerError(f"{path}: the file is empty, wanted audio")
     try:
         return soundfile.SoundFile(path)
