@@ -63,7 +63,7 @@ def _delay(stats: LiveStats) -> list[str]:
     measured = f"{lag.p50_seconds:.3f} s at the median" if lag.count else "only of live sources"
     return [
         f"algorithmic delay {delay.total_seconds:.3f} s: resampler {delay.resampler_seconds:.3f}, "
-        f"half the window {delay.window_seconds:.3f}, smoothing {delay.smoothing_seconds:.3f}",
+        f"half window {delay.window_seconds:.3f}, smoothing {delay.smoothing_seconds:.3f}",
         f"measured lag, capture to prediction: {measured}",
     ]
 
