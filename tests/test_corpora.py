@@ -10,7 +10,7 @@ import soundfile
 import tiny_corpora
 from ser_live import SerError
 from ser_live.card import SpectrumSpec
-from ser_train import selection, spectra
+from ser_train import disk, selection, spectra
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel, speakers_of
 from ser_train.selection import Recordings, choose_validation_speakers, split_by_speakers
@@ -188,13 +188,13 @@ def test_broken_recordings_are_left_out_only_on_request(tmp_path: Path) -> None:
     clips = [Clip(path, "happy", "x/1", "x") for path in (good, tmp_path / "bad.wav")]
     cache = spectra.SpectrumCache(tmp_path / "cache", SpectrumSpec(), (1.0,))
     told: list[str] = []
-    loaded = spectra.load_each(clips, cache.load, lambda: None, told.append)
+    loaded = disk.load_each(clips, cache.load, lambda: None, told.append)
     assert [item.clip for item in loaded] == clips[:1]
     assert "bad.wav" in told[0]
     with pytest.raises(SerError, match=r"bad\.wav.*--skip-broken"):
-        spectra.load_each(clips, cache.load, lambda: None, None)
+        disk.load_each(clips, cache.load, lambda: None, None)
     with pytest.raises(SerError, match="no recording is left"):
-        spectra.load_each(clips[1:], cache.load, lambda: None, told.append)
+        disk.load_each(clips[1:], cache.load, lambda: None, told.append)
 
 
 @pytest.mark.corpora

@@ -14,10 +14,14 @@ import tiny_network
 from ser_live import SerError
 from ser_live.card import METADATA_KEY
 from ser_train import metrics
-from ser_train.cross_validate import CrossValidation, Posteriors, cross_validate
+from ser_train.corpora import Clip
+from ser_train.cross_validate import CrossValidation, cross_validate
 from ser_train.evaluate import Evaluation, evaluate
 from ser_train.fit import FitJob, fit
+from ser_train.folds import Posteriors
 from ser_train.keras_file import load_model
+from ser_train.measuring import Measured
+from ser_train.model_card import held_out_metrics
 from ser_train.predict import load_predictor
 from ser_train.protocols import LUNA_TEST_ACTORS, LUNA_VALIDATION_ACTORS, find_protocol
 from ser_train.selection import Recordings
@@ -52,6 +56,25 @@ def test_the_temperature_undoes_overconfidence() -> None:
     assert np.mean(calmed.max(axis=1) >= threshold) == pytest.approx(0.8, abs=0.01)
 
 
+def test_with_several_corpora_each_one_is_reported() -> None:
+    clips = [Clip(Path(c), "sad", f"{c}/1", c) for c in ("emodb", "emodb", "nemo")]
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    truth = np.zeros(3, np.intp)
+    measured = Measured(
+        tuple(clips), truth, probabilities, metrics.score(probabilities, truth), "whole clips"
+    )
+    reported = held_out_metrics(measured, "last epoch")
+    assert [(m.name, m.count) for m in reported if m.name == "WA"] == [
+        ("WA", 3),
+        ("WA", 2),
+        ("WA", 1),
+    ]
+    assert [m.value for m in reported if m.name == "WA"] == pytest.approx(
+        [2 / 3, 0.5, 1.0], abs=1e-4
+    )
+    assert reported[3].protocol.startswith("emodb alone: held-out speakers emodb/1, neither")
+
+
 @pytest.fixture(name="job", scope="module")
 def trained_job(tmp_path_factory: pytest.TempPathFactory) -> FitJob:
     folder = tmp_path_factory.mktemp("trained")
@@ -84,7 +107,7 @@ def evaluation(job: FitJob, *speakers: str) -> Evaluation:
 def test_evaluation_says_who_was_known(job: FitJob, tmp_path: Path) -> None:
     held_out = dataclasses.replace(evaluation(job, "ravdess/06"), report_folder=tmp_path)
     lines = evaluate(held_out, Notes())
-    assert "1 speakers; none of them in training (speaker-independent)" in lines[0]
+    assert "the speaker ravdess/06; nobody in training was heard (speaker-independent)" in lines[0]
     assert "first 1 s from the speech onset" in lines[0]
     assert "UAR 100.0 %" in lines[1]
     assert (tmp_path / "reliability.png").is_file()

@@ -15,12 +15,13 @@ import tiny_corpora
 import tiny_network
 from ser_live import SerError
 from ser_live.card import KERAS_MEMBER, ModelCard, SpectrumSpec
-from ser_train.batches import Batches, FeatureSource, Targets, WindowSource
+from ser_train.batches import Batches, Targets
 from ser_train.corpora import Clip
 from ser_train.fit import FitJob, fit
 from ser_train.keras_file import load_model
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings
+from ser_train.sources import FeatureSource, WindowSource
 from ser_train.spectra import SpectrumCache
 
 

@@ -162,7 +162,7 @@ def _recordings(options: argparse.Namespace) -> Recordings:
 
 
 def _cache(options: argparse.Namespace) -> Path:
-    from ser_train.spectra import default_cache_folder  # noqa: PLC0415
+    from ser_train.disk import default_cache_folder  # noqa: PLC0415
 
     folder: Path = options.cache_dir or default_cache_folder()
     return folder

@@ -8,14 +8,12 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_train import report as pictures
 from ser_train.corpora import Clip, speakers_of
-from ser_train.fit import heard, predict_clips
 from ser_train.keras_file import ModelFile, load_model
-from ser_train.metrics import score
+from ser_train.measuring import heard, measure
 from ser_train.networks import Network, find_network
 from ser_train.prepare import prepare
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings
-from ser_train.training import truth_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,23 +48,22 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     clips = _chosen(job, loaded)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     every = range(len(prepared.clips))
-    truth = truth_of(prepared, every, loaded.card.labels)
-    window = predict_clips(loaded.model, prepared, every, whole=False)
-    scores = score(window, truth)
+    labels = loaded.card.labels
+    measured = measure(loaded.model, prepared, every, labels, whole=False)
     warning = _leakage(loaded, prepared.clips)
     if warning:
         report.warn(warning)
-    lines = [_protocol(network, prepared.clips, warning, whole=False)]
-    lines += pictures.score_lines(scores, loaded.card.labels)
+    lines = [_protocol(network, prepared.clips, warning)]
+    lines += pictures.score_lines(measured.scores, labels)
     if network.front_end is None:
-        whole = score(predict_clips(loaded.model, prepared, every, whole=True), truth)
-        lines += ["", f"beside it, {heard(network, whole=True)}:"]
-        lines += pictures.score_lines(whole, loaded.card.labels)
+        whole = measure(loaded.model, prepared, every, labels, whole=True)
+        lines += ["", f"beside it, {whole.heard}:", *pictures.score_lines(whole.scores, labels)]
     if job.report_folder:
-        folder = job.report_folder
-        pictures.draw_measured(folder, window, truth, loaded.card.labels, loaded.card.name)
-        data = {"protocol": lines[0], "scores": dataclasses.asdict(scores)}
-        pictures.write_json(folder / "metrics.json", data)
+        pictures.draw_measured(
+            job.report_folder, measured.probabilities, measured.truth, labels, loaded.card.name
+        )
+        data = {"protocol": lines[0], "scores": dataclasses.asdict(measured.scores)}
+        pictures.write_json(job.report_folder / "metrics.json", data)
     return tuple(lines)
 
 
@@ -104,7 +101,8 @@ def _leakage(loaded: ModelFile, clips: Sequence[Clip]) -> str:
     return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
 
 
-def _protocol(network: Network, clips: Sequence[Clip], warning: str, whole: bool) -> str:
+def _protocol(network: Network, clips: Sequence[Clip], warning: str) -> str:
     speakers = speakers_of(clips)
-    role = warning or "none of them in training (speaker-independent)"
-    return f"{len(speakers)} speakers; {role}; {heard(network, whole)}:"
+    role = warning or "nobody in training was heard (speaker-independent)"
+    who = f"{len(speakers)} speakers" if len(speakers) > 1 else f"the speaker {speakers[0]}"
+    return f"{who}; {role}; {heard(network, whole=False)}:"

@@ -9,7 +9,7 @@ from typing import Any
 
 from ser_live.card import KERAS_MEMBER, ModelCard
 from ser_live.errors import SerError
-from ser_train.spectra import write_atomically
+from ser_train.disk import write_atomically
 
 RECORD_MEMBER = "ser.training.json"
 

@@ -12,20 +12,14 @@ from numpy.typing import NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_train.audio import read_audio
-from ser_train.batches import FeatureSource, InputSource, WindowSource
+from ser_train.batches import InputSource
 from ser_train.corpora import Clip
+from ser_train.disk import content_hash, file_key, load_each, write_atomically
 from ser_train.networks import Network
 from ser_train.progress import Reporter
 from ser_train.recipe import Recipe
-from ser_train.spectra import (
-    ClipSpectra,
-    SpectrumCache,
-    content_hash,
-    file_key,
-    load_each,
-    whole_clip_spectrum,
-    write_atomically,
-)
+from ser_train.sources import FeatureSource, WindowSource
+from ser_train.spectra import ClipSpectra, SpectrumCache, whole_clip_spectrum
 
 _LEAD_SECONDS = 0.05
 """Kept around the speech of a trimmed clip."""

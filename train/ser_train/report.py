@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ser_train.disk import write_atomically
 from ser_train.metrics import ReliabilityBin, Scores, confusion, reliability, score
-from ser_train.spectra import write_atomically
 from ser_train.training import EpochRecord
 
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_train.batches import Batches, Targets
+from ser_train.disk import write_atomically
 from ser_train.inference import Inference
 from ser_train.metrics import score
 from ser_train.prepare import Prepared
 from ser_train.progress import EpochClock, Reporter
 from ser_train.recipe import Recipe
-from ser_train.spectra import write_atomically
 from ser_train.trainer import Trainer
 
 CHECKPOINT = "checkpoint.npz"

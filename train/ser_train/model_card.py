@@ -1,0 +1,94 @@
+"""The card of a freshly trained model."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ser_live.card import Corpus, Metric, ModelCard
+from ser_train.corpora import LICENCES, Clip, speakers_of
+from ser_train.measuring import Calibrated, Measured
+from ser_train.metrics import Scores, score
+from ser_train.networks import Network
+
+
+def make_card(
+    network: Network,
+    clips: Sequence[Clip],
+    labels: tuple[str, ...],
+    calibrated: Calibrated,
+    metrics: tuple[Metric, ...],
+    name: str | None,
+    licence: str | None,
+) -> ModelCard:
+    """Describe a model.
+
+    Parameters
+    ----------
+    network : Network
+    clips : sequence of Clip
+        What the weights were trained on.
+    labels : tuple of str
+    calibrated : Calibrated
+    metrics : tuple of Metric
+    name : str or None
+        None: the network's.
+    licence : str or None
+        None: that of the strictest corpus.
+    """
+    corpora = _corpora(clips)
+    return ModelCard(
+        name=name or network.name,
+        labels=labels,
+        licence=licence or _strictest([corpus.licence for corpus in corpora]),
+        network=network.name,
+        spectrum=network.spectrum,
+        window=network.window,
+        smoothing=calibrated.smoothing,
+        calibration=calibrated.calibration,
+        corpora=corpora,
+        metrics=metrics,
+    )
+
+
+def held_out_metrics(measured: Measured, conditions: str) -> tuple[Metric, ...]:
+    """Turn the scores of test speakers into metrics; with several corpora, of each one too."""
+    corpora = sorted({clip.corpus for clip in measured.clips})
+    metrics = _metrics(measured.scores, _protocol(measured, measured.clips, conditions))
+    if len(corpora) == 1:
+        return metrics
+    for corpus in corpora:
+        mine = np.array([clip.corpus == corpus for clip in measured.clips])
+        scores = score(measured.probabilities[mine], measured.truth[mine])
+        clips = [clip for clip in measured.clips if clip.corpus == corpus]
+        metrics += _metrics(scores, f"{corpus} alone: {_protocol(measured, clips, conditions)}")
+    return metrics
+
+
+def _protocol(measured: Measured, clips: Sequence[Clip], conditions: str) -> str:
+    return (
+        f"held-out speakers {', '.join(speakers_of(clips))}, neither in training nor in "
+        f"validation; {measured.heard}; {conditions}"
+    )
+
+
+def _metrics(scores: Scores, protocol: str) -> tuple[Metric, ...]:
+    values = (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
+    return tuple(
+        Metric(name, round(value, 4), protocol, True, scores.count) for name, value in values
+    )
+
+
+def _corpora(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
+    names = sorted({clip.corpus for clip in clips})
+    members = [[clip for clip in clips if clip.corpus == name] for name in names]
+    return tuple(
+        Corpus(name, len(own), len(speakers_of(own)), LICENCES.get(name, "unknown"))
+        for name, own in zip(names, members, strict=True)
+    )
+
+
+def _strictest(licences: Sequence[str]) -> str:
+    for licence in ("unknown", "CC-BY-NC-SA-4.0", "CC-BY-4.0"):
+        if licence in licences:
+            return "LicenseRef-unknown" if licence == "unknown" else licence
+    return "LicenseRef-unknown"
