@@ -79,10 +79,10 @@ def test_a_recognizer_may_be_given(tiny_model: Path) -> None:
 def test_a_recognizer_of_another_rate_is_refused(tiny_model: Path) -> None:
     recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=16000)
     with (
-        listen(DEMO_PATH, recognizer=recognizer) as predictions,
-        pytest.raises(SerError, match=r"made for 16000 Hz, .*demo.ogg.* gives 22050 Hz"),
+        pytest.raises(SerError, match=r"made for 16000 Hz and 1 channels, demo\.ogg gives 22050"),
+        listen(DEMO_PATH, recognizer=recognizer),
     ):
-        next(predictions)
+        pass
 
 
 def test_the_source_is_opened_once_and_closed_at_the_end(tiny_model: Path) -> None:

@@ -100,7 +100,6 @@ class Listener:
         self._predictions: Iterator[Prediction] | None = None
         self._frames = 0
         self._waiting: list[NDArray[Any]] = []
-        self._due_seconds = 0.0
         self._end_captured_at: float | None = None
         self._holes: deque[tuple[float, float]] = deque()
         self._replaced_samples = 0
@@ -171,6 +170,7 @@ class Listener:
                 smoothing_seconds=self._smoothing_seconds,
                 vad=self._vad,
             )
+            self._check_format(self.recognizer)
             self.recognizer.reset()
         except BaseException:
             self.close()
@@ -188,7 +188,7 @@ class Listener:
         self._waiting.append(samples)
         # Blocks wait for the next point of the grid: the result is the same however the stream
         # is cut, nothing comes later, and one call costs half of what five cost.
-        is_due = self._seconds >= self._due_seconds - 1e-9
+        is_due = self._seconds >= self.recognizer.next_due_seconds - 1e-9
         return self._step(self._process() if is_due else [], samples)
 
     def _process(self) -> list[Prediction]:
@@ -196,10 +196,6 @@ class Listener:
             return []
         predictions = self.recognizer.process(np.concatenate(self._waiting))
         self._waiting.clear()
-        stats = self.recognizer.stats
-        self._check_rate(stats)
-        next_end_seconds = (stats.predictions + 1) * self.recognizer.hop_seconds
-        self._due_seconds = next_end_seconds + stats.delay.resampler_seconds
         return predictions
 
     def _finite(self, samples: NDArray[Any]) -> NDArray[Any]:
@@ -237,12 +233,14 @@ class Listener:
         start, end = prediction.start_seconds, prediction.end_seconds
         return any(start < hole[1] and hole[0] < end for hole in self._holes)
 
-    def _check_rate(self, stats: RecognizerStats) -> None:
-        if stats.samples_in and round(stats.samples_in / stats.seconds) != self._rate_hz:
+    def _check_format(self, recognizer: StreamRecognizer) -> None:
+        made_for = (recognizer.sample_rate_hz, recognizer.channels)
+        given = (self.source.sample_rate_hz, self.source.channels)
+        if made_for != given:
             raise SerError(
-                f"the recognizer was made for {stats.samples_in / stats.seconds:.0f} Hz, "
-                f"{self.source.name} gives {self._rate_hz} Hz; make it with "
-                f"sample_rate_hz={self._rate_hz}"
+                f"the recognizer was made for {made_for[0]} Hz and {made_for[1]} channels, "
+                f"{self.source.name} gives {given[0]} Hz and {given[1]}; make it with "
+                f"sample_rate_hz={given[0]}, channels={given[1]}"
             )
 
     @property

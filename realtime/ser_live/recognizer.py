@@ -98,9 +98,24 @@ class StreamRecognizer:
         return self._classifier.card
 
     @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the samples given to `process`."""
+        return self._resampler.sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Channels of the samples given to `process`."""
+        return self._converter.channels
+
+    @property
     def hop_seconds(self) -> float:
         """From one prediction to the next."""
         return self._hop_samples / SAMPLE_RATE_HZ
+
+    @property
+    def next_due_seconds(self) -> float:
+        """Length of input after which `process` will give the next prediction, nearly."""
+        return (self._predictions + 1) * self.hop_seconds + self._resampler.held_seconds
 
     @property
     def stats(self) -> RecognizerStats:

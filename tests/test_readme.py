@@ -1,0 +1,59 @@
+"""What the README shows works: its programs run, its commands and files exist."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+
+import ser_live
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+MODULES = {
+    "ser-live": "ser_live.cli",
+    "ser-bench": "ser_live.benchmark",
+    "ser-train": "ser_train.cli",
+    "ser-export": "ser_export.cli",
+}
+COMMANDS = sorted(set(re.findall(r"(ser-(?:live|bench|train|export)(?: [^`\n|]+)?)`", README)))
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+def test_programs_run(program: str, tmp_path: Path) -> None:
+    demo = Path(ser_live.__file__).parent / "data" / "demo.ogg"
+    samples, rate = soundfile.read(demo, stop=22050 * 4)
+    soundfile.write(tmp_path / "talk.wav", samples, rate)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_commands_have_the_options_that_are_shown(command: str) -> None:
+    tool, *words = command.replace("\\", "").split()
+    sub = words[:1] if tool == "ser-train" and words and not words[0].startswith("-") else []
+    done = subprocess.run(
+        [sys.executable, "-m", MODULES[tool], *sub, "--help"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    flags = {word for word in words if re.fullmatch(r"--?[a-zA-Z][a-z-]*", word)}
+    assert flags <= set(re.findall(r"--?[a-zA-Z][a-z-]*", done.stdout))
+
+
+def test_links_into_the_repository_exist() -> None:
+    targets = re.findall(r"\]\(((?!https?://)[^)#]+)\)", README)
+    assert targets
+    assert [target for target in targets if not (ROOT / target).exists()] == []
+
+
+def test_the_two_commands_are_the_documented_ones() -> None:
+    first = "python3 -m venv .venv && .venv/bin/pip install . && .venv/bin/ser-live --demo"
+    second = ".venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest"
+    assert first in README
+    assert second in README
