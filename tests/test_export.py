@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ser_export import verification, windows
 from ser_export.cli import main
+from ser_export.conversion import convert
 from ser_export.exporting import export_model
 from ser_live.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumSpec
 from ser_live.classifier import OnnxClassifier, decode_golden
@@ -39,7 +40,9 @@ def tiny_model(bins: int = BINS, strange: bool = False) -> keras.Model:
     keras.utils.set_random_seed(0)
     spectrum = keras.Input((None, bins), name="spectrum")
     x = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
-    x = keras.layers.Conv1D(2, 5, padding="same")(keras.layers.Rescaling(0.01)(x))
+    statistics = np.linspace(-1.0, 1.0, 193, dtype=np.float32)
+    x = keras.layers.Normalization(1, mean=statistics, variance=1e3 + statistics)(x)
+    x = keras.layers.Conv1D(2, 5, padding="same")(x)
     x = keras.layers.Flatten()(Stranger()(x) if strange else x)
     x = keras.layers.Dense(len(CARD.labels), name="logits")(x)
     x = Temperature(name="temperature")(x)
@@ -153,6 +156,18 @@ def test_loud_speech_stays_finite_in_the_golden_test() -> None:
 def test_short_and_silent_audio_make_a_golden_test() -> None:
     for size in (100, 5000, 16000):
         assert np.isfinite(windows.golden_spectrum(np.zeros(size, np.float32), CARD)).all()
+
+
+def dilated_model(padding: str) -> keras.Model:
+    spectrum = keras.Input((None, BINS), name="spectrum")
+    x = keras.layers.Conv1D(2, 3, dilation_rate=2, padding=padding)(spectrum)
+    x = keras.layers.GlobalAveragePooling1D()(x)
+    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(x))
+
+
+def test_emulated_dilations_are_seen() -> None:
+    assert convert(dilated_model("valid")).emulated_dilations == 0
+    assert convert(dilated_model("same")).emulated_dilations > 0
 
 
 def refuse(source: Path, target: Path, *audio: Path) -> str:

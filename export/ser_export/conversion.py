@@ -21,7 +21,7 @@ class Converted:
 
     graph: onnx.ModelProto
     emulated_dilations: int
-    """Dilated convolutions that TensorFlow rewrote with SpaceToBatch; should be 0."""
+    """Nodes that stand in for dilations which tf2onnx could not fold into a convolution."""
 
 
 def convert(model: keras.Model) -> Converted:
@@ -37,10 +37,25 @@ def convert(model: keras.Model) -> Converted:
         lambda spectrum: {OUTPUT_NAME: model(spectrum, training=False)}, input_signature=signature
     )
     with quiet():
-        operations = function.get_concrete_function().graph.get_operations()
+        traced = function.get_concrete_function().graph
         graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    _embed_captures(graph, traced)
     _name_axes(graph)
-    return Converted(graph, sum(operation.type == "SpaceToBatchND" for operation in operations))
+    emulated = sum("SpaceToBatch" in node.name for node in graph.graph.node)
+    return Converted(graph, emulated)
+
+
+def _embed_captures(graph: onnx.ModelProto, traced: tf.Graph) -> None:
+    """Make constants of the tensors that tf2onnx left as inputs.
+
+    So it does with every tensor of over 128 numbers that is no variable, such as the statistics
+    of ``keras.layers.Normalization``.
+    """
+    values = {inner.name: outer for outer, inner in traced.captures}
+    for captured in [value for value in graph.graph.input if value.name in values]:
+        array = values[captured.name].numpy()
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(array, captured.name))
+        graph.graph.input.remove(captured)
 
 
 def _name_axes(graph: onnx.ModelProto) -> None:

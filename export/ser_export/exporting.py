@@ -46,7 +46,7 @@ class Export:
                 f"  worst difference from Keras {checked.worst_difference:.1e} over "
                 f"{checked.windows} windows (allowed: {TOLERANCE:g})",
                 f"  a batch gives the bits of single windows: {_yes(checked.batch_is_bitwise)}",
-                f"  emulated dilated convolutions: {self.emulated_dilations}",
+                f"  nodes that emulate dilations: {self.emulated_dilations}",
                 f"  golden test: {frames} frames",
             )
         )

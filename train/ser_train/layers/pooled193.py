@@ -1,8 +1,7 @@
 """The front end of the published network: 193 pooled features of a power spectrum."""
 
-from collections.abc import Callable
-
 import keras
+import numpy as np
 from keras import KerasTensor, ops
 
 from ser_train.layers.filterbanks import (
@@ -81,13 +80,15 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
         banded = ops.matmul(self._banks, ops.transpose(spectrum, (0, 2, 1)))
         mel = banded[:, :MEL]
         mean_mel = _time_mean(mel)
-        chroma = _divide_frames(banded[:, MEL:], ops.max)
+        chroma = banded[:, MEL:]
+        chroma = _divide_frames(chroma, ops.max(chroma, axis=1, keepdims=True))
+        shares = _divide_frames(chroma, ops.matmul(np.ones((1, CHROMA), np.float32), chroma))
         pooled = [
-            ops.matmul(self._cosines, _time_mean(_decibels(mel))),
+            ops.matmul(self._cosines, _time_mean(_limit_range(_log_power(mel)))),
             _time_mean(chroma),
             _log_power(mean_mel) if self.mel_in_decibels else mean_mel,
             _time_mean(self._contrast(spectrum)),
-            ops.matmul(self._centroids, _time_mean(_divide_frames(chroma, ops.sum))),
+            ops.matmul(self._centroids, _time_mean(shares)),
         ]
         return ops.concatenate(pooled, axis=1)
 
@@ -100,7 +101,10 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
             weakest = -ops.top_k(-power, band.extreme_bins)[0]
             peaks.append(ops.mean(ops.sqrt(strongest), axis=-1))
             valleys.append(ops.mean(ops.sqrt(weakest), axis=-1))
-        return _decibels(ops.stack(peaks, axis=1)) - _decibels(ops.stack(valleys, axis=1))
+        # Two rows more make 16: onnxruntime takes logarithms of the last elements of a tensor
+        # that do not fill a vector of the processor in another way, so a batch would show.
+        level = _log_power(ops.stack([*peaks, *valleys, *peaks[:2]], axis=1))
+        return _limit_range(level[:, :CONTRAST]) - _limit_range(level[:, CONTRAST : 2 * CONTRAST])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """Give (batch, 193, 1)."""
@@ -122,13 +126,11 @@ def _log_power(power: KerasTensor) -> KerasTensor:
     return ops.log(ops.maximum(power, FLOOR)) * 4.3429448190325184
 
 
-def _decibels(power: KerasTensor) -> KerasTensor:
-    """`librosa.power_to_db` for (batch, bands, frames), each clip against its own maximum."""
-    level = _log_power(power)
+def _limit_range(level: KerasTensor) -> KerasTensor:
+    """Lift (batch, bands, frames) decibels to `RANGE_DB` below each clip's own maximum."""
     return ops.maximum(level, ops.max(level, axis=(1, 2), keepdims=True) - RANGE_DB)
 
 
-def _divide_frames(features: KerasTensor, norm: Callable[..., KerasTensor]) -> KerasTensor:
-    """Divide each frame of non-negative (batch, bands, frames) by its norm over the bands."""
-    size = norm(features, axis=1, keepdims=True)
+def _divide_frames(features: KerasTensor, size: KerasTensor) -> KerasTensor:
+    """Divide each frame of (batch, bands, frames) by its size (batch, 1, frames), if it has one."""
     return features / ops.where(size < TINY, ops.ones_like(size), size)
