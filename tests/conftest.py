@@ -9,7 +9,7 @@ import pytest
 import sound_server
 import tiny_models
 
-REALTIME = Path(__file__).parent.parent / "realtime"
+SOURCE_ROOTS = [str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export")]
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +29,5 @@ def speaker(tmp_path: Path) -> Iterator[sound_server.SoundServer]:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """What processes of ser-live need in a checkout without an installation."""
-    return {**os.environ, "PYTHONPATH": str(REALTIME)}
+    """What our processes need in a checkout without an installation."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(SOURCE_ROOTS)}

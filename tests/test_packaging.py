@@ -45,23 +45,27 @@ def test_no_weights_for_training_and_no_scripts(members: list[str]) -> None:
     assert not [name for name in members if "make_demo" in name]
 
 
-def test_the_runtime_imports_nothing_heavy() -> None:
+def test_the_runtime_imports_nothing_heavy(environment: dict[str, str]) -> None:
     code = (
         "import sys; from ser_live import StreamRecognizer, listen; "
         "print([m for m in ('tensorflow', 'keras', 'librosa', 'numba', 'sounddevice', 'torch', "
         "'matplotlib', 'ser_train', 'ser_export') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("tool", ["ser_live.cli", "ser_live.benchmark"])
-def test_help_needs_no_engine(tool: str) -> None:
+def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['{tool}', '--help']\n"
         f"try: runpy.run_module('{tool}', run_name='__main__')\n"
         "except SystemExit as end: assert not end.code\n"
         "print([m for m in ('onnxruntime', 'sounddevice', 'numpy') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip().endswith("[]")

@@ -23,24 +23,28 @@ COMMANDS = sorted(set(re.findall(r"(ser-(?:live|bench|train|export)(?: [^`\n|]+)
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
-def test_programs_run(program: str, tmp_path: Path) -> None:
+def test_programs_run(program: str, tmp_path: Path, environment: dict[str, str]) -> None:
     demo = Path(ser_live.__file__).parent / "data" / "demo.ogg"
     samples, rate = soundfile.read(demo, stop=22050 * 4)
     soundfile.write(tmp_path / "talk.wav", samples, rate)
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-c", program],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) >= 2
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_have_the_options_that_are_shown(command: str) -> None:
+def test_commands_have_the_options_that_are_shown(
+    command: str, environment: dict[str, str]
+) -> None:
     tool, *words = command.replace("\\", "").split()
     sub = words[:1] if tool == "ser-train" and words and not words[0].startswith("-") else []
+    run = f"import sys; from {MODULES[tool]} import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-m", MODULES[tool], *sub, "--help"],
-        capture_output=True, text=True, check=True,
+        [sys.executable, "-c", run, *sub, "--help"],
+        env=environment, capture_output=True, text=True, check=True,
     )  # fmt: skip
     flags = {word for word in words if re.fullmatch(r"--?[a-zA-Z][a-z-]*", word)}
     assert flags <= set(re.findall(r"--?[a-zA-Z][a-z-]*", done.stdout))
