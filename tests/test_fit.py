@@ -15,14 +15,16 @@ import tiny_corpora
 import tiny_network
 from ser_live import SerError
 from ser_live.card import KERAS_MEMBER, ModelCard, SpectrumSpec
-from ser_train.batches import Batches, Targets
+from ser_train.batches import Batch, Batches, Targets
 from ser_train.corpora import Clip
 from ser_train.fit import FitJob, fit
 from ser_train.keras_file import load_model
 from ser_train.progress import Reporter
+from ser_train.recipe import Recipe
 from ser_train.selection import Recordings
 from ser_train.sources import FeatureSource, WindowSource
 from ser_train.spectra import SpectrumCache
+from ser_train.trainer import Trainer
 
 
 class Notes(Reporter):
@@ -99,6 +101,25 @@ def test_it_learns_and_leaves_a_card_figures_and_pictures(job: FitJob) -> None:
     assert len(figures["history"]) == 8
     assert figures["test"]["uar"] == 1.0
     assert isinstance(keras.saving.load_model(job.output), keras.Model)
+
+
+def test_normalisation_ends_with_the_mean_over_the_batches() -> None:
+    inputs = keras.Input((3,))
+    normalisation = keras.layers.BatchNormalization(momentum=0.99)
+    model = keras.Model(inputs, keras.layers.Dense(2)(normalisation(inputs)))
+    recipe = Recipe(epochs=1, batch_clips=4, learning_rate=0.1)
+    random = np.random.default_rng(0)
+    targets = np.tile(np.array([1, 0], np.float32), (4, 1))
+    batches = [
+        Batch(random.normal(5, 2, (4, 3)).astype(np.float32), targets, np.ones_like(targets))
+        for _ in range(6)
+    ]
+    trainer = Trainer(model, recipe, steps=6)
+    trainer.epoch(batches, lambda: None)
+    trainer.settle(batches)
+    expected = np.mean([batch.inputs.mean(axis=0) for batch in batches], axis=0)
+    np.testing.assert_allclose(normalisation.moving_mean, expected, rtol=1e-5)
+    assert normalisation.momentum == 0.99
 
 
 def test_without_held_out_speakers_nothing_is_claimed(job: FitJob) -> None:

@@ -53,13 +53,18 @@ class Trainer:
         return float(np.mean(losses))
 
     def settle(self, batches: Iterable[Batch]) -> None:
-        """Take the averaged weights for good and give the normalisation layers their statistics."""
-        if not self._momentum:
-            return
-        for variable, average in zip(self._model.trainable_variables, self._averages, strict=True):
-            variable.assign(average.value)
-        for batch in batches:
-            self._forward(batch.inputs)
+        """Take the averaged weights for good and measure the normalisation layers' statistics.
+
+        The moving statistics lag behind the weights; they become the plain mean over the batches.
+        """
+        if self._momentum:
+            pairs = zip(self._model.trainable_variables, self._averages, strict=True)
+            for variable, average in pairs:
+                variable.assign(average.value)
+        with _measured_statistics(self._model) as kept_share:
+            for number, batch in enumerate(batches):
+                kept_share.assign(number / (number + 1.0))
+                self._forward(batch.inputs)
 
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
@@ -106,6 +111,21 @@ class Trainer:
         momentum = tf.minimum(self._momentum, (1.0 + step) / (10.0 + step))
         for average, variable in zip(self._averages, self._model.trainable_variables, strict=True):
             average.assign(momentum * average.value + (1.0 - momentum) * variable.value)
+
+
+@contextmanager
+def _measured_statistics(model: Any) -> Iterator[Any]:
+    """Let a variable rule how much of its moving statistics each normalisation layer keeps."""
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    kept_share = tf.Variable(0.0)
+    for layer in layers:
+        layer.momentum = kept_share
+    try:
+        yield kept_share
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
 
 
 def _optimiser(recipe: Recipe, steps: int) -> Any:
