@@ -45,7 +45,7 @@ NETWORKS: dict[str, Network] = {
             window=WindowSpec(),
             build=_build_emotion_tcn,
             recipe=Recipe(
-                epochs=60,
+                epochs=45,
                 batch_clips=32,
                 learning_rate=4e-3,
                 weight_decay=0.02,
@@ -60,7 +60,14 @@ NETWORKS: dict[str, Network] = {
             spectrum=SpectrumSpec(fft_samples=2048, hop_samples=512),
             window=WindowSpec(),
             build=_build_issa_ravdess,
-            recipe=Recipe(epochs=60, batch_clips=64, learning_rate=5e-4),
+            recipe=Recipe(
+                epochs=30,
+                batch_clips=32,
+                learning_rate=1e-3,
+                weight_decay=0.02,
+                label_smoothing=0.1,
+                mixup=0.4,
+            ),
             front_end="frontend",
         ),
     )
