@@ -61,7 +61,7 @@ def test_with_several_corpora_each_one_is_reported() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
     truth = np.zeros(3, np.intp)
     measured = Measured(
-        tuple(clips), truth, probabilities, metrics.score(probabilities, truth), "whole clips"
+        tuple(clips), truth, probabilities, metrics.score(probabilities, truth), "in words"
     )
     reported = held_out_metrics(measured, "last epoch")
     assert [(m.name, m.count) for m in reported if m.name == "WA"] == [

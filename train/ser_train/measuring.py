@@ -66,9 +66,7 @@ def calibrate(
 
 def heard(network: Network, whole: bool) -> str:
     """Say what the network heard of each clip."""
-    if network.front_end:
-        return "whole clips"
-    if whole:
+    if whole and not network.front_end:
         return "the whole speech of each clip, silence trimmed"
     return f"the first {network.window.seconds:g} s from the speech onset"
 

@@ -21,7 +21,7 @@ class Network:
     "probabilities"."""
     recipe: Recipe
     front_end: str | None = None
-    """Layer without trainable weights whose outputs are computed once per whole clip."""
+    """Layer without trainable weights whose outputs are computed once per clip."""
 
 
 def _build_emotion_tcn(n_labels: int, bins: int) -> Any:

@@ -11,10 +11,7 @@ from numpy.typing import NDArray
 from ser_live.card import METADATA_KEY, SAMPLE_RATE_HZ, ModelCard
 from ser_live.errors import SerError
 from ser_train.audio import read_audio
-from ser_train.networks import NETWORKS
-from ser_train.spectra import speech_bounds, whole_clip_spectrum
-
-_LEAD_SECONDS = 0.05
+from ser_train.spectra import LEAD_SECONDS, speech_bounds, whole_clip_spectrum
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +55,6 @@ class Predictor:
     def predict(self, path: Path) -> Answer:
         """Average the probabilities of windows that overlap by half, over the speech of a file.
 
-        A network for whole clips gets the whole file at once.
-
         Raises
         ------
         SerError
@@ -70,12 +65,8 @@ class Predictor:
         return Answer(path, self.card.labels, np.mean(rows, axis=0, dtype=np.float64))
 
     def _windows(self, power: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        network = NETWORKS.get(self.card.network)
-        if network is not None and network.front_end:
-            yield power
-            return
         frames_per_second = SAMPLE_RATE_HZ / self.card.spectrum.hop_samples
-        lead = round(_LEAD_SECONDS * frames_per_second)
+        lead = round(LEAD_SECONDS * frames_per_second)
         length = round(self.card.window.seconds * frames_per_second)
         onset, end = speech_bounds(power)
         start, stop = max(0, onset - lead), min(len(power), end + lead)

@@ -19,15 +19,21 @@ from ser_train.networks import Network
 from ser_train.progress import Reporter
 from ser_train.recipe import Recipe
 from ser_train.sources import FeatureSource, WindowSource
-from ser_train.spectra import ClipSpectra, SpectrumCache, whole_clip_spectrum
+from ser_train.spectra import (
+    LEAD_SECONDS,
+    ClipSpectra,
+    SpectrumCache,
+    first_window,
+    whole_clip_spectrum,
+)
 
-_LEAD_SECONDS = 0.05
-"""Kept around the speech of a trimmed clip."""
+_LAYOUT = 2
+"""Part of every key: a new number makes old files unused."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClipFeatures:
-    """One whole clip after a front end without trainable weights."""
+    """The first window of one clip after a front end without trainable weights."""
 
     clip: Clip
     content: str
@@ -72,7 +78,7 @@ class Prepared:
             return self.features[index].features
         spectra, section = self.spectra[index], self.spectra[index].sections[0]
         frames_per_second = SAMPLE_RATE_HZ / self.network.spectrum.hop_samples
-        lead = round(_LEAD_SECONDS * frames_per_second)
+        lead = round(LEAD_SECONDS * frames_per_second)
         start, stop = max(0, section.onset - lead), section.end + lead
         if not whole:
             stop = min(stop, start + round(self.network.window.seconds * frames_per_second))
@@ -118,7 +124,15 @@ class _FeatureCache:
     def __init__(self, folder: Path, network: Network) -> None:
         self._folder = folder / "features"
         self._network = network
-        self._settings = json.dumps([network.name, asdict(network.spectrum), _source_of_layers()])
+        self._settings = json.dumps(
+            [
+                network.name,
+                asdict(network.spectrum),
+                asdict(network.window),
+                _LAYOUT,
+                _source_of_layers(),
+            ]
+        )
         self._front_end: Any = None
 
     def load(self, clip: Clip) -> ClipFeatures:
@@ -139,7 +153,9 @@ class _FeatureCache:
             model = self._network.build(2, self._network.spectrum.bins)
             output = model.get_layer(self._network.front_end).output
             self._front_end = keras.Model(model.input, output)
-        power = whole_clip_spectrum(clip.path, samples, self._network.spectrum)
+        spec, window = self._network.spectrum, self._network.window
+        whole = whole_clip_spectrum(clip.path, samples, spec)
+        power = first_window(whole, spec, window.seconds)
         features: NDArray[np.float32] = self._front_end(power[None], training=False).numpy()[0]
         return features
 

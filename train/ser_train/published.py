@@ -49,6 +49,8 @@ def build_issa_ravdess(n_labels: int, bins: int) -> keras.Model:
     What differs from the paper, and why: the mel family is on the decibel scale and every
     feature is standardised by the layer "standardize", whose statistics come from training
     clips (``adapt`` on the output of "frontend"), because raw mel power spans ten decades.
+    Recordings are at 16 kHz and heard from the speech onset for at most three seconds, as a live
+    stream hears them, not as whole clips at 22.05 kHz.
     """
     spectrum = keras.Input((None, bins), name="spectrum")
     features = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)

@@ -65,5 +65,5 @@ class Recipe:
     mixup: float = 0.0
     """Both parameters of the beta distribution of the mixing weight."""
     windows: WindowSampling | None = None
-    """None: whole clips through a front end without trainable weights, computed once."""
+    """None: the first window of each clip through a front end without trainable weights, once."""
     augmentation: Augmentation | None = None

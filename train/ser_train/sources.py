@@ -1,4 +1,4 @@
-"""Inputs of training batches: random windows of clips, or features of whole clips."""
+"""Inputs of training batches: random windows of clips, or features computed before."""
 
 from collections.abc import Sequence
 
@@ -90,7 +90,7 @@ class WindowSource:
 
 
 class FeatureSource:
-    """Features of whole clips, computed before.
+    """Features of clips, computed before.
 
     Parameters
     ----------

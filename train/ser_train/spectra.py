@@ -19,6 +19,8 @@ _LAYOUT = 2
 """Part of every key: a new number makes old files unused."""
 MARGIN_SECONDS = 0.3
 """Kept before the onset and after the end."""
+LEAD_SECONDS = 0.05
+"""Heard before the onset and after the end in a test."""
 LONGEST_SECONDS = 3.0
 """Kept after the onset even where the speech is shorter: real background, not an imitation."""
 
@@ -155,6 +157,26 @@ def whole_clip_spectrum(
             f"{path}: {samples.size} samples at 16 kHz, wanted at least {spec.fft_samples}"
         )
     return power
+
+
+def first_window(
+    power: NDArray[np.float32], spec: SpectrumSpec, longest_seconds: float
+) -> NDArray[np.float32]:
+    """Cut a recording to its speech, as a live stream hears it when the window is full.
+
+    Parameters
+    ----------
+    power : ndarray, shape (frames, bins), float32
+        All frames.
+    spec : SpectrumSpec
+    longest_seconds : float
+        Counted from just before the speech onset.
+    """
+    onset, end = speech_bounds(power)
+    frames_per_second = SAMPLE_RATE_HZ / spec.hop_samples
+    lead = round(LEAD_SECONDS * frames_per_second)
+    start = max(0, onset - lead)
+    return power[start : min(end + lead, start + round(longest_seconds * frames_per_second))]
 
 
 def at_speed(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
