@@ -64,6 +64,15 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         "--licence", help="licence of the weights, SPDX (default: the strictest corpus's)"
     )
     parser.add_argument(
+        "--cross-validation",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="report folder of a cross-validation of this network, whose figures go into the "
+        "card (repeatable)",
+    )
+    parser.add_argument(
         "--run-dir",
         type=Path,
         metavar="DIR",

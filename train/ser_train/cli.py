@@ -69,6 +69,7 @@ def _fit(options: argparse.Namespace) -> int:
         resume=options.resume,
         name=options.name,
         licence=options.licence,
+        cross_validations=tuple(options.cross_validation),
     )
     fit(job, Reporter())
     return 0

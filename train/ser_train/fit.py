@@ -12,7 +12,7 @@ from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
 from ser_train.metrics import Scores
-from ser_train.model_card import held_out_metrics, make_card
+from ser_train.model_card import cross_validated_metrics, held_out_metrics, make_card
 from ser_train.networks import Network, find_network
 from ser_train.prepare import Prepared, prepare
 from ser_train.progress import Reporter
@@ -44,6 +44,8 @@ class FitJob:
     """None: the network's name."""
     licence: str | None = None
     """None: that of the strictest corpus."""
+    cross_validations: tuple[Path, ...] = ()
+    """Report folders whose figures go into the card."""
 
 
 def fit(job: FitJob, report: Reporter) -> Scores | None:
@@ -65,6 +67,11 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
             "or give another folder with --run-dir"
         )
     network = find_network(job.network)
+    published = tuple(
+        metric
+        for folder in job.cross_validations
+        for metric in cross_validated_metrics(folder, network.name)
+    )
     prepared = prepare(job.recordings.find(), network, job.cache_folder, report, job.skip_broken)
     labels = labels_of(prepared.clips)
     split = _split(job, prepared.clips)
@@ -77,7 +84,7 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
     )
     trained = train(prepared, split.training, split.validation, settings, job.run_folder, report)
     calibrated = calibrate(trained.model, prepared, split.validation, labels)
-    return _finish(job, prepared, split, labels, trained, calibrated, report)
+    return _finish(job, prepared, split, labels, trained, calibrated, published, report)
 
 
 def override(network: Network, epochs: int | None, batch_clips: int | None) -> Network:
@@ -121,6 +128,7 @@ def _finish(
     labels: tuple[str, ...],
     trained: Trained,
     calibrated: Calibrated,
+    published: tuple[Metric, ...],
     report: Reporter,
 ) -> Scores | None:
     measured: Measured | None = None
@@ -137,6 +145,7 @@ def _finish(
     pictures.draw_curves(job.run_folder / "curves.png", trained.history, job.network)
     _write_metrics(job, labels, trained, calibrated, scores, metrics)
     clips = [prepared.clips[index] for index in split.training]
+    metrics += published
     card = make_card(prepared.network, clips, labels, calibrated, metrics, job.name, job.licence)
     save_model(job.output, trained.model, card, _record(job, prepared, split))
     report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")

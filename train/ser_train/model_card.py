@@ -1,14 +1,18 @@
 """The card of a freshly trained model."""
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from ser_live.card import Corpus, Metric, ModelCard
+from ser_live.errors import SerError
 from ser_train.corpora import LICENCES, Clip, speakers_of
 from ser_train.measuring import Calibrated, Measured
 from ser_train.metrics import Scores, score
 from ser_train.networks import Network
+from ser_train.summary import SUMMARY
 
 
 def make_card(
@@ -62,6 +66,51 @@ def held_out_metrics(measured: Measured, conditions: str) -> tuple[Metric, ...]:
         clips = [clip for clip in measured.clips if clip.corpus == corpus]
         metrics += _metrics(scores, f"{corpus} alone: {_protocol(measured, clips, conditions)}")
     return metrics
+
+
+def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
+    """Read the pooled figures of a finished cross-validation for a card.
+
+    Parameters
+    ----------
+    folder : Path
+        Report folder of ``ser-train cross-validate``.
+    network : str
+        The card's network, which must be the one that was measured.
+
+    Raises
+    ------
+    SerError
+        If the folder holds no summary, or one of another network.
+    """
+    try:
+        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise SerError(
+            f"{folder}: no finished cross-validation here ({error}); run ser-train "
+            "cross-validate with this --report-dir first"
+        ) from error
+    folds = summary["folds"]
+    if any(fold["network"] != network for fold in folds):
+        raise SerError(f"{folder}: measured {folds[0]['network']}, wanted {network}")
+    protocol = (
+        f"{summary['protocol']}; {len(folds)} folds pooled, {folds[0]['epochs']} epochs, last "
+        f"epoch, seed {folds[0]['seed']}; the same network and recipe trained on each fold, not "
+        "these very weights"
+    )
+    independent, count = summary["speaker_independent"], summary["window"]["count"]
+    return tuple(
+        Metric(
+            name=name.upper(),
+            value=round(summary["window"][name], 4),
+            protocol=protocol,
+            speaker_independent=independent,
+            count=count,
+            spread=round(float(np.std([fold["window"][name] for fold in folds], ddof=1)), 4),
+            spread_over="folds",
+        )
+        for name in ("uar", "wa", "ece")
+    )
 
 
 def _protocol(measured: Measured, clips: Sequence[Clip], conditions: str) -> str:

@@ -124,15 +124,8 @@ class _FeatureCache:
     def __init__(self, folder: Path, network: Network) -> None:
         self._folder = folder / "features"
         self._network = network
-        self._settings = json.dumps(
-            [
-                network.name,
-                asdict(network.spectrum),
-                asdict(network.window),
-                _LAYOUT,
-                _source_of_layers(),
-            ]
-        )
+        hears = [asdict(network.spectrum), asdict(network.window)]
+        self._settings = json.dumps([network.name, *hears, _LAYOUT, _source_of_layers()])
         self._front_end: Any = None
 
     def load(self, clip: Clip) -> ClipFeatures:

@@ -14,6 +14,8 @@ from ser_train.metrics import Scores, score
 from ser_train.networks import Network
 from ser_train.protocols import Protocol
 
+SUMMARY = "summary.json"
+
 
 def summarise(folder: Path, network: Network, protocol: Protocol, seed: int) -> tuple[str, ...]:
     """Pool the finished folds in a folder; write pictures, ``summary.json`` and ``summary.md``.
@@ -40,7 +42,7 @@ def summarise(folder: Path, network: Network, protocol: Protocol, seed: int) -> 
         "whole": dataclasses.asdict(pooled[1]),
         "folds": [dataclasses.asdict(result) for result in results],
     }
-    pictures.write_json(folder / "summary.json", data)
+    pictures.write_json(folder / SUMMARY, data)
     lines = _markdown(seed, network, protocol, results, pooled[0], pooled[1], labels)
     text = "\n".join(lines) + "\n"
     write_atomically(folder / "summary.md", lambda path: path.write_text(text, encoding="utf-8"))
