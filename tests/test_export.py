@@ -241,6 +241,14 @@ def test_command_writes_a_model(source: Path, tmp_path: Path) -> None:
     OnnxClassifier.load(target)
 
 
+def test_page_says_what_the_card_says(source: Path, tmp_path: Path) -> None:
+    assert main([str(source), "-o", str(tmp_path / "model.onnx"), "--page"]) == 0
+    card = OnnxClassifier.load(tmp_path / "model.onnx").card
+    page = (tmp_path / "model.md").read_text(encoding="utf-8")
+    for words in (f"# {card.name}", card.licence, *card.labels, "## Limits", "Protocol"):
+        assert words in page
+
+
 def test_command_prints_one_line_for_an_error(tmp_path: Path) -> None:
     done = command(str(tmp_path / "missing.keras"), "-o", str(tmp_path / "tiny.onnx"))
     last = done.stderr.splitlines()[-1]

@@ -40,7 +40,10 @@ def _export(arguments: argparse.Namespace) -> "Export":
         raise SerError(
             f"the packages for training are not installed ({error}): pip install 'ser-live[train]'"
         ) from error
-    return export_model(arguments.model, arguments.output, arguments.verify_audio, _note)
+    export = export_model(arguments.model, arguments.output, arguments.verify_audio, _note)
+    if arguments.page:
+        export.write_page()
+    return export
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +68,9 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FILE",
         help="recordings whose windows are compared (default: the built-in demo voice)",
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="also write the card as MODEL.md beside MODEL.onnx"
     )
     return parser
 

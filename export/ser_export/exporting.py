@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ser_export.checkpoint import load_checkpoint
 from ser_export.conversion import OPSET, Converted, convert
+from ser_export.page import card_as_page
 from ser_export.quiet import quiet
 from ser_export.verification import TOLERANCE, Verification, run, verify
 from ser_export.windows import batches, golden_spectrum, read_speech
@@ -50,6 +51,11 @@ class Export:
                 f"  golden test: {frames} frames",
             )
         )
+
+    def write_page(self) -> None:
+        """Write the card as Markdown beside the model file."""
+        page = card_as_page(self.card, self.parameters, self.bytes)
+        _write(self.path.with_suffix(".md"), page.encode("utf-8"))
 
 
 def export_model(

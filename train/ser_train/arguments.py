@@ -63,6 +63,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--licence", help="licence of the weights, SPDX (default: the strictest corpus's)"
     )
+    parser.add_argument("--description", default="", help="a sentence for the model card")
+    parser.add_argument("--limits", default="", help="where it is wrong, for the model card")
     parser.add_argument(
         "--cross-validation",
         type=Path,

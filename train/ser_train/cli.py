@@ -69,6 +69,8 @@ def _fit(options: argparse.Namespace) -> int:
         resume=options.resume,
         name=options.name,
         licence=options.licence,
+        description=options.description,
+        limits=options.limits,
         cross_validations=tuple(options.cross_validation),
     )
     fit(job, Reporter())

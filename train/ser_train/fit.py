@@ -44,6 +44,8 @@ class FitJob:
     """None: the network's name."""
     licence: str | None = None
     """None: that of the strictest corpus."""
+    description: str = ""
+    limits: str = ""
     cross_validations: tuple[Path, ...] = ()
     """Report folders whose figures go into the card."""
 
@@ -147,6 +149,7 @@ def _finish(
     clips = [prepared.clips[index] for index in split.training]
     metrics += published
     card = make_card(prepared.network, clips, labels, calibrated, metrics, job.name, job.licence)
+    card = dataclasses.replace(card, description=job.description, limits=job.limits)
     save_model(job.output, trained.model, card, _record(job, prepared, split))
     report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")
     return scores

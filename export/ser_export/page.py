@@ -1,0 +1,62 @@
+"""The model card as a Markdown page, so that page and file cannot differ."""
+
+from ser_live.card import Metric, ModelCard
+
+_RESPONSIBLE_USE = """\
+It hears acted emotion in a voice, not what a person feels. It is no lie detector, says nothing
+about character or health, and must not decide anything about a person. Tell people that it
+listens. The European AI Act (Regulation (EU) 2024/1689, Article 5) bans emotion recognition at
+work and in schools."""
+
+
+def card_as_page(card: ModelCard, parameters: int, bytes_: int) -> str:
+    """Give the page for people that belongs to a model file."""
+    spectrum, window, smoothing = card.spectrum, card.window, card.smoothing
+    corpora = "\n".join(
+        f"| {c.name} | {c.clips} | {c.speakers} | {c.licence} |" for c in card.corpora
+    )
+    metrics = "\n".join(_metric_row(metric) for metric in card.metrics)
+    return f"""\
+# {card.name}
+
+{card.description}
+
+- Labels: {", ".join(card.labels)}
+- Network: `{card.network}`, {parameters:,} parameters, {bytes_ / 1e6:.1f} MB
+- Licence of the weights: {card.licence}
+- Hears: 16 kHz mono, frames of {spectrum.fft_samples} samples every {spectrum.hop_samples}, \
+windows of {window.warm_up_seconds:g} to {window.seconds:g} s from the speech onset
+- Smoothing: {smoothing.seconds:g} s, a label stays at least \
+{smoothing.minimum_dwell_seconds:g} s; "uncertain" below {smoothing.uncertain_below:.2f}
+- Calibration: temperature {card.calibration.temperature:g} ({card.calibration.method})
+
+## Trained on
+
+| corpus | clips | speakers | licence |
+|---|---|---|---|
+{corpora}
+
+## Figures
+
+| figure | value | clips | speaker-independent | Protocol |
+|---|---|---|---|---|
+{metrics}
+
+UAR: unweighted average recall; WA: weighted accuracy; ECE: expected calibration error, 15 bins.
+
+## Limits
+
+{card.limits}
+
+## Responsible use
+
+{_RESPONSIBLE_USE}
+"""
+
+
+def _metric_row(metric: Metric) -> str:
+    value = f"{100 * metric.value:.1f} %"
+    if metric.spread is not None:
+        value += f" (± {100 * metric.spread:.1f} over {metric.spread_over})"
+    independent = "yes" if metric.speaker_independent else "**no: speaker-dependent**"
+    return f"| {metric.name} | {value} | {metric.count} | {independent} | {metric.protocol} |"
