@@ -61,10 +61,11 @@ NETWORKS: dict[str, Network] = {
             window=WindowSpec(),
             build=_build_issa_ravdess,
             recipe=Recipe(
-                epochs=30,
+                epochs=60,
                 batch_clips=32,
                 learning_rate=1e-3,
                 weight_decay=0.02,
+                ema_momentum=0.99,
                 label_smoothing=0.1,
                 mixup=0.4,
             ),
