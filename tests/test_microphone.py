@@ -87,6 +87,7 @@ def test_the_microphone_gives_what_the_file_gives_for_the_captured_samples(
     assert all(0.0 < lag < 1.0 for lag in lags)
 
 
+@pytest.mark.slow
 def test_the_command_hears_the_labels_of_the_original(
     speaker: SoundServer, voice: Path, tiny_model: Path
 ) -> None:

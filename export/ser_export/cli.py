@@ -30,6 +30,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _export(arguments: argparse.Namespace) -> "Export":
+    if not arguments.model.is_file():  # known at once, without the seconds that Keras takes
+        raise SerError(f"{arguments.model}: no such file; wanted what ser-train fit wrote")
     _note("loading TensorFlow")
     from ser_export.quiet import quiet  # noqa: PLC0415
 
