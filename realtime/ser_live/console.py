@@ -5,7 +5,6 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from rich.cells import cell_len
@@ -104,13 +103,8 @@ class LiveView:
         self._live.update(Frame(self.state()), refresh=True)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._live.__exit__(kind, error, traceback)
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
 
     def update(self, step: LiveStep) -> None:
         """Take a step, and draw if the last frame is old enough."""

@@ -5,7 +5,6 @@ import os
 import threading
 import time
 from collections.abc import Iterator
-from types import TracebackType
 from typing import Any, Self
 
 from numpy.typing import NDArray
@@ -60,12 +59,7 @@ class Microphone:
         self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[Block]:
