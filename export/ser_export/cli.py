@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_live.command_line import USER_ERROR, Parser
 from ser_live.errors import SerError
 
 if TYPE_CHECKING:
     from ser_export.exporting import Export
-
-FAILED = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -21,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         export = _export(arguments)
     except SerError as error:
         print(f"ser-export: error: {error}", file=sys.stderr)
-        return FAILED
+        return USER_ERROR
     except KeyboardInterrupt:
         print("ser-export: interrupted", file=sys.stderr)
         return 130
@@ -49,7 +48,7 @@ def _export(arguments: argparse.Namespace) -> "Export":
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ser-export",
         description="Turn a trained .keras model into one ONNX file that carries its card, after "
         "checking that both give the same probabilities.",

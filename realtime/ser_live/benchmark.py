@@ -9,6 +9,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ser_live import __version__
+from ser_live.command_line import USER_ERROR, Parser
 from ser_live.errors import SerError
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     except SerError as error:
         print(f"ser-bench: error: {error}", file=sys.stderr)
-        return 2
+        return USER_ERROR
     except KeyboardInterrupt:
         print("ser-bench: interrupted", file=sys.stderr)
         return 130
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ser-bench",
         description="Measure what recognition costs on this machine: per stage, free-running and "
         "paced in real time, for the process as a whole, and against yardsticks.",

@@ -9,9 +9,10 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from ser_live import __version__
+from ser_live.command_line import USER_ERROR, Parser
 from ser_live.errors import SerError
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from ser_live.summary import Summary
 
 PROGRAM = "ser-live"
-_DONE, _USER_ERROR = 0, 2
+_DONE = 0
 
 _DESCRIPTION = """\
 Recognize emotion in live speech. On a terminal: a live view. Otherwise, or with --json: one JSON
@@ -46,12 +47,6 @@ class _Stopped(BaseException):
         self.exit_code = exit_code
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Say it on one line, like every other mistake."""
-        self.exit(_USER_ERROR, f"{PROGRAM}: error: {message} (see {PROGRAM} --help)\n")
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     try:
@@ -65,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _listen(arguments)
     except SerError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return _USER_ERROR
+        return USER_ERROR
     except BrokenPipeError:
         # Whoever read has had enough. The interpreter must not find out again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -75,7 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=PROGRAM,
         description=_DESCRIPTION,
         epilog=_EPILOG,

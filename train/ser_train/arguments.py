@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ser_live.command_line import Parser
 from ser_train.networks import NETWORKS
 
 _NETWORK_HELP = f"one of {', '.join(NETWORKS)}"
@@ -18,7 +19,7 @@ examples:
 
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser; the chosen command is in ``command``."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="ser-train",
         description="Train, cross-validate, evaluate and try speech emotion models.",
         epilog=_EPILOG,
