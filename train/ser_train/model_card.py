@@ -102,7 +102,7 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
     return tuple(
         Metric(
             name=name.upper(),
-            value=round(summary["window"][name], 4),
+            value=round(summary["window"][name], 6),
             protocol=protocol,
             speaker_independent=independent,
             count=count,
@@ -123,7 +123,7 @@ def _protocol(measured: Measured, clips: Sequence[Clip], conditions: str) -> str
 def _metrics(scores: Scores, protocol: str) -> tuple[Metric, ...]:
     values = (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
     return tuple(
-        Metric(name, round(value, 4), protocol, True, scores.count) for name, value in values
+        Metric(name, round(value, 6), protocol, True, scores.count) for name, value in values
     )
 
 
