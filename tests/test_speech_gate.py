@@ -13,7 +13,7 @@ import ser_live
 from ser_live import Prediction, StreamRecognizer
 from ser_live.card import GateSpec
 from ser_live.classifier import OnnxClassifier
-from ser_live.speech import STEP_SAMPLES, SpeechGate
+from ser_live.speech import STEP_SAMPLES, GateStep, SpeechGate
 from tiny_models import write_model
 
 SECONDS = 8.0
@@ -73,6 +73,12 @@ def recognize(model: OnnxClassifier, samples: NDArray[np.floating]) -> list[Pred
     return recognizer.process(samples.astype(np.float32)) + recognizer.flush()
 
 
+def decided(samples: NDArray[np.floating]) -> list[GateStep]:
+    gate = SpeechGate(GateSpec())
+    gate.process(samples.astype(np.float32))
+    return gate.decide()
+
+
 @pytest.mark.parametrize("level_db", [0, -20, -40, -60, -80])
 @pytest.mark.parametrize("name", SOUNDS)
 def test_what_is_no_speech_is_no_emotion(model: OnnxClassifier, name: str, level_db: int) -> None:
@@ -93,14 +99,13 @@ def test_noise_after_silence_and_switched_on_and_off(
 
 
 def test_digital_silence_asks_no_network() -> None:
-    gate = SpeechGate(GateSpec())
-    steps = gate.process(np.zeros(RATE * 2, np.float32))
+    steps = decided(np.zeros(RATE * 2))
     assert len(steps) == RATE * 2 // STEP_SAMPLES
     assert {(step.probability, step.is_speech) for step in steps} == {(0.0, False)}
 
 
 def test_steady_noise_costs_nothing_after_the_floor_is_known() -> None:
-    steps = SpeechGate(GateSpec()).process(SOUNDS["white noise 0"].astype(np.float32))
+    steps = decided(SOUNDS["white noise 0"])
     assert all(step.probability == 0.0 for step in steps[-100:])
 
 
@@ -124,7 +129,7 @@ def test_an_onset_and_a_release_take_their_time() -> None:
     samples, rate = demo_voice()
     spec = GateSpec()
     voice = np.interp(np.arange(0, len(samples), rate / RATE), np.arange(len(samples)), samples)
-    steps = SpeechGate(spec).process(voice.astype(np.float32))
+    steps = decided(voice)
     onsets = [b for a, b in itertools.pairwise(steps) if b.is_speech and not a.is_speech]
     ends = [b for a, b in itertools.pairwise(steps) if a.is_speech and not b.is_speech]
     assert len(onsets) == len(ends) == 4

@@ -191,6 +191,7 @@ class StreamRecognizer:
             return []
         self._flushed = True
         predictions = self._advance(self._resampler.process(np.empty(0, np.float32), last=True))
+        self._decide()
         if self._owes_closing():
             predictions.append(self._predict(closing=True))
         return predictions
@@ -199,6 +200,7 @@ class StreamRecognizer:
         predictions = []
         while samples.size >= (missing := self._missing_samples()):
             self._hear(samples[:missing])
+            self._decide()
             samples = samples[missing:]
             predictions.append(self._predict())
         self._hear(samples)
@@ -212,12 +214,19 @@ class StreamRecognizer:
         self._heard_samples += samples.size
         if self._gate is not None:
             with self._clock.stage("gate"):
-                for step in self._gate.process(samples):
-                    if step.utterance != self._voice.utterance:
-                        self._smoother.reset()
-                    self._voice = step
+                self._gate.process(samples)
         with self._clock.stage("spectrum"):
             self._window.process(self._spectrum.process(samples))
+
+    def _decide(self) -> None:
+        """Let the gate judge what it has heard; a new utterance starts afresh."""
+        if self._gate is None:
+            return
+        with self._clock.stage("gate"):
+            for step in self._gate.decide():
+                if step.utterance != self._voice.utterance:
+                    self._smoother.reset()
+                self._voice = step
 
     def _owes_closing(self) -> bool:
         speech_samples = self._heard_samples - self._voice.onset_sample

@@ -23,6 +23,7 @@ _FLOOR_SECONDS = 4.0
 _FLOOR_MARGIN = 10.0 ** (3.0 / 20.0)
 _DIGITAL_SILENCE_RMS = 1e-9
 _FORGET_SECONDS = 30.0
+_SMALLEST_LEVEL_RMS = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +64,6 @@ class SileroVad:
     def reset(self) -> None:
         """Forget state, context and level: as new."""
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
-        self._heard = np.zeros((1, _CONTEXT_SAMPLES + STEP_SAMPLES), np.float32)
         self._level_rms = 0.0
         self.forget()
 
@@ -71,19 +71,22 @@ class SileroVad:
         """Forget the recurrent state only, which drifts over hours of noise."""
         self._state = np.zeros((2, 1, 128), np.float32)
 
-    def skip(self, step: NDArray[np.float32], rms: float) -> None:
-        """Let a step pass without asking the network."""
-        self._level_rms = max(rms, self._level_rms * self._release)
-        self._context[:] = step[-_CONTEXT_SAMPLES:]
+    def hear(self, step: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
+        """Take a step of shape (512,) with its rms; give the row (576,) that the network wants."""
+        self._level_rms = max(rms, self._level_rms * self._release, _SMALLEST_LEVEL_RMS)
+        row = np.concatenate((self._context, step)) * np.float32(_TARGET_RMS / self._level_rms)
+        self._context = step[-_CONTEXT_SAMPLES:].copy()
+        return row
 
-    def process(self, step: NDArray[np.float32], rms: float) -> float:
-        """Give the probability of speech in a step of shape (512,) with that rms > 0."""
-        self._heard[0, :_CONTEXT_SAMPLES] = self._context
-        self._heard[0, _CONTEXT_SAMPLES:] = step
-        self.skip(step, rms)
-        self._heard *= np.float32(_TARGET_RMS / self._level_rms)
-        output, self._state = self._session.run(None, {"input": self._heard, "state": self._state})
-        return float(output[0, 0])
+    def process(self, rows: list[NDArray[np.float32]]) -> list[float]:
+        """Give the probability of speech in each of some consecutive rows."""
+        if not rows:
+            return []
+        output, self._state = self._session.run(
+            None, {"input": np.stack(rows), "state": self._state}
+        )
+        probabilities: list[float] = output[:, 0].tolist()
+        return probabilities
 
 
 class SpeechGate:
@@ -110,31 +113,41 @@ class SpeechGate:
         """Forget everything heard: as new."""
         self._vad.reset()
         self._held = np.empty(0, np.float32)
+        self._waiting: list[NDArray[np.float32] | None] = []
         self._levels: deque[float] = deque(maxlen=_steps(_FLOOR_SECONDS))
         self._counted: deque[bool] = deque(maxlen=self.spec.onset_of_steps)
         self._quiet_steps = 0
         self._last_voice_sample: int | None = None
         self._latest = GateStep(0, 0.0, False, 0, 0)
 
-    def process(self, samples: NDArray[np.float32]) -> list[GateStep]:
-        """Take mono samples of shape (n,) at 16 kHz and return the steps that they complete."""
+    def process(self, samples: NDArray[np.float32]) -> None:
+        """Take mono samples of shape (n,) at 16 kHz, any ``n >= 0``; they are copied."""
         self._held = np.concatenate((self._held, samples))
-        steps = []
         while self._held.size >= STEP_SAMPLES:
             step, self._held = self._held[:STEP_SAMPLES], self._held[STEP_SAMPLES:]
-            self._latest = self._decide(self._probability(step))
-            steps.append(self._latest)
+            rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
+            row = self._vad.hear(step, rms)
+            self._waiting.append(row if self._is_open(rms) else None)
         self._held = self._held.copy()
+
+    def decide(self) -> list[GateStep]:
+        """Judge the steps that were completed since the last call, all in one run.
+
+        The network's bits may depend on how many steps it judges at once, so a caller who wants
+        the law of the stream decides at points of the stream, not at ends of chunks.
+        """
+        waiting, self._waiting = self._waiting, []
+        judged = iter(self._vad.process([row for row in waiting if row is not None]))
+        steps = []
+        for row in waiting:
+            self._latest = self._decide(0.0 if row is None else next(judged))
+            steps.append(self._latest)
         return steps
 
-    def _probability(self, step: NDArray[np.float32]) -> float:
-        rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
+    def _is_open(self, rms: float) -> bool:
         floor = min(self._levels) if len(self._levels) == self._levels.maxlen else 0.0
         self._levels.append(rms)
-        if rms <= max(_DIGITAL_SILENCE_RMS, floor * _FLOOR_MARGIN):
-            self._vad.skip(step, rms)
-            return 0.0
-        return self._vad.process(step, rms)
+        return rms > max(_DIGITAL_SILENCE_RMS, floor * _FLOOR_MARGIN)
 
     def _decide(self, probability: float) -> GateStep:
         spec, before = self.spec, self._latest

