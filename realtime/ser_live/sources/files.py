@@ -18,7 +18,7 @@ Pace = Literal["realtime", "fast"]
 DEMO_PATH = Path(__file__).parent.parent / "data" / "demo.ogg"
 DEMO_NOTICE = "synthetic voice: shows the mechanics, not the accuracy"
 
-_BLOCK_SECONDS = {"realtime": 0.05, "fast": 0.25}
+_BLOCK_SECONDS = {"realtime": 0.125, "fast": 0.25}
 _DAMAGE = re.compile(r"should be|unexpectedly")
 
 
