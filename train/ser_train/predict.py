@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ser_live.card import METADATA_KEY, SAMPLE_RATE_HZ, ModelCard
 from ser_live.errors import SerError
 from ser_train.audio import read_audio
-from ser_train.spectra import LEAD_SECONDS, speech_bounds, whole_clip_spectrum
+from ser_train.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,11 +65,10 @@ class Predictor:
         return Answer(path, self.card.labels, np.mean(rows, axis=0, dtype=np.float64))
 
     def _windows(self, power: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        frames_per_second = SAMPLE_RATE_HZ / self.card.spectrum.hop_samples
-        lead = round(LEAD_SECONDS * frames_per_second)
-        length = round(self.card.window.seconds * frames_per_second)
-        onset, end = speech_bounds(power)
-        start, stop = max(0, onset - lead), min(len(power), end + lead)
+        spec = self.card.spectrum
+        length = round(self.card.window.seconds * SAMPLE_RATE_HZ / spec.hop_samples)
+        start, stop = heard_bounds(*speech_bounds(power), spec)
+        stop = min(len(power), stop)
         while True:
             yield power[start : min(start + length, stop)]
             if start + length >= stop:

@@ -20,10 +20,10 @@ from ser_train.progress import Reporter
 from ser_train.recipe import Recipe
 from ser_train.sources import FeatureSource, WindowSource
 from ser_train.spectra import (
-    LEAD_SECONDS,
     ClipSpectra,
     SpectrumCache,
     first_window,
+    heard_bounds,
     whole_clip_spectrum,
 )
 
@@ -77,11 +77,11 @@ class Prepared:
         if self.features:
             return self.features[index].features
         spectra, section = self.spectra[index], self.spectra[index].sections[0]
-        frames_per_second = SAMPLE_RATE_HZ / self.network.spectrum.hop_samples
-        lead = round(LEAD_SECONDS * frames_per_second)
-        start, stop = max(0, section.onset - lead), section.end + lead
+        spec = self.network.spectrum
+        start, stop = heard_bounds(section.onset, section.end, spec)
         if not whole:
-            stop = min(stop, start + round(self.network.window.seconds * frames_per_second))
+            longest = round(self.network.window.seconds * SAMPLE_RATE_HZ / spec.hop_samples)
+            stop = min(stop, start + longest)
         return spectra.power(0, start, stop)
 
 

@@ -159,6 +159,12 @@ def whole_clip_spectrum(
     return power
 
 
+def heard_bounds(onset: int, end: int, spec: SpectrumSpec) -> tuple[int, int]:
+    """Widen the frames of speech by the lead that is heard around them in a test."""
+    lead = round(LEAD_SECONDS * SAMPLE_RATE_HZ / spec.hop_samples)
+    return max(0, onset - lead), end + lead
+
+
 def first_window(
     power: NDArray[np.float32], spec: SpectrumSpec, longest_seconds: float
 ) -> NDArray[np.float32]:
@@ -172,11 +178,9 @@ def first_window(
     longest_seconds : float
         Counted from just before the speech onset.
     """
-    onset, end = speech_bounds(power)
-    frames_per_second = SAMPLE_RATE_HZ / spec.hop_samples
-    lead = round(LEAD_SECONDS * frames_per_second)
-    start = max(0, onset - lead)
-    return power[start : min(end + lead, start + round(longest_seconds * frames_per_second))]
+    start, stop = heard_bounds(*speech_bounds(power), spec)
+    longest = round(longest_seconds * SAMPLE_RATE_HZ / spec.hop_samples)
+    return power[start : min(stop, start + longest)]
 
 
 def at_speed(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
