@@ -41,7 +41,7 @@ class TestRing:
                 ring.write(numbered(written, count), 5.0 + (written + count) / 1000, overrun=False)
                 written += count
             elif (block := ring.read(int(rng.integers(1, 40)))) is not None:
-                expected += block.dropped_frames
+                expected += block.missing_frames
                 np.testing.assert_array_equal(block.samples, numbered(expected, len(block.samples)))
                 expected += len(block.samples)
                 assert block.end_captured_at == pytest.approx(5.0 + expected / 1000)
@@ -66,7 +66,7 @@ class TestRing:
             block = ring.read(64)
             assert is_accounted(ring.counters)
             if block is not None:
-                position += block.dropped_frames
+                position += block.missing_frames
                 np.testing.assert_array_equal(
                     block.samples, numbered(position, len(block.samples), 1)
                 )
@@ -83,7 +83,7 @@ class TestRing:
         assert ring.counters == SourceCounters(250, 0, 150, 0, 100, 0)
         block = ring.read(30)
         assert block is not None
-        assert block.dropped_frames == 220
+        assert block.missing_frames == 220
         np.testing.assert_array_equal(block.samples, numbered(220, 30, 1))
         assert ring.counters == SourceCounters(250, 30, 150, 70, 0, 0)
 
@@ -374,8 +374,8 @@ class TestMicrophone:
         with Microphone(buffer_seconds=0.1) as source:
             position = dropped = 0
             for turn, block in enumerate(source):
-                position += block.dropped_frames
-                dropped += block.dropped_frames
+                position += block.missing_frames
+                dropped += block.missing_frames
                 np.testing.assert_array_equal(block.samples, numbered(position, len(block.samples)))
                 position += len(block.samples)
                 assert is_accounted(source.counters)

@@ -138,7 +138,8 @@ class Listener:
         self._open()
         try:
             for block in self.source:
-                yield self._hear(block)
+                if isinstance(block, Block):
+                    yield self._hear(block)
             predictions = self._process() + self.recognizer.flush()
             yield self._step(predictions, np.zeros(1, np.float32))
         finally:
@@ -177,7 +178,7 @@ class Listener:
         start = self._seconds
         samples = self._finite(block.samples)
         self._frames += len(samples)
-        if block.dropped_frames or block.overruns:
+        if block.missing_frames or block.overruns:
             self._holes.append((start, start))
         self._waiting.append(samples)
         # Blocks wait for the next point of the grid: the result is the same however the stream

@@ -1,6 +1,6 @@
 """Where samples come from: microphone, file, raw PCM. The only part that knows devices."""
 
-from ser_live.sources.contract import Block, Source, SourceCounters
+from ser_live.sources.contract import Block, Notice, Source, SourceCounters
 from ser_live.sources.files import DEMO_NOTICE, DEMO_PATH, FileSource, Pace
 from ser_live.sources.microphone import Microphone
 from ser_live.sources.raw import RawSource, SampleFormat
@@ -11,6 +11,7 @@ __all__ = [
     "Block",
     "FileSource",
     "Microphone",
+    "Notice",
     "Pace",
     "RawSource",
     "SampleFormat",

@@ -6,6 +6,8 @@ from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
+from ser_live.events import EventKind
+
 
 @dataclass(frozen=True, slots=True)
 class Block:
@@ -15,36 +17,51 @@ class Block:
     """Shape (frames, channels), int16 or float32; nobody writes into it later."""
     end_captured_at: float | None = None
     """`time.monotonic()` at which the last frame was captured; None where that means nothing."""
-    dropped_frames: int = 0
-    """Frames lost just before this block by a reader that was too slow."""
+    missing_frames: int = 0
+    """Frames of the timeline just before this block that nobody has: dropped because the reader
+    was too slow, or never captured because the device was away."""
     overruns: int = 0
-    """Reports of the device, since the last block, that it lost an unknown number of frames."""
+    """Reports of the device, just before this block, that it lost frames, nobody knows how
+    many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that a source says between two blocks; the listener makes an `Event` of it."""
+
+    kind: EventKind
+    detail: str
+    """One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class SourceCounters:
     """Where every frame went, at the source's own rate.
 
-    At every moment ``captured == processed + dropped_overrun + dropped_stale + buffered``.
+    At every moment ``captured == processed + dropped + buffered``.
     """
 
     captured: int = 0
-    """Frames that came in."""
+    """Frames that the device gave."""
     processed: int = 0
     """Frames that were handed on."""
     dropped_overrun: int = 0
     """Frames overwritten in the full buffer because nobody read them in time."""
     dropped_stale: int = 0
-    """Frames skipped after that, to be back at the present."""
+    """Frames skipped to be back at the present."""
+    dropped_capture: int = 0
+    """Frames that the capture process gave up because this process was stopped for too long."""
     buffered: int = 0
     """Frames that wait."""
     overruns: int = 0
     """Times the device said that it lost frames before they came in; how many, nobody knows."""
+    restarts: int = 0
+    """Times the device was lost and came back."""
 
     @property
     def dropped(self) -> int:
         """Frames lost after they came in, for whatever reason."""
-        return self.dropped_overrun + self.dropped_stale
+        return self.dropped_overrun + self.dropped_stale + self.dropped_capture
 
 
 class Source(Protocol):
@@ -71,6 +88,11 @@ class Source(Protocol):
         ...
 
     @property
+    def is_live(self) -> bool:
+        """It cannot wait: what nobody reads in time is lost."""
+        ...
+
+    @property
     def counters(self) -> SourceCounters:
         """Where every frame went up to now."""
         ...
@@ -84,7 +106,14 @@ class Source(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def __iter__(self) -> Iterator[Block]: ...
+    def __iter__(self) -> Iterator[Block | Notice]: ...
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        """Drop what waits, save the newest part; the next block says how much that was.
+
+        Nothing happens where the source can wait.
+        """
+        ...
 
     def close(self) -> None:
         """Stop capturing and let go of the device or file."""

@@ -34,6 +34,7 @@ class FileSource:
         taken too late is delivered at once, and nothing is dropped.
     """
 
+    is_live = False
     channels: int
     sample_rate_hz: int
 
@@ -88,6 +89,9 @@ class FileSource:
     def notes(self) -> tuple[str, ...]:
         """Damage that was met."""
         return self._notes
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        """Do nothing: a file waits."""
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""

@@ -36,6 +36,7 @@ class Microphone:
         What the ring holds.
     """
 
+    is_live = True
     channels: int
     sample_rate_hz: int
 
@@ -91,6 +92,11 @@ class Microphone:
     def notes(self) -> tuple[str, ...]:
         """Nothing: what a microphone loses is in its counters."""
         return ()
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        """Drop what waits, save the newest part."""
+        if self._ring is not None:
+            self._ring.skip(round(keep_seconds * self.sample_rate_hz))
 
     def close(self) -> None:
         """Stop capturing; a device that hangs is left to itself after two seconds."""

@@ -36,6 +36,8 @@ class RawSource:
         For messages.
     """
 
+    is_live = False
+
     def __init__(
         self,
         stream: BinaryIO,
@@ -100,6 +102,9 @@ class RawSource:
     def notes(self) -> tuple[str, ...]:
         """Bytes left over."""
         return self._notes
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        """Do nothing: the writer waits."""
 
     def close(self) -> None:
         """End the iteration before its next read; a read that waits ends with its writer."""

@@ -73,7 +73,7 @@ class FrameRing:
                 # Only now is it known whether the writer came by while the copy was made.
                 if start >= self._claimed - self.frames:
                     break
-            dropped += self._skip(most_frames)
+            dropped += self.skip(most_frames)
         end = start + count
         self._consumed = (end, overwritten, skipped)
         overruns = self._overruns
@@ -100,7 +100,7 @@ class FrameRing:
             overruns=self._overruns,
         )
 
-    def _skip(self, keep_frames: int) -> int:
+    def skip(self, keep_frames: int) -> int:
         """Jump to the newest frames and return how many are lost by that."""
         start, overwritten, skipped = self._consumed
         lapped = max(0, self._claimed - self.frames - start)

@@ -1,0 +1,32 @@
+"""What happens beside the predictions: one frozen record per event."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+EventKind = Literal[
+    "device_lost",
+    "device_restored",
+    "gap",
+    "overload",
+    "input_silent",
+    "input_clipping",
+    "input_offset",
+    "hop_changed",
+    "model_swapped",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that a user of the stream should know."""
+
+    kind: EventKind
+    """What it is."""
+    at_seconds: float
+    """When, on the stream's own clock."""
+    detail: str
+    """One sentence: what came of it, what to do."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the record as plain JSON values: the line that ``ser-live --events`` prints."""
+        return {"event": self.kind, "at_seconds": self.at_seconds, "detail": self.detail}
