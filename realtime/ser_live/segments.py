@@ -1,0 +1,105 @@
+"""Stretches of one emotion, out of single predictions."""
+
+from dataclasses import dataclass
+
+from ser_live.prediction import Prediction
+
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """An unbroken run of one label, or of state ``uncertain``."""
+
+    start_seconds: float
+    """On the stream's own clock."""
+    end_seconds: float
+    """End of the last prediction of the run."""
+    label: str
+    """The emotion; "uncertain" for a run of that state."""
+    mean_confidence: float
+    """Mean of its predictions' confidence."""
+
+    def to_dict(self) -> dict[str, object]:
+        """Give the record as plain JSON values."""
+        return {
+            "start_seconds": self.start_seconds,
+            "end_seconds": self.end_seconds,
+            "label": self.label,
+            "mean_confidence": self.mean_confidence,
+        }
+
+
+class Segmenter:
+    """Join the predictions of a stream into segments, in constant memory.
+
+    A change of label or state ends a segment, and so do silence, warming up and a gap in the
+    audio. The first segment of an utterance begins with the audio that its first prediction
+    rests on, the later ones with the hop in which they appear; segments never overlap.
+    """
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the stream: as new."""
+        self._before: Prediction | None = None
+        self._label: str | None = None  # of the run that is open
+        self._start_seconds = 0.0
+        self._confidence_sum = 0.0
+        self._count = 0
+        self._closed_seconds = 0.0  # end of the segment before
+
+    def process(self, prediction: Prediction) -> list[Segment]:
+        """Take the next prediction and return the segment that it ends, if any."""
+        before, label = self._before, _label(prediction)
+        is_gap = before is not None and _is_gap(before, prediction)
+        ended = self.flush() if is_gap or label != self._label else []
+        if label is not None:
+            if self._label is None:
+                self._begin(label, self._start_of(prediction, is_gap))
+            self._confidence_sum += prediction.confidence
+            self._count += 1
+        self._before = prediction
+        return ended
+
+    def flush(self) -> list[Segment]:
+        """End the open segment and return it, if any; what comes later begins another one."""
+        if self._label is None or self._before is None:
+            return []
+        mean = self._confidence_sum / self._count
+        segment = Segment(self._start_seconds, self._before.end_seconds, self._label, mean)
+        self._label = None
+        self._closed_seconds = segment.end_seconds
+        return [segment]
+
+    def _start_of(self, prediction: Prediction, is_gap: bool) -> float:
+        """Where a segment that begins with a prediction starts."""
+        before = self._before
+        if before is None or is_gap:
+            return prediction.start_seconds
+        # Audio that the segment before rests on already is no new utterance.
+        is_later = _label(before) is not None or prediction.start_seconds < self._closed_seconds
+        return before.end_seconds if is_later else prediction.start_seconds
+
+    def _begin(self, label: str, start_seconds: float) -> None:
+        self._label = label
+        self._start_seconds = start_seconds
+        self._confidence_sum = 0.0
+        self._count = 0
+
+
+def _label(prediction: Prediction) -> str | None:
+    if prediction.state == "speech":
+        return prediction.label
+    return UNCERTAIN if prediction.state == "uncertain" else None
+
+
+def _is_gap(before: Prediction, prediction: Prediction) -> bool:
+    """Tell whether nobody has the audio between two predictions.
+
+    A number may also be left out because a prediction was skipped while its audio was heard:
+    then the next one still rests on audio from before.
+    """
+    left_out = prediction.index != before.index + 1
+    return left_out and prediction.start_seconds >= before.end_seconds

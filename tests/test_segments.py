@@ -1,0 +1,173 @@
+"""Segments: ordered, apart, and as long as what they are made of."""
+
+import dataclasses
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_live import Prediction, listen
+from ser_live.prediction import State
+from ser_live.segments import UNCERTAIN, Segment, Segmenter
+from ser_live.sources import DEMO_PATH
+
+HOP = 0.25
+
+
+def prediction(
+    index: int,
+    state: State,
+    label: str | None = None,
+    start_seconds: float | None = None,
+    confidence: float = 0.5,
+    hop_seconds: float = HOP,
+) -> Prediction:
+    end = (index + 1) * hop_seconds
+    return Prediction(
+        index=index,
+        start_seconds=max(0.0, end - 3.0) if start_seconds is None else start_seconds,
+        end_seconds=end,
+        state=state,
+        label=label,
+        confidence=confidence if label else 0.0,
+        probabilities=None,
+        raw_probabilities=None,
+        changed=False,
+    )
+
+
+def segments_of(predictions: list[Prediction]) -> list[Segment]:
+    segmenter = Segmenter()
+    found = [segment for p in predictions for segment in segmenter.process(p)]
+    return found + segmenter.flush()
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> list[Prediction]:
+    """Any stream: numbers may be left out, and windows begin anywhere before their end."""
+    hop_seconds = draw(st.sampled_from([0.01, 0.25, 1.0, 5.0]))
+    index, found = -1, []
+    for _ in range(draw(st.integers(0, 40))):
+        index += draw(st.sampled_from([1, 1, 1, 1, 2, 20]))
+        states: list[State] = ["speech", "speech", "uncertain", "silence", "warming_up"]
+        state = draw(st.sampled_from(states))
+        has_label = state in ("speech", "uncertain")
+        label = draw(st.sampled_from(["happy", "sad"])) if has_label else None
+        end = (index + 1) * hop_seconds
+        start = max(0.0, end - draw(st.sampled_from([hop_seconds, 0.3, 1.0, 3.0, 30.0])))
+        confidence = draw(st.floats(0.0, 1.0))
+        found.append(prediction(index, state, label, start, confidence, hop_seconds))
+    return found
+
+
+@given(streams())
+def test_segments_are_ordered_and_apart(stream: list[Prediction]) -> None:
+    end_before = 0.0
+    for segment in segments_of(stream):
+        assert end_before <= segment.start_seconds < segment.end_seconds
+        end_before = segment.end_seconds
+
+
+@given(streams())
+def test_a_segment_is_what_its_predictions_are(stream: list[Prediction]) -> None:
+    found = segments_of(stream)
+    labelled = [p for p in stream if p.label is not None]
+    counted = 0
+    for segment in found:
+        inside = [
+            p for p in labelled if segment.start_seconds < p.end_seconds <= segment.end_seconds
+        ]
+        assert {UNCERTAIN if p.state == "uncertain" else p.label for p in inside} == {segment.label}
+        confidences = [p.confidence for p in inside]
+        assert min(confidences) - 1e-9 <= segment.mean_confidence <= max(confidences) + 1e-9
+        counted += len(inside)
+    assert counted == len(labelled)
+
+
+@given(streams(), streams())
+def test_reset_is_as_new(first: list[Prediction], second: list[Prediction]) -> None:
+    segmenter = Segmenter()
+    for p in first:
+        segmenter.process(p)
+    segmenter.reset()
+    found = [segment for p in second for segment in segmenter.process(p)]
+    assert found + segmenter.flush() == segments_of(second)
+    assert segmenter.flush() == []
+
+
+@given(streams())
+def test_later_predictions_change_no_earlier_segment(stream: list[Prediction]) -> None:
+    segmenter = Segmenter()
+    given_out = [segmenter.process(p) for p in stream]
+    half = len(stream) // 2
+    segmenter.reset()
+    assert [segmenter.process(p) for p in stream[:half]] == given_out[:half]
+
+
+def test_an_utterance_begins_at_its_onset_and_later_labels_at_their_hop() -> None:
+    stream = [
+        prediction(0, "silence"),
+        prediction(1, "warming_up", start_seconds=0.3),
+        prediction(2, "warming_up", start_seconds=0.3),
+        prediction(3, "speech", "happy", 0.3, 0.5),
+        prediction(4, "speech", "happy", 0.3, 0.75),
+        prediction(5, "uncertain", "happy", 0.3, 0.25),
+        prediction(6, "uncertain", "sad", 0.3, 0.125),
+        prediction(7, "speech", "sad", 0.3, 0.9),
+        prediction(8, "silence"),
+    ]
+    assert segments_of(stream) == [
+        Segment(0.3, 1.25, "happy", 0.625),
+        Segment(1.25, 1.75, "uncertain", 0.1875),
+        Segment(1.75, 2.0, "sad", 0.9),
+    ]
+
+
+def test_a_pause_within_an_utterance_belongs_to_no_segment() -> None:
+    stream = [
+        prediction(3, "speech", "sad", 0.0),
+        prediction(4, "silence"),
+        prediction(5, "silence"),
+        prediction(6, "speech", "sad", 0.0),
+    ]
+    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
+        (0.0, 1.0),
+        (1.5, 1.75),
+    ]
+
+
+def test_missing_audio_ends_a_segment() -> None:
+    stream = [prediction(3, "speech", "sad", 0.0), prediction(40, "speech", "sad", 9.0)]
+    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
+        (0.0, 1.0),
+        (9.0, 10.25),
+    ]
+
+
+def test_a_skipped_prediction_whose_audio_was_heard_does_not() -> None:
+    stream = [prediction(3, "speech", "sad", 0.0), prediction(5, "speech", "sad", 0.0)]
+    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [(0.0, 1.5)]
+
+
+def test_long_hops_leave_no_holes() -> None:
+    stream = [
+        prediction(0, "speech", "sad", 2.0, hop_seconds=5.0),
+        prediction(1, "speech", "sad", 7.0, hop_seconds=5.0),
+        prediction(2, "speech", "happy", 12.0, hop_seconds=5.0),
+    ]
+    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
+        (2.0, 10.0),
+        (10.0, 15.0),
+    ]
+
+
+def test_the_demo_speaks_in_turns(tiny_model: Path) -> None:
+    with listen(DEMO_PATH, model=tiny_model) as predictions:
+        stream = list(predictions)
+    found = segments_of(stream)
+    assert len({segment.label for segment in found}) >= 2
+    spoken = sum(segment.end_seconds - segment.start_seconds for segment in found)
+    hops = sum(p.state in ("speech", "uncertain") for p in stream)
+    assert hops * HOP <= spoken <= stream[-1].end_seconds
+    for segment in found:
+        assert list(segment.to_dict()) == [f.name for f in dataclasses.fields(Segment)]
