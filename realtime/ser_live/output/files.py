@@ -1,0 +1,164 @@
+"""Files that are whole at any moment, and what happens when one cannot be written."""
+
+import contextlib
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Self
+
+from ser_live.errors import SerError
+from ser_live.events import Event
+from ser_live.output.formats import Format, Record, format_of
+from ser_live.prediction import Prediction
+from ser_live.segments import Segmenter
+
+_LOG = logging.getLogger(__name__)
+
+
+class OutputFile:
+    """A file that grows by whole records: one write each, and nothing waits in a buffer.
+
+    Parameters
+    ----------
+    path : path
+        Overwritten if it exists.
+    form : Format
+        What records look like.
+
+    Raises
+    ------
+    SerError
+        If the file cannot be written.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], form: Format) -> None:
+        self.path = Path(path)
+        self._form = form
+        self._size = 0
+        try:
+            self._file = self.path.open("wb", buffering=0)
+        except OSError as error:
+            raise SerError(
+                f"{self.path}: cannot write it ({error.strerror or error}); wanted a file in a "
+                "folder that exists and may be written to"
+            ) from error
+        try:
+            self._append(form.head())
+        except SerError:
+            self.close()
+            raise
+
+    def write(self, record: Record) -> None:
+        """Append a record.
+
+        Raises
+        ------
+        SerError
+            If that fails; what the file held before, it still holds.
+        """
+        self._append(self._form.text(record))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def _append(self, text: str) -> None:
+        data = text.encode("utf-8", "backslashreplace")
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            # A full disk takes the first half of a record.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            raise SerError(
+                f"{self.path}: cannot write on ({error.strerror or error}); it ends early"
+            ) from error
+        self._size += len(data)
+
+
+class Outputs:
+    """Any number of files for the predictions and events of one stream, and its segments.
+
+    A file that cannot be written any more is given up, says so in the log and in `errors`, and
+    keeps the records that it has; the others go on.
+
+    Parameters
+    ----------
+    paths : sequence of path
+        Their endings say what each one holds, see `format_of`.
+    labels : sequence of str
+        Of the model.
+    source_name : str
+        What a person calls the source.
+
+    Raises
+    ------
+    SerError
+        If one of them has another ending, is named twice or cannot be written.
+    """
+
+    def __init__(
+        self, paths: Sequence[str | os.PathLike[str]], labels: Sequence[str], source_name: str
+    ) -> None:
+        self.errors: tuple[str, ...] = ()
+        self._segmenter = Segmenter()
+        self._files: list[OutputFile] = []
+        check_outputs(paths)
+        try:
+            for path in paths:
+                self._files.append(OutputFile(path, format_of(path, labels, source_name)))
+        except SerError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def write(self, record: Prediction | Event) -> None:
+        """Append a record, and the segment that it ends."""
+        self._append(record)
+        if isinstance(record, Prediction):
+            for segment in self._segmenter.process(record):
+                self._append(segment)
+
+    def close(self) -> None:
+        """End the open segment and let go of all files."""
+        for segment in self._segmenter.flush():
+            self._append(segment)
+        for file in self._files:
+            file.close()
+        self._files = []
+
+    def _append(self, record: Record) -> None:
+        for file in tuple(self._files):
+            try:
+                file.write(record)
+            except SerError as error:
+                _LOG.error("%s", error)
+                self.errors += (str(error),)
+                self._files.remove(file)
+                file.close()
+
+
+def check_outputs(paths: Sequence[str | os.PathLike[str]]) -> None:
+    """Refuse endings that say nothing and files that are named twice, before any is touched.
+
+    Raises
+    ------
+    SerError
+        Naming the file.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        format_of(path, (), "")
+        place = os.path.realpath(path)
+        if place in seen:
+            raise SerError(f"{path}: named twice, wanted each output once")
+        seen.add(place)

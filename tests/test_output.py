@@ -1,0 +1,302 @@
+"""Output files: what other programs read there is what was said, at any moment."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ser_live import Prediction, SerError, listen
+from ser_live.events import Event
+from ser_live.output import Outputs, check_outputs
+from ser_live.segments import Segment, Segmenter
+from ser_live.sources import DEMO_PATH
+from tiny_models import LABELS
+
+ENDINGS = (".jsonl", ".csv", ".srt", ".rttm", ".txt")
+EVENT = Event("gap", 3.5, "120 frames are missing")
+CLOCK = r"(\d{2,}):([0-5]\d):([0-5]\d),(\d{3})"
+
+
+@pytest.fixture(scope="module")
+def stream(tiny_model: Path) -> list[Prediction]:
+    with listen(DEMO_PATH, model=tiny_model) as predictions:
+        return list(predictions)
+
+
+@pytest.fixture(scope="module")
+def segments(stream: list[Prediction]) -> list[Segment]:
+    segmenter = Segmenter()
+    found = [segment for p in stream for segment in segmenter.process(p)]
+    return found + segmenter.flush()
+
+
+def read_json(text: str) -> list[dict[str, object]]:
+    assert text == "" or text.endswith("\n")
+    return [json.loads(line) for line in text.split("\n")[:-1]]
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    assert text.endswith("\r\n")
+    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
+    return [dict(row) for row in rows]
+
+
+def read_srt(text: str) -> list[tuple[float, float, str]]:
+    """A strict reader: numbers from 1, times in order, one line of text, one blank line."""
+    found: list[tuple[float, float, str]] = []
+    while text:
+        block = re.match(rf"(\d+)\n{CLOCK} --> {CLOCK}\n([^\n]+)\n\n", text)
+        assert block, text[:80]
+        number, *digits, words = block.groups()
+        assert int(number) == len(found) + 1
+        h1, m1, s1, ms1, h2, m2, s2, ms2 = map(int, digits)
+        start = 3600 * h1 + 60 * m1 + s1 + ms1 / 1000
+        end = 3600 * h2 + 60 * m2 + s2 + ms2 / 1000
+        assert (found[-1][1] if found else 0.0) <= start < end
+        found.append((start, end, words))
+        text = text[block.end() :]
+    return found
+
+
+def read_rttm(text: str) -> list[tuple[float, float, str, float]]:
+    """A strict reader of SPEAKER lines: ten fields between single spaces."""
+    assert text == "" or text.endswith("\n")
+    found = []
+    for line in text.split("\n")[:-1]:
+        kind, _, channel, start, duration, ortho, subtype, name, confidence, ahead = line.split(" ")
+        assert (kind, channel, ortho, subtype, ahead) == ("SPEAKER", "1", "<NA>", "<NA>", "<NA>")
+        assert float(duration) > 0
+        found.append((float(start), float(start) + float(duration), name, float(confidence)))
+    return found
+
+
+def read_labels(text: str) -> list[tuple[float, float, str]]:
+    """A strict reader of Audacity's labels: start, end, text between tabs, points, no commas."""
+    assert text == "" or text.endswith("\n")
+    found = []
+    for line in text.split("\n")[:-1]:
+        start, end, label = line.split("\t")
+        assert re.fullmatch(r"\d+\.\d{6}", start)
+        assert re.fullmatch(r"\d+\.\d{6}", end)
+        found.append((float(start), float(end), label))
+    return found
+
+
+READERS: dict[str, Callable[[str], object]] = dict(
+    zip(ENDINGS, (read_json, read_csv, read_srt, read_rttm, read_labels), strict=True)
+)
+
+
+def written(folder: Path, stream: list[Prediction]) -> dict[str, str]:
+    """Every format of a stream."""
+    paths = [folder / f"out{ending}" for ending in ENDINGS]
+    with Outputs(paths, LABELS, "a USB  mic") as outputs:
+        outputs.write(EVENT)
+        for prediction in stream:
+            outputs.write(prediction)
+    assert outputs.errors == ()
+    return {path.suffix: path.read_bytes().decode() for path in paths}
+
+
+class TestFormats:
+    def test_json_lines_hold_everything(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        lines = read_json(written(tmp_path, stream)[".jsonl"])
+        by_type: dict[object, list[dict[str, object]]] = {}
+        for line in lines:
+            by_type.setdefault(line.pop("type"), []).append(line)
+        assert by_type["event"] == [EVENT.to_dict()]
+        assert by_type["prediction"] == json.loads(json.dumps([p.to_dict() for p in stream]))
+        assert by_type["segment"] == [s.to_dict() for s in segments]
+        assert len(by_type) == 3
+
+    def test_csv_has_a_row_per_prediction(self, tmp_path: Path, stream: list[Prediction]) -> None:
+        rows = read_csv(written(tmp_path, stream)[".csv"])
+        for row, prediction in zip(rows, stream, strict=True):
+            assert int(row["index"]) == prediction.index
+            assert float(row["end_seconds"]) == prediction.end_seconds
+            assert (row["state"], row["label"] or None) == (prediction.state, prediction.label)
+            assert row["changed"] == ("true" if prediction.changed else "false")
+            for label in LABELS:
+                share = row[f"probability_{label}"]
+                if prediction.probabilities is None:
+                    assert share == ""
+                else:
+                    assert float(share) == prediction.probabilities[label]
+
+    def test_subtitles_are_the_segments(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        found = read_srt(written(tmp_path, stream)[".srt"])
+        for (start, end, words), segment in zip(found, segments, strict=True):
+            assert start == pytest.approx(segment.start_seconds, abs=0.0006)
+            assert end == pytest.approx(segment.end_seconds, abs=0.0006)
+            assert words == f"{segment.label} ({100 * segment.mean_confidence:.0f} %)"
+
+    def test_rttm_is_the_segments(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        text = written(tmp_path, stream)[".rttm"]
+        assert {line.split(" ")[1] for line in text.splitlines()} == {"a_USB_mic"}
+        for (start, end, name, confidence), segment in zip(read_rttm(text), segments, strict=True):
+            assert start == pytest.approx(segment.start_seconds, abs=0.0006)
+            assert end == pytest.approx(segment.end_seconds, abs=0.0011)
+            assert name == segment.label
+            assert confidence == pytest.approx(segment.mean_confidence, abs=0.0006)
+
+    def test_audacity_labels_are_the_segments(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        found = read_labels(written(tmp_path, stream)[".txt"])
+        for (start, end, label), segment in zip(found, segments, strict=True):
+            assert start == pytest.approx(segment.start_seconds, abs=1e-6)
+            assert end == pytest.approx(segment.end_seconds, abs=1e-6)
+            assert label == segment.label
+
+    def test_long_streams_have_long_clocks(self, tmp_path: Path) -> None:
+        prediction = Prediction(
+            index=0,
+            start_seconds=359999.9996,
+            end_seconds=360001.0,
+            state="speech",
+            label="sad",
+            confidence=0.5,
+            probabilities=dict.fromkeys(LABELS, 0.25),
+            raw_probabilities=None,
+            changed=True,
+        )
+        texts = written(tmp_path, [prediction])
+        assert read_srt(texts[".srt"]) == [(360000.0, 360001.0, "sad (50 %)")]
+        assert read_rttm(texts[".rttm"])[0][:2] == (360000.0, 360001.0)
+
+    @given(labels=st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2, unique=True))
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    def test_any_label_leaves_the_file_whole(self, tmp_path: Path, labels: list[str]) -> None:
+        paths = [tmp_path / f"out{ending}" for ending in ENDINGS]
+        with Outputs(paths, labels, "".join(labels)) as outputs:
+            for index, label in enumerate(labels * 2):
+                shares = dict.fromkeys(labels, 0.5)
+                outputs.write(
+                    Prediction(index, 0.0, index + 1.0, "speech", label, 0.5, shares, shares, True)
+                )
+        for path in paths:
+            records = READERS[path.suffix](path.read_bytes().decode())
+            assert len(records) == (8 if path.suffix == ".jsonl" else 4)  # type: ignore[arg-type]
+
+    def test_every_file_is_whole_after_every_record(
+        self, tmp_path: Path, stream: list[Prediction]
+    ) -> None:
+        paths = [tmp_path / f"out{ending}" for ending in ENDINGS]
+        with Outputs(paths, LABELS, "demo") as outputs:
+            for count, prediction in enumerate(stream, 1):
+                outputs.write(prediction)
+                texts = {path.suffix: path.read_bytes().decode() for path in paths}
+                for ending, text in texts.items():
+                    READERS[ending](text)
+                assert len(read_csv(texts[".csv"])) == count
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("name", ["out", "out.wav", "out.jsonl.gz", ".csv"])
+    def test_unknown_endings(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(SerError, match=r"the ending is .* wanted \.jsonl, \.csv") as error:
+            Outputs([tmp_path / name], LABELS, "demo")
+        assert str(tmp_path / name) in str(error.value)
+        assert not (tmp_path / name).exists()
+
+    def test_endings_may_be_shouted(self, tmp_path: Path, stream: list[Prediction]) -> None:
+        with Outputs([tmp_path / "OUT.CSV"], LABELS, "demo") as outputs:
+            outputs.write(stream[0])
+        assert len(read_csv((tmp_path / "OUT.CSV").read_bytes().decode())) == 1
+
+    def test_folders(self, tmp_path: Path) -> None:
+        (tmp_path / "folder.csv").mkdir()
+        for path in (tmp_path / "missing" / "out.csv", tmp_path / "folder.csv"):
+            with pytest.raises(SerError, match="cannot write it") as error:
+                Outputs([path], LABELS, "demo")
+            assert str(path) in str(error.value)
+            assert "\n" not in str(error.value)
+
+    @pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder closed even to root")
+    def test_no_permission(self) -> None:
+        with pytest.raises(SerError, match=r"/sys/out\.csv: cannot write it"):
+            Outputs(["/sys/out.csv"], LABELS, "demo")
+
+    def test_the_same_file_twice(self, tmp_path: Path) -> None:
+        (tmp_path / "link.csv").symlink_to(tmp_path / "out.csv")
+        with pytest.raises(SerError, match="named twice"):
+            check_outputs([tmp_path / "out.csv", tmp_path / "link.csv"])
+
+    def test_a_mistake_touches_no_other_file(self, tmp_path: Path) -> None:
+        (tmp_path / "old.csv").write_text("precious")
+        with pytest.raises(SerError):
+            Outputs([tmp_path / "old.csv", tmp_path / "new.mp3"], LABELS, "demo")
+        assert (tmp_path / "old.csv").read_text() == "precious"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+class TestFullDisks:
+    def test_at_the_start(self, tmp_path: Path) -> None:
+        (tmp_path / "full.csv").symlink_to("/dev/full")
+        with pytest.raises(SerError, match=r"full\.csv: cannot write on \(No space left"):
+            Outputs([tmp_path / "full.csv"], LABELS, "demo")
+
+    def test_later_the_other_files_go_on_and_it_is_said(
+        self, tmp_path: Path, stream: list[Prediction], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        (tmp_path / "full.jsonl").symlink_to("/dev/full")
+        paths = [tmp_path / "full.jsonl", tmp_path / "out.csv", tmp_path / "out.srt"]
+        with Outputs(paths, LABELS, "demo") as outputs:
+            for prediction in stream:
+                outputs.write(prediction)
+        assert len(outputs.errors) == 1
+        assert "full.jsonl: cannot write on (No space left on device)" in outputs.errors[0]
+        assert [record.getMessage() for record in caplog.records] == list(outputs.errors)
+        assert len(read_csv(paths[1].read_bytes().decode())) == len(stream)
+        assert read_srt(paths[2].read_bytes().decode())
+
+    def test_half_a_record_is_taken_back(self, tmp_path: Path, environment: dict[str, str]) -> None:
+        code = (
+            "import resource, sys\n"
+            "from ser_live import Prediction\n"
+            "from ser_live.output import Outputs\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+            "with Outputs([sys.argv[1]], ['a', 'b'], 'demo') as outputs:\n"
+            "    for i in range(100):\n"
+            "        outputs.write(Prediction(\n"
+            "            i, 0.0, i + 1.0, 'silence', None, 0.0, None, None, False))\n"
+            "print(outputs.errors)\n"
+        )
+        for ending, reader in (".csv", read_csv), (".jsonl", read_json):
+            path = tmp_path / f"out{ending}"
+            done = subprocess.run(
+                [sys.executable, "-c", code, str(path)],
+                env=environment, capture_output=True, text=True, timeout=60, check=True,
+            )  # fmt: skip
+            assert "File too large" in done.stdout
+            text = path.read_bytes().decode()
+            records = reader(text)
+            assert len(records) >= 3
+            assert 1000 - len(text) < 2 * len(text) / len(records)
+
+
+def test_a_reader_may_follow_a_pipe(tmp_path: Path, stream: list[Prediction]) -> None:
+    pipe = tmp_path / "live.jsonl"
+    os.mkfifo(pipe)
+    code = "import sys; print(sum(1 for _ in open(sys.argv[1])))"
+    with subprocess.Popen([sys.executable, "-c", code, str(pipe)], stdout=subprocess.PIPE) as cat:
+        with Outputs([pipe], LABELS, "demo") as outputs:
+            for prediction in stream[:9]:
+                outputs.write(prediction)
+        out, _ = cat.communicate(timeout=20)
+    assert int(out) >= 9
