@@ -149,14 +149,15 @@ def test_a_skipped_prediction_whose_audio_was_heard_does_not() -> None:
     assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [(0.0, 1.5)]
 
 
-def test_long_hops_leave_no_holes() -> None:
+def test_audio_between_two_windows_belongs_to_no_segment() -> None:
     stream = [
         prediction(0, "speech", "sad", 2.0, hop_seconds=5.0),
         prediction(1, "speech", "sad", 7.0, hop_seconds=5.0),
-        prediction(2, "speech", "happy", 12.0, hop_seconds=5.0),
+        prediction(2, "speech", "happy", 10.0, hop_seconds=5.0),
     ]
     assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
-        (2.0, 10.0),
+        (2.0, 5.0),
+        (7.0, 10.0),
         (10.0, 15.0),
     ]
 

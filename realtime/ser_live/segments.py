@@ -33,8 +33,9 @@ class Segment:
 class Segmenter:
     """Join the predictions of a stream into segments, in constant memory.
 
-    A change of label or state ends a segment, and so do silence, warming up and a gap in the
-    audio. The first segment of an utterance begins with the audio that its first prediction
+    A change of label or state ends a segment, and so do silence, warming up and a stretch that no
+    prediction rests on: missing audio, or what lies between windows shorter than the hop. The
+    first segment of an utterance begins with the audio that its first prediction
     rests on, the later ones with the hop in which they appear; segments never overlap.
     """
 
@@ -96,10 +97,5 @@ def _label(prediction: Prediction) -> str | None:
 
 
 def _is_gap(before: Prediction, prediction: Prediction) -> bool:
-    """Tell whether nobody has the audio between two predictions.
-
-    A number may also be left out because a prediction was skipped while its audio was heard:
-    then the next one still rests on audio from before.
-    """
-    left_out = prediction.index != before.index + 1
-    return left_out and prediction.start_seconds >= before.end_seconds
+    """Tell whether audio between two predictions is missing, or nobody listened to it."""
+    return prediction.start_seconds > before.end_seconds
