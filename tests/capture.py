@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from ser_live.live import listen
-from ser_live.sources import Block, Microphone
+from ser_live.sources import Block, Microphone, Notice
 
 
 class Recorder(Microphone):
@@ -22,10 +22,11 @@ class Recorder(Microphone):
         super().__init__(device)
         self.blocks: list[Block] = []
 
-    def __iter__(self) -> Iterator[Block]:
-        for block in super().__iter__():
-            self.blocks.append(block)
-            yield block
+    def __iter__(self) -> Iterator[Block | Notice]:
+        for item in super().__iter__():
+            if isinstance(item, Block):
+                self.blocks.append(item)
+            yield item
 
 
 def main(device: str, model: str, seconds: str, wav: str) -> None:

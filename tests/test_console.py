@@ -18,6 +18,7 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
+from ser_live import Prediction
 from ser_live.console import Frame, LiveView, colors
 from ser_live.lettering import letters
 from ser_live.live import Listener, LiveStep, listen
@@ -48,7 +49,7 @@ def drawn(view: LiveView) -> str:
     return file.getvalue()
 
 
-def heard(listener: Listener, console: Console, seconds: float) -> LiveView:
+def heard(listener: Listener[Prediction], console: Console, seconds: float) -> LiveView:
     """A view of the demo up to some second."""
     view = LiveView(listener, DEMO_NOTICE, console)
     for step in listener.steps():

@@ -14,9 +14,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ser_live import SerError
-from ser_live.sources import Block, FileSource, Microphone, RawSource, SourceCounters, devices
-from ser_live.sources import microphone as microphone_module
+from ser_live import SerError, capture
+from ser_live.capture import DeviceStream
+from ser_live.sources import Block, FileSource, RawSource, SourceCounters, devices
 from ser_live.sources.ring import FrameRing
 
 
@@ -38,7 +38,7 @@ class TestRing:
         for _ in range(300):
             if rng.random() < 0.6:
                 count = int(rng.integers(0, 60))
-                ring.write(numbered(written, count), 5.0 + (written + count) / 1000, overrun=False)
+                ring.write(numbered(written, count), 5.0 + (written + count) / 1000.0)
                 written += count
             elif (block := ring.read(int(rng.integers(1, 40)))) is not None:
                 expected += block.missing_frames
@@ -55,7 +55,7 @@ class TestRing:
 
         def write() -> None:
             for start in range(0, total, 100):
-                ring.write(numbered(start, 100, 1), 0.0, overrun=False)
+                ring.write(numbered(start, 100, 1), 0.0)
                 if start % 2000 == 0:
                     time.sleep(0.0002)
 
@@ -79,25 +79,62 @@ class TestRing:
     def test_a_lapped_reader_jumps_to_the_present_and_says_what_that_cost(self) -> None:
         ring = FrameRing(100, 1, 1000)
         for start in range(0, 250, 50):
-            ring.write(numbered(start, 50, 1), 0.0, overrun=False)
-        assert ring.counters == SourceCounters(250, 0, 150, 0, 100, 0)
+            ring.write(numbered(start, 50, 1), 0.0)
+        assert ring.counters == SourceCounters(captured=250, dropped_overrun=150, buffered=100)
         block = ring.read(30)
         assert block is not None
         assert block.missing_frames == 220
         np.testing.assert_array_equal(block.samples, numbered(220, 30, 1))
-        assert ring.counters == SourceCounters(250, 30, 150, 70, 0, 0)
+        assert ring.counters == SourceCounters(
+            captured=250, processed=30, dropped_overrun=150, dropped_stale=70
+        )
 
     def test_overruns_of_the_device_are_told_once(self) -> None:
         ring = FrameRing(100, 1, 1000)
-        ring.write(numbered(0, 10, 1), 0.0, overrun=True)
-        ring.write(numbered(10, 10, 1), 0.0, overrun=True)
-        blocks = [ring.read(10), ring.read(10)]
-        assert [block.overruns for block in blocks if block] == [2, 0]
+        ring.write(numbered(0, 10, 1), 0.0, overruns=1)
+        ring.write(numbered(10, 10, 1), 0.0, overruns=1)
+        blocks = [ring.read(50), ring.read(50)]
+        assert [block.overruns for block in blocks if block] == [1, 1]
+        assert ring.read(50) is None
         assert ring.counters.overruns == 2
+
+    def test_missing_frames_stand_before_the_first_frame_of_a_block(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        ring.write(numbered(0, 10, 1), 0.0)
+        ring.write(numbered(10, 10, 1), 0.0, missing_frames=7)
+        ring.write(numbered(20, 10, 1), 0.0)
+        blocks = [ring.read(50), ring.read(50)]
+        assert [(len(b.samples), b.missing_frames) for b in blocks if b] == [(10, 0), (20, 7)]
+
+    def test_what_was_skipped_is_missing_before_the_next_block(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        ring.write(numbered(0, 80, 1), 0.0)
+        ring.write(numbered(80, 10, 1), 0.0, missing_frames=5)
+        ring.skip(4)
+        block = ring.read(50)
+        assert block is not None
+        assert block.missing_frames == 86 + 5
+        np.testing.assert_array_equal(block.samples, numbered(86, 4, 1))
+        assert ring.counters.dropped_stale == 86
+        assert is_accounted(ring.counters)
+
+    def test_marks_that_nobody_reads_lose_no_count(self) -> None:
+        ring = FrameRing(2000, 1, 1000)
+        for _ in range(1000):
+            ring.write(numbered(0, 1, 1), 0.0, overruns=1, missing_frames=2)
+        blocks = []
+        while (block := ring.read(50)) is not None:
+            blocks.append(block)
+        ring.write(numbered(0, 1, 1), 0.0, overruns=1, missing_frames=2)
+        last = ring.read(50)
+        assert last is not None
+        blocks.append(last)
+        assert sum(block.missing_frames for block in blocks) == 2002
+        assert sum(block.overruns for block in blocks) == 1001
 
     def test_reset_is_as_new(self) -> None:
         ring = FrameRing(100, 1, 1000)
-        ring.write(numbered(0, 70, 1), 0.0, overrun=True)
+        ring.write(numbered(0, 70, 1), 0.0, overruns=1)
         ring.read(5)
         ring.reset()
         assert ring.counters == SourceCounters()
@@ -105,9 +142,9 @@ class TestRing:
 
     def test_the_block_is_not_overwritten_later(self) -> None:
         ring = FrameRing(10, 1, 1000)
-        ring.write(numbered(0, 10, 1), 0.0, overrun=False)
+        ring.write(numbered(0, 10, 1), 0.0)
         block = ring.read(10)
-        ring.write(numbered(10, 10, 1), 0.0, overrun=False)
+        ring.write(numbered(10, 10, 1), 0.0)
         assert block is not None
         np.testing.assert_array_equal(block.samples, numbered(0, 10, 1))
 
@@ -347,56 +384,61 @@ class FakePortAudio:
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     fake = FakePortAudio()
     monkeypatch.setattr(devices, "load_portaudio", lambda: fake)
-    monkeypatch.setattr(microphone_module, "load_portaudio", lambda: fake)
+    monkeypatch.setattr(capture, "load_portaudio", lambda: fake)
     return fake
 
 
-class TestMicrophone:
+class TestDevice:
+    """What runs in the capture process."""
+
     def test_gives_every_frame_in_order(self, portaudio: FakePortAudio) -> None:
         portaudio.overflows = {3}
-        position, overruns = 0, 0
-        with Microphone() as source:
-            for block in source:
-                assert is_accounted(source.counters)
-                np.testing.assert_array_equal(block.samples, numbered(position, len(block.samples)))
-                position += len(block.samples)
-                overruns += block.overruns
-                assert block.end_captured_at is not None
-                assert 0.0 <= time.monotonic() - block.end_captured_at < 1.0
-                if position > 44100 // 5:
-                    break
-        assert (source.name, source.sample_rate_hz, source.channels) == ("Built-in Audio", 44100, 2)
-        assert overruns == source.counters.overruns == 1
-
-    def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told(
-        self, portaudio: FakePortAudio
-    ) -> None:
-        with Microphone(buffer_seconds=0.1) as source:
-            position = dropped = 0
-            for turn, block in enumerate(source):
-                position += block.missing_frames
-                dropped += block.missing_frames
-                np.testing.assert_array_equal(block.samples, numbered(position, len(block.samples)))
-                position += len(block.samples)
-                assert is_accounted(source.counters)
-                time.sleep(0.3)
-                if turn == 3:
-                    break
-        assert dropped > 0
-        assert source.counters.dropped >= dropped
+        stream = DeviceStream(devices.find_input_device(None))
+        assert (stream.name, stream.sample_rate_hz, stream.channels) == (
+            "Built-in Audio",
+            44100,
+            2,
+        )
+        stream.start()
+        position = overruns = 0
+        while position <= 44100 // 5:
+            stream.arrived.wait(1.0)
+            for audio in stream.audio():
+                np.testing.assert_array_equal(audio.samples, numbered(position, len(audio.samples)))
+                position += len(audio.samples)
+                overruns += audio.overruns
+                assert 0.0 <= time.monotonic() - audio.captured_at < 1.0
+        assert overruns == 1
+        assert stream.callback_seconds.summary("callback").count >= position // 441
 
     def test_falls_back_over_rates_and_channels(self, portaudio: FakePortAudio) -> None:
         portaudio.refused = {(44100, 2), (44100, 1), (48000, 2)}
-        with Microphone() as source:
-            assert (source.sample_rate_hz, source.channels) == (48000, 1)
+        stream = DeviceStream(devices.find_input_device(None))
+        assert (stream.sample_rate_hz, stream.channels) == (48000, 1)
         assert portaudio.tried == [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]
+
+    def test_a_format_that_is_asked_for_is_the_only_one_tried(
+        self, portaudio: FakePortAudio
+    ) -> None:
+        portaudio.refused = {(16000, 1)}
+        with pytest.raises(SerError, match="tried 16000 Hz x 1 "):
+            DeviceStream(devices.find_input_device(None), 16000, 1)
 
     def test_says_what_it_tried(self, portaudio: FakePortAudio) -> None:
         portaudio.refused = {(r, c) for r in (44100, 48000, 16000) for c in (1, 2)}
         with pytest.raises(SerError, match="access to the microphone denied") as caught:
-            Microphone("built-in").__enter__()
+            DeviceStream(devices.find_input_device("built-in"))
         for words in ("1 'Built-in Audio'", "48000 Hz x 1", "16000 Hz x 2", "-9997"):
             assert words in str(caught.value)
+
+    def test_a_failure_in_the_callback_is_kept(self, portaudio: FakePortAudio) -> None:
+        portaudio.broken_block = 5
+        stream = DeviceStream(devices.find_input_device(None))
+        stream.start()
+        deadline = time.monotonic() + 5.0
+        while stream.failure is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert isinstance(stream.failure, ValueError)
 
     @pytest.mark.parametrize(
         ("wanted", "name"),
@@ -431,40 +473,6 @@ class TestMicrophone:
         with pytest.raises(SerError, match=r"no input device.*only outputs: 0 'HDMI output'"):
             devices.find_input_device(None)
 
-    def test_a_failure_in_the_callback_surfaces(self, portaudio: FakePortAudio) -> None:
-        portaudio.broken_block = 5
-        with Microphone() as source, pytest.raises(SerError, match="capture failed"):
-            for _ in source:
-                pass
-
-    def test_a_device_that_stops_is_an_error_and_no_silence(
-        self, portaudio: FakePortAudio, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(microphone_module, "_STALL_SECONDS", 0.4)
-        portaudio.blocks = 20
-        frames = 0
-        with Microphone() as source:
-            blocks = iter(source)
-            while frames < 20 * 441:
-                frames += len(next(blocks).samples)
-            with pytest.raises(SerError, match="the device stopped"):
-                next(blocks)
-
-    def test_a_device_that_hangs_does_not_hold_close_up(self, portaudio: FakePortAudio) -> None:
-        portaudio.hangs = True
-        with Microphone() as source:
-            next(iter(source))
-            started_at = time.monotonic()
-        assert time.monotonic() - started_at < 2.5
-
-    def test_close_ends_the_iteration_from_another_thread(self, portaudio: FakePortAudio) -> None:
-        portaudio.blocks = 0
-        with Microphone() as source:
-            threading.Timer(0.2, source.close).start()
-            started_at = time.monotonic()
-            assert list(source) == []
-        assert time.monotonic() - started_at < 1.0
-
 
 def test_without_portaudio_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
@@ -478,4 +486,4 @@ def test_without_portaudio_the_message_says_what_to_install(
     monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     monkeypatch.setattr(shutil, "which", lambda tool: tool == "dnf" or None)
     with pytest.raises(SerError, match=r"dnf install portaudio.*--demo work without it"):
-        Microphone().__enter__()
+        devices.portaudio_inputs()

@@ -1,7 +1,8 @@
 """Real-time speech emotion recognition.
 
 `StreamRecognizer` turns a stream of samples into a `Prediction` per hop; `listen` is the live
-loop over a microphone or any source; `ModelCard` says what a model is; `SerError` is what a
+loop over a microphone or any source, `alisten` the same for asyncio; `Event` is what happens
+beside the predictions; `ModelCard` says what a model is; `SerError` is what a
 caller's mistake raises.
 
 The names are loaded when they are first used, so that ``ser-live --help`` need not wait for
@@ -14,18 +15,30 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ser_live.card import ModelCard
     from ser_live.errors import SerError
+    from ser_live.events import Event
+    from ser_live.listen_async import alisten
     from ser_live.live import listen
     from ser_live.prediction import Prediction
     from ser_live.recognizer import StreamRecognizer
 
 __version__ = "0.1.0"
-__all__ = ["ModelCard", "Prediction", "SerError", "StreamRecognizer", "listen"]
+__all__ = [
+    "Event",
+    "ModelCard",
+    "Prediction",
+    "SerError",
+    "StreamRecognizer",
+    "alisten",
+    "listen",
+]
 
 _HOMES = {
+    "Event": "ser_live.events",
     "ModelCard": "ser_live.card",
     "Prediction": "ser_live.prediction",
     "SerError": "ser_live.errors",
     "StreamRecognizer": "ser_live.recognizer",
+    "alisten": "ser_live.listen_async",
     "listen": "ser_live.live",
 }
 

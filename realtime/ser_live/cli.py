@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ser_live import __version__
 from ser_live.command_line import USER_ERROR, Parser
@@ -152,7 +152,7 @@ def _listen(arguments: argparse.Namespace) -> int:
     return exit_code
 
 
-def _write_lines(listener: "Listener", summary: "Summary", notice: str) -> None:
+def _write_lines(listener: "Listener[Any]", summary: "Summary", notice: str) -> None:
     is_announced = False
     for step in listener.steps():
         if not is_announced:
@@ -163,7 +163,7 @@ def _write_lines(listener: "Listener", summary: "Summary", notice: str) -> None:
             print(json.dumps(prediction.to_dict()), flush=True)
 
 
-def _announcement(listener: "Listener", notice: str) -> list[str]:
+def _announcement(listener: "Listener[Any]", notice: str) -> list[str]:
     source, recognizer = listener.source, listener.recognizer
     channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
     lines = [
@@ -173,7 +173,7 @@ def _announcement(listener: "Listener", notice: str) -> list[str]:
     return [*lines, f"{PROGRAM}: {notice}"] if notice else lines
 
 
-def _view(listener: "Listener", summary: "Summary", notice: str) -> None:
+def _view(listener: "Listener[Any]", summary: "Summary", notice: str) -> None:
     from ser_live.console import LiveView  # noqa: PLC0415 - only a terminal needs rich
 
     with LiveView(listener, notice) as view:
@@ -208,15 +208,18 @@ def _source(arguments: argparse.Namespace, has_view: bool) -> "Source":
 
 
 def _list_devices() -> int:
-    from ser_live.sources.devices import find_input_device, input_devices  # noqa: PLC0415
+    from ser_live.sources import input_devices  # noqa: PLC0415
 
-    default = find_input_device(None)
+    devices = input_devices()
+    if not devices:
+        raise SerError("no input device; plug one in, or see what 'ser-live doctor' says")
     print("index  channels  default Hz  name")
-    for device in input_devices():
-        mark = "  (default)" if device == default else ""
+    for device in devices:
+        mark = "  (default)" if device.is_default else ""
+        rates = ", ".join(f"{rate_hz / 1000:g}" for rate_hz in device.rates_hz)
         print(
             f"{device.index:5}  {device.channels:8}  {device.default_rate_hz:10}  "
-            f"{device.name}{mark}"
+            f"{device.name}{mark}\n{'':27}{rates or 'none of the usual rates'} kHz"
         )
     return _DONE
 

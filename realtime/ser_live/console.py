@@ -5,7 +5,7 @@ import time
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -81,7 +81,7 @@ class LiveView:
     """
 
     def __init__(
-        self, listener: Listener, notice: str = "", console: Console | None = None
+        self, listener: Listener[Any], notice: str = "", console: Console | None = None
     ) -> None:
         self.listener = listener
         self.notice = notice

@@ -4,39 +4,74 @@ import dataclasses
 import os
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.budget import HopGovernor
 from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
+from ser_live.events import Event, EventKind
 from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
+from ser_live.levels import InputMonitor
 from ser_live.prediction import Prediction
 from ser_live.recognizer import StreamRecognizer
-from ser_live.sources.contract import Block, Source, SourceCounters
+from ser_live.sources.contract import Block, Notice, Source, SourceCounters
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
 
+Policy = Literal["latest", "block", "error"]
+Item = TypeVar("Item", bound=Prediction | Event)
+
 _LONGEST_WINDOW_SECONDS = 30.0
 _FULL_SCALE = 1.0 - 2.0**-15
+_SHORT_HOLE_SECONDS = 0.1
+_STALE_SECONDS = 1.0
+_LATE_SECONDS = 2.0
+_SLOW_SHARE = 0.5
+_MOST_BUDGET = 64.0
+
+
+class ListenOptions(TypedDict, total=False):
+    """What `listen` and `alisten` take beside the source; the defaults are in `listen`."""
+
+    recognizer: StreamRecognizer | None
+    model: str | os.PathLike[str] | OnnxClassifier | None
+    window_seconds: float | None
+    hop_seconds: float
+    smoothing_seconds: float | None
+    vad: bool
+    policy: Policy | None
+    cpu_budget: float | None
+    clock: Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStep:
     """What one block of the source brought."""
 
-    predictions: tuple[Prediction, ...]
-    """Those that became due: none, one or many."""
+    items: tuple[Prediction | Event, ...]
+    """What became due and what happened, in that order: none, one or many."""
     peak: float
     """Largest absolute sample; 1 is full scale."""
     rms: float
     """Root of the mean square of all samples."""
     seconds: float
     """Length of the stream up to here."""
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The predictions among the items."""
+        return tuple(item for item in self.items if isinstance(item, Prediction))
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events among the items."""
+        return tuple(item for item in self.items if isinstance(item, Event))
 
     @property
     def is_clipping(self) -> bool:
@@ -57,23 +92,18 @@ class LiveStats:
     """NaN or infinite samples that became zero."""
     degraded: int
     """Predictions with a gap, an overrun or replaced samples in their window."""
+    skipped_predictions: int
+    """Predictions that were too old when their turn came, and were left out (policy latest)."""
+    missing_seconds: float
+    """Length of all gaps on the timeline."""
 
 
-class Listener:
+class Listener(Generic[Item]):
     """Predictions of a source, as they come: an iterator and a context manager.
 
     The source is opened on entering, or with the first prediction; capture starts with the
-    iteration; leaving, the end of the source and any error close it.
-
-    Parameters
-    ----------
-    source : Source
-        Where samples come from.
-    recognizer : StreamRecognizer or None
-        Made for the source's rate and channels, and reset; None: one is made from the other
-        arguments.
-    model, window_seconds, hop_seconds, smoothing_seconds, vad
-        As in `StreamRecognizer`.
+    iteration; leaving, the end of the source and any error close it. Made by `listen`, where
+    the parameters are explained.
     """
 
     recognizer: StreamRecognizer
@@ -87,27 +117,43 @@ class Listener:
         hop_seconds: float = 0.25,
         smoothing_seconds: float | None = None,
         vad: bool = True,
+        events: bool = False,
+        policy: Policy | None = None,
+        cpu_budget: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if policy not in (None, "latest", "block", "error"):
+            raise SerError(f"policy is {policy!r}, wanted latest, block or error")
+        if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
+            raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
         self.source = source
+        self.policy: Policy = policy or ("latest" if source.is_live else "block")
         self._given = recognizer
         self._model = model
         self._window_seconds = window_seconds
         self._hop_seconds = hop_seconds
         self._smoothing_seconds = smoothing_seconds
         self._vad = vad
+        self._events = events
+        self._clock = clock
+        self._governor = HopGovernor(cpu_budget) if cpu_budget else None
         self._is_open = False
-        self._predictions: Iterator[Prediction] | None = None
+        self._items: Iterator[Item] | None = None
         self._frames = 0
         self._waiting: list[NDArray[Any]] = []
         self._end_captured_at: float | None = None
         self._holes: deque[tuple[float, float]] = deque()
+        self._happened: deque[Event] = deque()
+        self._overload = _Overload()
+        self._monitor = InputMonitor(1)
         self._replaced_samples = 0
         self._degraded = 0
+        self._missing_seconds = 0.0
         self._queue = LatencyHistogram()
         self._lag = LatencyHistogram()
 
     def __enter__(self) -> Self:
-        self._open()
+        self.open()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -116,82 +162,198 @@ class Listener:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Prediction:
-        if self._predictions is None:
-            self._predictions = (p for step in self.steps() for p in step.predictions)
-        return next(self._predictions)
+    def __next__(self) -> Item:
+        if self._items is None:
+            wanted = Prediction | Event if self._events else Prediction
+            self._items = cast(
+                Iterator[Item],
+                (item for step in self.steps() for item in step.items if isinstance(item, wanted)),
+            )
+        return next(self._items)
 
     @property
     def stats(self) -> LiveStats:
         """Counters and latency quantiles up to now; only once it is open."""
         recognizer = self.recognizer.stats
+        source = self.source.counters
+        capture = () if source.callback is None else (source.callback,)
         return LiveStats(
             recognizer=recognizer,
-            source=self.source.counters,
-            stages=(self._queue.summary("queue"), *recognizer.stages, self._lag.summary("lag")),
+            source=source,
+            stages=(
+                *capture,
+                self._queue.summary("queue"),
+                *recognizer.stages,
+                self._lag.summary("lag"),
+            ),
             replaced_samples=self._replaced_samples,
             degraded=self._degraded,
+            skipped_predictions=self._overload.skipped_predictions,
+            missing_seconds=self._missing_seconds,
         )
 
     def steps(self) -> Iterator[LiveStep]:
         """Iterate block by block, for who also wants the level; give one step at the end."""
-        self._open()
+        self.open()
         try:
-            for block in self.source:
-                if isinstance(block, Block):
-                    yield self._hear(block)
+            for item in self.source:
+                if isinstance(item, Notice):
+                    self._happen(item.kind, item.detail)
+                    yield self._step([], _NO_SAMPLES)
+                else:
+                    yield self._hear(item)
             predictions = self._process() + self.recognizer.flush()
-            yield self._step(predictions, np.zeros(1, np.float32))
+            yield self._step(predictions, _NO_SAMPLES)
         finally:
             self.close()
 
-    def close(self) -> None:
-        """Stop capturing and let go of the source; nothing more comes."""
-        if self._is_open:
-            self.source.__exit__(None, None, None)
+    def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
+        """Go on with another model from the next prediction; see `StreamRecognizer.swap`.
 
-    def _open(self) -> None:
+        Called where predictions are taken, not from another thread.
+        """
+        self.open()
+        before = self.recognizer.card.name
+        self.recognizer.swap(model)
+        self._happen("model_swapped", f"{self.recognizer.card.name} instead of {before}")
+
+    def open(self) -> None:
+        """Open the source and load the model; nothing happens if that was done."""
         if self._is_open:
             return
         source = self.source.__enter__()
         self._is_open = True
         try:
-            self.recognizer = self._given or StreamRecognizer(
-                model=self._model,
-                sample_rate_hz=source.sample_rate_hz,
-                channels=source.channels,
-                window_seconds=self._window_seconds,
-                hop_seconds=self._hop_seconds,
-                smoothing_seconds=self._smoothing_seconds,
-                vad=self._vad,
-            )
+            self.recognizer = self._given or self._made_recognizer(self._model)
             self._check_format(self.recognizer)
             self.recognizer.reset()
+            self._monitor = InputMonitor(source.sample_rate_hz)
         except BaseException:
             self.close()
             raise
 
+    def close(self) -> None:
+        """Stop capturing and let go of the source, from any thread; nothing more comes."""
+        if self._is_open:
+            self.source.__exit__(None, None, None)
+
+    def _made_recognizer(
+        self, model: str | os.PathLike[str] | OnnxClassifier | None
+    ) -> StreamRecognizer:
+        return StreamRecognizer(
+            model=model,
+            sample_rate_hz=self.source.sample_rate_hz,
+            channels=self.source.channels,
+            window_seconds=self._window_seconds,
+            hop_seconds=self._hop_seconds,
+            smoothing_seconds=self._smoothing_seconds,
+            vad=self._vad,
+        )
+
     def _hear(self, block: Block) -> LiveStep:
-        self._end_captured_at = block.end_captured_at
-        if block.end_captured_at is not None:
-            self._queue.add(time.monotonic() - block.end_captured_at)
-        start = self._seconds
+        self._note_capture(block)
+        predictions: list[Prediction] = []
+        if self._has_other_format:
+            predictions += self._take_format()
+        if block.missing_frames:
+            predictions += self._cross(block.missing_frames)
+        elif block.overruns:
+            self._holes.append((self._seconds, self._seconds))
         samples = self._finite(block.samples)
         self._frames += len(samples)
-        if block.missing_frames or block.overruns:
-            self._holes.append((start, start))
         self._waiting.append(samples)
+        if self.source.is_live:
+            for kind, detail in self._monitor.process(samples):
+                self._happen(kind, detail)
         # Blocks wait for the next point of the grid: the result is the same however the stream
         # is cut, nothing comes later, and one call costs half of what five cost.
-        is_due = self._seconds >= self.recognizer.next_due_seconds - 1e-9
-        return self._step(self._process() if is_due else [], samples)
+        if self._seconds >= self.recognizer.next_due_seconds - 1e-9:
+            predictions += self._process()
+        return self._step(self._kept(predictions), samples)
+
+    def _note_capture(self, block: Block) -> None:
+        """Believe capture times that can be true; clocks of devices jump."""
+        now, captured_at = self._clock(), block.end_captured_at
+        before, self._end_captured_at = self._end_captured_at, captured_at
+        if captured_at is None:
+            return
+        if captured_at > now or (before is not None and captured_at < before):
+            self._end_captured_at = captured_at = now
+        self._queue.add(now - captured_at)
+
+    def _cross(self, missing_frames: int) -> list[Prediction]:
+        """Step over frames that nobody has; what comes of it is in the docs under gaps."""
+        start, seconds = self._seconds, missing_frames / self._rate_hz
+        self._missing_seconds += seconds
+        self._happen("gap", f"{seconds:.3f} s are missing")
+        self._frames += missing_frames
+        if seconds <= _SHORT_HOLE_SECONDS:
+            self._waiting.append(np.zeros((missing_frames, self.source.channels), np.float32))
+            self._holes.append((start, start + seconds))
+            return []
+        return self._process() + self.recognizer.skip(missing_frames)
+
+    def _take_format(self) -> list[Prediction]:
+        """Go on at the rate and channels that the device came back with."""
+        if self._given is not None:
+            self._check_format(self.recognizer)
+        seconds, old = self._seconds, self.recognizer
+        predictions = self._process() + old.flush()
+        self.recognizer = self._made_recognizer(old.classifier)
+        self.recognizer.hops_per_prediction = old.hops_per_prediction
+        self._frames = round(seconds * self._rate_hz)
+        self.recognizer.skip(self._frames)
+        self._monitor = InputMonitor(self._rate_hz)
+        return predictions
 
     def _process(self) -> list[Prediction]:
         if not self._waiting:
             return []
-        predictions = self.recognizer.process(np.concatenate(self._waiting))
+        samples = _joined(self._waiting)
         self._waiting.clear()
+        started_at = self._clock()
+        predictions = self.recognizer.process(samples)
+        self._account(self._clock() - started_at, len(samples) / self._rate_hz)
         return predictions
+
+    def _account(self, cost_seconds: float, audio_seconds: float) -> None:
+        self._overload.share = cost_seconds / audio_seconds
+        if self._governor is None or not self._governor.process(cost_seconds, audio_seconds):
+            return
+        hops = self._governor.hops_per_prediction
+        self.recognizer.hops_per_prediction = hops
+        self._happen(
+            "hop_changed",
+            f"a prediction every {hops * self.recognizer.hop_seconds:g} s: recognition took "
+            f"{100 * self._governor.share:.1f} % of a core, {100 * self._governor.budget:g} % "
+            "are allowed",
+        )
+
+    def _kept(self, predictions: list[Prediction]) -> list[Prediction]:
+        """Leave out what is too old to be of use, by the policy."""
+        if self.policy == "block":
+            return predictions
+        counters = self.source.counters
+        if self.policy == "error":
+            if counters.dropped:
+                raise SerError(
+                    f"{self.source.name}: {counters.dropped} frames were lost because predictions "
+                    "were not taken in time; take them faster, or use policy 'latest'"
+                )
+            return predictions
+        late_seconds = counters.buffered / self._rate_hz
+        detail = self._overload.judge(late_seconds)
+        if detail:
+            self._happen("overload", detail)
+        if late_seconds <= _STALE_SECONDS:
+            return predictions
+        if self._overload.share > _SLOW_SHARE and late_seconds > _LATE_SECONDS:
+            self.source.skip_to_newest(self.recognizer.hop_seconds)
+        self._overload.skipped_predictions += len(predictions)
+        return []
+
+    def _happen(self, kind: EventKind, detail: str) -> None:
+        self._happened.append(Event(kind, self._seconds, detail))
 
     def _finite(self, samples: NDArray[Any]) -> NDArray[Any]:
         """Replace NaN and infinity by zero, in a copy, and remember where they were."""
@@ -205,8 +367,10 @@ class Listener:
     def _step(self, predictions: list[Prediction], samples: NDArray[Any]) -> LiveStep:
         full_scale = 32768.0 if samples.dtype == np.int16 else 1.0
         loud = samples.astype(np.float32).ravel()
+        events = tuple(self._happened)
+        self._happened.clear()
         return LiveStep(
-            predictions=tuple(map(self._timed, predictions)),
+            items=(*map(self._timed, predictions), *events),
             peak=float(np.abs(loud).max(initial=0.0)) / full_scale,
             rms=float(np.sqrt(np.dot(loud, loud) / max(1, loud.size))) / full_scale,
             seconds=self._seconds,
@@ -216,7 +380,7 @@ class Listener:
         lag_seconds = None
         if self._end_captured_at is not None:
             captured_at = self._end_captured_at - (self._seconds - prediction.end_seconds)
-            lag_seconds = time.monotonic() - captured_at
+            lag_seconds = self._clock() - captured_at
             self._lag.add(lag_seconds)
         degraded = self._has_hole(prediction)
         self._degraded += degraded
@@ -229,34 +393,88 @@ class Listener:
         return any(start < hole[1] and hole[0] < end for hole in self._holes)
 
     def _check_format(self, recognizer: StreamRecognizer) -> None:
-        made_for = (recognizer.sample_rate_hz, recognizer.channels)
-        given = (self.source.sample_rate_hz, self.source.channels)
-        if made_for != given:
+        if self._has_other_format:
+            rate_hz, channels = self.source.sample_rate_hz, self.source.channels
             raise SerError(
-                f"the recognizer was made for {made_for[0]} Hz and {made_for[1]} channels, "
-                f"{self.source.name} gives {given[0]} Hz and {given[1]}; make it with "
-                f"sample_rate_hz={given[0]}, channels={given[1]}"
+                f"the recognizer was made for {recognizer.sample_rate_hz} Hz and "
+                f"{recognizer.channels} channels, {self.source.name} gives {rate_hz} Hz and "
+                f"{channels}; make it with sample_rate_hz={rate_hz}, channels={channels}"
             )
 
     @property
+    def _has_other_format(self) -> bool:
+        made_for = (self.recognizer.sample_rate_hz, self.recognizer.channels)
+        return made_for != (self.source.sample_rate_hz, self.source.channels)
+
+    @property
     def _rate_hz(self) -> int:
-        return self.source.sample_rate_hz
+        return self.recognizer.sample_rate_hz
 
     @property
     def _seconds(self) -> float:
         return self._frames / self._rate_hz
 
 
+_NO_SAMPLES = np.zeros((1, 1), np.float32)
+
+
+class _Overload:
+    """Is the reader too slow, and what has that cost."""
+
+    def __init__(self) -> None:
+        self.share = 0.0  # seconds of work per second of audio, lately
+        self.skipped_predictions = 0
+        self._skipped_before: int | None = None
+
+    def judge(self, late_seconds: float) -> str:
+        """Take how much audio waits; give a sentence when that begins or ends to be too much."""
+        if self._skipped_before is None and late_seconds > _STALE_SECONDS:
+            self._skipped_before = self.skipped_predictions
+            return f"{late_seconds:.1f} s of audio wait; predictions older than that are left out"
+        if self._skipped_before is not None and late_seconds < _STALE_SECONDS / 2.0:
+            skipped = self.skipped_predictions - self._skipped_before
+            self._skipped_before = None
+            return f"caught up; {skipped} predictions were left out"
+        return ""
+
+
+def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join blocks; a short hole may have put floats among integers."""
+    if len({block.dtype for block in blocks}) > 1:
+        blocks = [_as_float(block) for block in blocks]
+    return np.concatenate(blocks)
+
+
+def _as_float(block: NDArray[Any]) -> NDArray[np.float32]:
+    scale = np.float32(1.0 / 32768.0 if block.dtype == np.int16 else 1.0)
+    scaled: NDArray[np.float32] = block.astype(np.float32) * scale
+    return scaled
+
+
+@overload
 def listen(
     source: Source | str | os.PathLike[str] | None = None,
     *,
-    recognizer: StreamRecognizer | None = None,
-    model: str | os.PathLike[str] | OnnxClassifier | None = None,
-    window_seconds: float | None = None,
-    hop_seconds: float = 0.25,
-    smoothing_seconds: float | None = None,
-    vad: bool = True,
-) -> Listener:
+    events: Literal[False] = False,
+    **options: Unpack[ListenOptions],
+) -> Listener[Prediction]: ...
+
+
+@overload
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool,
+    **options: Unpack[ListenOptions],
+) -> Listener[Prediction | Event]: ...
+
+
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool = False,
+    **options: Unpack[ListenOptions],
+) -> Any:
     """Recognize emotion live: ``with listen() as predictions: for p in predictions: ...``.
 
     Parameters
@@ -264,11 +482,23 @@ def listen(
     source : Source, path or None
         None: the default microphone; a path: an audio file, as fast as possible; or any
         `Source`.
+    events : bool
+        Also yield `Event`: a device lost or back, a gap, an overload ...
     recognizer : StreamRecognizer or None
-        Made for the source's rate and channels, and reset; the other arguments are then of no
-        use.
+        Made for the source's rate and channels, and reset; model, window_seconds, hop_seconds,
+        smoothing_seconds and vad are then of no use.
     model, window_seconds, hop_seconds, smoothing_seconds, vad
         As in `StreamRecognizer`.
+    policy : str or None
+        What to do when predictions are not taken in time. "latest" (None: of live sources):
+        those that are more than a second late are left out and counted; if recognition itself
+        is too slow, audio is. "block" (None: of others): all are given. "error": SerError as
+        soon as audio was lost.
+    cpu_budget : float or None
+        Share of one core that recognition may take, like 0.1; above it the hop widens, and
+        returns later.
+    clock : callable
+        What time it is, in seconds that only grow.
 
     Returns
     -------
@@ -287,4 +517,4 @@ def listen(
         opened = FileSource(Path(source))
     else:
         opened = source
-    return Listener(opened, recognizer, model, window_seconds, hop_seconds, smoothing_seconds, vad)
+    return Listener[Prediction | Event](opened, events=events, **options)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections import deque
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +21,8 @@ from ser_live.window import FrameWindow
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
 _LONGEST_SECONDS = 30.0
+_LONGEST_SAMPLES = round(_LONGEST_SECONDS * SAMPLE_RATE_HZ)
+_MOST_HOPS = 64
 
 
 class StreamRecognizer:
@@ -66,18 +69,13 @@ class StreamRecognizer:
         self._converter = MonoConverter(channels)
         self._resampler = Resampler(sample_rate_hz)
         self._hop_samples = _hop_samples(hop_seconds)
-        if not isinstance(model, OnnxClassifier):
-            model = OnnxClassifier.load(find_model(model))
-        self._classifier = model
-        card = model.card
-        self._window_samples = _window_samples(window_seconds, card)
-        self._warm_up_samples = round(card.window.warm_up_seconds * SAMPLE_RATE_HZ)
-        self._closing_samples = round(card.window.closing_seconds * SAMPLE_RATE_HZ)
-        self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
-        self._gate = SpeechGate(card.gate) if vad else None
-        self._spectrum = PowerSpectrum(card.spectrum)
-        self._window = FrameWindow(card.spectrum, self._window_samples)
-        self._smoother = Smoother(_smoothing(smoothing_seconds, card))
+        self._window_seconds = window_seconds
+        self._smoothing_seconds = smoothing_seconds
+        self._hops_per_prediction = 1
+        self._recent: deque[NDArray[np.float32]] = deque()
+        self._heard_samples = 0
+        self._configure(_loaded(model))
+        self._gate = SpeechGate(self.card.gate) if vad else None
         self.reset()
 
     def __repr__(self) -> str:
@@ -98,6 +96,11 @@ class StreamRecognizer:
         return self._classifier.card
 
     @property
+    def classifier(self) -> OnnxClassifier:
+        """The model, to share it with another recognizer."""
+        return self._classifier
+
+    @property
     def sample_rate_hz(self) -> int:
         """Rate of the samples given to `process`."""
         return self._resampler.sample_rate_hz
@@ -113,9 +116,23 @@ class StreamRecognizer:
         return self._hop_samples / SAMPLE_RATE_HZ
 
     @property
+    def hops_per_prediction(self) -> int:
+        """Hops from one prediction to the next: 1, or more to save time; may be set at any time.
+
+        The grid stays: with 2, every other prediction is left out, and ``index`` says so.
+        """
+        return self._hops_per_prediction
+
+    @hops_per_prediction.setter
+    def hops_per_prediction(self, hops: int) -> None:
+        if not isinstance(hops, int) or not 1 <= hops <= _MOST_HOPS:
+            raise SerError(f"hops_per_prediction is {hops!r}, wanted 1 to {_MOST_HOPS}")
+        self._hops_per_prediction = hops
+
+    @property
     def next_due_seconds(self) -> float:
         """Length of input after which `process` will give the next prediction, nearly."""
-        return (self._predictions + 1) * self.hop_seconds + self._resampler.held_seconds
+        return self._due_sample() / SAMPLE_RATE_HZ + self._resampler.held_seconds
 
     @property
     def stats(self) -> RecognizerStats:
@@ -135,18 +152,12 @@ class StreamRecognizer:
 
     def reset(self) -> None:
         """Forget the stream: as new, with the same configuration."""
-        self._resampler.reset()
-        if self._gate is not None:
-            self._gate.reset()
-        self._spectrum.reset()
-        self._window.reset()
-        self._smoother.reset()
-        self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
-        self._heard_samples = 0
+        self._restart(0)
         self._previous: Prediction | None = None
         self._flushed = False
         self._predictions = 0
         self._samples_in = 0
+        self._samples_skipped = 0
         self._clipped_samples = 0
         self._clock = StageClock()
 
@@ -190,10 +201,111 @@ class StreamRecognizer:
         if self._flushed:
             return []
         self._flushed = True
-        predictions = self._advance(self._resampler.process(np.empty(0, np.float32), last=True))
-        self._decide()
+        predictions = self._drain()
         if self._owes_closing():
             predictions.append(self._predict(closing=True))
+        return predictions
+
+    def skip(self, samples: int) -> list[Prediction]:
+        """Step over audio that nobody has: the clock goes on, everything else begins afresh.
+
+        What was heard before is finished as `flush` would; after the hole a new window begins,
+        so that none ever spans it. Hops inside the hole have no prediction: ``index`` jumps.
+
+        Parameters
+        ----------
+        samples : int
+            Length of the hole, in samples at the caller's rate.
+
+        Returns
+        -------
+        list of Prediction
+            What became due before the hole.
+
+        Raises
+        ------
+        SerError
+            For a negative length, or after `flush`.
+        """
+        if not isinstance(samples, int | np.integer) or samples < 0:
+            raise SerError(f"skip() was given {samples!r}, wanted a whole number of samples >= 0")
+        if self._flushed:
+            raise SerError("skip() after flush(): the stream has ended; call reset() first")
+        if samples == 0:
+            return []
+        self._samples_skipped += int(samples)
+        stream_samples = self._samples_in + self._samples_skipped
+        target = round(stream_samples * SAMPLE_RATE_HZ / self.sample_rate_hz)
+        predictions = self._drain()
+        if target >= self._due_sample() and self._owes_closing():
+            predictions.append(self._predict(closing=True))
+        self._restart(target)
+        return predictions
+
+    def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
+        """Go on with another model, from the next prediction.
+
+        Nothing that was heard is lost: the new model hears the present window as if it had
+        been there from its start. The smoothing goes on where the labels are the same, else it
+        begins anew; the speech gate keeps its values until the recognizer is made again.
+
+        Parameters
+        ----------
+        model : str, path, OnnxClassifier or None
+            As in the constructor.
+
+        Raises
+        ------
+        SerError
+            If it cannot be loaded; the old one then goes on.
+        """
+        old_card, old_smoother, old_window_samples = self.card, self._smoother, self._window_samples
+        self._configure(_loaded(model))
+        if self.labels == old_card.labels:
+            self._smoother.resume(old_smoother)
+        if (self.card.spectrum, self._window_samples) != (old_card.spectrum, old_window_samples):
+            self._hear_again()
+
+    def _configure(self, classifier: OnnxClassifier) -> None:
+        card = classifier.card
+        self._window_samples = _window_samples(self._window_seconds, card)
+        self._smoother = Smoother(_smoothing(self._smoothing_seconds, card))
+        self._warm_up_samples = round(card.window.warm_up_seconds * SAMPLE_RATE_HZ)
+        self._closing_samples = round(card.window.closing_seconds * SAMPLE_RATE_HZ)
+        self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
+        self._classifier = classifier
+
+    def _hear_again(self) -> None:
+        """Fill the new spectrum and window with what was heard lately, on their own grid."""
+        spec = self.card.spectrum
+        recent = np.concatenate((np.empty(0, np.float32), *self._recent))
+        start = self._heard_samples - recent.size
+        first_frame = -(-start // spec.hop_samples)
+        self._spectrum = PowerSpectrum(spec)
+        self._window = FrameWindow(spec, self._window_samples, first_frame)
+        frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
+        self._window.process(frames)
+
+    def _restart(self, origin_sample: int) -> None:
+        """Begin to hear at a sample of the 16 kHz clock, with nothing before it."""
+        self._resampler.reset()
+        if self._gate is not None:
+            self._gate.reset()
+        self._recent.clear()
+        self._recent_samples = 0
+        self._spectrum = PowerSpectrum(self.card.spectrum)
+        self._window = FrameWindow(self.card.spectrum, self._window_samples)
+        self._smoother.reset()
+        self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
+        self._origin_sample = origin_sample
+        self._heard_samples = 0
+        self._index = origin_sample // self._hop_samples
+
+    def _drain(self) -> list[Prediction]:
+        """Let go of what the resampler holds back, and judge all of it."""
+        rest = self._resampler.process(np.empty(0, np.float32), last=True)
+        predictions = self._advance(rest)
+        self._decide()
         return predictions
 
     def _advance(self, samples: NDArray[np.float32]) -> list[Prediction]:
@@ -207,16 +319,30 @@ class StreamRecognizer:
         return predictions
 
     def _missing_samples(self) -> int:
-        """Samples from here to the next point of the grid."""
-        return (self._predictions + 1) * self._hop_samples - self._heard_samples
+        """Samples from here to the next prediction."""
+        return self._due_sample() - self._origin_sample - self._heard_samples
+
+    def _due_sample(self) -> int:
+        """Sample of the 16 kHz clock at which the next prediction is due."""
+        hops = self._index + 1
+        return -(-hops // self._hops_per_prediction) * self._hops_per_prediction * self._hop_samples
 
     def _hear(self, samples: NDArray[np.float32]) -> None:
         self._heard_samples += samples.size
+        self._keep(samples)
         if self._gate is not None:
             with self._clock.stage("gate"):
                 self._gate.process(samples)
         with self._clock.stage("spectrum"):
             self._window.process(self._spectrum.process(samples))
+
+    def _keep(self, samples: NDArray[np.float32]) -> None:
+        """Keep what a window may need if the model is swapped."""
+        if samples.size:
+            self._recent.append(samples.copy())
+            self._recent_samples += samples.size
+            while self._recent_samples - self._recent[0].size >= _LONGEST_SAMPLES:
+                self._recent_samples -= self._recent.popleft().size
 
     def _decide(self) -> None:
         """Let the gate judge what it has heard; a new utterance starts afresh."""
@@ -232,7 +358,7 @@ class StreamRecognizer:
         speech_samples = self._heard_samples - self._voice.onset_sample
         if not self._voice.is_speech or speech_samples < self._closing_samples:
             return False
-        unfinished = self._heard_samples > self._predictions * self._hop_samples
+        unfinished = self._origin_sample + self._heard_samples > self._index * self._hop_samples
         return unfinished or speech_samples < self._warm_up_samples
 
     def _predict(self, *, closing: bool = False) -> Prediction:
@@ -259,11 +385,13 @@ class StreamRecognizer:
         raw: NDArray[np.float32] | None = None,
     ) -> Prediction:
         before = self._previous
+        end_sample = self._origin_sample + self._heard_samples
+        index = max(self._index, -(-end_sample // self._hop_samples) - 1)
         label = None if smoothed is None else self.labels[smoothed.label_index]
         prediction = Prediction(
-            index=self._predictions,
-            start_seconds=start_sample / SAMPLE_RATE_HZ,
-            end_seconds=self._heard_samples / SAMPLE_RATE_HZ,
+            index=index,
+            start_seconds=(self._origin_sample + start_sample) / SAMPLE_RATE_HZ,
+            end_seconds=end_sample / SAMPLE_RATE_HZ,
             state=state,
             label=label,
             confidence=0.0 if smoothed is None else smoothed.confidence,
@@ -274,10 +402,15 @@ class StreamRecognizer:
         )
         self._previous = prediction
         self._predictions += 1
+        self._index = index + 1
         return prediction
 
     def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
         return dict(zip(self.labels, probabilities.tolist(), strict=True))
+
+
+def _loaded(model: str | os.PathLike[str] | OnnxClassifier | None) -> OnnxClassifier:
+    return model if isinstance(model, OnnxClassifier) else OnnxClassifier.load(find_model(model))
 
 
 def _hop_samples(hop_seconds: float) -> int:

@@ -43,6 +43,12 @@ class Smoother:
         self._at_sample = 0
         self._label_since_sample = 0
 
+    def resume(self, other: "Smoother") -> None:
+        """Go on where another smoother of the same labels is."""
+        self._latest = other._latest
+        self._at_sample = other._at_sample
+        self._label_since_sample = other._label_since_sample
+
     def process(self, probabilities: NDArray[np.float32], end_sample: int) -> Smoothed:
         """Take one window's probabilities and the 16 kHz sample at which it ends."""
         raw = probabilities.astype(np.float64)

@@ -7,6 +7,7 @@ from typing import Any, Protocol, Self
 from numpy.typing import NDArray
 
 from ser_live.events import EventKind
+from ser_live.latency import StageLatency
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,8 @@ class SourceCounters:
     """Times the device said that it lost frames before they came in; how many, nobody knows."""
     restarts: int = 0
     """Times the device was lost and came back."""
+    callback: StageLatency | None = None
+    """What the audio callback has cost; None where there is none."""
 
     @property
     def dropped(self) -> int:

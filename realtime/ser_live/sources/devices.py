@@ -1,5 +1,9 @@
-"""Input devices: what there is, and which one a person means."""
+"""Input devices: what there is, and which one a person means.
 
+Only the capture process calls this: PortAudio may hang, and that process can be killed.
+"""
+
+import contextlib
 import platform
 import shutil
 from dataclasses import dataclass
@@ -17,6 +21,15 @@ _PACKAGE_COMMANDS = (
 )
 
 
+_USUAL_RATES_HZ = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
+_PERMISSION_HINTS = {
+    "Darwin": "System Settings, Privacy & Security, Microphone: allow your terminal",
+    "Windows": "Settings, Privacy & security, Microphone: let desktop apps use it",
+    "Linux": "on Linux: 'pactl list short sources' shows what the sound server has, and group "
+    "'audio' may use a device directly",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class InputDevice:
     """A device that can record."""
@@ -26,6 +39,9 @@ class InputDevice:
     channels: int
     """Most input channels."""
     default_rate_hz: int
+    is_default: bool
+    rates_hz: tuple[int, ...] = ()
+    """Usual rates that it accepts with up to two channels; empty where nobody asked."""
 
 
 def load_portaudio() -> Any:
@@ -40,24 +56,50 @@ def load_portaudio() -> Any:
     return sounddevice
 
 
-def input_devices() -> list[InputDevice]:
+def portaudio_inputs(*, with_rates: bool = False) -> list[InputDevice]:
     """Give the devices that can record.
+
+    Parameters
+    ----------
+    with_rates : bool
+        Also try which rates they accept; opens each of them several times.
 
     Raises
     ------
     SerError
         Without the PortAudio library.
     """
+    portaudio = load_portaudio()
+    found = [device for device in portaudio.query_devices() if device["max_input_channels"] > 0]
+    indices = [int(device["index"]) for device in found]
+    default = int(portaudio.default.device[0])
+    default = default if default in indices else next(iter(indices), -1)
     return [
         InputDevice(
             index=int(device["index"]),
             name=str(device["name"]),
             channels=int(device["max_input_channels"]),
             default_rate_hz=round(device["default_samplerate"]),
+            is_default=int(device["index"]) == default,
+            rates_hz=_accepted_rates(device) if with_rates else (),
         )
-        for device in load_portaudio().query_devices()
-        if device["max_input_channels"] > 0
+        for device in found
     ]
+
+
+def _accepted_rates(device: dict[str, Any]) -> tuple[int, ...]:
+    portaudio = load_portaudio()
+    accepted = []
+    for rate_hz in _USUAL_RATES_HZ:
+        with contextlib.suppress(portaudio.PortAudioError):
+            portaudio.check_input_settings(
+                device=device["index"],
+                channels=min(2, device["max_input_channels"]),
+                dtype="float32",
+                samplerate=rate_hz,
+            )
+            accepted.append(rate_hz)
+    return tuple(accepted)
 
 
 def find_input_device(wanted: str | int | None) -> InputDevice:
@@ -73,31 +115,26 @@ def find_input_device(wanted: str | int | None) -> InputDevice:
     SerError
         If there is none, or a part of a name fits several; the message lists what there is.
     """
-    devices = input_devices()
+    devices = portaudio_inputs()
     if not devices:
         raise SerError(
             f"no input device; PortAudio sees {_all_devices()}; plug in a microphone or allow "
             "access to it, or use --file, --stdin or --demo"
         )
     if wanted is None:
-        found = _default_device(devices)
+        found = [device for device in devices if device.is_default]
     elif isinstance(wanted, int) or wanted.isdecimal():
         found = [device for device in devices if device.index == int(wanted)]
     else:
         name = wanted.casefold()
         found = [device for device in devices if device.name.casefold() == name]
         found = found or [device for device in devices if name in device.name.casefold()]
-    if len(found) == 1:
-        return found[0]
+    if len({device.name for device in found}) == 1:
+        return found[0]  # on Windows one device stands there once per host API
     asked = "default input device" if wanted is None else f"input device {wanted!r}"
     if not found:
         raise SerError(f"no {asked}; there is {_listed(devices)}")
     raise SerError(f"{asked} fits {_listed(found)}; give the index or more of the name")
-
-
-def _default_device(devices: list[InputDevice]) -> list[InputDevice]:
-    index = int(load_portaudio().default.device[0])
-    return [device for device in devices if device.index == index] or devices[:1]
 
 
 def _listed(devices: list[InputDevice]) -> str:
@@ -107,6 +144,11 @@ def _listed(devices: list[InputDevice]) -> str:
 def _all_devices() -> str:
     names = [f"{device['index']} {device['name']!r}" for device in load_portaudio().query_devices()]
     return "only outputs: " + ", ".join(names) if names else "no device at all"
+
+
+def permission_hint() -> str:
+    """Say where this system keeps the permission to record."""
+    return _PERMISSION_HINTS.get(platform.system(), "see your system's privacy settings")
 
 
 def _install_hint() -> str:

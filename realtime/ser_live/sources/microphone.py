@@ -1,92 +1,137 @@
-"""A microphone, at the rate that it likes best."""
+"""A microphone, at the rate that it likes best, that comes back when it was lost."""
 
-import contextlib
-import os
+import dataclasses
+import itertools
+import logging
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, Self
-
-from numpy.typing import NDArray
+from collections.abc import Callable, Generator, Iterator
+from typing import Protocol, Self
 
 from ser_live.errors import SerError
-from ser_live.sources.contract import Block, SourceCounters
-from ser_live.sources.devices import InputDevice, find_input_device, load_portaudio
+from ser_live.sources import wire
+from ser_live.sources.child import Capture, CaptureProcess
+from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.ring import FrameRing
 
-_FALLBACK_RATES_HZ = (48000, 44100, 16000)
-_WAKE_SECONDS = 0.05  # devices call back up to 200 times a second; the reader need not
+_log = logging.getLogger(__name__)
+
 _BLOCK_SECONDS = 0.25
-_STALL_SECONDS = 5.0
-_CLOSE_SECONDS = 2.0
-_OLDEST_ADC_SECONDS = 1.0
+_LOOK_SECONDS = 0.1
+_STALL_SECONDS = 0.75
+_START_SECONDS = 5.0
+_BACK_OFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 5.0)
+
+OpenCapture = Callable[[str | int | None, int | None, int | None], Capture]
+
+
+class Clock(Protocol):
+    """Time, so that a test can make it up."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+        ...
+
+    def wait(self, event: threading.Event, timeout_seconds: float) -> bool:
+        """Wait for an event, but no longer than that, and say if it is set."""
+        ...
+
+
+class SystemClock:
+    """The time of this machine."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow; all processes see the same."""
+        return time.monotonic()
+
+    def wait(self, event: threading.Event, timeout_seconds: float) -> bool:
+        """Wait for an event, but no longer than that, and say if it is set."""
+        return event.wait(timeout_seconds)
 
 
 class Microphone:
     """The samples of an input device, as they are captured.
 
-    The audio callback copies into a ring and leaves. A reader that is slower than the device
-    loses the oldest samples, and every `Block` says how many.
+    A process of its own captures, and is killed and started again when the device is lost. A
+    reader that is slower than the device loses the oldest samples; every `Block` says how many
+    frames are missing before it, whatever the reason.
 
     Parameters
     ----------
     device : str, int or None
-        Index, name or part of a name; None: the system's default.
+        Index, name or part of a name; None: the system's default. After a loss it is looked for
+        by the name that it had.
     buffer_seconds : float
-        What the ring holds.
+        What waits for a reader, at most.
+    reconnect : bool
+        False: a lost device raises SerError instead of being opened again.
+    open_capture : callable
+        What captures; see `ser_live.testing`.
+    clock : Clock
+        What time it is.
     """
 
     is_live = True
     channels: int
     sample_rate_hz: int
 
-    def __init__(self, device: str | int | None = None, buffer_seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        device: str | int | None = None,
+        buffer_seconds: float = 10.0,
+        reconnect: bool = True,
+        open_capture: OpenCapture = CaptureProcess,
+        clock: Clock | None = None,
+    ) -> None:
         self.device = device
         self.buffer_seconds = buffer_seconds
+        self.reconnect = reconnect
         self.name = "microphone"
+        self._open_capture = open_capture
+        self._clock = SystemClock() if clock is None else clock
+        self._capture: Capture | None = None
         self._ring: FrameRing | None = None
-        self._stream: Any = None
-        self._failure: Exception | None = None
-        self._arrived = threading.Event()
-        self._closed = False
+        self._before = SourceCounters()  # what rings of other formats counted
+        self._dropped_capture = 0
+        self._restarts = 0
+        self._lost_at: float | None = None
+        self._closed = threading.Event()
 
     def __enter__(self) -> Self:
-        found = find_input_device(self.device)
-        self._stream = self._open(found)
-        self.name = found.name
-        self.sample_rate_hz = round(self._stream.samplerate)
-        self.channels = int(self._stream.channels)
-        frames = round(self.buffer_seconds * self.sample_rate_hz)
-        self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
+        self._capture = self._open_capture(self.device, None, None)
+        self._take_format(self._capture.open())
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[Block]:
-        if self._ring is None:
+    def __iter__(self) -> Iterator[Block | Notice]:
+        if self._capture is None or self._ring is None:
             raise SerError("microphone: not open; use the source in a with statement")
-        self._start()
-        most_frames = round(_BLOCK_SECONDS * self.sample_rate_hz)
-        heard_at = time.monotonic()
-        while not self._closed:
-            self._arrived.wait(0.5)
-            self._arrived.clear()
-            while not self._closed and (block := self._ring.read(most_frames)) is not None:
-                yield block
-                heard_at = time.monotonic()
-            if self._failure is not None:
-                raise SerError(f"{self.name}: capture failed ({self._failure})") from self._failure
-            if time.monotonic() - heard_at > _STALL_SECONDS:
-                raise SerError(
-                    f"{self.name}: the device stopped, no samples for {_STALL_SECONDS:g} s; "
-                    "is it still plugged in?"
-                )
+        self._capture.start(self._deliver)
+        while not self._closed.is_set():
+            trouble = yield from self._hear_until_trouble()
+            if not self._closed.is_set():
+                yield from self._recover(trouble)
 
     @property
     def counters(self) -> SourceCounters:
         """Where every frame went up to now."""
-        return SourceCounters() if self._ring is None else self._ring.counters
+        if self._ring is None:
+            return SourceCounters()
+        before, now = self._before, self._ring.counters
+        lost = self._dropped_capture
+        return SourceCounters(
+            captured=before.captured + now.captured + lost,
+            processed=before.processed + now.processed,
+            dropped_overrun=before.dropped_overrun + now.dropped_overrun,
+            dropped_stale=before.dropped_stale + now.dropped_stale,
+            dropped_capture=lost,
+            buffered=now.buffered,
+            overruns=before.overruns + now.overruns,
+            restarts=self._restarts,
+            callback=None if self._capture is None else self._capture.callback,
+        )
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -94,94 +139,115 @@ class Microphone:
         return ()
 
     def skip_to_newest(self, keep_seconds: float) -> None:
-        """Drop what waits, save the newest part."""
+        """Drop what waits, save the newest part; the next block says how much that was."""
         if self._ring is not None:
             self._ring.skip(round(keep_seconds * self.sample_rate_hz))
 
     def close(self) -> None:
-        """Stop capturing; a device that hangs is left to itself after two seconds."""
-        self._closed = True
-        self._arrived.set()
-        stream, self._stream = self._stream, None
-        if stream is not None:
-            closer = threading.Thread(target=_close, args=(stream,), daemon=True)
-            closer.start()
-            closer.join(_CLOSE_SECONDS)
+        """Stop capturing, within two seconds whatever hangs."""
+        self._closed.set()
+        if self._capture is not None:
+            self._capture.close()
 
-    def _open(self, device: InputDevice) -> Any:
-        portaudio = load_portaudio()
-        tried: dict[str, str] = {}
-        rates_hz = dict.fromkeys((device.default_rate_hz, *_FALLBACK_RATES_HZ))
-        for rate_hz in rates_hz:
-            for channels in dict.fromkeys((min(2, device.channels), 1)):
-                try:
-                    with _quiet_stderr():
-                        return portaudio.InputStream(
-                            samplerate=rate_hz,
-                            device=device.index,
-                            channels=channels,
-                            dtype="float32",
-                            callback=self._callback,
-                        )
-                except portaudio.PortAudioError as error:
-                    tried[f"{rate_hz} Hz x {channels}"] = str(error)
-        raise SerError(
-            f"input device {device.index} {device.name!r} does not open; tried "
-            f"{', '.join(tried)} ({list(tried.values())[-1]}); is it in use, or is access to the "
-            "microphone denied?"
-        )
+    def _hear_until_trouble(self) -> Generator[Block, None, str]:
+        """Give blocks until none come any more; return why."""
+        ring, capture = self._parts()
+        heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _START_SECONDS
+        looked_at = self._clock.monotonic()
+        while not self._closed.is_set():
+            capture.wait(_LOOK_SECONDS)
+            yield from self._waiting_blocks()
+            now = self._clock.monotonic()
+            if ring.written_frames != heard:
+                heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _STALL_SECONDS
+            else:
+                # Time during which nobody looked, or the whole system slept, proves nothing.
+                quiet_seconds += min(now - looked_at, 2 * _LOOK_SECONDS)
+            looked_at = now
+            if capture.failure is not None and ring.waiting_frames == 0:
+                return capture.failure
+            if quiet_seconds >= limit_seconds:
+                return "no samples any more" if limit_seconds == _STALL_SECONDS else "no samples"
+        return "closed"
 
-    def _start(self) -> None:
-        try:
-            with _quiet_stderr():
-                self._stream.start()
-        except load_portaudio().PortAudioError as error:
+    def _waiting_blocks(self) -> Iterator[Block]:
+        ring, _ = self._parts()
+        most_frames = round(_BLOCK_SECONDS * self.sample_rate_hz)
+        while not self._closed.is_set() and (block := ring.read(most_frames)) is not None:
+            yield block
+
+    def _recover(self, trouble: str) -> Iterator[Notice]:
+        """Open the device again, by its name, until that works or the source is closed."""
+        ring, capture = self._parts()
+        capture.close()
+        self._lost_at = ring.captured_at if ring.written_frames else self._clock.monotonic()
+        lost_at = self._lost_at
+        if not self.reconnect:
             raise SerError(
-                f"{self.name}: does not start ({error}); is it in use, or is access to the "
-                "microphone denied?"
-            ) from error
+                f"{self.name}: the device stopped ({trouble}); is it still plugged in? "
+                "It may come back by itself if you allow it to reconnect"
+            )
+        yield Notice("device_lost", f"{self.name}: {trouble}; trying to open it again")
+        for attempt in itertools.count():
+            pause_seconds = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
+            if self._clock.wait(self._closed, pause_seconds):
+                return
+            try:
+                self._reopen()
+                break
+            except SerError as error:
+                _log.info("%s: attempt %d failed: %s", self.name, attempt + 1, error)
+        if not self._closed.is_set():
+            away_seconds = self._clock.monotonic() - lost_at
+            yield Notice("device_restored", f"{self.name}: back after {away_seconds:.1f} s")
 
-    def _callback(self, samples: NDArray[Any], frames: int, times: Any, status: Any) -> None:
-        """Copy and leave: this runs in the audio thread."""
+    def _reopen(self) -> None:
+        """Open at the rate that it had, or as it likes now, and wait for the first samples."""
+        rate_hz, channels = self.sample_rate_hz, self.channels
         try:
-            captured_at = time.monotonic() - self._age_seconds(frames, times)
-            if self._ring is not None:
-                self._ring.write(samples, captured_at, bool(status.input_overflow))
-                if self._ring.waiting_frames >= _WAKE_SECONDS * self.sample_rate_hz:
-                    self._arrived.set()
-        except Exception as error:  # whatever it is, the reader has to hear of it
-            self._failure = error
-            self._arrived.set()
+            opened = self._opened_again(rate_hz, channels)
+        except SerError:
+            opened = self._opened_again(None, None)
+        if (opened.sample_rate_hz, opened.channels) != (rate_hz, channels):
+            self._before = dataclasses.replace(self.counters, buffered=0)
+            self._take_format(opened)
+        ring, capture = self._parts()
+        written = ring.written_frames
+        deadline = self._clock.monotonic() + _START_SECONDS
+        capture.start(self._deliver)
+        while ring.written_frames == written and not self._closed.is_set():
+            capture.wait(_LOOK_SECONDS)
+            if capture.failure is not None or self._clock.monotonic() > deadline:
+                capture.close()
+                raise SerError(capture.failure or "it opens and gives no samples")
+        self._restarts += 1
 
-    def _age_seconds(self, frames: int, times: Any) -> float:
-        """How long ago the last frame was captured: 0 where the device's clock is no help."""
-        captured, current = times.inputBufferAdcTime, times.currentTime
-        if captured <= 0 or current <= 0:
-            return 0.0
-        age_seconds = float(current - captured - frames / self.sample_rate_hz)
-        return age_seconds if 0.0 <= age_seconds <= _OLDEST_ADC_SECONDS else 0.0
+    def _opened_again(self, rate_hz: int | None, channels: int | None) -> wire.Opened:
+        self._capture = self._open_capture(self.name, rate_hz, channels)
+        if self._closed.is_set():
+            raise SerError("closed")
+        return self._capture.open()
 
+    def _take_format(self, opened: wire.Opened) -> None:
+        self.name = opened.name
+        self.sample_rate_hz = opened.sample_rate_hz
+        self.channels = opened.channels
+        frames = round(self.buffer_seconds * self.sample_rate_hz)
+        self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
 
-def _close(stream: Any) -> None:
-    # abort() before close(): close() alone waits for buffers that may never come.
-    with contextlib.suppress(Exception):
-        stream.abort()
-    with contextlib.suppress(Exception):
-        stream.close()
+    def _deliver(self, audio: wire.Audio) -> None:
+        """Take what was captured: in a thread of its own, that never waits for the reader."""
+        ring, _ = self._parts()
+        missing_frames = audio.missing_frames
+        if self._lost_at is not None:
+            start_at = audio.captured_at - len(audio.samples) / ring.sample_rate_hz
+            away_seconds = max(0.0, start_at - self._lost_at)
+            missing_frames += round(away_seconds * ring.sample_rate_hz)
+            self._lost_at = None
+        self._dropped_capture += audio.dropped_frames
+        ring.write(audio.samples, audio.captured_at, audio.overruns, missing_frames)
 
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Silence what ALSA and PortAudio print about attempts that fail: they print to fd 2."""
-    try:
-        kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    except OSError:
-        yield
-        return
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
+    def _parts(self) -> tuple[FrameRing, Capture]:
+        if self._ring is None or self._capture is None:
+            raise SerError("microphone: not open; use the source in a with statement")
+        return self._ring, self._capture

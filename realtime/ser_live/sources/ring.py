@@ -1,9 +1,13 @@
 """A bounded buffer between an audio callback and its reader, without locks."""
 
+from collections import deque
+
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.sources.contract import Block, SourceCounters
+
+_MOST_MARKS = 256
 
 
 class FrameRing:
@@ -33,10 +37,20 @@ class FrameRing:
         self._claimed = 0  # the writer may be overwriting frames before this, less the capacity
         self._written = (0, 0.0)  # position, and when the frame before it was captured
         self._consumed = (0, 0, 0)  # the reader's position; of that: overwritten, skipped
-        self._overruns = 0
-        self._told_overruns = 0
+        # Position, and up to there: missing frames, overruns. Sums, so that none gets lost where
+        # a writer nobody reads from runs out of marks.
+        self._marks: deque[tuple[int, int, int]] = deque()
+        self._noted = (0, 0)
+        self._told = (0, 0)
+        self._owed = 0
 
-    def write(self, samples: NDArray[np.float32], captured_at: float, overrun: bool) -> None:
+    def write(
+        self,
+        samples: NDArray[np.float32],
+        captured_at: float,
+        overruns: int = 0,
+        missing_frames: int = 0,
+    ) -> None:
         """Copy frames in: the writer's only call.
 
         Parameters
@@ -45,14 +59,18 @@ class FrameRing:
             ``n`` up to the capacity.
         captured_at : float
             `time.monotonic()` at which the last of them was captured.
-        overrun : bool
-            The device lost frames before these.
+        overruns : int
+            Times that the device lost frames before these.
+        missing_frames : int
+            Frames of the timeline before these that nobody has.
         """
         start = self._written[0]
         end = start + len(samples)
         self._claimed = end
-        if overrun:
-            self._overruns += 1
+        if overruns or missing_frames:
+            self._noted = (self._noted[0] + missing_frames, self._noted[1] + overruns)
+            if len(self._marks) < _MOST_MARKS:
+                self._marks.append((start, *self._noted))
         first = start % self.frames
         head = min(len(samples), self.frames - first)
         self._samples[first : first + head] = samples[:head]
@@ -60,8 +78,10 @@ class FrameRing:
         self._written = (end, captured_at)
 
     def read(self, most_frames: int) -> Block | None:
-        """Copy out the next frames, at most so many; None while there is none."""
-        dropped = 0
+        """Copy out the next frames, at most so many; None while there is none.
+
+        A block ends where frames are missing: they stand before the first frame of a block.
+        """
         while True:
             written, captured_at = self._written
             start, overwritten, skipped = self._consumed
@@ -69,17 +89,32 @@ class FrameRing:
             if count == 0:
                 return None
             if start >= self._claimed - self.frames:
+                count = self._up_to_mark(start, count)
                 samples = self._samples[np.arange(start, start + count) % self.frames]
                 # Only now is it known whether the writer came by while the copy was made.
                 if start >= self._claimed - self.frames:
                     break
-            dropped += self.skip(most_frames)
+            self._owed += self._jump(most_frames)
         end = start + count
         self._consumed = (end, overwritten, skipped)
-        overruns = self._overruns
-        fresh, self._told_overruns = overruns - self._told_overruns, overruns
+        missing, overruns = self._tell(start)
+        missing, self._owed = missing + self._owed, 0
         end_captured_at = captured_at - (written - end) / self.sample_rate_hz
-        return Block(samples, end_captured_at, dropped, fresh)
+        return Block(samples, end_captured_at, missing, overruns)
+
+    def skip(self, keep_frames: int) -> None:
+        """Let the reader jump to the newest frames; the next block says what that cost."""
+        self._owed += self._jump(keep_frames)
+
+    @property
+    def written_frames(self) -> int:
+        """Frames written since the start."""
+        return self._written[0]
+
+    @property
+    def captured_at(self) -> float:
+        """When the newest frame was captured; 0 before the first."""
+        return self._written[1]
 
     @property
     def waiting_frames(self) -> int:
@@ -97,13 +132,25 @@ class FrameRing:
             dropped_overrun=overwritten + lapped,
             dropped_stale=skipped,
             buffered=written - start - lapped,
-            overruns=self._overruns,
+            overruns=self._noted[1],
         )
 
-    def skip(self, keep_frames: int) -> int:
+    def _jump(self, keep_frames: int) -> int:
         """Jump to the newest frames and return how many are lost by that."""
         start, overwritten, skipped = self._consumed
         lapped = max(0, self._claimed - self.frames - start)
         target = max(self._written[0] - keep_frames, start + lapped)
         self._consumed = (target, overwritten + lapped, skipped + target - start - lapped)
         return target - start
+
+    def _up_to_mark(self, start: int, count: int) -> int:
+        """Shorten a read from ``start`` so that it ends at the next mark inside it."""
+        inside = (mark[0] - start for mark in tuple(self._marks) if mark[0] > start)
+        return min(count, next(inside, count))
+
+    def _tell(self, start: int) -> tuple[int, int]:
+        """Give missing frames and overruns before a position that were not told yet."""
+        told = self._told
+        while self._marks and self._marks[0][0] <= start:
+            self._told = self._marks.popleft()[1:]
+        return self._told[0] - told[0], self._told[1] - told[1]
