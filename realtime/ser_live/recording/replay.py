@@ -1,0 +1,136 @@
+"""A recording as a source."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.recording.sidecar import BlockMark, NoticeMark, StopMark, read_marks, read_session
+from ser_live.sources.contract import Block, Notice, SourceCounters
+from ser_live.sources.files import FileSource, Pace
+
+
+class ReplaySource:
+    """What `Recorder` kept: the same blocks, marks and notices.
+
+    A recognizer with the same model and options gives the same predictions, bit for bit, also
+    where frames are missing or are no numbers. A replay waits for its reader, so it also gives
+    those predictions that a live session left out because they came too late (policy
+    "latest"). A session that was interrupted ends with its last full hop; its replay comes to
+    the end of the samples and may say a little more. Only a budget of processor time makes a
+    session's own smoothing differ: it saw fewer windows.
+
+    Parameters
+    ----------
+    path : path
+        The WAV file of a recording, with its sidecar beside it.
+    pace : str
+        As in `FileSource`; missing frames take no time.
+
+    Raises
+    ------
+    SerError
+        If the recording cannot be read.
+    """
+
+    is_live = False
+
+    def __init__(self, path: str | os.PathLike[str], pace: Pace = "fast") -> None:
+        self.path = Path(path)
+        self.session = read_session(path)
+        self.sample_rate_hz = self.session.sample_rate_hz
+        self.channels = self.session.channels
+        self._audio = FileSource(path, pace)
+        self.name = self._audio.name
+        self._frames = 0
+        self._overruns = 0
+        self._notes: tuple[str, ...] = ()
+
+    def __enter__(self) -> Self:
+        self._audio.__enter__()
+        got = (self._audio.sample_rate_hz, self._audio.channels)
+        wanted = (self.sample_rate_hz, self.channels)
+        if got != wanted:
+            self._audio.__exit__(None, None, None)
+            raise SerError(
+                f"{self.path}: has {got[0]} Hz x {got[1]}, the lines beside it say {wanted[0]} Hz "
+                f"x {wanted[1]}; they belong to another recording"
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._audio.__exit__(None, None, None)
+
+    def __iter__(self) -> Iterator[Block | Notice]:
+        cut = _Cutter(self._audio)
+        usual_frames = 0
+        for mark in read_marks(self.path):
+            yield from self._blocks(cut, usual_frames, mark.at_frame)
+            if isinstance(mark, NoticeMark):
+                yield Notice(mark.kind, mark.detail)
+            elif isinstance(mark, StopMark):
+                self._notes += (f"{self.path}: {mark.reason}; the recording ends here",)
+            elif (block := cut.take(mark.frames)) is not None:
+                usual_frames = mark.frames
+                yield self._counted(block, mark)
+        yield from self._blocks(cut, usual_frames or self.sample_rate_hz, None)
+
+    @property
+    def counters(self) -> SourceCounters:
+        """Where every frame of the file went up to now."""
+        return SourceCounters(
+            captured=self._frames, processed=self._frames, overruns=self._overruns
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Damage that was met, and why the recording stopped if it did."""
+        return self._audio.notes + self._notes
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        """Do nothing: a recording waits."""
+
+    def close(self) -> None:
+        """End the iteration, also one that waits in another thread."""
+        self._audio.close()
+
+    def _blocks(self, cut: "_Cutter", frames: int, up_to: int | None) -> Iterator[Block]:
+        """Give blocks of the usual length up to a frame, or all that are left."""
+        while frames and (up_to is None or self._frames < up_to):
+            wanted = frames if up_to is None else min(frames, up_to - self._frames)
+            block = cut.take(wanted)
+            if block is None:
+                return
+            yield self._counted(block, None)
+
+    def _counted(self, block: Block, mark: BlockMark | None) -> Block:
+        self._frames += len(block.samples)
+        if mark is None:
+            return block
+        self._overruns += mark.overruns
+        return Block(block.samples, block.end_captured_at, mark.missing_frames, mark.overruns)
+
+
+class _Cutter:
+    """Cut the blocks of a file anew."""
+
+    def __init__(self, source: FileSource) -> None:
+        self._blocks = iter(source)
+        self._rate_hz = source.sample_rate_hz
+        self._held: NDArray[Any] = np.empty((0, source.channels), np.float32)
+        self._end_captured_at: float | None = None
+
+    def take(self, frames: int) -> Block | None:
+        """Give the next frames, fewer at the end of the file, None after it."""
+        while len(self._held) < frames and (block := next(self._blocks, None)) is not None:
+            self._held = np.concatenate((self._held, block.samples))
+            self._end_captured_at = block.end_captured_at
+        samples, self._held = self._held[:frames], self._held[frames:]
+        end_captured_at = self._end_captured_at
+        if end_captured_at is not None:
+            end_captured_at -= len(self._held) / self._rate_hz
+        return None if len(samples) == 0 < frames else Block(samples, end_captured_at)

@@ -1,0 +1,185 @@
+"""The lines beside a recording: how it was made, and what the samples alone do not say."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_live.catalog import find_model
+from ser_live.errors import SerError
+from ser_live.events import EventKind
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """How a recording was made: the first line."""
+
+    version: str
+    """Of ser-live."""
+    source: str
+    """What a person calls the source: the device's or the file's name."""
+    sample_rate_hz: int
+    channels: int
+    model: str
+    """Name of a shipped model, or a path."""
+    model_sha256: str
+    """Of the model's file."""
+    window_seconds: float | None
+    """This and the following as in `StreamRecognizer`."""
+    hop_seconds: float
+    smoothing_seconds: float | None
+    vad: bool
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        if self.format_version != FORMAT_VERSION:
+            raise ValueError(f"format {self.format_version}, wanted {FORMAT_VERSION}")
+        if not (isinstance(self.model, str) and isinstance(self.vad, bool)):
+            raise ValueError("model or vad is of another type")
+
+
+@dataclass(frozen=True, slots=True)
+class BlockMark:
+    """A block that is not like the one before it."""
+
+    at_frame: int
+    """Where in the file it begins."""
+    frames: int
+    """Its length; the blocks after it are as long, up to the next mark."""
+    missing_frames: int = 0
+    overruns: int = 0
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeMark:
+    """A notice of the source between two blocks."""
+
+    at_frame: int
+    kind: EventKind
+    detail: str
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        if self.kind not in typing.get_args(EventKind) or not isinstance(self.detail, str):
+            raise ValueError(f"unknown notice {self.kind!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class StopMark:
+    """Here the recording stopped before the stream did."""
+
+    at_frame: int
+    reason: str
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+
+
+Mark = Session | BlockMark | NoticeMark | StopMark
+
+_TYPES: dict[str, type[Mark]] = {
+    "session": Session,
+    "block": BlockMark,
+    "notice": NoticeMark,
+    "stop": StopMark,
+}
+_NAMES = {cls: name for name, cls in _TYPES.items()}
+
+
+def sidecar_path(path: str | os.PathLike[str]) -> Path:
+    """Where the lines of a recording are."""
+    return Path(f"{os.fspath(path)}.jsonl")
+
+
+def line_of(mark: Mark) -> str:
+    """Give a mark as a line; what is 0 in a block's goes without saying."""
+    fields = dataclasses.asdict(mark)
+    if isinstance(mark, BlockMark):
+        fields = {k: v for k, v in fields.items() if v or k in ("at_frame", "frames")}
+    return json.dumps({"type": _NAMES[type(mark)], **fields}) + "\n"
+
+
+def read_session(path: str | os.PathLike[str]) -> Session:
+    """Say how a recording was made.
+
+    Raises
+    ------
+    SerError
+        If there are no lines beside it, or the first one is not what it should be.
+    """
+    first = next(_marks(path), None)
+    if not isinstance(first, Session):
+        raise SerError(
+            f"{sidecar_path(path)}: the first line does not say how the recording was made; "
+            f"hear it as plain audio with --file {path}"
+        )
+    return first
+
+
+def read_marks(path: str | os.PathLike[str]) -> Iterator[BlockMark | NoticeMark | StopMark]:
+    """Give the lines after the first, as they are needed; an unfinished last one is left out.
+
+    Raises
+    ------
+    SerError
+        If a line is not what it should be.
+    """
+    for mark in _marks(path):
+        if not isinstance(mark, Session):
+            yield mark
+
+
+def model_sha256(model: str | os.PathLike[str] | None) -> str:
+    """Fingerprint of a model's file.
+
+    Raises
+    ------
+    SerError
+        If there is no such model or it cannot be read.
+    """
+    path = find_model(model)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SerError(f"{path}: cannot read the model ({error.strerror or error})") from error
+
+
+def _marks(path: str | os.PathLike[str]) -> Iterator[Mark]:
+    where = sidecar_path(path)
+    try:
+        with where.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, 1):
+                if line.endswith("\n"):  # a process that was killed leaves half a line
+                    yield _mark(line, f"{where}, line {number}")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SerError(
+            f"{where}: cannot read it ({reason}); a recording of --record is two files; hear other "
+            f"audio with --file {path}"
+        ) from error
+
+
+def _mark(line: str, where: str) -> Mark:
+    try:
+        fields = json.loads(line)
+        return _TYPES[fields.pop("type")](**fields)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise SerError(f"{where}: is no line of a recording ({error!r})") from error
+
+
+def _check_counts(mark: Mark) -> None:
+    for field in dataclasses.fields(mark):
+        value = getattr(mark, field.name)
+        if field.type is int and (type(value) is not int or value < 0):
+            raise ValueError(f"{field.name} is {value!r}, wanted a count")
