@@ -1,63 +1,37 @@
 """``ser-live``: watch the emotion in a voice."""
 
 import argparse
-import contextlib
 import json
 import os
-import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
-from types import FrameType
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ser_live import __version__
-from ser_live.command_line import USER_ERROR, Parser
+from ser_live.command_line import USER_ERROR, Signals, Stopped
 from ser_live.errors import SerError
+from ser_live.options import PROGRAM, parse
 
 if TYPE_CHECKING:
-    from ser_live.live import Listener
-    from ser_live.sources import Source
+    from ser_live.aside import Aside
+    from ser_live.live import Listener, ListenOptions, LiveStep
+    from ser_live.output import Outputs
+    from ser_live.recording import Session
+    from ser_live.sources import Pace, Source
     from ser_live.summary import Summary
 
-PROGRAM = "ser-live"
 _DONE = 0
-
-_DESCRIPTION = """\
-Recognize emotion in live speech. On a terminal: a live view. Otherwise, or with --json: one JSON
-line per prediction on stdout, text for people on stderr. A summary follows at the end.
-"""
-_EPILOG = """\
-exit codes: 0 done (also when the reader of stdout has closed it), 2 a mistake that one line on
-stderr explains, 130 ended by Ctrl-C, 143 ended by SIGTERM.
-
-examples:
-  ser-live                                        the default microphone
-  ser-live --demo                                 no microphone needed
-  ser-live --file talk.ogg --json > talk.jsonl    a recording, as fast as possible
-  arecord -q -t raw -f S16_LE -r 16000 | ser-live --stdin
-"""
-
-
-class _Stopped(BaseException):
-    """A signal asked the program to end."""
-
-    def __init__(self, exit_code: int) -> None:
-        super().__init__(exit_code)
-        self.exit_code = exit_code
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
+    words = sys.argv[1:] if argv is None else list(argv)
+    if words[:1] == ["doctor"]:
+        from ser_live import doctor  # noqa: PLC0415 - it must start where nothing else does
+
+        return doctor.main(words[1:])
     try:
-        with _signals():
-            arguments = _parser().parse_args(argv)
-            _check(arguments)
-            if arguments.list_devices:
-                return _list_devices()
-            if arguments.list_models:
-                return _list_models()
-            return _listen(arguments)
+        with Signals() as signals:
+            return _run(parse(words), signals)
     except SerError as error:
         print(f"{PROGRAM}: error: {error}", file=sys.stderr)
         return USER_ERROR
@@ -65,102 +39,82 @@ def main(argv: Sequence[str] | None = None) -> int:
         # Whoever read has had enough. The interpreter must not find out again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _DONE
-    except _Stopped as stopped:
+    except Stopped as stopped:
         return stopped.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = Parser(
-        prog=PROGRAM,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    where = parser.add_argument_group("source (default: the default microphone)")
-    one = where.add_mutually_exclusive_group()
-    one.add_argument(
-        "--device", metavar="NAME|INDEX", help="a microphone; part of its name will do"
-    )
-    one.add_argument("--file", metavar="PATH", help="an audio file of any rate and channel count")
-    one.add_argument("--stdin", action="store_true", help="raw PCM from a pipe")
-    one.add_argument("--demo", action="store_true", help="a synthetic voice, to see it work")
-    where.add_argument(
-        "--pace",
-        choices=("realtime", "fast"),
-        help="of --file and --demo; default: realtime in the live view, else fast",
-    )
-    where.add_argument("--rate", type=int, metavar="HZ", help="of --stdin; default: 16000")
-    where.add_argument("--format", choices=("s16le", "f32le"), help="of --stdin; default: s16le")
-    where.add_argument("--channels", type=int, metavar="N", help="of --stdin; default: 1")
-    how = parser.add_argument_group("recognition")
-    how.add_argument(
-        "--model", metavar="NAME|PATH", help="a name of --list-models or an .onnx file"
-    )
-    how.add_argument(
-        "--hop",
-        type=float,
-        default=0.25,
-        metavar="S",
-        help="seconds from one prediction to the next; default: 0.25",
-    )
-    how.add_argument(
-        "--smoothing", type=float, metavar="S", help="seconds; 0: none; default: from the model"
-    )
-    how.add_argument("--no-vad", action="store_true", help="take everything for speech")
-    show = parser.add_argument_group("output")
-    show.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
-    show.add_argument("--list-devices", action="store_true", help="list microphones and exit")
-    show.add_argument("--list-models", action="store_true", help="list shipped models and exit")
-    show.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    return parser
+def _run(arguments: argparse.Namespace, signals: Signals) -> int:
+    if arguments.list_devices:
+        return _list_devices()
+    if arguments.list_models:
+        return _list_models()
+    return _listen(arguments, signals)
 
 
-def _check(arguments: argparse.Namespace) -> None:
-    """Refuse options that the chosen source would ignore."""
-    if arguments.pace and not (arguments.file or arguments.demo):
-        raise SerError("--pace belongs to --file or --demo")
-    for name in ("rate", "format", "channels"):
-        if getattr(arguments, name) is not None and not arguments.stdin:
-            raise SerError(f"--{name} belongs to --stdin")
-
-
-def _listen(arguments: argparse.Namespace) -> int:
-    from ser_live.live import listen  # noqa: PLC0415 - --help needs no engine
+def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
+    from ser_live.aside import Aside, logging_to  # noqa: PLC0415 - --help needs no engine
+    from ser_live.live import listen  # noqa: PLC0415
+    from ser_live.output import Outputs  # noqa: PLC0415
     from ser_live.summary import Summary  # noqa: PLC0415
 
     has_view = sys.stdout.isatty() and not arguments.json and os.environ.get("TERM") != "dumb"
+    if has_view and arguments.events:
+        raise SerError("--events belongs to JSON lines; add --json")
     summary = Summary()
-    listener = listen(
-        _source(arguments, has_view),
-        model=arguments.model,
-        hop_seconds=arguments.hop,
-        smoothing_seconds=arguments.smoothing,
-        vad=not arguments.no_vad,
-    )
     exit_code = _DONE
-    with listener:
-        try:
-            if has_view:
-                _view(listener, summary, _notice(arguments))
-            else:
-                _write_lines(listener, summary, _notice(arguments))
-        except _Stopped as stopped:
-            exit_code = stopped.exit_code
-    notes = [f"{PROGRAM}: note: {note}" for note in listener.source.notes]
+    with Aside(PROGRAM, held=has_view) as aside, logging_to(aside, arguments.verbose):
+        source, options, notice = _session(arguments, aside, has_view)
+        with (
+            listen(source, **options) as listener,
+            Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
+        ):
+            keeper = _Keeper(outputs, summary, signals, None if arguments.events else aside)
+            try:
+                if has_view:
+                    _view(listener, keeper, notice)
+                else:
+                    _write_lines(listener, keeper, notice, arguments.events)
+            except Stopped as stopped:
+                exit_code = stopped.exit_code
+    notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
     print("\n".join([*notes, *summary.lines(listener.stats)]), file=sys.stderr)
-    return exit_code
+    is_whole = not outputs.errors and getattr(source, "is_whole", True)
+    return exit_code or (_DONE if is_whole else USER_ERROR)
 
 
-def _write_lines(listener: "Listener[Any]", summary: "Summary", notice: str) -> None:
+class _Keeper:
+    """What becomes of a step whoever looks at it: files, figures, and a word about events."""
+
+    def __init__(
+        self, outputs: "Outputs", summary: "Summary", signals: Signals, aside: "Aside | None"
+    ) -> None:
+        self._outputs = outputs
+        self._summary = summary
+        self._signals = signals
+        self._aside = aside
+
+    def process(self, step: "LiveStep") -> None:
+        with self._signals.postponed():  # all files end with the same record
+            for item in step.items:
+                self._outputs.write(item)
+            for prediction in step.predictions:
+                self._summary.add(prediction)
+        if self._aside is not None:
+            for event in step.events:
+                self._aside.say(f"{event.at_seconds:.2f} s: {event.kind}: {event.detail}")
+
+
+def _write_lines(
+    listener: "Listener[Any]", keeper: _Keeper, notice: str, with_events: bool
+) -> None:
     is_announced = False
     for step in listener.steps():
         if not is_announced:
             print("\n".join(_announcement(listener, notice)), file=sys.stderr)
             is_announced = True
-        for prediction in step.predictions:
-            summary.add(prediction)
-            print(json.dumps(prediction.to_dict()), flush=True)
+        keeper.process(step)
+        for item in step.items if with_events else step.predictions:
+            print(json.dumps(item.to_dict()), flush=True)
 
 
 def _announcement(listener: "Listener[Any]", notice: str) -> list[str]:
@@ -173,23 +127,81 @@ def _announcement(listener: "Listener[Any]", notice: str) -> list[str]:
     return [*lines, f"{PROGRAM}: {notice}"] if notice else lines
 
 
-def _view(listener: "Listener[Any]", summary: "Summary", notice: str) -> None:
+def _view(listener: "Listener[Any]", keeper: _Keeper, notice: str) -> None:
     from ser_live.console import LiveView  # noqa: PLC0415 - only a terminal needs rich
 
     with LiveView(listener, notice) as view:
         for step in listener.steps():
-            for prediction in step.predictions:
-                summary.add(prediction)
+            keeper.process(step)
             view.update(step)
 
 
-def _notice(arguments: argparse.Namespace) -> str:
+def _session(
+    arguments: argparse.Namespace, aside: "Aside", has_view: bool
+) -> tuple["Source", "ListenOptions", str]:
+    """Give what is heard, how, and what a person must be told about it."""
+    from ser_live.recording import Recorder, ReplaySource  # noqa: PLC0415
     from ser_live.sources import DEMO_NOTICE  # noqa: PLC0415
 
-    return DEMO_NOTICE if arguments.demo else ""
+    pace: Pace = arguments.pace or ("realtime" if has_view else "fast")
+    if arguments.replay is not None:
+        replay = ReplaySource(arguments.replay, pace)
+        session = replay.session
+        notice = f"replay of {session.source}, recorded by ser-live {session.version}"
+        return replay, _options(arguments, session, aside), notice
+    source, options = _source(arguments, pace), _options(arguments, None, aside)
+    notices = [DEMO_NOTICE] if arguments.demo else []
+    if arguments.record is not None:
+        notices.append(f"recording to {arguments.record}")
+        source = Recorder(
+            source,
+            arguments.record,
+            model=arguments.model,
+            hop_seconds=options["hop_seconds"],
+            smoothing_seconds=arguments.smoothing,
+            vad=arguments.vad,
+        )
+    return source, options, "; ".join(notices)
 
 
-def _source(arguments: argparse.Namespace, has_view: bool) -> "Source":
+def _options(
+    arguments: argparse.Namespace, session: "Session | None", aside: "Aside"
+) -> "ListenOptions":
+    """Give the options of the command line, else those of a recording, else the usual ones."""
+    budget = arguments.cpu_budget
+    options: ListenOptions = {
+        "model": arguments.model,
+        "hop_seconds": 0.25 if arguments.hop is None else arguments.hop,
+        "smoothing_seconds": arguments.smoothing,
+        "vad": arguments.vad,
+        "policy": arguments.policy,
+        "cpu_budget": None if budget is None else budget / 100.0,
+    }
+    if session is not None:
+        options["window_seconds"] = session.window_seconds
+        options["hop_seconds"] = session.hop_seconds if arguments.hop is None else arguments.hop
+        if arguments.model is None:
+            options["model"] = session.model
+            _compare_models(session, aside)
+        if arguments.smoothing is None:
+            options["smoothing_seconds"] = session.smoothing_seconds
+        if arguments.vad is None:
+            options["vad"] = session.vad
+    return options
+
+
+def _compare_models(session: "Session", aside: "Aside") -> None:
+    from ser_live.recording import model_sha256  # noqa: PLC0415
+
+    now = model_sha256(session.model)
+    if now != session.model_sha256:
+        aside.say(
+            f"warning: model {session.model} has changed since the recording (sha256 "
+            f"{now[:12]} now, {session.model_sha256[:12]} then); predictions may differ"
+        )
+
+
+def _source(arguments: argparse.Namespace, pace: "Pace") -> "Source":
     from ser_live.sources import DEMO_PATH, FileSource, Microphone, RawSource  # noqa: PLC0415
 
     if arguments.stdin:
@@ -202,9 +214,8 @@ def _source(arguments: argparse.Namespace, has_view: bool) -> "Source":
             sample_format=arguments.format or "s16le",
         )
     if arguments.demo or arguments.file is not None:
-        path = DEMO_PATH if arguments.demo else arguments.file
-        return FileSource(path, arguments.pace or ("realtime" if has_view else "fast"))
-    return Microphone(arguments.device)
+        return FileSource(DEMO_PATH if arguments.demo else arguments.file, pace)
+    return Microphone(arguments.device, reconnect=not arguments.no_reconnect)
 
 
 def _list_devices() -> int:
@@ -238,30 +249,6 @@ def _list_models() -> int:
         print(f"  labels:  {', '.join(card.labels)}")
         print(f"  licence: {card.licence}")
     return _DONE
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Make Ctrl-C and SIGTERM end the program in order; a second one ends it at once."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    codes = {signal.SIGINT: 130, signal.SIGTERM: 143}
-    before = {number: signal.getsignal(number) for number in codes}
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        for known in codes:
-            signal.signal(known, signal.SIG_DFL)
-        raise _Stopped(codes[signal.Signals(number)])
-
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler or signal.SIG_DFL)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,16 @@
 """What all commands of the project share."""
 
 import argparse
-from typing import NoReturn
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+from typing import NoReturn, Self
 
 USER_ERROR = 2
+
+_EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
 class Parser(argparse.ArgumentParser):
@@ -13,3 +20,56 @@ class Parser(argparse.ArgumentParser):
         """Print the message and where to read more, and exit with 2."""
         tool = self.prog.partition(" ")[0]
         self.exit(USER_ERROR, f"{tool}: error: {message} (see {self.prog} --help)\n")
+
+
+class Stopped(BaseException):
+    """A signal asked the program to end."""
+
+    def __init__(self, exit_code: int) -> None:
+        super().__init__(exit_code)
+        self.exit_code = exit_code
+
+
+class Signals:
+    """Ctrl-C and SIGTERM raise `Stopped` in this context; a second one ends the program at once.
+
+    In another thread than the main one, and for signals that were ignored before, nothing
+    changes.
+    """
+
+    def __init__(self) -> None:
+        self._before: dict[signal.Signals, object] = {}
+        self._is_postponed = False
+        self._stopped: Stopped | None = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            for number in _EXIT_CODES:
+                before = signal.getsignal(number)
+                if before is not signal.SIG_IGN:
+                    self._before[number] = before or signal.SIG_DFL
+                    signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+        self._before.clear()
+
+    @contextlib.contextmanager
+    def postponed(self) -> Iterator[None]:
+        """Let the body happen whole: a signal that comes meanwhile ends the program after it."""
+        self._is_postponed = True
+        try:
+            yield
+        finally:
+            self._is_postponed = False
+        if self._stopped is not None:
+            raise self._stopped
+
+    def _stop(self, number: int, frame: FrameType | None) -> None:
+        for known in self._before:
+            signal.signal(known, signal.SIG_DFL)
+        self._stopped = Stopped(_EXIT_CODES[signal.Signals(number)])
+        if not self._is_postponed:
+            raise self._stopped

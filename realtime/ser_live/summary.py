@@ -71,8 +71,12 @@ def _delay(stats: LiveStats) -> list[str]:
 def _losses(stats: LiveStats) -> list[str]:
     source, recognizer = stats.source, stats.recognizer
     return [
-        f"dropped {source.dropped} of {source.captured} frames (overrun {source.dropped_overrun}, "
-        f"stale {source.dropped_stale}); {source.overruns} device overruns",
+        f"captured {source.captured} frames = processed {source.processed} + dropped "
+        f"{source.dropped} + buffered {source.buffered}",
+        f"dropped {source.dropped} of {source.captured} frames: overrun {source.dropped_overrun}, "
+        f"stale {source.dropped_stale}, capture {source.dropped_capture}",
+        f"{source.overruns} device overruns, {source.restarts} restarts, "
+        f"{stats.missing_seconds:.1f} s missing; {stats.skipped_predictions} predictions skipped",
         f"{stats.replaced_samples} samples replaced, {recognizer.clipped_samples} clipped; "
         f"{stats.degraded} predictions degraded",
     ]

@@ -43,6 +43,7 @@ class OutputFile:
                 f"{self.path}: cannot write it ({error.strerror or error}); wanted a file in a "
                 "folder that exists and may be written to"
             ) from error
+        _LOG.info("writing %s as %s", self.path, type(form).__name__)
         try:
             self._append(form.head())
         except SerError:

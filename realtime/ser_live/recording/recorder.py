@@ -79,6 +79,7 @@ class Recorder:
         self.source.__enter__()
         try:
             self._files = _Files(self.path, self._session())
+            _LOG.info("recording %s to %s", self.source.name, self.path)
         except BaseException:
             self.source.__exit__(None, None, None)
             raise
@@ -126,6 +127,11 @@ class Recorder:
     def notes(self) -> tuple[str, ...]:
         """The source's, and why the recording stopped if it did."""
         return self.source.notes + self._notes
+
+    @property
+    def is_whole(self) -> bool:
+        """Nothing made the recording stop before the stream."""
+        return not self._notes
 
     def skip_to_newest(self, keep_seconds: float) -> None:
         """Let the source drop what waits; the recording says how much that was."""

@@ -1,5 +1,6 @@
 """A recording as a source."""
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,8 @@ from ser_live.errors import SerError
 from ser_live.recording.sidecar import BlockMark, NoticeMark, StopMark, read_marks, read_session
 from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.files import FileSource, Pace
+
+_LOG = logging.getLogger(__name__)
 
 
 class ReplaySource:
@@ -60,6 +63,7 @@ class ReplaySource:
                 f"{self.path}: has {got[0]} Hz x {got[1]}, the lines beside it say {wanted[0]} Hz "
                 f"x {wanted[1]}; they belong to another recording"
             )
+        _LOG.info("replaying %s: %s", self.path, self.session)
         return self
 
     def __exit__(self, *_: object) -> None:
