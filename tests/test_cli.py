@@ -1,11 +1,17 @@
 """The ser-live command as a process: results or one clear line, and the exit code it promises."""
 
+import contextlib
+import csv
+import io
 import json
 import os
+import pty
+import resource
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +19,13 @@ import pytest
 import soundfile
 
 from ser_live import __version__, listen
-from tiny_models import speech_like, tiny_card, tiny_graph, write_graph
+from ser_live.aside import Aside
+from ser_live.cli import main
+from ser_live.command_line import Signals, Stopped
+from ser_live.recording import Recorder, ReplaySource
+from ser_live.sources import DEMO_PATH, Block, FileSource, Notice
+from test_output import READERS
+from tiny_models import speech_like, tiny_card, tiny_graph, write_graph, write_model
 
 COMMAND = [sys.executable, "-m", "ser_live.cli"]
 
@@ -24,13 +36,31 @@ def checkout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent / "realtime"))
 
 
-def run(*arguments: object, data: bytes = b"") -> "subprocess.CompletedProcess[str]":
+def run(
+    *arguments: object, data: bytes = b"", first: Callable[[], None] | None = None
+) -> "subprocess.CompletedProcess[str]":
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], input=data, capture_output=True, timeout=60, check=False
+        [*COMMAND, *map(str, arguments)],
+        input=data,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        preexec_fn=first,
     )
     return subprocess.CompletedProcess(
         done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
     )
+
+
+def call(*arguments: object) -> "subprocess.CompletedProcess[str]":
+    """The same within this process, for what needs none of its own: a third of the time."""
+    words, out, err = [*map(str, arguments)], io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = main(words)
+        except SystemExit as ended:
+            code = int(ended.code or 0)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def error_of(done: "subprocess.CompletedProcess[str]") -> str:
@@ -74,7 +104,9 @@ class TestResults:
             record.pop("timing")
         assert lines == wanted
         assert len(lines) == 12
-        for words in ("heard 3.0 s: 12 predictions", "gate", "p95", "algorithmic", "dropped 0"):
+        frames = 144000 if name != "voice.ogg" else soundfile.info(path).frames
+        account = f"captured {frames} frames = processed {frames} + dropped 0 + buffered 0"
+        for words in ("heard 3.0 s: 12 predictions", "gate", "p95", "algorithmic", account):
             assert words in done.stderr
         assert max(map(len, done.stderr.splitlines())) < 100
 
@@ -149,7 +181,7 @@ class TestMistakes:
         ],
     )
     def test_values(self, tiny_model: Path, arguments: list[str], words: str) -> None:
-        assert words in error_of(run("--demo", "--model", tiny_model, *arguments))
+        assert words in error_of(call("--demo", "--model", tiny_model, *arguments))
 
     @pytest.mark.parametrize(
         ("arguments", "words"),
@@ -162,10 +194,34 @@ class TestMistakes:
             (["--stdin", "--rate", "12"], "rate"),
             (["--stdin", "--channels", "0"], "channels is 0"),
             (["--stdin", "--format", "mp3"], "--format"),
+            (["--demo", "--no-reconnect"], "--no-reconnect belongs to a microphone"),
+            (["--stdin", "--policy", "error"], "--policy belongs to a microphone"),
+            (["--demo", "--cpu-budget", "0"], "--cpu-budget is 0, wanted percent"),
+            (["--demo", "--cpu-budget", "nan"], "--cpu-budget is nan"),
+            (["--demo", "--output", "a.mp3"], "a.mp3: the ending is .mp3, wanted .jsonl"),
+            (["--demo", "--output", "a.csv", "--output", "./a.csv"], "named twice"),
+            (["--demo", "--record", "a.wav", "--output", "a.wav.jsonl"], "in use as something"),
+            (["--demo", "--record", "a.flac"], "ends in .wav"),
+            (["--file", "a.txt", "--output", "a.txt"], "in use as something else"),
+            (["replay", "a.wav", "--output", "a.wav.jsonl"], "in use as something else"),
+            (["replay", "missing.wav"], "missing.wav.jsonl: cannot read it"),
+            (["replay"], "required: FILE"),
+            (["replay", "a.wav", "--demo"], "unrecognized arguments: --demo"),
         ],
     )
-    def test_combinations(self, arguments: list[str], words: str) -> None:
-        assert words in error_of(run(*arguments))
+    def test_combinations(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], words: str
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        assert words in error_of(call(*arguments))
+        assert list(tmp_path.iterdir()) == []
+
+    def test_output_that_cannot_be_made(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "missing" / "a.csv"
+        record = tmp_path / "a.wav"
+        options = ["--demo", "--model", tiny_model, "--record", record]
+        assert f"{path}: cannot write it" in error_of(call(*options, "--output", path))
+        assert list(tmp_path.iterdir()) == []
 
     def test_stdin_without_a_sample(self, tiny_model: Path) -> None:
         assert "stdin" in error_of(run("--stdin", "--model", tiny_model))
@@ -191,6 +247,193 @@ class TestMistakes:
         done = run("--stdin", "--format", "f32le", "--model", tiny_model, data=data)
         assert done.returncode == 2
         assert "Traceback" not in done.stderr
+
+
+ENDINGS = tuple(READERS)
+
+
+def lines_of(text: str) -> list[dict[str, object]]:
+    """JSON lines without what differs from run to run."""
+    lines = [json.loads(line) for line in text.splitlines()]
+    for line in lines:
+        line.pop("lag_seconds", None)
+        line.pop("timing", None)
+    return lines
+
+
+def outputs_in(folder: Path) -> list[str]:
+    return [word for ending in ENDINGS for word in ("--output", str(folder / f"out{ending}"))]
+
+
+def files_in(folder: Path) -> dict[str, str]:
+    """What the output files hold, each read by its strict reader first."""
+    texts = {ending: (folder / f"out{ending}").read_bytes().decode() for ending in ENDINGS}
+    for ending, text in texts.items():
+        READERS[ending](text)
+    return texts
+
+
+def with_a_hole(path: Path, model: Path) -> list[Block | Notice]:
+    """Record a device that was away for a while."""
+    samples, rate = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
+    assert rate == 22050
+    items: list[Block | Notice] = [
+        Block(samples[:80000]),
+        Notice("device_lost", "unplugged"),
+        Notice("device_restored", "plugged in"),
+        Block(samples[80000:], None, 44100),
+    ]
+
+    class Given(FileSource):
+        def __iter__(self) -> Iterator[Block | Notice]:  # type: ignore[override]
+            return iter(items)
+
+    with Recorder(Given(DEMO_PATH), path, model) as recorder:
+        list(recorder)
+    return items
+
+
+class TestOutput:
+    def test_all_formats_at_once(self, tmp_path: Path, tiny_model: Path) -> None:
+        done = call("--demo", "--model", tiny_model, *outputs_in(tmp_path))
+        assert done.returncode == 0, done.stderr
+        texts = files_in(tmp_path)
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        kept = [json.loads(line) for line in texts[".jsonl"].splitlines()]
+        assert [line for line in kept if line.pop("type") == "prediction"] == lines
+        rows = list(csv.DictReader(texts[".csv"].splitlines()))
+        assert [int(row["index"]) for row in rows] == [line["index"] for line in lines]
+        counts = {len(READERS[e](texts[e])) for e in (".srt", ".rttm", ".txt")}  # type: ignore[arg-type]
+        assert counts == {len(kept) - len(lines)}
+        assert counts.pop() >= 3
+        assert "SPEAKER demo.ogg 1 " in texts[".rttm"]
+
+    def test_outputs_are_overwritten(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
+        path = tmp_path / "out.csv"
+        path.write_text("old\n" * 10000)
+        done = call("--file", voice, "--model", tiny_model, "--output", path)
+        assert done.returncode == 0
+        assert len(path.read_bytes().splitlines()) == 13
+
+    def test_events_are_told_where_they_belong(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "a.wav"
+        with_a_hole(path, tiny_model)
+        kinds = ["device_lost", "device_restored", "gap"]
+        command = ["replay", path, "--output", tmp_path / "out.jsonl"]
+        for options, on_stdout in ([], []), (["--events"], kinds):
+            done = call(*command, *options)
+            assert done.returncode == 0, done.stderr
+            events = [line["event"] for line in lines_of(done.stdout) if "event" in line]
+            assert events == on_stdout
+            assert ("ser-live: 3.63 s: device_lost: unplugged" in done.stderr) == (not on_stdout)
+            kept = [json.loads(x) for x in (tmp_path / "out.jsonl").read_text().splitlines()]
+            assert [x["event"] for x in kept if x["type"] == "event"] == kinds
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    def test_a_full_disk_is_one_line_and_the_rest_goes_on(
+        self, tmp_path: Path, tiny_model: Path
+    ) -> None:
+        (tmp_path / "full.jsonl").symlink_to("/dev/full")
+        options = ["--output", tmp_path / "full.jsonl", "--output", tmp_path / "out.csv"]
+        done = call("--demo", "--model", tiny_model, *options)
+        assert done.returncode == 2
+        errors = [x for x in done.stderr.splitlines() if x.startswith("ser-live: error: ")]
+        assert len(errors) == 1
+        assert "full.jsonl: cannot write on (No space left on device)" in errors[0]
+        assert len(done.stdout.splitlines()) == 78
+        assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 79
+        assert "heard 19.6 s" in done.stderr
+
+    def test_verbose_says_what_goes_on(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
+        command = ["--file", voice, "--model", tiny_model, "--output", tmp_path / "a.csv"]
+        assert " writing " not in call(*command).stderr
+        for flag in ("-v", "-vv", "--verbose"):
+            done = call(*command, flag)
+            assert "ser-live: info: " in done.stderr
+            assert "ser_live.output.files: writing " in done.stderr
+
+
+class TestRecording:
+    def test_replay_gives_the_lines_of_the_session(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "a.wav"
+        options = ["--model", tiny_model, "--hop", "0.5", "--smoothing", "0.1", "--no-vad"]
+        session = call("--demo", "--json", "--record", path, *options)
+        assert session.returncode == 0, session.stderr
+        assert f"recording to {path}" in session.stderr
+        replay = call("replay", path, "--json")
+        assert replay.returncode == 0, replay.stderr
+        assert lines_of(replay.stdout) == lines_of(session.stdout)
+        assert "replay of demo.ogg, recorded by ser-live" in replay.stderr
+        samples = soundfile.read(path, dtype="float32")[0]
+        np.testing.assert_array_equal(samples, soundfile.read(DEMO_PATH, dtype="float32")[0])
+
+    def test_replay_can_be_told_otherwise(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "a.wav"
+        call("--demo", "--record", path, "--model", tiny_model, "--hop", "1", "--no-vad")
+        other = write_model(tmp_path / "other.onnx", seed=7)
+        options = ["--hop", "0.5", "--vad", "--smoothing", "0", "--model", other]
+        replay = call("replay", path, *options)
+        options.remove("--vad")
+        assert lines_of(replay.stdout) == lines_of(call("--demo", *options).stdout)
+        assert "has changed" not in replay.stderr
+
+    def test_a_changed_model_is_told(self, tmp_path: Path) -> None:
+        path, model = tmp_path / "a.wav", tmp_path / "m.onnx"
+        write_model(model)
+        call("--demo", "--record", path, "--model", model)
+        assert "has changed" not in call("replay", path).stderr
+        write_model(model, seed=7)
+        done = call("replay", path)
+        assert done.returncode == 0
+        assert f"warning: model {model} has changed since the recording" in done.stderr
+        model.unlink()
+        assert f"no model '{model}'" in error_of(call("replay", path))
+
+    def test_stdin_as_integers(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
+        data, rate = raw(voice, "int16")
+        path = tmp_path / "a.wav"
+        options = ["--rate", rate, "--model", tiny_model, "--record", path]
+        session = run("--stdin", *options, data=data)
+        assert lines_of(call("replay", path).stdout) == lines_of(session.stdout)
+
+    def test_nothing_is_kept_unless_asked(
+        self, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        done = call("--demo", "--model", tiny_model)
+        assert list(tmp_path.iterdir()) == []
+        assert "recording" not in done.stderr
+
+    def test_recordings_are_precious(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "a.wav"
+        command = ["--demo", "--model", tiny_model, "--record", path]
+        assert call(*command).returncode == 0
+        before = path.read_bytes()
+        assert "never overwritten" in error_of(call(*command))
+        assert path.read_bytes() == before
+
+    def test_a_bad_start_leaves_no_recording(self, tmp_path: Path) -> None:
+        command = ["--demo", "--model", tmp_path / "no.onnx", "--record", tmp_path / "a.wav"]
+        error_of(call(*command))
+        (tmp_path / "bad.onnx").write_bytes(b"nothing")
+        command = ["--demo", "--model", tmp_path / "bad.onnx", "--record", tmp_path / "a.wav"]
+        error_of(call(*command))
+        assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
+
+    def test_a_full_disk_ends_the_recording_alone(self, tmp_path: Path, tiny_model: Path) -> None:
+        def fill() -> None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
+
+        path = tmp_path / "a.wav"
+        done = run("--demo", "--model", tiny_model, "--record", path, first=fill)
+        assert done.returncode == 2
+        assert len(done.stdout.splitlines()) == 78
+        assert "ser-live: warning: " in done.stderr
+        assert f"{path}: cannot write on (File too large); the recording ends" in done.stderr
+        replay = call("replay", path)
+        kept = lines_of(replay.stdout)
+        assert kept[:-1] == lines_of(done.stdout)[: len(kept) - 1]
+        assert len(kept) >= 10
 
 
 class TestEndings:
@@ -226,6 +469,73 @@ class TestEndings:
         assert "Broken" not in err
         assert "heard" not in err
 
+    @pytest.mark.parametrize(
+        ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
+    )
+    def test_files_are_whole_after_signals(
+        self, tmp_path: Path, tiny_model: Path, number: signal.Signals, code: int
+    ) -> None:
+        path = tmp_path / "a.wav"
+        options = ["--model", tiny_model, "--record", path, "--hop", "0.05", *outputs_in(tmp_path)]
+        with self.started(*options) as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline() for _ in range(50)]
+            process.send_signal(number)
+            out, err = process.communicate(timeout=5)
+        assert process.returncode == code
+        assert "Traceback" not in err
+        texts = files_in(tmp_path)
+        kept = [json.loads(line) for line in texts[".jsonl"].splitlines()]
+        predictions = [line for line in kept if line.pop("type") == "prediction"]
+        told = lines_of("".join(lines) + out.rpartition("\n")[0])
+        kept_lines = lines_of("\n".join(map(json.dumps, predictions)))
+        assert kept_lines[: len(told)] == told
+        assert len(kept_lines) - len(told) < 10
+        rows = list(csv.DictReader(texts[".csv"].splitlines()))
+        if number != signal.SIGKILL:
+            assert len(rows) == len(kept_lines)
+            assert {p["state"] for p in predictions} >= {"speech"}
+            assert "SPEAKER" in texts[".rttm"]
+        assert abs(len(rows) - len(kept_lines)) <= 1
+        replay = run("replay", path)
+        assert replay.returncode == 0, replay.stderr
+        assert lines_of(replay.stdout)[: len(kept_lines)] == kept_lines
+        with ReplaySource(path) as source:
+            assert sum(len(b.samples) for b in source if isinstance(b, Block)) > 22050 * 2
+
+    def test_files_are_whole_when_the_reader_has_enough(
+        self, tmp_path: Path, tiny_model: Path
+    ) -> None:
+        path = tmp_path / "a.wav"
+        options = ["--model", tiny_model, "--record", path, *outputs_in(tmp_path)]
+        with self.started(*options) as process:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            for _ in range(10):
+                process.stdout.readline()
+            process.stdout.close()
+            assert process.wait(timeout=5) == 0
+            assert "Traceback" not in process.stderr.read()
+        texts = files_in(tmp_path)
+        assert len(texts[".csv"].splitlines()) >= 11
+        assert "SPEAKER" in texts[".rttm"]  # the segment that was open
+        assert run("replay", path).returncode == 0
+
+    def test_a_signal_waits_for_what_must_happen_whole(self) -> None:
+        done = []
+
+        def work() -> None:
+            with Signals() as signals, signals.postponed():
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(0.01)
+                done.append("whole")
+
+        with pytest.raises(Stopped) as stopped:
+            work()
+        assert done == ["whole"]
+        assert stopped.value.exit_code == 143
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
     def test_lines_come_when_they_are_due(self, tiny_model: Path) -> None:
         started = time.monotonic()
         with self.started("--model", tiny_model) as process:
@@ -236,15 +546,74 @@ class TestEndings:
             process.communicate(timeout=5)
 
 
+class TestView:
+    def seen(self, *arguments: object) -> str:
+        """Everything that a terminal gets, stderr included."""
+        leader, follower = pty.openpty()
+        environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "30"}
+        command = [*COMMAND, *map(str, arguments)]
+        streams = {"stdin": follower, "stdout": follower, "stderr": follower}
+        with subprocess.Popen(command, env=environment, start_new_session=True, **streams):  # type: ignore[call-overload]
+            os.close(follower)
+            data = b""
+            while True:
+                try:
+                    data += (more := os.read(leader, 1 << 16))
+                except OSError:  # the other side has closed it
+                    break
+                if not more:
+                    break
+        os.close(leader)
+        return data.decode()
+
+    def test_what_is_logged_waits_for_the_screen(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "a.wav"
+        options = ["--model", tiny_model, "--pace", "fast", "-v"]
+        text = self.seen("--demo", *options, "--record", path, "--output", tmp_path / "a.srt")
+        view, _, after = text.partition("\x1b[?1049l")
+        assert "recording to" in view
+        assert "ser-live: info" not in view
+        assert "ser_live.output.files: writing" in after
+        assert "heard 19.6 s" in after
+
+    def test_what_waits_is_bounded(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with Aside("ser-live", held=True) as aside:
+            for number in range(5000):
+                aside.say(f"line {number}")
+            assert capsys.readouterr().err == ""
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1001
+        assert lines[0] == "ser-live: 4000 lines before these are left out"
+        assert (lines[1], lines[-1]) == ("ser-live: line 4000", "ser-live: line 4999")
+
+    def test_events_wait_too(self, tmp_path: Path, tiny_model: Path) -> None:
+        with_a_hole(tmp_path / "a.wav", tiny_model)
+        text = self.seen("replay", tmp_path / "a.wav", "--pace", "fast")
+        view, _, after = text.partition("\x1b[?1049l")
+        assert "replay of" in view
+        assert "unplugged" not in view
+        assert "device_lost: unplugged" in after
+
+    def test_event_lines_need_lines(self) -> None:
+        assert "--events belongs to JSON lines; add --json" in self.seen("--demo", "--events")
+
+
 class TestWords:
     def test_version(self) -> None:
         done = run("--version")
         assert (done.returncode, done.stdout) == (0, f"ser-live {__version__}\n")
 
-    def test_help_loads_nothing_heavy(self) -> None:
+    @pytest.mark.parametrize(
+        ("words", "flags"),
+        [
+            (["--help"], ("--device", "--file", "--stdin", "--demo", "--record", "exit codes")),
+            (["replay", "--help"], ("--pace", "--model", "--json", "--output", "--vad")),
+        ],
+    )
+    def test_help_loads_nothing_heavy(self, words: list[str], flags: tuple[str, ...]) -> None:
         code = (
             "import sys; from ser_live.cli import main\n"
-            "try: main(['--help'])\n"
+            f"try: main({words})\n"
             "except SystemExit: pass\n"
             "heavy = {'numpy', 'onnxruntime', 'sounddevice', 'soundfile', 'soxr', 'rich'}\n"
             "sys.exit(', '.join(heavy & set(sys.modules)) or 0)"
@@ -253,8 +622,13 @@ class TestWords:
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
         )
         assert done.returncode == 0, done.stderr
-        for flag in ("--device", "--file", "--stdin", "--demo", "--pace", "--json", "exit codes"):
+        for flag in flags:
             assert flag in done.stdout
+
+    def test_the_doctor_is_called(self) -> None:
+        done = run("doctor", "--help")
+        assert done.returncode == 0, done.stderr
+        assert "ser-live doctor" in done.stdout
 
     def test_a_file_needs_neither_portaudio_nor_rich(self, voice: Path, tiny_model: Path) -> None:
         code = (
