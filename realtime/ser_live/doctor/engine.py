@@ -1,0 +1,157 @@
+"""Models, speech gate, recognition of the demo voice, and how much room there is."""
+
+import hashlib
+import itertools
+import math
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from ser_live.card import SAMPLE_RATE_HZ, GateSpec
+from ser_live.classifier import OnnxClassifier
+from ser_live.doctor.finding import Finding
+from ser_live.doctor.machine import usable_processors
+from ser_live.recognizer import StreamRecognizer
+from ser_live.sources import DEMO_PATH
+from ser_live.speech import SpeechGate
+
+_HEADROOM_SECONDS = 1.0
+_LONGEST_SECONDS = 5.0
+_FEWEST_HOPS = 10
+
+
+def check_model(name: str, path: Path) -> Iterator[Finding]:
+    """Load a model, which runs its golden self-test."""
+    started = time.perf_counter()
+    card = OnnxClassifier.load(path).card
+    load_seconds = time.perf_counter() - started
+    figures = {
+        "load_seconds": load_seconds,
+        "labels": list(card.labels),
+        "network": card.network,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
+    sentence = (
+        f"{len(card.labels)} labels, loads in {load_seconds * 1e3:.0f} ms, golden self-test passes"
+    )
+    yield Finding(name, "ok", sentence, None, figures)
+
+
+def check_gate() -> Iterator[Finding]:
+    """Let the speech gate hear the demo voice."""
+    samples, hop = _demo(), SAMPLE_RATE_HZ // 4
+    gate, steps = SpeechGate(GateSpec()), []
+    started = time.perf_counter()
+    for start in range(0, samples.size, hop):
+        gate.process(samples[start : start + hop])
+        steps += gate.decide()
+    step_seconds = (time.perf_counter() - started) / len(steps)
+    share = sum(step.is_speech for step in steps) / len(steps)
+    figures = {"speech_share": share, "step_seconds": step_seconds}
+    sentence = f"speech in {share:.0%} of the demo voice, {step_seconds * 1e6:.0f} us a step"
+    if share == 0.0:
+        remedy = "reinstall onnxruntime and ser-live: one of them is damaged"
+        yield Finding("speech gate", "problem", sentence, remedy, figures)
+    else:
+        yield Finding("speech gate", "ok", sentence, None, figures)
+
+
+def check_hearing(model: Path) -> Iterator[Finding]:
+    """Let the whole engine hear the demo voice."""
+    recognizer, samples, states = StreamRecognizer(model), _demo(), Counter[str]()
+    started = time.monotonic()
+    for start in range(0, samples.size, SAMPLE_RATE_HZ):
+        predictions = recognizer.process(samples[start : start + SAMPLE_RATE_HZ])
+        states.update(prediction.state for prediction in predictions)
+        if time.monotonic() - started > _LONGEST_SECONDS:
+            break
+    figures = {"states": dict(states), "clip": DEMO_PATH.name}
+    sentence = (
+        f"the demo voice gives {states['speech']} predictions with an emotion and "
+        f"{states['silence']} of silence"
+    )
+    if states["speech"]:
+        yield Finding("engine", "ok", sentence, None, figures)
+    elif states["uncertain"]:
+        remedy = "try it on a real voice; if it stays so, lower the threshold in the model's card"
+        sentence = f"the demo voice gives {states['uncertain']} predictions, all of them uncertain"
+        yield Finding("engine", "warning", sentence, remedy, figures)
+    else:
+        remedy = "reinstall ser-live: the model, the gate or the demo voice is damaged"
+        yield Finding("engine", "problem", sentence, remedy, figures)
+
+
+def check_headroom(model: Path) -> Iterator[Finding]:
+    """Recognize as fast as possible for a second, and compare with the time there is."""
+    recognizer = StreamRecognizer(model)
+    costs: list[float] = []
+    started = time.monotonic()
+    for cost_seconds in _costs(recognizer):
+        costs += [cost_seconds] if cost_seconds > 0.0 else []
+        passed = time.monotonic() - started
+        is_enough = passed >= _HEADROOM_SECONDS and len(costs) >= _FEWEST_HOPS
+        if is_enough or passed >= _LONGEST_SECONDS:
+            break
+    yield judge_headroom(costs, recognizer.hop_seconds, usable_processors())
+
+
+def _costs(recognizer: StreamRecognizer) -> Iterator[float]:
+    """Give seconds per prediction, hop after hop without an end; 0 for one without inference."""
+    samples, hop = _demo(), round(recognizer.hop_seconds * SAMPLE_RATE_HZ)
+    for start in itertools.cycle(range(0, samples.size - hop, hop)):
+        for prediction in recognizer.process(samples[start : start + hop]):
+            timing = prediction.timing
+            is_full = timing is not None and timing.inference_seconds > 0.0
+            yield timing.total_seconds if timing is not None and is_full else 0.0
+
+
+def judge_headroom(costs: Sequence[float], hop_seconds: float, processors: int) -> Finding:
+    """Compare what predictions with inference cost with the time between two of them.
+
+    Parameters
+    ----------
+    costs : sequence of float
+        Seconds per prediction.
+    hop_seconds : float
+        From one prediction to the next.
+    processors : int
+        How many work at the same time, each of them for streams during half of its time.
+    """
+    if not costs:
+        remedy = "take a smaller model with --model, or a longer hop with --hop or --cpu-budget"
+        sentence = f"no prediction in {_LONGEST_SECONDS:g} s of recognition"
+        return Finding("headroom", "problem", sentence, remedy)
+    p50_seconds, p95_seconds = (float(value) for value in np.quantile(costs, (0.5, 0.95)))
+    streams = int(processors * hop_seconds / 2.0 / p50_seconds)
+    figures = {
+        "hop_seconds": hop_seconds,
+        "p50_seconds": p50_seconds,
+        "p95_seconds": p95_seconds,
+        "predictions": len(costs),
+        "processors": processors,
+        "streams": streams,
+    }
+    sentence = (
+        f"a prediction takes {p50_seconds * 1e3:.1f} ms (p50), {p95_seconds * 1e3:.1f} ms (p95) "
+        f"of {hop_seconds * 1e3:g} ms: this machine runs about {streams} "
+        f"{'stream' if streams == 1 else 'streams'}"
+    )
+    if p95_seconds > hop_seconds / 2.0:
+        longer_seconds = math.ceil(p95_seconds / 0.125) * 0.25
+        remedy = f"take a longer hop (--hop {longer_seconds:g}), or let --cpu-budget choose it"
+        return Finding("headroom", "problem", sentence, remedy, figures)
+    return Finding("headroom", "ok", sentence, None, figures)
+
+
+def _demo() -> NDArray[np.float32]:
+    """Give the demo voice at the engine's rate."""
+    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
+    resampled: NDArray[np.float32] = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)
+    return resampled
