@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_live import ModelCard, SerError
-from ser_live.card import Corpus, GoldenTest, Metric
+from ser_live.card import Corpus, GoldenTest, Metric, SpectrumSpec
 from tiny_models import tiny_card
 
 FULL = tiny_card(
@@ -29,28 +29,36 @@ def test_defaults_may_be_left_out() -> None:
     ("path", "value", "message"),
     [
         ("labels", 3, "card.labels is 3, wanted a list"),
-        ("labels", ["a", 1, "b", "c"], r"card.labels\[1\] is 1, wanted str"),
-        ("labels", ["a", "a"], "different names"),
-        ("labels", [], "two or more"),
+        ("labels", ["a", 1, "b", "c"], r"card.labels\[1\] is 1, wanted a text"),
+        ("labels", ["a", "a"], r"labels are 2 names, \['a', 'a'\], wanted 2 to 100 different"),
+        ("labels", [], "labels are 0 names"),
+        ("labels", [str(k) for k in range(101)], "labels are 101 names"),
+        ("labels", ["a", " "], r"labels\[1\] is ' ', wanted 1 to 60 characters"),
         ("labels", ["a", "b"], "golden.probabilities has 4 numbers for 2"),
-        ("name", None, "card.name is None, wanted str"),
-        ("name", "", "name is empty"),
+        ("name", None, "card.name is None, wanted a text"),
+        ("name", "", "card.name is '', wanted 1 to 60 characters"),
+        ("name", "x" * 61, "wanted 1 to 60 characters"),
         ("schema_version", 2, "schema_version is 2"),
         ("sample_rate_hz", 8000, "wanted 16000"),
-        ("sample_rate_hz", True, "wanted int"),
+        ("sample_rate_hz", True, "wanted a whole number"),
+        ("sample_rate_hz", 10**400, "wanted a whole number"),
         ("surprise", 1, "unknown field 'surprise'"),
         ("spectrum", [], "wanted an object"),
         ("spectrum.fft_samples", 10**9, "spectrum.fft_samples is 1000000000, wanted 32 to 8192"),
-        ("spectrum.hop_samples", 0, "spectrum.hop_samples is 0"),
-        ("window.seconds", float("nan"), "wanted float"),
-        ("window.seconds", float("inf"), "wanted float"),
-        ("window.seconds", 0.5, "window.seconds is 0.5, wanted 1.0 to 30.0"),
+        ("spectrum.hop_samples", 29, "spectrum.hop_samples is 29, wanted 30 to 512"),
+        ("window.seconds", float("nan"), "wanted a finite number"),
+        ("window.seconds", 10**400, "wanted a finite number"),
+        ("window.seconds", "3", "window.seconds is '3', wanted a number"),
+        ("window.seconds", float("inf"), "wanted a finite number"),
+        ("window.seconds", 0.5, "window.seconds is 0.5, wanted 1 to 30"),
+        ("gate.onset_of_steps", -1, "gate.onset_of_steps is -1, wanted 1 to 32"),
         ("gate.onset_steps", 5, "gate.onset_steps is 5, wanted 1 to 4"),
         ("gate.release_probability", 0.9, "release_probability"),
         ("smoothing.seconds", -1, "smoothing.seconds"),
         ("smoothing.uncertain_below", 1.5, "uncertain_below"),
         ("calibration.temperature", 0, "calibration.temperature"),
         ("golden.frames", 10**7, "golden.frames"),
+        ("golden.frames", 2**60, "golden.frames is 1152921504606846976, wanted a whole number"),
         ("golden.tolerance", 0.5, "golden.tolerance"),
     ],
 )
@@ -71,6 +79,49 @@ def test_what_does_not_fit_is_named(path: str, value: object, message: str) -> N
 def test_what_is_no_card(text: str) -> None:
     with pytest.raises(SerError, match=r"file\.onnx: "):
         ModelCard.from_json(text, "file.onnx")
+
+
+@pytest.mark.parametrize("character", ["\x1b", "\n", "\x7f", "\x9b", "\u2028", "\u202e", "\ud800"])
+@pytest.mark.parametrize("field", ["name", "licence", "limits", "labels", "corpora"])
+def test_what_would_confuse_a_terminal_is_refused(field: str, character: str) -> None:
+    data = json.loads(FULL.to_json())
+    if field == "corpora":
+        data[field][0]["name"] += character
+    elif field == "labels":
+        data[field][1] += character
+    else:
+        data[field] += character
+    with pytest.raises(SerError, match=rf"card\.{field}.* with the character U\+") as caught:
+        ModelCard.from_json(json.dumps(data))
+    assert str(caught.value).isprintable()
+
+
+def test_names_of_any_language_are_welcome() -> None:
+    card = tiny_card(name="Gefühl № 1", labels=("खुश", "悲しい", "غاضب", "می‌ترسد"))
+    assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_a_field_that_comes_twice_is_named() -> None:
+    text = '{"name": "m", "labels": ["a", "b"], "licence": "MIT", "name": "n"}'
+    with pytest.raises(SerError, match="card has the field 'name' twice"):
+        ModelCard.from_json(text)
+    with pytest.raises(SerError, match="card has the field 'seconds' twice"):
+        ModelCard.from_json(text[:-13] + '"window": {"seconds": 2, "seconds": 3}}')
+
+
+def test_the_longest_card_still_fits() -> None:
+    card = tiny_card(description="x" * 1_000_000)
+    assert ModelCard.from_json(card.to_json()) == card
+    with pytest.raises(SerError, match="wanted at most 1048576"):
+        ModelCard.from_json(tiny_card(description="x" * 2**20).to_json())
+
+
+def test_windows_of_the_finest_spectrum_fit_into_memory() -> None:
+    for fft_samples in (32, 512, 8192):
+        fewest = -(-480_000 * (fft_samples // 2 + 1) // 2**22)
+        SpectrumSpec(fft_samples, fewest)
+        with pytest.raises(SerError, match="hop_samples"):
+            SpectrumSpec(fft_samples, fewest - 1)
 
 
 def test_a_missing_field_is_named() -> None:

@@ -1,18 +1,24 @@
 """Loading a model file: what does not fit its card is refused by name."""
 
 import dataclasses
+import resource
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
-from ser_live import SerError
+from ser_live import SerError, speech
+from ser_live import classifier as classifier_module
 from ser_live.card import SpectrumSpec
 from ser_live.catalog import find_model, model_files
 from ser_live.classifier import OnnxClassifier, encode_golden
-from ser_live.onnx_session import open_session
+from ser_live.onnx_graph import MOST_NODE_BYTES, MOST_NODES, MOST_PARTS, check_graph
+from ser_live.onnx_session import MOST_MEMORY_BYTES, open_session
 from ser_live.spectrum import PowerSpectrum
 from tiny_models import speech_like, tiny_card, tiny_graph, with_golden, write_graph, write_model
 
@@ -29,7 +35,7 @@ def test_a_model_loads_and_answers(tmp_path: Path) -> None:
 
 def test_nan_from_the_network_is_an_error(tmp_path: Path) -> None:
     classifier = OnnxClassifier.load(write_model(tmp_path / "tiny.onnx"))
-    with pytest.raises(SerError, match="wanted finite probabilities"):
+    with pytest.raises(SerError, match="wanted probabilities"):
         classifier.probabilities(np.full((50, 257), np.nan, np.float32))
 
 
@@ -72,10 +78,10 @@ def test_cards_that_do_not_fit(tmp_path: Path) -> None:
         "bytes long": dataclasses.replace(
             fitting, golden=dataclasses.replace(golden, frames=golden.frames + 1)
         ).to_json(),
-        r"the card wants \['batch', 'frames', 1025\]": dataclasses.replace(
+        r"the card wants .* the shape \['batch', 'frames', 1025\]": dataclasses.replace(
             fitting, spectrum=SpectrumSpec(fft_samples=2048)
         ).to_json(),
-        "with 5 labels": dataclasses.replace(
+        r"the shape \['batch', 5\]": dataclasses.replace(
             fitting,
             labels=(*card.labels, "bored"),
             golden=dataclasses.replace(golden, probabilities=(*golden.probabilities, 0.0)),
@@ -100,7 +106,140 @@ def test_a_golden_input_cannot_unpack_without_bound(tmp_path: Path) -> None:
         OnnxClassifier.load(path)
 
 
-def test_external_data_is_refused(tmp_path: Path) -> None:
+def with_nodes(
+    nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto] | None = None
+) -> onnx.ModelProto:
+    """A model whose output is that of the last node, made from "spectrum"."""
+    axes = ["batch", "frames", 257]
+    graph = helper.make_graph(
+        nodes,
+        "hostile",
+        [helper.make_tensor_value_info("spectrum", TensorProto.FLOAT, axes)],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])],
+        tensors,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def whole(name: str, *numbers: int) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.array(numbers, np.int64), name)
+
+
+def load(folder: Path, model: onnx.ModelProto) -> OnnxClassifier:
+    """Load a model with the card and the golden test of the tiny one."""
+    card = with_golden(tiny_card(), tiny_graph(tiny_card()))
+    return OnnxClassifier.load(write_graph(folder / "hostile.onnx", model, card.to_json()))
+
+
+def refuse(folder: Path, model: onnx.ModelProto, message: str) -> None:
+    with pytest.raises(SerError, match=message) as caught:
+        load(folder, model)
+    assert str(caught.value).isprintable()
+    assert str(caught.value).startswith(str(folder / "hostile.onnx"))
+
+
+def refuse_spiked(
+    folder: Path, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], message: str
+) -> None:
+    """See the tiny model refused with one more number, "extra", in its sums."""
+    model = tiny_graph(tiny_card())
+    model.graph.node[2].input[1] = "extra"
+    kept = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*nodes, *kept])
+    model.graph.initializer.extend(tensors)
+    refuse(folder, model, message)
+
+
+def body(name: str) -> onnx.GraphProto:
+    """A loop's or branch's graph."""
+    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
+    return helper.make_graph(
+        [helper.make_node("Identity", ["spectrum"], [name])], name, [], [output]
+    )
+
+
+def make(operator: str, inputs: list[str], **attributes: Any) -> onnx.NodeProto:
+    return helper.make_node(operator, inputs, ["probabilities"], **attributes)
+
+
+HOSTILE_NODES = {
+    "a loop": (make("Loop", ["trips", "", "spectrum"], body=body("a")), "the operator 'Loop'"),
+    "a branch": (
+        make("If", ["yes"], then_branch=body("a"), else_branch=body("b")),
+        "a node that holds a graph",
+    ),
+    "a graph in a plain node": (make("Relu", ["spectrum"], body=body("a")), "that holds a graph"),
+    "a scan": (make("Scan", ["spectrum"], num_scan_inputs=1), "the operator 'Scan'"),
+    "an operator of a library": (
+        make("Relu", ["spectrum"], domain="evil.org"),
+        "the operator 'evil.org.Relu'",
+    ),
+    "an operator of nobody": (make("\x1b[2J", ["spectrum"]), r"the operator '\\x1b\[2J'"),
+    "chance": (make("RandomNormalLike", ["spectrum"]), "RandomNormalLike"),
+    "a missing input": (make("Max", ["spectrum", ""]), "leaves out an input of a Max node"),
+    "parts by number": (make("Split", ["spectrum"], num_outputs=3), "wanted their sizes"),
+    "a division of whole numbers": (make("Div", ["trips", "minus"]), "a stored divisor above 0"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE_NODES)
+def test_more_than_a_plain_network_is_refused(tmp_path: Path, name: str) -> None:
+    node, message = HOSTILE_NODES[name]
+    if name == "a loop":
+        node.attribute[0].ClearField("g")
+    tensors = [whole("trips", 2**62), whole("minus", -1), whole("yes", 1)]
+    refuse(tmp_path, with_nodes([node], tensors), message)
+
+
+@pytest.mark.parametrize(
+    ("divisor", "fits"), [((2, 5), True), ((2, 0), False), ((-1,), False), ((2**40,), False)]
+)
+@pytest.mark.parametrize("raw", [True, False])
+def test_whole_numbers_are_divided_by_stored_ones_above_zero(
+    divisor: tuple[int, ...], fits: bool, raw: bool
+) -> None:
+    tensor = whole("divisor", *divisor)
+    if not raw:
+        tensor = helper.make_tensor("divisor", TensorProto.INT64, [len(divisor)], divisor)
+    nodes = [
+        helper.make_node("Shape", ["spectrum"], ["shape"], start=1),
+        helper.make_node("Div", ["shape", "divisor"], ["half"]),
+        helper.make_node("Cast", ["half"], ["probabilities"], to=TensorProto.FLOAT),
+    ]
+    model = with_nodes(nodes, [tensor]).SerializeToString()
+    if fits:
+        check_graph(model, "file.onnx")
+        return
+    with pytest.raises(SerError, match="divides whole numbers"):
+        check_graph(model, "file.onnx")
+
+
+def test_functions_and_sparse_tensors_are_refused(tmp_path: Path) -> None:
+    relu = helper.make_node("Relu", ["x"], ["y"])
+    model = with_nodes([make("Relu", ["spectrum"])])
+    opsets = [helper.make_opsetid("", 18)]
+    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], [relu], opsets))
+    refuse(tmp_path, model, "functions or training steps")
+    values, indices = numpy_helper.from_array(np.ones(1, np.float32), "s"), whole("i", 0)
+    model = with_nodes([make("Relu", ["spectrum"])])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2**40]))
+    refuse(tmp_path, model, "sparse tensors")
+
+
+def test_the_number_of_parts_is_bounded(tmp_path: Path) -> None:
+    chain = [helper.make_node("Relu", [f"{k}"], [f"{k + 1}"]) for k in range(MOST_NODES + 1)]
+    refuse(tmp_path, with_nodes(chain), f"over {MOST_NODES} nodes or {MOST_NODE_BYTES} bytes")
+    wide = [make("Concat", ["spectrum"] * (MOST_NODE_BYTES // 8), axis=0)]
+    refuse(tmp_path, with_nodes(wide), f"over {MOST_NODES} nodes or {MOST_NODE_BYTES} bytes")
+    tensors = [whole(str(k), 1) for k in range(MOST_PARTS)]
+    refuse(tmp_path, with_nodes([make("Relu", ["spectrum"])], tensors), f"over {MOST_PARTS} parts")
+
+
+@pytest.mark.parametrize("inside_the_folder", [True, False])
+def test_tensors_outside_the_file_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside_the_folder: bool
+) -> None:
     card = tiny_card()
     graph = tiny_graph(card)
     path = write_graph(tmp_path / "inside.onnx", graph, with_golden(card, graph).to_json())
@@ -109,8 +248,99 @@ def test_external_data_is_refused(tmp_path: Path) -> None:
         location="weights.bin", size_threshold=0,
     )  # fmt: skip
     assert (tmp_path / "weights.bin").exists()
-    with pytest.raises(SerError, match=r"outside\.onnx"):
+    if inside_the_folder:  # where onnxruntime would find it
+        monkeypatch.chdir(tmp_path)
+    with pytest.raises(SerError, match=r"outside\.onnx: the graph keeps a tensor in another file"):
         OnnxClassifier.load(tmp_path / "outside.onnx")
+
+
+def test_the_bytes_do_not_choose_their_format(tmp_path: Path) -> None:
+    """onnxruntime's own format has "ORTM" at the fifth byte, and no check of ours knows it."""
+    model = tiny_graph(tiny_card())
+    card = with_golden(tiny_card(), model)
+    data = write_graph(tmp_path / "plain.onnx", model, card.to_json()).read_bytes()
+    path = tmp_path / "both.onnx"
+    path.write_bytes(b"\x12\x06abORTM" + data)  # the name of the producer
+    assert path.read_bytes()[4:8] == b"ORTM"
+    OnnxClassifier.load(path)
+
+
+@pytest.mark.parametrize("operator", ["ConstantOfShape", "Mul"])
+def test_memory_is_bounded(tmp_path: Path, operator: str) -> None:
+    side = 2**15
+    tensors = [whole("shape", 2 * side, side), whole("axes", 0, 1)]
+    if operator == "ConstantOfShape":
+        big = [helper.make_node(operator, ["shape"], ["big"])]
+    else:
+        tensors.append(numpy_helper.from_array(np.ones((side, 1), np.float32), "tall"))
+        big = [
+            helper.make_node("Transpose", ["tall"], ["wide"]),
+            helper.make_node(operator, ["tall", "wide"], ["big"]),
+        ]
+    nodes = [*big, helper.make_node("ReduceSum", ["big", "axes"], ["extra"], keepdims=0)]
+    refuse_spiked(tmp_path, nodes, tensors, "the network fails on 47 frames .*Available memory of")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 2 * MOST_MEMORY_BYTES
+
+
+def test_time_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A chain of products that would take minutes."""
+    monkeypatch.setattr(classifier_module, "GOLDEN_TEST_SECONDS", 1.0)
+    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["0"])]
+    nodes += [helper.make_node("MatMul", [f"{k}", f"{k}"], [f"{k + 1}"]) for k in range(1000)]
+    nodes.append(helper.make_node("ReduceSum", ["1000", "axes"], ["extra"], keepdims=0))
+    tensors = [whole("shape", 1500, 1500), whole("axes", 0, 1)]
+    started_at = time.monotonic()
+    refuse_spiked(tmp_path, nodes, tensors, "the network fails on 47 frames.*terminate")
+    assert time.monotonic() - started_at < 10.0
+
+
+def test_a_failure_on_other_lengths_is_an_error(tmp_path: Path) -> None:
+    card = tiny_card()
+    graph = tiny_graph(card)
+    graph.graph.node.insert(0, helper.make_node("Reshape", ["spectrum", "only"], ["fixed"]))
+    graph.graph.node[1].input[0] = "fixed"
+    graph.graph.initializer.append(whole("only", 1, 47, 257))
+    classifier = OnnxClassifier.load(
+        write_graph(tmp_path / "fixed.onnx", graph, with_golden(card, graph).to_json())
+    )
+    with pytest.raises(SerError, match=r"fixed\.onnx: the network fails on 50 frames"):
+        classifier.probabilities(np.ones((50, 257), np.float32))
+
+
+@pytest.mark.parametrize(
+    ("operator", "message"),
+    [
+        ("Identity", "wanted probabilities that sum to 1"),
+        ("Sigmoid", "wanted probabilities that sum to 1"),
+        ("LogSoftmax", "wanted probabilities that sum to 1"),
+        ("Concat", r"numbers of shape \(2, 4\) for 47 frames, wanted \(1, 4\)"),
+    ],
+)
+def test_what_is_no_distribution_is_an_error(tmp_path: Path, operator: str, message: str) -> None:
+    model = tiny_graph(tiny_card())
+    del model.graph.node[-1]
+    if operator == "Concat":
+        twice = helper.make_node("Concat", ["logits", "logits"], ["two"], axis=0)
+        model.graph.node.extend([twice, make("Softmax", ["two"])])
+    else:
+        model.graph.node.append(make(operator, ["logits"]))
+    refuse(tmp_path, model, message)
+
+
+def test_names_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
+    data = write_model(tmp_path / "tiny.onnx").read_bytes()
+    for name in (b"spectrum", b"probabilities", b"ser.card"):
+        path = tmp_path / "damaged.onnx"
+        path.write_bytes(data.replace(name, b"\xff" * len(name)))
+        with pytest.raises(SerError, match=r"damaged\.onnx: .* UTF-8"):
+            OnnxClassifier.load(path)
+
+
+def test_all_that_we_ship_passes() -> None:
+    for path in model_files():
+        check_graph(path.read_bytes(), path.name)
+    gate = Path(speech.__file__).parent / "data" / "silero_vad_16k.onnx"
+    check_graph(gate.read_bytes(), gate.name)
 
 
 def test_an_idle_session_does_not_spin(tmp_path: Path) -> None:
@@ -128,5 +358,12 @@ def test_names_become_files(tmp_path: Path) -> None:
     assert find_model(str(path)) == path
     for file in model_files():
         assert find_model(file.stem) == file
-    with pytest.raises(SerError, match="no model 'nothing'"):
-        find_model("nothing")
+    names: list[Any] = ["nothing", "", "a\0b", "a\0b.onnx", "\x1b[2J", "no/such.onnx", 3, [], b"a"]
+    for name in names:
+        with pytest.raises(
+            SerError, match=r"there is no model '.*\(emotion, issa-ravdess\)"
+        ) as caught:
+            find_model(name)
+        assert str(caught.value).isprintable()
+    with pytest.raises(SerError, match=r"cannot read the model \(File name too long\)"):
+        OnnxClassifier.load(find_model("a" * 5000 + ".onnx"))

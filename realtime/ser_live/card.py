@@ -7,23 +7,34 @@ in a ``.keras`` archive (member ``ser.card.json``).
 import dataclasses
 import json
 import math
-import types
-import typing
 from dataclasses import dataclass
-from typing import Any
 
 from ser_live.errors import SerError
+from ser_live.quoting import quoted
+from ser_live.records import record_from_json
 
 METADATA_KEY = "ser.card"
 KERAS_MEMBER = "ser.card.json"
 SCHEMA_VERSION = 1
 SAMPLE_RATE_HZ = 16000
-_HUGE = 1e300
+LONGEST_CARD = 2**20
+"""Characters of a card as JSON, the golden test included."""
+MOST_LABELS = 100
+LONGEST_NAME = 60
+"""Characters of the name of a model or a label."""
+LONGEST_WINDOW_SECONDS = 30.0
+_MOST_WINDOW_NUMBERS = 2**22
+"""Numbers in the spectrum of the longest window: 16 MiB."""
 
 
 def _require(field: str, value: float, lowest: float, highest: float) -> None:
-    if not (math.isfinite(value) and lowest <= value <= highest):
-        raise SerError(f"model card: {field} is {value}, wanted {lowest} to {highest}")
+    if not lowest <= value <= highest:
+        raise SerError(f"card.{field} is {quoted(value)}, wanted {lowest:g} to {highest:g}")
+
+
+def _require_name(field: str, value: str) -> None:
+    if not value.strip() or len(value) > LONGEST_NAME:
+        raise SerError(f"card.{field} is {quoted(value)}, wanted 1 to {LONGEST_NAME} characters")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +48,9 @@ class SpectrumSpec:
 
     def __post_init__(self) -> None:
         _require("spectrum.fft_samples", self.fft_samples, 32, 8192)
-        _require("spectrum.hop_samples", self.hop_samples, 1, self.fft_samples)
+        longest_samples = LONGEST_WINDOW_SECONDS * SAMPLE_RATE_HZ
+        fewest = math.ceil(longest_samples * self.bins / _MOST_WINDOW_NUMBERS)
+        _require("spectrum.hop_samples", self.hop_samples, fewest, self.fft_samples)
 
     @property
     def bins(self) -> int:
@@ -65,7 +78,7 @@ class WindowSpec:
     """Audio before the onset that belongs to the window."""
 
     def __post_init__(self) -> None:
-        _require("window.seconds", self.seconds, 1.0, 30.0)
+        _require("window.seconds", self.seconds, 1.0, LONGEST_WINDOW_SECONDS)
         _require("window.hop_seconds", self.hop_seconds, 0.01, 10.0)
         _require("window.warm_up_seconds", self.warm_up_seconds, 0.3, self.seconds)
         _require("window.closing_seconds", self.closing_seconds, 0.2, self.warm_up_seconds)
@@ -91,8 +104,8 @@ class GateSpec:
 
     def __post_init__(self) -> None:
         _require("gate.onset_probability", self.onset_probability, 0.01, 0.99)
-        _require("gate.onset_steps", self.onset_steps, 1, self.onset_of_steps)
         _require("gate.onset_of_steps", self.onset_of_steps, 1, 32)
+        _require("gate.onset_steps", self.onset_steps, 1, self.onset_of_steps)
         _require("gate.release_probability", self.release_probability, 0.0, self.onset_probability)
         _require("gate.release_seconds", self.release_seconds, 0.03, 5.0)
         _require("gate.restart_seconds", self.restart_seconds, self.release_seconds, 10.0)
@@ -204,24 +217,24 @@ class ModelCard:
     def __post_init__(self) -> None:
         if self.schema_version != SCHEMA_VERSION:
             raise SerError(
-                f"model card: schema_version is {self.schema_version}, this version of ser-live "
-                f"reads {SCHEMA_VERSION}; use a matching ser-live or export the model again"
+                f"card.schema_version is {self.schema_version}, this version of ser-live reads "
+                f"{SCHEMA_VERSION}; use a matching ser-live or export the model again"
             )
         if self.sample_rate_hz != SAMPLE_RATE_HZ:
+            raise SerError(f"card.sample_rate_hz is {self.sample_rate_hz}, wanted {SAMPLE_RATE_HZ}")
+        _require_name("name", self.name)
+        for number, label in enumerate(self.labels):
+            _require_name(f"labels[{number}]", label)
+        if not 2 <= len(set(self.labels)) == len(self.labels) <= MOST_LABELS:
             raise SerError(
-                f"model card: sample_rate_hz is {self.sample_rate_hz}, wanted {SAMPLE_RATE_HZ}"
-            )
-        if not self.name:
-            raise SerError("model card: name is empty")
-        if len(self.labels) < 2 or len(set(self.labels)) != len(self.labels):
-            raise SerError(
-                f"model card: labels are {list(self.labels)}, wanted two or more different names"
+                f"card.labels are {len(self.labels)} names, {quoted(list(self.labels))}, wanted "
+                f"2 to {MOST_LABELS} different ones"
             )
         golden = self.golden
         if golden is not None and len(golden.probabilities) != len(self.labels):
             raise SerError(
-                f"model card: golden.probabilities has {len(golden.probabilities)} numbers "
-                f"for {len(self.labels)} labels"
+                f"card.golden.probabilities has {len(golden.probabilities)} numbers for "
+                f"{len(self.labels)} labels"
             )
 
     def to_json(self) -> str:
@@ -246,57 +259,8 @@ class ModelCard:
             the message names the field, what it held and what was wanted.
         """
         try:
-            data = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise SerError(f"{where}: the model card is no valid JSON ({error})") from error
-        try:
-            return typing.cast(ModelCard, _decode(cls, data, "card"))
+            if len(text) > LONGEST_CARD:
+                raise SerError(f"card has {len(text)} characters, wanted at most {LONGEST_CARD}")
+            return record_from_json(cls, text, "card")
         except SerError as error:
             raise SerError(f"{where}: {error}") from error
-
-
-def _decode(wanted: Any, value: object, field: str) -> object:  # noqa: PLR0911
-    """Turn parsed JSON into the type that a field wants, or say what does not fit."""
-    if dataclasses.is_dataclass(wanted):
-        return _decode_record(typing.cast(type, wanted), value, field)
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _decode(next(a for a in arguments if a is not types.NoneType), value, field)
-    if origin is tuple and isinstance(value, list):
-        return tuple(_decode(arguments[0], v, f"{field}[{i}]") for i, v in enumerate(value))
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if wanted is float and number and abs(typing.cast(float, value)) < _HUGE:
-        return float(typing.cast(float, value))
-    if wanted is int and number and isinstance(value, int):
-        return value
-    if wanted in (str, bool) and isinstance(value, wanted):
-        return value
-    raise SerError(f"{field} is {_short(value)}, wanted {_name(wanted)}")
-
-
-def _decode_record(wanted: type, value: object, field: str) -> object:
-    if not isinstance(value, dict):
-        raise SerError(f"{field} is {_short(value)}, wanted an object")
-    hints = typing.get_type_hints(wanted)
-    unknown = sorted(set(value) - set(hints))
-    if unknown:
-        raise SerError(f"{field} has the unknown field {unknown[0]!r}")
-    missing = [
-        f.name
-        for f in dataclasses.fields(wanted)
-        if f.default is dataclasses.MISSING and f.name not in value
-    ]
-    if missing:
-        raise SerError(f"{field} lacks the field {missing[0]!r}")
-    return wanted(**{k: _decode(hints[k], v, f"{field}.{k}") for k, v in value.items()})
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _name(wanted: Any) -> str:
-    return "a list" if typing.get_origin(wanted) is tuple else getattr(wanted, "__name__", "?")

@@ -1,9 +1,11 @@
 """The models at hand: names become files."""
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from ser_live.errors import SerError
+from ser_live.quoting import plain
 
 DEFAULT_MODEL = "emotion"
 
@@ -33,16 +35,22 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     SerError
         If there is no such file; the message lists the shipped names.
     """
-    wanted = DEFAULT_MODEL if model is None else os.fspath(model)
-    path = Path(wanted)
-    if path.suffix == ".onnx" or path.parent != Path():
-        found = path
-    else:
-        found = model_folder() / f"{wanted}.onnx"
-    if not found.is_file():
-        names = ", ".join(file.stem for file in model_files()) or "none"
-        raise SerError(
-            f"no model {wanted!r}: wanted a path to an .onnx file or the name of a shipped "
-            f"model ({names})"
-        )
-    return found
+    wanted = DEFAULT_MODEL if model is None else model
+    with suppress(TypeError, ValueError):  # of what cannot be the name of a file
+        path = Path(wanted)
+        if path.suffix != ".onnx" and path.parent == Path():
+            path = model_folder() / f"{path}.onnx"
+        if _may_be_read(path):
+            return path
+    names = ", ".join(file.stem for file in model_files()) or "none"
+    raise SerError(
+        f"there is no model '{plain(wanted)}'; wanted a path to an .onnx file or the name of a "
+        f"shipped model ({names})"
+    )
+
+
+def _may_be_read(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # reading it will say why not
+        return True

@@ -12,11 +12,16 @@ from numpy.typing import NDArray
 
 from ser_live.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.errors import SerError
-from ser_live.onnx_session import open_session
+from ser_live.onnx_graph import LARGEST_FILE_BYTES
+from ser_live.onnx_session import open_session, reason, stopping_after
+from ser_live.quoting import plain, quoted
 
 INPUT_NAME = "spectrum"
 OUTPUT_NAME = "probabilities"
-_LARGEST_FILE_BYTES = 512 * 2**20
+GOLDEN_TEST_SECONDS = 10.0
+"""The golden test may take so long; the shipped models take a millisecond."""
+_SUM_TOLERANCE = 0.02
+"""How far the sum of the probabilities may be from 1: a quantized softmax rounds each."""
 
 
 class OnnxClassifier:
@@ -76,36 +81,56 @@ class OnnxClassifier:
         Raises
         ------
         SerError
-            If the network gives anything but finite numbers.
+            If the network fails or gives anything but probabilities.
         """
-        probabilities: NDArray[np.float32] = self._run(window[np.newaxis])[0]
-        if not np.isfinite(probabilities).all():
+        return self._run(window)
+
+    def _run(
+        self, window: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
+    ) -> NDArray[np.float32]:
+        try:
+            output = self._session.run([OUTPUT_NAME], {INPUT_NAME: window[np.newaxis]}, options)[0]
+        except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise SerError(
-                f"{self.where}: the network gave {probabilities.tolist()}, wanted finite "
-                "probabilities; the weights are damaged: export the model again"
+                f"{self.where}: the network fails on {len(window)} frames ({reason(error)}); "
+                "export the model again"
+            ) from error
+        wanted = (1, len(self.card.labels))
+        if output.shape != wanted:
+            raise SerError(
+                f"{self.where}: the network gave numbers of shape {output.shape} for {len(window)} "
+                f"frames, wanted {wanted}; export the model again"
+            )
+        probabilities: NDArray[np.float32] = output[0]
+        # Also false where the sum is not a number.
+        if not (abs(probabilities.sum() - 1.0) <= _SUM_TOLERANCE and probabilities.min() >= 0.0):
+            raise SerError(
+                f"{self.where}: the network gave {quoted(probabilities.tolist())}, wanted "
+                "probabilities that sum to 1; the weights are damaged: export the model again"
             )
         return probabilities
 
-    def _run(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = self._session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
-        return output
-
     def _check_axes(self) -> None:
-        inputs = {i.name: (i.shape, i.type) for i in self._session.get_inputs()}
-        outputs = {o.name: o.shape for o in self._session.get_outputs()}
-        shape, kind = inputs.get(INPUT_NAME, (None, None))
+        try:
+            inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
+            outputs = {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
+        except UnicodeDecodeError as error:
+            raise SerError(
+                f"{self.where}: a name in the graph is no UTF-8; export the model again"
+            ) from error
         bins, labels = self.card.spectrum.bins, len(self.card.labels)
-        if len(inputs) != 1 or shape is None or kind != "tensor(float)":
-            raise SerError(f"{self.where}: inputs are {inputs}, wanted one float {INPUT_NAME!r}")
-        if len(shape) != 3 or shape[2] != bins or isinstance(shape[1], int):
+        kind, shape = inputs.get(INPUT_NAME, ("", []))
+        fits = len(shape) == 3 and shape[2] == bins and not isinstance(shape[1], int)
+        if len(inputs) != 1 or kind != "tensor(float)" or not fits:
             raise SerError(
-                f"{self.where}: input {INPUT_NAME!r} has shape {shape}, the card wants "
-                f"['batch', 'frames', {bins}]"
+                f"{self.where}: the graph's inputs are {plain(inputs)}, the card wants one "
+                f"{INPUT_NAME!r} of floats with the shape ['batch', 'frames', {bins}]"
             )
-        if outputs.get(OUTPUT_NAME, [None])[-1] != labels:
+        kind, shape = outputs.get(OUTPUT_NAME, ("", []))
+        if kind != "tensor(float)" or len(shape) != 2 or shape[1] != labels:
             raise SerError(
-                f"{self.where}: outputs are {outputs}, the card wants {OUTPUT_NAME!r} with "
-                f"{labels} labels"
+                f"{self.where}: the graph's outputs are {plain(outputs)}, the card wants "
+                f"{OUTPUT_NAME!r} of floats with the shape ['batch', {labels}]"
             )
 
     def _check_golden(self) -> None:
@@ -113,11 +138,8 @@ class OnnxClassifier:
         if golden is None:
             raise SerError(f"{self.where}: the card has no golden test; export the model again")
         spectrum = decode_golden(golden, self.card.spectrum.bins, self.where)
-        try:
-            got = self._run(spectrum[np.newaxis])[0]
-        except Exception as error:  # onnxruntime raises a dozen unrelated types
-            reason = " ".join(str(error).split())[:200]
-            raise SerError(f"{self.where}: the golden test does not run ({reason})") from error
+        with stopping_after(GOLDEN_TEST_SECONDS) as options:
+            got = self._run(spectrum, options)
         worst = float(np.abs(got - np.array(golden.probabilities)).max())
         if not worst <= golden.tolerance:
             raise SerError(
@@ -148,15 +170,23 @@ def encode_golden(spectrum: NDArray[np.float16]) -> str:
 def _read(path: Path) -> bytes:
     try:
         size = path.stat().st_size
-        if size > _LARGEST_FILE_BYTES:
-            raise SerError(f"{path}: {size} bytes, at most {_LARGEST_FILE_BYTES} are read")
+        if size > LARGEST_FILE_BYTES:
+            raise SerError(
+                f"{path}: the file has {size} bytes, wanted at most {LARGEST_FILE_BYTES}"
+            )
         return path.read_bytes()
-    except OSError as error:
-        raise SerError(f"{path}: cannot read the model ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SerError(f"{path}: cannot read the model ({reason})") from error
 
 
 def _card_of(session: onnxruntime.InferenceSession, where: str) -> ModelCard:
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise SerError(
+            f"{where}: the file's metadata are no UTF-8; export the model again"
+        ) from error
     if text is None:
         raise SerError(
             f"{where}: no model card inside (metadata key {METADATA_KEY!r}); "
