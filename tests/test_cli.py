@@ -24,6 +24,7 @@ from ser_live.cli import main
 from ser_live.command_line import Signals, Stopped
 from ser_live.recording import Recorder, ReplaySource
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice
+from sound_server import SoundServer
 from test_output import READERS
 from tiny_models import speech_like, tiny_card, tiny_graph, write_graph, write_model
 
@@ -395,6 +396,44 @@ class TestRecording:
         options = ["--rate", rate, "--model", tiny_model, "--record", path]
         session = run("--stdin", *options, data=data)
         assert lines_of(call("replay", path).stdout) == lines_of(session.stdout)
+
+    @pytest.mark.slow
+    @pytest.mark.sound_server
+    def test_a_microphone_that_was_away(
+        self, speaker: SoundServer, tmp_path: Path, tiny_model: Path
+    ) -> None:
+        path = tmp_path / "a.wav"
+        options = ["--device", "pulse", "--json", "--events", "--model", str(tiny_model)]
+        spoken = tmp_path / "voice.wav"
+        soundfile.write(spoken, *soundfile.read(DEMO_PATH))
+        with subprocess.Popen(
+            [*COMMAND, *options, "--record", str(path)],
+            env=speaker.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            time.sleep(2.0)
+            first = speaker.play(spoken)
+            time.sleep(3.0)
+            speaker.stop()
+            first.wait(timeout=10)
+            time.sleep(2.0)
+            speaker.start()
+            time.sleep(3.0)
+            speaker.play(spoken).wait(timeout=40)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=10)
+        assert process.returncode == 130, err
+        assert "1 restarts" in err
+        told = lines_of(out)
+        assert {"device_lost", "device_restored", "gap"} <= {line.get("event") for line in told}
+        session = [line for line in told if "index" in line]
+        assert {line["state"] for line in session} >= {"speech", "silence"}
+        replay = lines_of(call("replay", path, "--json").stdout)
+        assert replay[: len(session)] == session
+        # What was captured after the last prediction, and what the end of a stream still gives.
+        assert len(replay) - len(session) <= 2
 
     def test_nothing_is_kept_unless_asked(
         self, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
