@@ -630,8 +630,8 @@ class TestView:
         text = self.seen("replay", tmp_path / "a.wav", "--pace", "fast")
         view, _, after = text.partition("\x1b[?1049l")
         assert "replay of" in view
-        assert "unplugged" not in view
-        assert "device_lost: unplugged" in after
+        assert "s: device_lost: unplugged" not in view
+        assert "ser-live: 3.63 s: device_lost: unplugged" in after
 
     def test_event_lines_need_lines(self) -> None:
         assert "--events belongs to JSON lines; add --json" in self.seen("--demo", "--events")
