@@ -1,5 +1,6 @@
 """ser-live doctor as a process: what it finds on healthy and on broken machines."""
 
+import contextlib
 import json
 import os
 import pty
@@ -7,66 +8,20 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
 
 import numpy as np
 import pytest
-import soundfile
-from numpy.typing import NDArray
 
+from doctor_process import COMMAND, GONE, PACKAGE, found, run, shadowed
 from ser_live.doctor.engine import judge_headroom
 from ser_live.doctor.finding import Check, Finding, examine
-from ser_live.doctor.level import judge_capture, judge_level
 from ser_live.doctor.packages import requirements
 from ser_live.doctor.privacy import without_names
-from ser_live.doctor.recording import Recording, record
 from ser_live.errors import SerError
-from ser_live.sources import Block, SourceCounters
-from sound_server import SoundServer
 from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
-
-PACKAGE = Path(__file__).parent.parent / "realtime" / "ser_live"
-COMMAND = [sys.executable, "-m", "ser_live.cli", "doctor"]
-GONE = "raise ImportError('gone')"
-
-Findings = dict[str, dict[str, Any]]
-
-
-def run(environment: dict[str, str], *arguments: object) -> "subprocess.CompletedProcess[str]":
-    done = subprocess.run(
-        [*COMMAND, *map(str, arguments)],
-        env={"PYTHONIOENCODING": "utf-8", **environment},
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert b"Traceback" not in done.stdout + done.stderr
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
-
-
-def found(done: "subprocess.CompletedProcess[str]") -> Findings:
-    """The findings of a JSON report, by name."""
-    document = json.loads(done.stdout)
-    assert document["verdict"] in ("ok", "warning", "problem")
-    assert (document["verdict"] == "problem") == (done.returncode == 1)
-    return {finding["name"]: finding for finding in document["findings"]}
-
-
-def shadowed(environment: dict[str, str], folder: Path, **modules: str) -> dict[str, str]:
-    """An environment in which modules of our own stand before the installed ones."""
-    folder.mkdir(exist_ok=True)
-    for name, code in modules.items():
-        (folder / f"{name}.py").write_text(code)
-    return {
-        **environment,
-        "PYTHONPATH": os.pathsep.join([str(folder), environment["PYTHONPATH"]]),
-    }
 
 
 @pytest.fixture
@@ -387,224 +342,6 @@ class TestTerminal:
         assert json.loads(text[text.index("{\r\n") :])["verdict"] == "problem"
 
 
-@pytest.mark.sound_server
-@pytest.mark.slow
-class TestMicrophone:
-    def level(self, speaker: SoundServer) -> Findings:
-        """What the level check finds, in a process that the sound server knows."""
-        code = (
-            "import contextlib, dataclasses, json\n"
-            "from ser_live.doctor.finding import Check, examine\n"
-            "from ser_live.doctor.level import check_level\n"
-            "check = Check('level', lambda: check_level(None))\n"
-            "findings = examine([check], lambda hint: contextlib.nullcontext())\n"
-            "print(json.dumps([dataclasses.asdict(finding) for finding in findings]))\n"
-        )
-        done = subprocess.run(
-            [sys.executable, "-c", code],
-            env={**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)},
-            capture_output=True, text=True, timeout=30, check=False,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        return {finding["name"]: finding for finding in json.loads(done.stdout)}
-
-    def heard(self, speaker: SoundServer, left: NDArray[Any], right: NDArray[Any]) -> Findings:
-        path = speaker.folder / "played.wav"
-        stereo = np.stack((left, right), axis=1)
-        soundfile.write(path, np.clip(stereo, -1, 1 - 2**-15), 48000, subtype="PCM_16")
-        player = speaker.play(path)
-        try:
-            time.sleep(1.0)
-            return self.level(speaker)
-        finally:
-            player.kill()
-            player.wait(timeout=10)
-
-    @pytest.mark.parametrize("amplitude", [0.5, 0.1, 0.001])
-    def test_a_sine_is_measured(self, speaker: SoundServer, amplitude: float) -> None:
-        findings = self.heard(speaker, amplitude * sine(), amplitude * sine())
-        level, capture = findings["level"], findings["capture"]
-        assert level["verdict"] == "ok"
-        wanted_dbfs = 20.0 * np.log10(amplitude)
-        assert level["figures"]["peak_dbfs"] == pytest.approx(wanted_dbfs, abs=0.5)
-        assert level["figures"]["rms_dbfs"] == pytest.approx(wanted_dbfs - 3.01, abs=0.5)
-        assert capture["verdict"] == "ok", capture
-        rate_hz = capture["figures"]["rate_hz"]
-        assert capture["figures"]["measured_rate_hz"] == pytest.approx(rate_hz, rel=0.03)
-
-    def test_digital_silence(self, speaker: SoundServer) -> None:
-        findings = self.level(speaker)
-        assert findings["level"]["verdict"] == "problem"
-        assert "digital silence" in findings["level"]["finding"]
-        assert findings["level"]["remedy"]
-        assert findings["capture"]["verdict"] == "ok"
-
-    @pytest.mark.parametrize(
-        ("amplitude", "offset", "right", "words"),
-        [
-            (0.0002, 0.0, 1, "very quiet"),
-            (2.0, 0.0, 1, "clipped"),
-            (0.1, 0.1, 1, "constant +0.1"),
-            (0.1, 0.0, -1, "cancel each other"),
-        ],
-    )
-    def test_troubles(
-        self, speaker: SoundServer, amplitude: float, offset: float, right: int, words: str
-    ) -> None:
-        samples = amplitude * sine()
-        level = self.heard(speaker, samples + offset, right * samples + offset)["level"]
-        assert level["verdict"] == "warning"
-        assert words in level["finding"]
-        assert level["remedy"]
-
-    def test_the_whole_report(self, speaker: SoundServer) -> None:
-        path = speaker.folder / "played.wav"
-        soundfile.write(path, np.stack((0.1 * sine(), 0.1 * sine()), axis=1), 48000)
-        player = speaker.play(path)
-        environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
-        done = run(environment, "--json", "--device", "pulse")
-        player.kill()
-        player.wait(timeout=10)
-        findings = found(done)
-        assert done.returncode == 0, done.stdout
-        assert str(speaker.folder) not in done.stdout
-        assert findings["sound system"]["figures"]["listening"] == ["PulseAudio"]
-        devices = [
-            finding["figures"] for name, finding in findings.items() if name[:7] == "device "
-        ]
-        assert {"pulse", "default"} == {device["name"] for device in devices}
-        assert sum(device["is_default"] for device in devices) == 1
-        assert all({16000, 48000} <= set(device["rates_hz"]) for device in devices)
-        assert "'pulse'" in findings["level"]["finding"]
-
-    def test_an_unknown_device(self, speaker: SoundServer) -> None:
-        environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
-        findings = found(run(environment, "--json", "--device", "gramophone"))
-        assert "gramophone" in findings["level"]["finding"]
-        assert "pulse" in findings["level"]["remedy"]
-
-    def test_a_server_that_hangs_from_the_beginning(self, speaker: SoundServer) -> None:
-        pid = int((speaker.folder / "runtime" / "pulse" / "pid").read_text())
-        environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            findings = found(run(environment, "--json"))
-        finally:
-            os.kill(pid, signal.SIGCONT)
-        assert findings["portaudio"]["verdict"] == "problem"
-        assert "restart the sound server" in findings["portaudio"]["remedy"]
-        assert findings["engine"]["verdict"] == "ok"
-
-    @pytest.mark.parametrize("after_seconds", [0.2, 1.5])
-    def test_a_server_that_hangs_while_it_is_heard(
-        self, speaker: SoundServer, after_seconds: float
-    ) -> None:
-        pid = int((speaker.folder / "runtime" / "pulse" / "pid").read_text())
-        stopper = threading.Timer(after_seconds, os.kill, (pid, signal.SIGSTOP))
-        stopper.start()
-        started = time.monotonic()
-        try:
-            findings = self.level(speaker)
-        finally:
-            stopper.join()
-            os.kill(pid, signal.SIGCONT)
-        assert time.monotonic() - started < 15.0
-        verdicts = {finding["verdict"] for finding in findings.values()}
-        assert verdicts & {"problem", "warning"}
-
-
-class Scripted:
-    """A source that gives blocks made beforehand, and then what a test wants."""
-
-    name = "scripted"
-    sample_rate_hz = 16000
-    channels = 1
-    is_live = True
-    counters = SourceCounters()
-    notes = ()
-
-    def __init__(self, blocks: list[Block], *, hangs: bool = False) -> None:
-        self._blocks = blocks
-        self._hangs = hangs
-        self.closed = threading.Event()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Block]:
-        yield from self._blocks
-        if self._hangs:
-            threading.Event().wait(30.0)
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        pass
-
-    def close(self) -> None:
-        self.closed.set()
-
-
-def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:
-    """Noise at a level of -26 dBFS, captured at some rate."""
-    rng = np.random.default_rng(0)
-    count = round(seconds / 0.1)
-    sounds = rng.normal(scale=0.05, size=(count, 1600, 1)).astype(np.float32)
-    return [
-        Block(sound, 100.0 + (index + 1) * 1600 / rate_hz, **changes)
-        for index, sound in enumerate(sounds)
-    ]
-
-
-class TestRecording:
-    @pytest.mark.slow
-    def test_a_source_that_hangs_gives_what_came(self) -> None:
-        source = Scripted(blocks(16000, seconds=0.5), hangs=True)
-        started = time.monotonic()
-        recording = record(source)
-        assert time.monotonic() - started < 10.0
-        assert source.closed.is_set()
-        capture = judge_capture(recording)
-        assert capture.verdict == "warning"
-        assert "only" in capture.finding
-
-    def test_a_source_that_gives_nothing(self) -> None:
-        with pytest.raises(SerError, match="gives no sound"):
-            record(Scripted([]))
-
-    @pytest.mark.parametrize("rate_hz", [16000, 8000, 14500])
-    def test_the_rate_is_measured(self, rate_hz: int) -> None:
-        recording = record(Scripted(blocks(rate_hz)))
-        assert recording.measured_rate_hz == pytest.approx(rate_hz, rel=1e-3)
-        assert (judge_capture(recording).verdict == "ok") == (rate_hz == 16000)
-
-    def test_what_was_lost_is_told(self) -> None:
-        recording = record(Scripted(blocks(16000, missing_frames=7, overruns=1)))
-        finding = judge_capture(recording)
-        assert finding.verdict == "warning"
-        assert "overrun" in finding.finding
-        assert finding.figures["missing_frames"] == 7 * recording.overruns
-
-    def test_numbers_that_are_none(self) -> None:
-        poisoned = blocks(16000)
-        poisoned[9].samples[3] = np.nan
-        recording = record(Scripted(poisoned))
-        assert recording.broken_samples == 1
-        assert judge_level(recording)[0].verdict == "ok"
-        assert judge_capture(recording).verdict == "warning"
-
-    def test_integers(self) -> None:
-        integers = [Block((b.samples * 32768).astype(np.int16)) for b in blocks(16000)]
-        finding = judge_level(record(Scripted(integers)))[0]
-        assert finding.figures["rms_dbfs"] == pytest.approx(-26.0, abs=0.2)
-
-    def test_a_constant_is_silence(self) -> None:
-        samples = np.full((32000, 2), 0.01, np.float32)
-        recording = Recording("x", 16000, samples, 16000.0, 0, 0, 0, ())
-        assert [f.verdict for f in judge_level(recording)] == ["problem"]
-
-
 class TestVerdicts:
     @pytest.mark.parametrize(
         ("cost_seconds", "verdict", "streams"),
@@ -636,8 +373,6 @@ class TestVerdicts:
             Check("dependent", breaks, needs=("broken",)),
             Check("dependent of that", breaks, needs=("dependent",)),
         ]
-        import contextlib  # noqa: PLC0415
-
         findings = list(examine(checks, lambda hint: contextlib.nullcontext()))
         assert [(f.name, f.verdict) for f in findings] == [
             ("first", "ok"),
@@ -657,10 +392,6 @@ class TestVerdicts:
             "a": ["~/x", ["/home/annabel", "/tmp/of-USER/y", 3]],
             "b": "ann may record",
         }
-
-
-def sine(seconds: float = 15.0) -> NDArray[np.float64]:
-    return np.sin(2 * np.pi * 440 * np.arange(round(seconds * 48000)) / 48000)
 
 
 def slow_model(folder: Path) -> Path:

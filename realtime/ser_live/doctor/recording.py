@@ -50,12 +50,14 @@ def record(source: Source) -> Recording:
     """
     taker = _Taker(source)
     thread = threading.Thread(target=taker.run, daemon=True)
+    closer = threading.Thread(target=source.close, daemon=True)
     thread.start()
-    _wait_for(thread, _LISTEN_SECONDS)
-    if thread.is_alive():
-        closer = threading.Thread(target=source.close, daemon=True)
-        closer.start()
-        _wait_for(closer, _CLOSE_SECONDS)
+    try:
+        _wait_for(thread, _LISTEN_SECONDS)
+    finally:  # also when Ctrl-C ends the wait
+        if thread.is_alive():
+            closer.start()
+            _wait_for(closer, _CLOSE_SECONDS)
     if taker.error is not None:
         raise taker.error
     return taker.recording()

@@ -1,0 +1,47 @@
+"""Run ser-live doctor on machines that are made worse than they are."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).parent.parent / "realtime" / "ser_live"
+COMMAND = [sys.executable, "-m", "ser_live.cli", "doctor"]
+GONE = "raise ImportError('gone')"
+
+Findings = dict[str, dict[str, Any]]
+
+
+def run(environment: dict[str, str], *arguments: object) -> "subprocess.CompletedProcess[str]":
+    done = subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env={"PYTHONIOENCODING": "utf-8", **environment},
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert b"Traceback" not in done.stdout + done.stderr
+    return subprocess.CompletedProcess(
+        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
+    )
+
+
+def found(done: "subprocess.CompletedProcess[str]") -> Findings:
+    """The findings of a JSON report, by name."""
+    document = json.loads(done.stdout)
+    assert document["verdict"] in ("ok", "warning", "problem")
+    assert (document["verdict"] == "problem") == (done.returncode == 1)
+    return {finding["name"]: finding for finding in document["findings"]}
+
+
+def shadowed(environment: dict[str, str], folder: Path, **modules: str) -> dict[str, str]:
+    """An environment in which modules of our own stand before the installed ones."""
+    folder.mkdir(exist_ok=True)
+    for name, code in modules.items():
+        (folder / f"{name}.py").write_text(code)
+    return {
+        **environment,
+        "PYTHONPATH": os.pathsep.join([str(folder), environment["PYTHONPATH"]]),
+    }
