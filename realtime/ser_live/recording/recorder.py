@@ -1,30 +1,16 @@
 """A source that keeps what another one delivers."""
 
-import contextlib
 import logging
 import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from ser_live import __version__
 from ser_live.catalog import DEFAULT_MODEL, find_model
-from ser_live.errors import SerError
-from ser_live.recording.sidecar import (
-    BlockMark,
-    Mark,
-    NoticeMark,
-    Session,
-    StopMark,
-    line_of,
-    model_sha256,
-    sidecar_path,
-)
-from ser_live.recording.wav import WavFile
+from ser_live.recording.files import RecordingFiles, check_recording
+from ser_live.recording.sidecar import Session, model_sha256
 from ser_live.sources.contract import Block, Notice, Source, SourceCounters
 
 _LOG = logging.getLogger(__name__)
@@ -70,7 +56,7 @@ class Recorder:
         self._hop_seconds = hop_seconds
         self._smoothing_seconds = smoothing_seconds
         self._vad = vad
-        self._files: _Files | None = None
+        self._files: RecordingFiles | None = None
         self._in_use = threading.Lock()
         self._notes: tuple[str, ...] = ()
 
@@ -78,7 +64,7 @@ class Recorder:
         check_recording(self.path)
         self.source.__enter__()
         try:
-            self._files = _Files(self.path, self._session())
+            self._files = RecordingFiles(self.path, self._session())
             _LOG.info("recording %s to %s", self.source.name, self.path)
         except BaseException:
             self.source.__exit__(None, None, None)
@@ -179,105 +165,3 @@ class Recorder:
             note = f"{self.path}: {reason}; the recording ends at {seconds:.2f} s"
             self._notes += (note,)
             _LOG.warning("%s", note)
-
-
-class _Files:
-    """The two files of a recording."""
-
-    def __init__(self, path: Path, session: Session) -> None:
-        self._paths = (path, sidecar_path(path))
-        self._block_frames = 0
-        self._length = 0
-        try:
-            self.wav = WavFile(path, session.sample_rate_hz, session.channels)
-        except OSError as error:
-            raise _refusal(path, error) from error
-        self._lines: BinaryIO | None = None
-        try:
-            self._lines = sidecar_path(path).open("xb", buffering=0)
-            self._say(session)
-        except OSError as error:
-            self.close()
-            raise _refusal(sidecar_path(path), error) from error
-
-    def block(self, block: Block) -> None:
-        frames = len(block.samples)
-        is_usual = 0 < frames == self._block_frames
-        if not is_usual or block.missing_frames or block.overruns:
-            # Before the samples: a recording that is cut here lacks a block, never its mark.
-            self._say(BlockMark(self.wav.frames, frames, block.missing_frames, block.overruns))
-            self._block_frames = frames
-        self.wav.write(_as_float(block.samples))
-
-    def notice(self, notice: Notice) -> None:
-        self._say(NoticeMark(self.wav.frames, notice.kind, notice.detail))
-
-    def stop(self, reason: str) -> None:
-        with contextlib.suppress(OSError):
-            self._say(StopMark(self.wav.frames, reason))
-        self.close()
-
-    def change_of_format(self, block: Block, sample_rate_hz: int) -> str:
-        """Say how a block differs from the file's format, if it does."""
-        was = (self.wav.sample_rate_hz, self.wav.channels)
-        now = (sample_rate_hz, block.samples.shape[1])
-        if now == was:
-            return ""
-        return f"the device came back with {now[0]} Hz x {now[1]} instead of {was[0]} Hz x {was[1]}"
-
-    def close(self) -> None:
-        """Let go of both files; a recording of nothing leaves none behind."""
-        self.wav.close()
-        if self._lines is not None:
-            self._lines.close()
-        if self.wav.frames == 0:
-            for path in self._paths if self._lines is not None else self._paths[:1]:
-                path.unlink(missing_ok=True)
-
-    def _say(self, mark: Mark) -> None:
-        if self._lines is None:
-            return
-        data = line_of(mark).encode()
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[self._lines.write(left) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._lines.truncate(self._length)
-            raise
-        self._length += len(data)
-
-
-def check_recording(path: str | os.PathLike[str]) -> None:
-    """Refuse a name that a recording may not have, before anything is opened.
-
-    Raises
-    ------
-    SerError
-        If it does not end in ``.wav``, or one of the two files exists.
-    """
-    if Path(path).suffix.lower() != ".wav":
-        raise SerError(f"{path}: recordings are WAV files; wanted a name that ends in .wav")
-    for file in (Path(path), sidecar_path(path)):
-        if os.path.lexists(file):
-            raise _refusal(file, FileExistsError())
-
-
-def _refusal(path: Path, error: OSError) -> SerError:
-    if isinstance(error, FileExistsError):
-        return SerError(
-            f"{path}: is there already, and a recording is never overwritten; choose another name "
-            "or move it away"
-        )
-    return SerError(
-        f"{path}: cannot record to it ({error.strerror or error}); wanted a file in a folder that "
-        "exists and may be written to"
-    )
-
-
-def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale as the recognizer does; floats stay what they are."""
-    if samples.dtype == np.int16:
-        return samples.astype(np.float32) / np.float32(32768.0)
-    return samples.astype(np.float32, copy=False)

@@ -1,0 +1,140 @@
+"""The two files of a recording, kept in step."""
+
+import contextlib
+import os
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.recording.sidecar import (
+    BlockMark,
+    Mark,
+    NoticeMark,
+    Session,
+    StopMark,
+    line_of,
+    sidecar_path,
+)
+from ser_live.recording.wav import WavFile
+from ser_live.sources.contract import Block, Notice
+
+
+class RecordingFiles:
+    """The two files of a recording, each complete after every call.
+
+    Parameters
+    ----------
+    path : Path
+        The WAV file; its sidecar lies beside it.
+    session : Session
+        How the recording is made.
+
+    Raises
+    ------
+    SerError
+        If one of them cannot be made, or is there already.
+    """
+
+    def __init__(self, path: Path, session: Session) -> None:
+        self._paths = (path, sidecar_path(path))
+        self._block_frames = 0
+        self._length = 0
+        try:
+            self.wav = WavFile(path, session.sample_rate_hz, session.channels)
+        except OSError as error:
+            raise _refusal(path, error) from error
+        self._lines: BinaryIO | None = None
+        try:
+            self._lines = sidecar_path(path).open("xb", buffering=0)
+            self._say(session)
+        except OSError as error:
+            self.close()
+            raise _refusal(sidecar_path(path), error) from error
+
+    def block(self, block: Block) -> None:
+        """Append a block; OSError if that fails."""
+        frames = len(block.samples)
+        is_usual = 0 < frames == self._block_frames
+        if not is_usual or block.missing_frames or block.overruns:
+            # Before the samples: a recording that is cut here lacks a block, never its mark.
+            self._say(BlockMark(self.wav.frames, frames, block.missing_frames, block.overruns))
+            self._block_frames = frames
+        self.wav.write(_as_float(block.samples))
+
+    def notice(self, notice: Notice) -> None:
+        """Append what the source said; OSError if that fails."""
+        self._say(NoticeMark(self.wav.frames, notice.kind, notice.detail))
+
+    def stop(self, reason: str) -> None:
+        """Say why the recording ends here, if that can still be written, and close it."""
+        with contextlib.suppress(OSError):
+            self._say(StopMark(self.wav.frames, reason))
+        self.close()
+
+    def change_of_format(self, block: Block, sample_rate_hz: int) -> str:
+        """Say how a block differs from the file's format, if it does."""
+        was = (self.wav.sample_rate_hz, self.wav.channels)
+        now = (sample_rate_hz, block.samples.shape[1])
+        if now == was:
+            return ""
+        return f"the device came back with {now[0]} Hz x {now[1]} instead of {was[0]} Hz x {was[1]}"
+
+    def close(self) -> None:
+        """Let go of both files; a recording of nothing leaves none behind."""
+        self.wav.close()
+        if self._lines is not None:
+            self._lines.close()
+        if self.wav.frames == 0:
+            for path in self._paths if self._lines is not None else self._paths[:1]:
+                path.unlink(missing_ok=True)
+
+    def _say(self, mark: Mark) -> None:
+        if self._lines is None:
+            return
+        data = line_of(mark).encode()
+        left = memoryview(data)
+        try:
+            while left:
+                left = left[self._lines.write(left) :]
+        except OSError:
+            with contextlib.suppress(OSError):
+                self._lines.truncate(self._length)
+            raise
+        self._length += len(data)
+
+
+def check_recording(path: str | os.PathLike[str]) -> None:
+    """Refuse a name that a recording may not have, before anything is opened.
+
+    Raises
+    ------
+    SerError
+        If it does not end in ``.wav``, or one of the two files exists.
+    """
+    if Path(path).suffix.lower() != ".wav":
+        raise SerError(f"{path}: recordings are WAV files; wanted a name that ends in .wav")
+    for file in (Path(path), sidecar_path(path)):
+        if os.path.lexists(file):
+            raise _refusal(file, FileExistsError())
+
+
+def _refusal(path: Path, error: OSError) -> SerError:
+    if isinstance(error, FileExistsError):
+        return SerError(
+            f"{path}: is there already, and a recording is never overwritten; choose another name "
+            "or move it away"
+        )
+    return SerError(
+        f"{path}: cannot record to it ({error.strerror or error}); wanted a file in a folder that "
+        "exists and may be written to"
+    )
+
+
+def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale as the recognizer does; floats stay what they are."""
+    if samples.dtype == np.int16:
+        return samples.astype(np.float32) / np.float32(32768.0)
+    return samples.astype(np.float32, copy=False)
