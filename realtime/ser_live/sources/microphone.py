@@ -13,6 +13,7 @@ from ser_live.sources import wire
 from ser_live.sources.child import Capture, CaptureProcess
 from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.ring import FrameRing
+from ser_live.sources.times import CaptureTimes
 
 _log = logging.getLogger(__name__)
 
@@ -90,11 +91,13 @@ class Microphone:
         self._open_capture = open_capture
         self._clock = SystemClock() if clock is None else clock
         self._capture: Capture | None = None
+        self._heard: Capture | None = None
         self._ring: FrameRing | None = None
         self._before = SourceCounters()  # what rings of other formats counted
         self._dropped_capture = 0
         self._restarts = 0
         self._lost_at: float | None = None
+        self._times = CaptureTimes()
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -108,7 +111,7 @@ class Microphone:
     def __iter__(self) -> Iterator[Block | Notice]:
         if self._capture is None or self._ring is None:
             raise SerError("microphone: not open; use the source in a with statement")
-        self._capture.start(self._deliver)
+        self._start(self._capture)
         while not self._closed.is_set():
             trouble = yield from self._hear_until_trouble()
             if not self._closed.is_set():
@@ -176,10 +179,12 @@ class Microphone:
         while not self._closed.is_set() and (block := ring.read(most_frames)) is not None:
             yield block
 
-    def _recover(self, trouble: str) -> Iterator[Notice]:
+    def _recover(self, trouble: str) -> Iterator[Block | Notice]:
         """Open the device again, by its name, until that works or the source is closed."""
         ring, capture = self._parts()
         capture.close()
+        self._heard = None
+        yield from self._waiting_blocks()  # what came while it was being closed
         self._lost_at = ring.captured_at if ring.written_frames else self._clock.monotonic()
         lost_at = self._lost_at
         if not self.reconnect:
@@ -214,7 +219,7 @@ class Microphone:
         ring, capture = self._parts()
         written = ring.written_frames
         deadline = self._clock.monotonic() + _START_SECONDS
-        capture.start(self._deliver)
+        self._start(capture)
         while ring.written_frames == written and not self._closed.is_set():
             capture.wait(_LOOK_SECONDS)
             if capture.failure is not None or self._clock.monotonic() > deadline:
@@ -235,17 +240,26 @@ class Microphone:
         frames = round(self.buffer_seconds * self.sample_rate_hz)
         self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
 
+    def _start(self, capture: Capture) -> None:
+        def deliver(audio: wire.Audio) -> None:
+            if capture is self._heard:  # else it was given up
+                self._deliver(audio)
+
+        self._heard = capture
+        capture.start(deliver)
+
     def _deliver(self, audio: wire.Audio) -> None:
         """Take what was captured: in a thread of its own, that never waits for the reader."""
         ring, _ = self._parts()
+        captured_at = self._times.process(audio.captured_at, self._clock.monotonic())
         missing_frames = audio.missing_frames
         if self._lost_at is not None:
-            start_at = audio.captured_at - len(audio.samples) / ring.sample_rate_hz
+            start_at = captured_at - len(audio.samples) / ring.sample_rate_hz
             away_seconds = max(0.0, start_at - self._lost_at)
-            missing_frames += round(away_seconds * ring.sample_rate_hz)
+            missing_frames = max(missing_frames, round(away_seconds * ring.sample_rate_hz))
             self._lost_at = None
         self._dropped_capture += audio.dropped_frames
-        ring.write(audio.samples, audio.captured_at, audio.overruns, missing_frames)
+        ring.write(audio.samples, captured_at, audio.overruns, missing_frames)
 
     def _parts(self) -> tuple[FrameRing, Capture]:
         if self._ring is None or self._capture is None:

@@ -35,7 +35,7 @@ class FrameRing:
         """Forget everything: as new."""
         self._samples = np.zeros((self.frames, self.channels), np.float32)
         self._claimed = 0  # the writer may be overwriting frames before this, less the capacity
-        self._written = (0, 0.0)  # position, and when the frame before it was captured
+        self._written = (0, 0.0, 0)  # position, capture time and missing frames up to there
         self._consumed = (0, 0, 0)  # the reader's position; of that: overwritten, skipped
         # Position, and up to there: missing frames, overruns. Sums, so that none gets lost where
         # a writer nobody reads from runs out of marks.
@@ -75,7 +75,7 @@ class FrameRing:
         head = min(len(samples), self.frames - first)
         self._samples[first : first + head] = samples[:head]
         self._samples[: len(samples) - head] = samples[head:]
-        self._written = (end, captured_at)
+        self._written = (end, captured_at, self._noted[0])
 
     def read(self, most_frames: int) -> Block | None:
         """Copy out the next frames, at most so many; None while there is none.
@@ -83,7 +83,7 @@ class FrameRing:
         A block ends where frames are missing: they stand before the first frame of a block.
         """
         while True:
-            written, captured_at = self._written
+            written, captured_at, noted = self._written
             start, overwritten, skipped = self._consumed
             count = min(written - start, most_frames)
             if count == 0:
@@ -99,7 +99,8 @@ class FrameRing:
         self._consumed = (end, overwritten, skipped)
         missing, overruns = self._tell(start)
         missing, self._owed = missing + self._owed, 0
-        end_captured_at = captured_at - (written - end) / self.sample_rate_hz
+        newer_frames = written - end + noted - self._told[0]
+        end_captured_at = captured_at - newer_frames / self.sample_rate_hz
         return Block(samples, end_captured_at, missing, overruns)
 
     def skip(self, keep_frames: int) -> None:

@@ -1,0 +1,36 @@
+"""A model that takes its time."""
+
+import threading
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.classifier import OnnxClassifier
+from ser_live.sources.microphone import Clock, SystemClock
+
+
+class SlowModel(OnnxClassifier):
+    """A model whose every answer takes longer than it needs.
+
+    Parameters
+    ----------
+    classifier : OnnxClassifier
+        What answers.
+    seconds : float
+        What an answer takes; may be set at any time.
+    clock : Clock or None
+        Where it waits: a `VirtualClock`, so that the test itself need not, or None: really.
+    """
+
+    def __init__(
+        self, classifier: OnnxClassifier, seconds: float, clock: Clock | None = None
+    ) -> None:
+        super().__init__(classifier._session, classifier.card, classifier.where)
+        self.seconds = seconds
+        self._clock = SystemClock() if clock is None else clock
+        self._never = threading.Event()
+
+    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Classify one window, slowly; see `OnnxClassifier.probabilities`."""
+        self._clock.wait(self._never, self.seconds)
+        return super().probabilities(window)

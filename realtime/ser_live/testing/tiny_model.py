@@ -1,0 +1,114 @@
+"""A model that fits into a test: a few kilobytes, made in a moment."""
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ser_live.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.classifier import INPUT_NAME, OUTPUT_NAME, encode_golden
+from ser_live.errors import SerError
+from ser_live.onnx_session import open_session
+from ser_live.spectrum import PowerSpectrum
+from ser_live.testing.sound import speech_like
+
+TINY_LABELS = ("neutral", "happy", "sad", "angry")
+_GOLDEN_SECONDS = 0.5
+
+
+def tiny_card(**changes: Any) -> ModelCard:
+    """Give the card of a tiny model, with some fields changed."""
+    card = ModelCard(name="tiny", labels=TINY_LABELS, licence="CC0-1.0", network="tiny")
+    return dataclasses.replace(card, **changes)
+
+
+def write_tiny_model(
+    path: str | os.PathLike[str], card: ModelCard | None = None, seed: int = 0
+) -> Path:
+    """Write a model that loads and answers in no time, with its card and golden test.
+
+    Parameters
+    ----------
+    path : path
+        Where; ends in ``.onnx``.
+    card : ModelCard or None
+        What it says about itself; None: `tiny_card`.
+    seed : int
+        Of its weights: models of different seeds disagree.
+
+    Returns
+    -------
+    Path
+        The file, for `StreamRecognizer` or `listen`.
+
+    Raises
+    ------
+    SerError
+        Without the ``onnx`` package.
+    """
+    card = tiny_card() if card is None else card
+    graph = tiny_graph(card, seed)
+    return write_graph(Path(path), graph, with_golden(card, graph).to_json())
+
+
+def tiny_graph(card: ModelCard, seed: int = 0) -> Any:
+    """Make an `onnx.ModelProto`: a linear classifier of the mean log spectrum, deaf to gain."""
+    onnx = _onnx()
+    helper, numpy_helper, kind = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
+    bins, labels = card.spectrum.bins, len(card.labels)
+    weights = np.random.default_rng(seed).normal(size=(bins, labels)).astype(np.float32) / 4
+    weights -= weights.mean(axis=0)
+    nodes = [
+        helper.make_node("Transpose", [INPUT_NAME], ["bands"], perm=[0, 2, 1]),
+        helper.make_node("ReduceMean", ["bands", "last"], ["mean"], keepdims=0),
+        helper.make_node("Add", ["mean", "floor"], ["floored"]),
+        helper.make_node("Log", ["floored"], ["log"]),
+        helper.make_node("MatMul", ["log", "weights"], ["logits"]),
+        helper.make_node("Softmax", ["logits"], [OUTPUT_NAME], axis=-1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "tiny",
+        [helper.make_tensor_value_info(INPUT_NAME, kind, ["batch", "frames", bins])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, kind, ["batch", labels])],
+        [
+            numpy_helper.from_array(np.array([2], np.int64), "last"),
+            numpy_helper.from_array(np.array(1e-20, np.float32), "floor"),
+            numpy_helper.from_array(weights, "weights"),
+        ],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+
+
+def with_golden(card: ModelCard, graph: Any) -> ModelCard:
+    """Give the card with a golden test of what a graph answers."""
+    frames = PowerSpectrum(card.spectrum).process(speech_like(_GOLDEN_SECONDS))
+    spectrum = frames.astype(np.float16)
+    session = open_session(graph.SerializeToString(), card.name)
+    batch = spectrum.astype(np.float32)[np.newaxis]
+    probabilities = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0][0]
+    golden = GoldenTest(encode_golden(spectrum), len(spectrum), tuple(probabilities.tolist()))
+    return dataclasses.replace(card, golden=golden)
+
+
+def write_graph(path: Path, graph: Any, card_json: str | None) -> Path:
+    """Write an `onnx.ModelProto` with a card, or without one."""
+    if card_json is not None:
+        _onnx().helper.set_model_props(graph, {METADATA_KEY: card_json})
+    path.write_bytes(graph.SerializeToString())
+    return path
+
+
+def _onnx() -> Any:
+    try:
+        import onnx  # noqa: PLC0415 - only who makes models needs it
+        import onnx.helper  # noqa: PLC0415
+        import onnx.numpy_helper  # noqa: PLC0415
+    except ImportError as error:
+        raise SerError(
+            f"a tiny model cannot be made without the onnx package ({error}); "
+            "install it with 'pip install onnx'"
+        ) from error
+    return onnx

@@ -1,0 +1,397 @@
+"""The fault kit itself: time, devices, slow models, tiny models."""
+
+import builtins
+import dataclasses
+import doctest
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ser_live import SerError, StreamRecognizer, testing
+from ser_live.classifier import OnnxClassifier
+from ser_live.sources import Block, Microphone, Notice
+from ser_live.sources.microphone import SystemClock
+from ser_live.testing import (
+    Backlog,
+    Clipping,
+    ClockJump,
+    Crash,
+    FakeMicrophone,
+    Fault,
+    HangOnOpen,
+    Jitter,
+    LastingFault,
+    NotANumber,
+    Offset,
+    Overrun,
+    SlowModel,
+    Stall,
+    Unplug,
+    VirtualClock,
+    WrongRate,
+    Zeros,
+    demo_voice,
+    write_tiny_model,
+)
+from ser_live.testing import faults as faults_module
+
+RATE = 16000
+
+
+def ramp(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """A signal that tells its own time: 1 for 1000 s."""
+    return times / 1000.0
+
+
+def collected(microphone: FakeMicrophone) -> list[Block | Notice]:
+    with microphone:
+        return list(microphone)
+
+
+def blocks_of(items: list[Block | Notice]) -> list[Block]:
+    return [item for item in items if isinstance(item, Block)]
+
+
+def samples_of(items: list[Block | Notice]) -> NDArray[np.float32]:
+    samples: NDArray[np.float32] = np.concatenate([b.samples for b in blocks_of(items)])
+    return samples
+
+
+def timeline_errors_seconds(blocks: list[Block], rate: int = RATE) -> NDArray[np.float64]:
+    """How far each sample of `ramp` is from where the blocks put it, at most per block."""
+    frames, errors = 0, []
+    for block in blocks:
+        frames += block.missing_frames
+        wanted = (frames + np.arange(len(block.samples))) / rate
+        errors.append(np.abs(block.samples[:, 0] * 1000.0 - wanted).max(initial=0.0))
+        frames += len(block.samples)
+    return np.array(errors)
+
+
+def test_the_example_works() -> None:
+    done = doctest.testmod(testing, verbose=False)
+    assert done.attempted >= 4
+    assert done.failed == 0
+
+
+def test_every_fault_is_public_and_described() -> None:
+    kinds = [kind for kind in vars(faults_module).values() if isinstance(kind, type)]
+    faults = [k for k in kinds if issubclass(k, Fault) and k not in (Fault, LastingFault)]
+    assert len(faults) == 13
+    for fault in faults:
+        assert fault.__name__ in testing.__all__
+        assert f"`{fault.__name__}`" in (testing.__doc__ or "")
+        assert (fault.__doc__ or "").count("\n") == 0
+        assert dataclasses.fields(fault)[0].name == "at_seconds"
+
+
+class TestClock:
+    def test_calls_come_at_their_time_and_in_order(self) -> None:
+        clock, seen = VirtualClock(5.0), []
+        for name, at in (("late", 8.0), ("early", 6.0), ("as late", 8.0), ("never", 20.0)):
+            clock.call_at(at, lambda name=name: seen.append((name, clock.monotonic())))  # type: ignore[misc]
+        clock.advance(4.0)
+        assert seen == [("early", 6.0), ("late", 8.0), ("as late", 8.0)]
+        assert clock.monotonic() == 9.0
+
+    def test_a_cancelled_call_never_comes(self) -> None:
+        clock, seen = VirtualClock(0.0), []
+        alarm = clock.call_at(1.0, lambda: seen.append(1))
+        alarm.cancel()
+        clock.advance(2.0)
+        assert seen == []
+
+    def test_waiting_ends_with_the_event_and_not_before_it(self) -> None:
+        clock, event = VirtualClock(0.0), threading.Event()
+        assert not clock.wait(event, 1.5)
+        assert clock.monotonic() == 1.5
+        clock.call_at(2.0, event.set)
+        assert clock.wait(event, 10.0)
+        assert clock.monotonic() == 2.0
+        assert clock.wait(event, 10.0)
+        assert clock.monotonic() == 2.0
+
+    def test_a_call_may_let_time_pass_and_time_never_goes_back(self) -> None:
+        clock, seen = VirtualClock(0.0), []
+        clock.call_at(1.0, lambda: clock.advance(5.0))
+        clock.call_at(3.0, lambda: seen.append(clock.monotonic()))
+        clock.advance(2.0)
+        assert seen == [3.0]
+        assert clock.monotonic() == 6.0
+
+
+class TestMicrophone:
+    def test_is_a_microphone_and_gives_the_signal(self) -> None:
+        microphone = FakeMicrophone(ramp, seconds=3.0, channels=2)
+        assert isinstance(microphone, Microphone)
+        items = collected(microphone)
+        samples = samples_of(items)
+        assert samples.shape == (3 * RATE, 2)
+        wanted = (np.arange(3 * RATE) / RATE / 1000.0).astype(np.float32)
+        np.testing.assert_array_equal(samples, np.stack((wanted, wanted), axis=1))
+        assert not any(isinstance(item, Notice) for item in items)
+
+    def test_samples_are_repeated_for_ever(self) -> None:
+        loop = np.random.default_rng(0).uniform(-1, 1, (700, 2)).astype(np.float32)
+        samples = samples_of(collected(FakeMicrophone(loop, seconds=0.5, channels=2)))
+        np.testing.assert_array_equal(samples, np.resize(loop, (8000, 2)))
+
+    def test_an_hour_takes_seconds(self) -> None:
+        started_at = time.monotonic()
+        microphone = FakeMicrophone(np.zeros(RATE), seconds=3600.0, block_seconds=0.25)
+        with microphone:
+            frames = sum(len(item.samples) for item in microphone if isinstance(item, Block))
+        assert frames == 3600 * RATE
+        assert time.monotonic() - started_at < 30.0
+
+    def test_two_runs_are_the_same(self) -> None:
+        faults = [Jitter(0.5, 2.0, 0.3), Overrun(1.0, 0.2), Unplug(2.0, 0.5)]
+        runs = [collected(FakeMicrophone(ramp, faults, seconds=5.0, seed=3)) for _ in range(2)]
+        for one, other in zip(*runs, strict=True):
+            assert type(one) is type(other)
+            if isinstance(one, Block) and isinstance(other, Block):
+                np.testing.assert_array_equal(one.samples, other.samples)
+                assert one.end_captured_at == other.end_captured_at
+                assert one.missing_frames == other.missing_frames
+
+    def test_the_same_script_runs_in_real_time(self) -> None:
+        faults = [Overrun(0.2, 0.1), Unplug(0.5, 0.2)]
+        microphone = FakeMicrophone(ramp, faults, seconds=1.5, clock=SystemClock())
+        started_at = time.monotonic()
+        items = collected(microphone)
+        assert 1.0 < time.monotonic() - started_at < 10.0
+        assert [item.kind for item in items if isinstance(item, Notice)] == [
+            "device_lost",
+            "device_restored",
+        ]
+        blocks = blocks_of(items)
+        assert any(block.missing_frames == 1600 for block in blocks)
+        # The device's blocks begin on its own grid of 20 ms, the second capture at any time.
+        assert timeline_errors_seconds(blocks).max() < 0.3
+        assert threading.active_count() == 1
+
+    @pytest.mark.parametrize(
+        ("faults", "words"),
+        [
+            ([Overrun(-1.0, 0.2)], "below 0"),
+            ([Unplug(1.0, -0.2)], "below 0"),
+            ([SerError("unplug")], "is no fault"),
+        ],
+    )
+    def test_impossible_scripts_are_refused(self, faults: Sequence[Fault], words: str) -> None:
+        with pytest.raises(SerError, match=words):
+            FakeMicrophone(ramp, faults)
+
+    def test_a_signal_without_samples_is_refused(self) -> None:
+        with pytest.raises(SerError, match="n > 0"):
+            FakeMicrophone(np.zeros(0))
+
+
+class TestFaults:
+    def test_jitter_delays_and_keeps_the_order(self) -> None:
+        microphone = FakeMicrophone(ramp, [Jitter(1.0, 3.0, 0.4)], seconds=6.0)
+        late = []
+        with microphone:
+            for item in microphone:
+                assert isinstance(item, Block)
+                assert item.end_captured_at is not None
+                late.append(microphone.clock.monotonic() - item.end_captured_at)
+        assert 0.2 < max(late) <= 0.4 + 0.02
+        assert min(late) >= -1e-9
+        assert microphone.counters.captured == 6 * RATE
+
+    def test_a_stall_holds_everything_back(self) -> None:
+        microphone = FakeMicrophone(ramp, [Stall(2.0, 0.6)], seconds=5.0)
+        times: list[float] = []
+        with microphone:
+            blocks = []
+            for item in microphone:
+                assert isinstance(item, Block)
+                blocks.append(item)
+                times.append(microphone.device_seconds)
+        assert max(np.diff(times)) == pytest.approx(0.6, abs=0.03)
+        assert timeline_errors_seconds(blocks).max() < 1e-3
+        assert microphone.counters.captured == 5 * RATE
+
+    def test_an_overrun_tells_what_is_missing(self) -> None:
+        microphone = FakeMicrophone(ramp, [Overrun(1.013, 0.5)], seconds=3.0)
+        blocks = blocks_of(collected(microphone))
+        assert [b.missing_frames for b in blocks if b.missing_frames] == [8000]
+        assert microphone.counters.overruns == 1
+        assert timeline_errors_seconds(blocks).max() < 1e-4
+        assert microphone.counters.captured == 3 * RATE - 8000
+
+    def test_an_overrun_may_keep_it_a_secret(self) -> None:
+        microphone = FakeMicrophone(ramp, [Overrun(1.013, 0.5, is_known=False)], seconds=3.0)
+        blocks = blocks_of(collected(microphone))
+        assert not any(block.missing_frames for block in blocks)
+        assert [block.overruns for block in blocks if block.overruns] == [1]
+        assert microphone.hardware.untold_seconds == pytest.approx(0.5)
+        assert timeline_errors_seconds(blocks).max() == pytest.approx(0.5, abs=1e-4)
+
+    def test_a_backlog_counts_as_captured_and_dropped(self) -> None:
+        microphone = FakeMicrophone(ramp, [Backlog(1.0, 0.25)], seconds=3.0)
+        blocks = blocks_of(collected(microphone))
+        counters = microphone.counters
+        assert counters.captured == 3 * RATE == microphone.hardware.captured_frames
+        assert counters.dropped_capture == 4000
+        assert counters.processed == 3 * RATE - 4000
+        assert timeline_errors_seconds(blocks).max() < 1e-4
+
+    @pytest.mark.parametrize("fault", [Unplug(1.0, 1.5), Unplug(1.0, 0.1, refusals=5), Crash(1.0)])
+    def test_a_lost_device_comes_back(self, fault: Fault) -> None:
+        microphone = FakeMicrophone(ramp, [fault], seconds=8.0)
+        items = collected(microphone)
+        kinds = [item.kind for item in items if isinstance(item, Notice)]
+        assert kinds == ["device_lost", "device_restored"]
+        assert microphone.counters.restarts == 1
+        assert timeline_errors_seconds(blocks_of(items)).max() < 1e-3
+        assert microphone.hardware.felt == [fault]
+
+    def test_it_may_come_back_in_another_format(self) -> None:
+        fault = Unplug(1.0, 0.5, sample_rate_hz=48000, channels=2)
+        microphone = FakeMicrophone(ramp, [fault], seconds=4.0)
+        blocks = blocks_of(collected(microphone))
+        assert (microphone.sample_rate_hz, microphone.channels) == (48000, 2)
+        assert [b.samples.shape[1] for b in (blocks[0], blocks[-1])] == [1, 2]
+        first = next(b for b in blocks if b.samples.shape[1] == 2)
+        assert first.samples[0, 0] * 1000 == pytest.approx(
+            1.0 + first.missing_frames / 48000, abs=1e-3
+        )
+
+    def test_opening_may_hang(self) -> None:
+        microphone = FakeMicrophone(ramp, [HangOnOpen(0.0, 3.0)], seconds=1.0)
+        with microphone:
+            assert microphone.clock.monotonic() == 1003.0
+        with (
+            pytest.raises(SerError, match="did not open within 5 s"),
+            FakeMicrophone(ramp, [HangOnOpen(0.0)], seconds=1.0),
+        ):
+            pass
+
+    def test_a_hang_while_it_comes_back_is_survived(self) -> None:
+        faults = [Crash(1.0), HangOnOpen(1.0), HangOnOpen(1.0, 2.0)]
+        microphone = FakeMicrophone(ramp, faults, seconds=15.0)
+        items = collected(microphone)
+        assert microphone.counters.restarts == 1
+        assert timeline_errors_seconds(blocks_of(items)).max() < 1e-3
+
+    def test_samples_are_spoilt_where_and_only_where_it_says(self) -> None:
+        faults: list[LastingFault] = [
+            NotANumber(0.5, 0.25),
+            NotANumber(1.0, 0.1, value=float("inf")),
+            Zeros(1.5, 0.25),
+            Clipping(2.0, 0.25, gain=100.0),
+            Offset(2.5, 0.25, level=0.5),
+        ]
+        clean = 0.3 * np.sin(np.arange(3 * RATE) / 50.0).astype(np.float32)
+        got = samples_of(collected(FakeMicrophone(clean, faults, seconds=3.0)))[:, 0]
+
+        def part(seconds: float, length: float) -> slice:
+            return slice(round(seconds * RATE), round((seconds + length) * RATE))
+
+        assert np.isnan(got[part(0.5, 0.25)]).all()
+        assert np.isposinf(got[part(1.0, 0.1)]).all()
+        assert not got[part(1.5, 0.25)].any()
+        clipped = got[part(2.0, 0.25)]
+        assert np.count_nonzero(np.abs(clipped) == 1.0) > 0.9 * clipped.size
+        np.testing.assert_array_equal(
+            got[part(2.5, 0.25)], clean[part(2.5, 0.25)] + np.float32(0.5)
+        )
+        rest = np.ones(got.size, bool)
+        for fault in faults:
+            rest[part(fault.at_seconds, fault.duration_seconds)] = False
+        np.testing.assert_array_equal(got[rest], clean[rest])
+
+    @pytest.mark.parametrize("ratio", [0.5, 0.99, 1.01, 2.0])
+    def test_a_wrong_rate_gives_other_frames_than_it_says(self, ratio: float) -> None:
+        microphone = FakeMicrophone(ramp, [WrongRate(1.0, 4.0, ratio)], seconds=6.0)
+        samples = samples_of(collected(microphone))
+        assert len(samples) == pytest.approx((2.0 + 4.0 * ratio) * RATE, abs=1)
+        behind = microphone.hardware.untold_seconds
+        assert behind == pytest.approx(4.0 * (1.0 - ratio), abs=1e-3)
+        assert (np.diff(samples[:, 0]) > 0).all()
+        assert samples[-1, 0] * 1000 == pytest.approx(6.0, abs=0.01)
+
+    @pytest.mark.parametrize("jump_seconds", [1000.0, 3.0, -3.0, -900.0])
+    def test_a_jump_of_the_clock_does_not_show(self, jump_seconds: float) -> None:
+        faults = [ClockJump(1.0, jump_seconds), Crash(2.0), ClockJump(2.05, -2 * jump_seconds)]
+        microphone = FakeMicrophone(ramp, faults, seconds=5.0)
+        blocks = []
+        with microphone:
+            for item in microphone:
+                if isinstance(item, Block):
+                    blocks.append(item)
+                    now, captured_at = microphone.clock.monotonic(), item.end_captured_at
+                    assert captured_at is not None
+                    assert -1e-9 <= now - captured_at < 0.3
+                else:
+                    assert "-" not in item.detail
+        assert len(microphone.hardware.felt) == 3
+        assert timeline_errors_seconds(blocks).max() < 0.021
+
+
+class TestModels:
+    def test_a_slow_model_takes_its_time_on_the_clock(self, tiny_model: Path) -> None:
+        clock = VirtualClock(0.0)
+        quick = OnnxClassifier.load(tiny_model)
+        slow = SlowModel(quick, 0.5, clock)
+        assert isinstance(slow, OnnxClassifier)
+        window = np.random.default_rng(0).uniform(size=(100, 257)).astype(np.float32)
+        np.testing.assert_array_equal(slow.probabilities(window), quick.probabilities(window))
+        assert clock.monotonic() == 0.5
+        recognizer = StreamRecognizer(slow)
+        predictions = recognizer.process(demo_voice()[: 3 * RATE])
+        answers = sum(p.raw_probabilities is not None for p in predictions)
+        assert answers > 0
+        assert clock.monotonic() == pytest.approx(0.5 + 0.5 * answers)
+
+    def test_a_slow_model_really_takes_its_time(self, tiny_model: Path) -> None:
+        slow = SlowModel(OnnxClassifier.load(tiny_model), 1.2)
+        started_at = time.monotonic()
+        slow.probabilities(np.ones((10, 257), np.float32))
+        assert time.monotonic() - started_at > 1.0
+
+    def test_tiny_models_of_other_seeds_disagree(self, tmp_path: Path) -> None:
+        window = np.random.default_rng(0).uniform(size=(100, 257)).astype(np.float32)
+        answers = [
+            OnnxClassifier.load(write_tiny_model(tmp_path / f"{seed}.onnx", seed=seed))
+            for seed in (0, 1)
+        ]
+        one, other = (model.probabilities(window) for model in answers)
+        assert np.abs(one - other).max() > 0.05
+
+    def test_without_onnx_it_says_what_to_install(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        real_import = builtins.__import__
+
+        def without_onnx(
+            name: str,
+            scope: Mapping[str, object] | None = None,
+            local: Mapping[str, object] | None = None,
+            fromlist: Sequence[str] = (),
+            level: int = 0,
+        ) -> object:
+            if name.partition(".")[0] == "onnx":
+                raise ImportError("No module named 'onnx'")
+            return real_import(name, scope, local, fromlist, level)
+
+        monkeypatch.setattr(builtins, "__import__", without_onnx)
+        with pytest.raises(SerError, match="pip install onnx"):
+            write_tiny_model(tmp_path / "a.onnx")
+
+
+def test_the_runtime_does_not_load_it() -> None:
+    home = Path(testing.__file__).parent.parent
+    for path in home.rglob("*.py"):
+        if path.is_relative_to(home / "testing") or path.is_relative_to(home / "soak"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        assert "from ser_live.testing" not in text, path
+        assert "import ser_live.testing" not in text, path
