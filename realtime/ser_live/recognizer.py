@@ -72,6 +72,7 @@ class StreamRecognizer:
         self._window_seconds = window_seconds
         self._smoothing_seconds = smoothing_seconds
         self._hops_per_prediction = 1
+        self._index = 0
         self._recent: deque[NDArray[np.float32]] = deque()
         self._heard_samples = 0
         self._configure(_loaded(model))
@@ -128,6 +129,9 @@ class StreamRecognizer:
         if not isinstance(hops, int) or not 1 <= hops <= _MOST_HOPS:
             raise SerError(f"hops_per_prediction is {hops!r}, wanted 1 to {_MOST_HOPS}")
         self._hops_per_prediction = hops
+        # Hops that went by without a prediction stay without one.
+        heard_hops = (self._origin_sample + self._heard_samples) // self._hop_samples
+        self._index = max(self._index, heard_hops)
 
     @property
     def next_due_seconds(self) -> float:
@@ -140,7 +144,7 @@ class StreamRecognizer:
         return RecognizerStats(
             predictions=self._predictions,
             samples_in=self._samples_in,
-            seconds=self._samples_in / self._resampler.sample_rate_hz,
+            seconds=self._earlier_seconds + self._stretch_in / self._resampler.sample_rate_hz,
             clipped_samples=self._clipped_samples,
             stages=self._clock.summaries(),
             delay=AlgorithmicDelay(
@@ -157,8 +161,11 @@ class StreamRecognizer:
         self._flushed = False
         self._predictions = 0
         self._samples_in = 0
-        self._samples_skipped = 0
         self._clipped_samples = 0
+        self._earlier_seconds = 0.0  # heard in earlier formats
+        self._stretch_in = 0  # samples in this format: heard, skipped, and where they begin
+        self._stretch_skipped = 0
+        self._stretch_origin = 0
         self._clock = StageClock()
 
     def process(self, samples: ArrayLike) -> list[Prediction]:
@@ -184,6 +191,7 @@ class StreamRecognizer:
             raise SerError("process() after flush(): the stream has ended; call reset() first")
         mono = self._converter.process(samples)
         self._samples_in += mono.size
+        self._stretch_in += mono.size
         self._clipped_samples += int(np.count_nonzero(np.abs(mono) > 1.0))
         with self._clock.stage("resample"):
             resampled = self._resampler.process(mono)
@@ -206,7 +214,9 @@ class StreamRecognizer:
             predictions.append(self._predict(closing=True))
         return predictions
 
-    def skip(self, samples: int) -> list[Prediction]:
+    def skip(
+        self, samples: int, sample_rate_hz: int | None = None, channels: int | None = None
+    ) -> list[Prediction]:
         """Step over audio that nobody has: the clock goes on, everything else begins afresh.
 
         What was heard before is finished as `flush` would; after the hole a new window begins,
@@ -215,7 +225,10 @@ class StreamRecognizer:
         Parameters
         ----------
         samples : int
-            Length of the hole, in samples at the caller's rate.
+            Length of the hole, in samples at the rate up to now.
+        sample_rate_hz, channels : int or None
+            What `process` is given from now on, where a device came back in another format;
+            None: as before.
 
         Returns
         -------
@@ -225,21 +238,29 @@ class StreamRecognizer:
         Raises
         ------
         SerError
-            For a negative length, or after `flush`.
+            For a negative length, a format that cannot be, or after `flush`.
         """
         if not isinstance(samples, int | np.integer) or samples < 0:
             raise SerError(f"skip() was given {samples!r}, wanted a whole number of samples >= 0")
         if self._flushed:
             raise SerError("skip() after flush(): the stream has ended; call reset() first")
-        if samples == 0:
+        before = (self.sample_rate_hz, self.channels)
+        after = (sample_rate_hz or before[0], channels or before[1])
+        if samples == 0 and after == before:
             return []
-        self._samples_skipped += int(samples)
-        stream_samples = self._samples_in + self._samples_skipped
-        target = round(stream_samples * SAMPLE_RATE_HZ / self.sample_rate_hz)
+        resampler, converter = Resampler(after[0]), MonoConverter(after[1])
+        self._stretch_skipped += int(samples)
+        target = self._clock_sample()
         predictions = self._drain()
         if target >= self._due_sample() and self._owes_closing():
             predictions.append(self._predict(closing=True))
-        self._restart(target)
+        # A resampler that rounds up must not make the clock go back.
+        self._restart(max(target, self._origin_sample + self._heard_samples))
+        if after != before:
+            self._earlier_seconds += self._stretch_in / before[0]
+            self._stretch_in = self._stretch_skipped = 0
+            self._stretch_origin = target
+            self._resampler, self._converter = resampler, converter
         return predictions
 
     def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
@@ -285,6 +306,12 @@ class StreamRecognizer:
         self._window = FrameWindow(spec, self._window_samples, first_frame)
         frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
         self._window.process(frames)
+
+    def _clock_sample(self) -> int:
+        """Sample of the 16 kHz clock up to which samples were given or skipped."""
+        samples = self._stretch_in + self._stretch_skipped
+        passed: int = round(samples * SAMPLE_RATE_HZ / self.sample_rate_hz)
+        return self._stretch_origin + passed
 
     def _restart(self, origin_sample: int) -> None:
         """Begin to hear at a sample of the 16 kHz clock, with nothing before it."""
