@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from ser_live.console import Frame, LiveView
+from ser_live.console import LiveView
 from ser_live.live import listen
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH, FileSource
 
@@ -34,10 +34,10 @@ def main() -> None:
     with listen(FileSource(DEMO_PATH, "realtime"), model=arguments.model) as listener:
         view = LiveView(listener, DEMO_NOTICE, console)
         for step in listener.steps():
-            view.hear(step)
+            view.update(step)
             if step.seconds >= AT_SECONDS and step.predictions:
                 break
-        console.print(Frame(view.state()))
+        console.print(view, end="")
     console.save_svg(str(arguments.out), title="ser-live --demo", theme=THEME)
 
 

@@ -1,0 +1,70 @@
+"""Colours and signs: legible on dark and light, without colour, and in ASCII."""
+
+from collections.abc import Iterable, Mapping
+
+from ser_live.events import EventKind
+
+# Middling luminances: each has a contrast of 3 or more both to white and to nearly black.
+GREY = "#7a8290"
+TRACK = "dim #7a8290"
+RED = "#d9483b"
+AMBER = "#b08a00"
+GREEN = "#5f9a2e"
+
+EVENT_COLORS: Mapping[EventKind, str] = {
+    "device_lost": RED,
+    "device_restored": GREEN,
+    "gap": RED,
+    "overload": AMBER,
+    "input_silent": AMBER,
+    "input_clipping": AMBER,
+    "input_offset": AMBER,
+    "hop_changed": AMBER,
+    "model_swapped": GREEN,
+}
+
+_LABEL_COLORS = {
+    "neutral": "#7f8a99",
+    "calm": "#1f9a8a",
+    "happy": "#b78f00",
+    "sad": "#4a7fe0",
+    "angry": "#d9483b",
+    "fearful": "#9a6be0",
+    "disgust": "#5f9a2e",
+    "surprised": "#d2701c",
+}
+_SPARE_COLORS = ("#c25b93", "#2f8fb5", "#96855a", "#3f9a63", "#a8694b")
+_ASCII = str.maketrans("━╸─█▒▄▁·×…●", "=-.#+~_.x~*")  # noqa: RUF001 - that is the sign
+_CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
+
+
+def label_colors(labels: Iterable[str]) -> dict[str, str]:
+    """Give every label a colour: the usual ones theirs, others what is left."""
+    chosen: dict[str, str] = {}
+    unknown = 0
+    for label in labels:
+        if label in _LABEL_COLORS:
+            chosen[label] = _LABEL_COLORS[label]
+        else:
+            chosen[label] = _SPARE_COLORS[unknown % len(_SPARE_COLORS)]
+            unknown += 1
+    return chosen
+
+
+def label_letters(labels: Iterable[str]) -> dict[str, str]:
+    """Give every label a letter of its own, where colours cannot tell them apart."""
+    chosen: dict[str, str] = {}
+    for label in labels:
+        free = (c for c in label + "abcdefghijklmnopqrstuvwxyz" if c not in chosen.values())
+        chosen[label] = next(free, "?")
+    return chosen
+
+
+def printable(text: str) -> str:
+    """Replace control characters, which a device's name may hold, by blanks."""
+    return text.translate(_CONTROLS)
+
+
+def in_ascii(text: str) -> str:
+    """Replace every character by one of ASCII, so that nothing moves."""
+    return printable(text).translate(_ASCII).encode("ascii", "replace").decode()
