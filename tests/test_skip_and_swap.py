@@ -1,0 +1,396 @@
+"""Holes, other formats, other hops and other models in the middle of a stream."""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import event, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ser_live import Prediction, SerError, StreamRecognizer
+from ser_live.card import SpectrumSpec, WindowSpec
+from ser_live.classifier import OnnxClassifier
+from ser_live.testing import demo_voice, tiny_card, write_tiny_model
+
+HOP_SECONDS = 0.25
+RATES = (8000, 16000, 22050, 44100, 48000)
+VOICES = {rate: demo_voice(rate) for rate in RATES}
+calm = settings(max_examples=25, deadline=None)
+
+Cut = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+@pytest.fixture(scope="module")
+def other_spectrum(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    card = tiny_card(name="other", spectrum=SpectrumSpec(fft_samples=1024, hop_samples=333))
+    path = tmp_path_factory.mktemp("model") / "other.onnx"
+    return OnnxClassifier.load(write_tiny_model(path, card, seed=1))
+
+
+def whole(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    return [samples]
+
+
+def at_random(seed: int) -> Cut:
+    rng = np.random.default_rng(seed)
+
+    def cut(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        return np.split(samples, np.sort(rng.integers(0, len(samples) + 1, 7)))
+
+    return cut
+
+
+@dataclasses.dataclass(frozen=True)
+class Stretch:
+    """Samples, and the hole before them."""
+
+    hole_samples: int
+    samples: int
+
+
+@st.composite
+def streams(draw: st.DrawFn) -> tuple[int, list[Stretch]]:
+    """A rate, and stretches that are worth hearing at it."""
+    rate = draw(st.sampled_from(RATES))
+    script = []
+    for _ in range(draw(st.integers(2, 4))):
+        hole_seconds = draw(st.sampled_from((0.0, 0.01, 0.3, 2.0)))
+        seconds = draw(st.sampled_from((0.0, 0.4, 2.5, 4.5)))
+        odd = [draw(st.integers(1, 300)) for _ in range(2)]
+        script.append(Stretch(round(hole_seconds * rate) + odd[0], round(seconds * rate) + odd[1]))
+    return rate, script
+
+
+def run(
+    recognizer: StreamRecognizer, script: list[Stretch], cut: Cut
+) -> tuple[list[list[Prediction]], list[int]]:
+    """Give the predictions of each stretch (the last ones with its end), and where it begins."""
+    voice = VOICES[recognizer.sample_rate_hz]
+    given_samples, at = 0, 0
+    got: list[list[Prediction]] = []
+    starts = []
+    for stretch in script:
+        ends = recognizer.skip(stretch.hole_samples)
+        if got:
+            got[-1] += ends
+        else:
+            assert ends == []
+        at += stretch.hole_samples
+        starts.append(at)
+        part = voice[given_samples : given_samples + stretch.samples]
+        got.append([p for block in cut(part) for p in recognizer.process(block)])
+        given_samples += len(part)
+        at += len(part)
+    got[-1] += recognizer.flush()
+    return got, starts
+
+
+def is_on_grid(prediction: Prediction, hop_seconds: float = HOP_SECONDS) -> bool:
+    """Index and end are in step, also where a hole or the end cut the hop short."""
+    return prediction.index == math.ceil(round(prediction.end_seconds / hop_seconds, 9)) - 1
+
+
+def same(one: list[Prediction], other: list[Prediction]) -> bool:
+    """Equal, except that `changed` looks back over the hole."""
+    return [dataclasses.replace(p, changed=False) for p in one] == [
+        dataclasses.replace(p, changed=False) for p in other
+    ]
+
+
+@calm
+@given(stream=streams(), seed=st.integers(0, 999), vad=st.booleans())
+def test_holes(
+    model: OnnxClassifier, stream: tuple[int, list[Stretch]], seed: int, vad: bool
+) -> None:
+    rate, script = stream
+    recognizer = StreamRecognizer(model, sample_rate_hz=rate, vad=vad)
+    got, starts = run(recognizer, script, whole)
+    recognizer.reset()
+    assert run(recognizer, script, at_random(seed)) == (got, starts)
+
+    everything = [p for part in got for p in part]
+    assert all(is_on_grid(p) for p in everything)
+    indices = [p.index for p in everything]
+    assert indices == sorted(set(indices))
+    for part, start in zip(got, starts, strict=True):
+        for prediction in part:
+            assert prediction.start_seconds >= start / rate - 1 / 16000
+    given_samples = 0
+    event(f"{sum(p.raw_probabilities is not None for p in everything) // 20 * 20} answers or more")
+    for index, (stretch, start) in enumerate(zip(script, starts, strict=True)):
+        alone = StreamRecognizer(model, sample_rate_hz=rate, vad=vad)
+        alone.skip(start)
+        samples = VOICES[rate][given_samples : given_samples + stretch.samples]
+        given_samples += len(samples)
+        wanted = alone.process(samples)
+        if index + 1 < len(script):
+            wanted += alone.skip(script[index + 1].hole_samples)
+        else:
+            wanted += alone.flush()
+        assert same(got[index], wanted)
+
+
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("hole_samples", [1, 2, 3])
+def test_the_clock_keeps_time_over_a_thousand_holes(
+    model: OnnxClassifier, rate: int, hole_samples: int
+) -> None:
+    recognizer = StreamRecognizer(model, sample_rate_hz=rate, hop_seconds=0.01)
+    voice, predictions = VOICES[rate], []
+    for start in range(0, 61 * 1000, 61):
+        predictions += recognizer.process(voice[start : start + 61])
+        predictions += recognizer.skip(hole_samples)
+    indices = [p.index for p in predictions]
+    assert indices == sorted(set(indices))
+    assert all(is_on_grid(p, 0.01) for p in predictions)
+    seconds = 1000 * (61 + hole_samples) / rate
+    assert recognizer.next_due_seconds == pytest.approx(seconds, abs=0.0101)
+
+
+def test_a_resampler_that_rounds_up_does_not_set_the_clock_back(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model, sample_rate_hz=96000, hop_seconds=0.01)
+    recognizer.skip(9)  # one and a half samples at 16 kHz; 945 are 157 and a half
+    got = recognizer.process(np.zeros(945, np.float32)) + recognizer.skip(1)
+    got += recognizer.process(np.zeros(96000, np.float32))
+    assert [p.index for p in got] == list(range(len(got)))
+    assert len(got) > 90
+
+
+def test_a_hole_that_hides_a_hop_closes_what_was_heard(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model)
+    recognizer.process(VOICES[16000][: 2 * 16000 + 1000])
+    (closing,) = recognizer.skip(16000)
+    assert (closing.index, closing.end_seconds) == (8, 2.0625)
+    assert closing.raw_probabilities is not None
+    assert recognizer.process(VOICES[16000][:4000])[0].index == 12
+
+
+def test_a_hole_inside_a_hop_leaves_the_hop_to_what_comes_after(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model)
+    recognizer.process(VOICES[16000][: 2 * 16000 + 1000])
+    assert recognizer.skip(1000) == []
+    (prediction,) = recognizer.process(VOICES[16000][:2000])
+    assert (prediction.index, prediction.end_seconds) == (8, 2.25)
+    assert prediction.start_seconds >= 2.0
+
+
+@pytest.mark.parametrize("samples", [-1, 0.5, "many", None])
+def test_a_hole_has_a_length(model: OnnxClassifier, samples: object) -> None:
+    with pytest.raises(SerError, match="whole number of samples"):
+        StreamRecognizer(model).skip(samples)  # type: ignore[arg-type]
+
+
+def test_no_hole_is_no_hole(model: OnnxClassifier) -> None:
+    recognizer, voice = StreamRecognizer(model), VOICES[16000][:64000]
+    got = recognizer.process(voice[:30000]) + recognizer.skip(0) + recognizer.process(voice[30000:])
+    assert got == StreamRecognizer(model).process(voice)
+
+
+def test_after_the_end_there_is_no_hole(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(model)
+    recognizer.flush()
+    with pytest.raises(SerError, match=r"call reset\(\) first"):
+        recognizer.skip(10)
+
+
+class TestFormats:
+    @pytest.mark.parametrize(("before", "after"), [(16000, 48000), (48000, 16000), (44100, 8000)])
+    @pytest.mark.parametrize("hole_seconds", [0.0, 0.013, 2.2])
+    def test_the_clock_goes_on_at_another_rate(
+        self, model: OnnxClassifier, before: int, after: int, hole_seconds: float
+    ) -> None:
+        recognizer = StreamRecognizer(model, sample_rate_hz=before)
+        first = recognizer.process(VOICES[before][: 3 * before + 777])
+        seconds = 3 + 777 / before + round(hole_seconds * before) / before
+        first += recognizer.skip(round(hole_seconds * before), after, 2)
+        assert (recognizer.sample_rate_hz, recognizer.channels) == (after, 2)
+        voice = np.stack([VOICES[after][: 4 * after]] * 2, axis=1)
+        second = recognizer.process(voice) + recognizer.flush()
+
+        alone = StreamRecognizer(model, sample_rate_hz=after, channels=2)
+        alone.skip(round(seconds * after))
+        assert same(second, alone.process(voice) + alone.flush())
+        indices = [p.index for p in first + second]
+        assert indices == sorted(set(indices))
+        assert all(is_on_grid(p) for p in first + second)
+        assert seconds + 4 - HOP_SECONDS < second[-1].end_seconds < seconds + 4.001
+
+    def test_the_counters_go_on(self, model: OnnxClassifier) -> None:
+        recognizer = StreamRecognizer(model, sample_rate_hz=48000)
+        before = recognizer.process(VOICES[48000][:96000])
+        before += recognizer.skip(48000, 16000)
+        after = recognizer.process(2.0 * VOICES[16000][:48000])
+        stats = recognizer.stats
+        assert stats.predictions == len(before) + len(after)
+        assert stats.samples_in == 96000 + 48000
+        assert stats.seconds == pytest.approx(2.0 + 3.0)
+        assert next(s for s in stats.stages if s.name == "total").count == stats.predictions
+        assert stats.clipped_samples == np.count_nonzero(np.abs(2 * VOICES[16000][:48000]) > 1)
+        assert [p.changed for p in (before + after)[1:]] == [
+            (a.state, a.label) != (b.state, b.label)
+            for a, b in zip(before + after, (before + after)[1:], strict=False)
+        ]
+
+    def test_a_format_that_cannot_be_changes_nothing(self, model: OnnxClassifier) -> None:
+        recognizer, voice = StreamRecognizer(model), VOICES[16000][:64000]
+        got = recognizer.process(voice[:30000])
+        for rate, channels in ((100, 1), (16000, 1000)):
+            with pytest.raises(SerError, match="wanted"):
+                recognizer.skip(10, rate, channels)
+        assert got + recognizer.process(voice[30000:]) == StreamRecognizer(model).process(voice)
+
+
+class TestHops:
+    @calm
+    @given(
+        changes=st.lists(st.tuples(st.integers(1, 30_000), st.integers(1, 9)), max_size=12),
+        seed=st.integers(0, 999),
+    )
+    def test_hops_may_change_at_any_time_and_the_grid_stays(
+        self, model: OnnxClassifier, changes: list[tuple[int, int]], seed: int
+    ) -> None:
+        def run(cut: Cut) -> list[Prediction]:
+            recognizer = StreamRecognizer(model)
+            got, at = [], 0
+            for samples, hops in changes:
+                for block in cut(VOICES[16000][at : at + samples]):
+                    got += recognizer.process(block)
+                recognizer.hops_per_prediction = hops
+                at += samples
+            return got + recognizer.process(VOICES[16000][at : at + 40_000])
+
+        narrow = {p.index: p for p in StreamRecognizer(model).process(VOICES[16000])}
+        got = run(whole)
+        assert got == run(at_random(seed))
+        for prediction in got:
+            assert prediction.end_seconds == (prediction.index + 1) * HOP_SECONDS
+            assert prediction.raw_probabilities == narrow[prediction.index].raw_probabilities
+            assert prediction.state in (narrow[prediction.index].state, "speech", "uncertain")
+        indices = [p.index for p in got]
+        assert indices == sorted(set(indices))
+
+    def test_with_n_hops_every_nth_prediction_is_given(self, model: OnnxClassifier) -> None:
+        recognizer = StreamRecognizer(model)
+        recognizer.hops_per_prediction = 4
+        got = recognizer.process(VOICES[16000])
+        assert [p.index for p in got] == [4 * k + 3 for k in range(len(got))]
+        assert len(got) == VOICES[16000].size // 16000
+
+    @pytest.mark.parametrize("hops", [0, -1, 65, 1.5, None])
+    def test_impossible_hops_are_refused(self, model: OnnxClassifier, hops: object) -> None:
+        with pytest.raises(SerError, match="wanted 1 to 64"):
+            StreamRecognizer(model).hops_per_prediction = hops  # type: ignore[assignment]
+
+
+class TestSwap:
+    @pytest.mark.parametrize("at_seconds", [0.0, 0.5, 1.75, 4.0, 9.25, 17.0])
+    @pytest.mark.parametrize("vad", [True, False])
+    def test_the_new_model_hears_the_window_as_if_it_had_always_been_there(
+        self, model: OnnxClassifier, other_spectrum: OnnxClassifier, at_seconds: float, vad: bool
+    ) -> None:
+        voice, at = VOICES[16000], round(at_seconds * 16000)
+        always = {p.index: p for p in StreamRecognizer(other_spectrum, vad=vad).process(voice)}
+        recognizer = StreamRecognizer(model, vad=vad)
+        before = recognizer.process(voice[:at])
+        recognizer.swap(other_spectrum)
+        after = recognizer.process(voice[at:])
+        assert before == StreamRecognizer(model, vad=vad).process(voice[:at])
+        assert [p.index for p in before + after] == list(range(len(always)))
+        for prediction in after:
+            assert prediction.raw_probabilities == always[prediction.index].raw_probabilities
+            assert prediction.start_seconds == always[prediction.index].start_seconds
+        if at_seconds < 17:
+            assert any(p.raw_probabilities for p in after)
+
+    @calm
+    @given(
+        at=st.lists(st.integers(1, 60_000), min_size=1, max_size=5),
+        hole=st.integers(0, 40_000),
+        seed=st.integers(0, 999),
+    )
+    def test_swapping_back_and_forth_at_any_sample(
+        self,
+        model: OnnxClassifier,
+        other_spectrum: OnnxClassifier,
+        at: list[int],
+        hole: int,
+        seed: int,
+    ) -> None:
+        def run(used: list[OnnxClassifier], cut: Cut) -> list[Prediction]:
+            recognizer = StreamRecognizer(used[0])
+            got = recognizer.process(VOICES[16000][:9000]) + recognizer.skip(hole)
+            start = 9000
+            for samples, classifier in zip(at, used[1:], strict=True):
+                for block in cut(VOICES[16000][start : start + samples]):
+                    got += recognizer.process(block)
+                start += samples
+                recognizer.swap(classifier)
+            return got + recognizer.process(VOICES[16000][start : start + 60_000])
+
+        models = [model, other_spectrum]
+        used = [models[k % 2] for k in range(len(at) + 1)]
+        mixed = run(used, whole)
+        assert mixed == run(used, at_random(seed))
+        one, other = (run([m] * len(used), whole) for m in models)
+        for k, prediction in enumerate(mixed):
+            raw = prediction.raw_probabilities
+            assert raw in (one[k].raw_probabilities, other[k].raw_probabilities)
+
+    def test_the_longest_window_is_there_at_once(
+        self, model: OnnxClassifier, tmp_path: Path
+    ) -> None:
+        card = tiny_card(name="long", window=WindowSpec(seconds=30.0))
+        long = OnnxClassifier.load(write_tiny_model(tmp_path / "long.onnx", card))
+        voice = np.concatenate([VOICES[16000]] * 3)
+        at = 40 * 16000 + 123
+        always = StreamRecognizer(long, vad=False).process(voice)
+        recognizer = StreamRecognizer(model, vad=False)
+        recognizer.process(voice[:at])
+        recognizer.swap(long)
+        (first, *_) = recognizer.process(voice[at:])
+        assert first.end_seconds - first.start_seconds == 30.0
+        assert first.raw_probabilities == always[first.index].raw_probabilities
+
+    def test_a_model_that_does_not_load_leaves_the_old_one(
+        self, model: OnnxClassifier, tmp_path: Path
+    ) -> None:
+        recognizer, voice = StreamRecognizer(model), VOICES[16000][:64000]
+        got = recognizer.process(voice[:40000])
+        with pytest.raises(SerError, match=r"nothing\.onnx"):
+            recognizer.swap(tmp_path / "nothing.onnx")
+        slow_to_warm = tiny_card(window=WindowSpec(seconds=5.0, warm_up_seconds=4.0))
+        path = write_tiny_model(tmp_path / "slow.onnx", slow_to_warm)
+        fixed = StreamRecognizer(model, window_seconds=2.0)
+        with pytest.raises(SerError, match=r"window_seconds is 2\.0, wanted 4 to 30"):
+            fixed.swap(path)
+        assert fixed.process(voice) == StreamRecognizer(model, window_seconds=2.0).process(voice)
+        assert got + recognizer.process(voice[40000:]) == StreamRecognizer(model).process(voice)
+
+    def test_smoothing_goes_on_where_the_labels_are_the_same(
+        self, model: OnnxClassifier, tmp_path: Path
+    ) -> None:
+        voice, at = VOICES[16000], 2 * 16000
+        twin = OnnxClassifier.load(write_tiny_model(tmp_path / "twin.onnx"))
+        recognizer = StreamRecognizer(model)
+        got = recognizer.process(voice[:at])
+        recognizer.swap(twin)
+        got += recognizer.process(voice[at:])
+        assert got == StreamRecognizer(model).process(voice)
+        card = tiny_card(labels=("calm", "cross"))
+        stranger = OnnxClassifier.load(write_tiny_model(tmp_path / "stranger.onnx", card))
+        recognizer.reset()
+        recognizer.process(voice[:at])
+        recognizer.swap(stranger)
+        (first, *_) = recognizer.process(voice[at:])
+        assert recognizer.labels == ("calm", "cross")
+        assert set(first.probabilities or ()) == {"calm", "cross"}
+        assert first.probabilities == pytest.approx(first.raw_probabilities)
