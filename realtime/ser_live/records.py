@@ -3,19 +3,16 @@
 import dataclasses
 import functools
 import json
-import re
 import types
 import typing
 from collections import Counter
 from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.quoting import plain, quoted
+from ser_live.quoting import confuses, plain, quoted
 
 _HUGE = 1e300
 _LARGEST_WHOLE = 2**53
-# Control characters, line separators, what turns the direction of writing, and halves of pairs.
-_UNPRINTABLE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _NAMES = {
     str: "a text",
     int: "a whole number",
@@ -94,12 +91,12 @@ def _single(wanted: type, value: object, field: str) -> object:
     if wanted is int and is_whole and abs(typing.cast(int, value)) <= _LARGEST_WHOLE:
         return value
     if wanted is str and isinstance(value, str):
-        unprintable = _UNPRINTABLE.search(value)
-        if unprintable is None:
+        character = confuses(value)
+        if character is None:
             return value
         raise SerError(
-            f"{field} is {quoted(value)} with the character U+{ord(unprintable[0]):04X}, wanted "
-            "a text of one line without control characters"
+            f"{field} is {quoted(value)} with the character U+{ord(character):04X}, wanted a text "
+            "of one line without control characters"
         )
     if wanted is bool and isinstance(value, bool):
         return value

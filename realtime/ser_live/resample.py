@@ -1,16 +1,40 @@
 """What callers hand in becomes 16 kHz mono float32."""
 
+from typing import Any
+
 import numpy as np
 import soxr
 from numpy.typing import ArrayLike, NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.errors import SerError
+from ser_live.quoting import plain, quoted
 
 _LOWEST_RATE_HZ = 8000
 _HIGHEST_RATE_HZ = 384000
 _MOST_CHANNELS = 64
 _LOUDEST = 1e6
+_DTYPES = ("int16", "float32", "float64")
+_WANTED = "int16, float32 or float64"
+
+
+def require_channels(channels: int) -> int:
+    """Give the number of channels, or raise SerError if no stream can have so many."""
+    return _require("channels", channels, 1, _MOST_CHANNELS)
+
+
+def require_rate(sample_rate_hz: int) -> int:
+    """Give the rate, or raise SerError if no stream can have it."""
+    return _require("sample_rate_hz", sample_rate_hz, _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ)
+
+
+def _require(name: str, value: int, lowest: int, highest: int) -> int:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or not lowest <= value <= highest:
+        raise SerError(
+            f"{name} is {quoted(value)}, wanted a whole number from {lowest} to {highest}"
+        )
+    return int(value)
 
 
 class MonoConverter:
@@ -23,9 +47,7 @@ class MonoConverter:
     """
 
     def __init__(self, channels: int) -> None:
-        if not isinstance(channels, int) or not 1 <= channels <= _MOST_CHANNELS:
-            raise SerError(f"channels is {channels!r}, wanted 1 to {_MOST_CHANNELS}")
-        self.channels = channels
+        self.channels = require_channels(channels)
 
     def process(self, samples: ArrayLike) -> NDArray[np.float32]:
         """Mix a block down to mono; holds no state.
@@ -33,7 +55,7 @@ class MonoConverter:
         Parameters
         ----------
         samples : array_like, shape (n,) for mono or (n, channels), int16, float32 or float64
-            Full scale is 32767 for int16 and 1.0 for floats.
+            Full scale is 32767 for int16 and 1.0 for floats. Any strides and byte order.
 
         Returns
         -------
@@ -45,9 +67,7 @@ class MonoConverter:
         SerError
             For another shape or dtype, NaN, infinity, or values that are no audio.
         """
-        block = np.asarray(samples)
-        if block.dtype not in (np.int16, np.float32, np.float64):
-            raise SerError(f"samples are {block.dtype}, wanted int16, float32 or float64")
+        block = _as_array(samples)
         if block.ndim == 1 and self.channels == 1:
             block = block[:, np.newaxis]
         if block.ndim != 2 or block.shape[1] != self.channels:
@@ -55,9 +75,10 @@ class MonoConverter:
                 f"samples have shape {block.shape}, wanted (n, {self.channels})"
                 + (" or (n,)" if self.channels == 1 else "")
             )
-        if block.dtype != np.int16:
+        is_float = block.dtype.kind == "f"
+        if is_float:
             _check_values(block)
-        scale = np.float32(1.0 / 32768.0 if block.dtype == np.int16 else 1.0)
+        scale = np.float32(1.0 if is_float else 1.0 / 32768.0)
         # Channel by channel, not a mean over an axis: the order of additions never depends on n.
         mono: NDArray[np.float32] = block[:, 0].astype(np.float32) * scale
         for channel in range(1, self.channels):
@@ -79,13 +100,7 @@ class Resampler:
     """
 
     def __init__(self, sample_rate_hz: int) -> None:
-        whole = isinstance(sample_rate_hz, int | np.integer)
-        if not whole or not _LOWEST_RATE_HZ <= sample_rate_hz <= _HIGHEST_RATE_HZ:
-            raise SerError(
-                f"sample_rate_hz is {sample_rate_hz!r}, wanted a whole number from "
-                f"{_LOWEST_RATE_HZ} to {_HIGHEST_RATE_HZ}"
-            )
-        self.sample_rate_hz = int(sample_rate_hz)
+        self.sample_rate_hz = require_rate(sample_rate_hz)
         self.reset()
 
     def reset(self) -> None:
@@ -114,6 +129,16 @@ class Resampler:
         due = self._samples_in * (SAMPLE_RATE_HZ / self.sample_rate_hz)
         self._held_samples = max(self._held_samples, due - self._samples_out)
         return resampled
+
+
+def _as_array(samples: ArrayLike) -> NDArray[Any]:
+    try:
+        block = np.asarray(samples)
+    except Exception as error:  # lists of several lengths, and whatever an object raises
+        raise SerError(f"samples are no array ({plain(error)}); wanted {_WANTED}") from error
+    if block.dtype.name not in _DTYPES:
+        raise SerError(f"samples are {plain(block.dtype)}, wanted {_WANTED}")
+    return block
 
 
 def _check_values(block: NDArray[np.generic]) -> None:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_live.errors import SerError
+from ser_live.quoting import plain, quoted
+from ser_train.tables import Row, read_table, reason
 
 LABELS = (
     "neutral",
@@ -80,15 +82,18 @@ def find_clips(folder: Path) -> tuple[Clip, ...]:
     SerError
         If the folder is missing or holds no corpus; the message says what it holds.
     """
-    if not folder.is_dir():
-        what = "a file" if folder.exists() else "missing"
-        raise SerError(f"{folder} is {what}, wanted a folder with {_WANTED}")
-    found = _corpus_in(folder)
-    if not found:
-        children = sorted(child for child in folder.iterdir() if child.is_dir())
-        found = tuple(clip for child in children for clip in _corpus_in(child))
-    if not found:
-        raise SerError(f"{folder} holds {_listing(folder)}; wanted {_WANTED}")
+    try:
+        if not folder.is_dir():
+            what = "a file" if folder.exists() else "missing"
+            raise SerError(f"{plain(folder)} is {what}, wanted a folder with {_WANTED}")
+        found = _corpus_in(folder)
+        if not found:
+            children = sorted(child for child in folder.iterdir() if child.is_dir())
+            found = tuple(clip for child in children for clip in _corpus_in(child))
+        if not found:
+            raise SerError(f"{plain(folder)} holds {_listing(folder)}; wanted {_WANTED}")
+    except (OSError, ValueError) as error:
+        raise SerError(f"{plain(folder)}: cannot be searched ({reason(error)})") from error
     return found
 
 
@@ -100,22 +105,14 @@ def read_manifest(path: Path) -> tuple[Clip, ...]:
     SerError
         If the table is missing, not text, lacks a column, or a row lacks a value.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as table:
-            reader = csv.DictReader(table)
-            columns = [name.strip() for name in reader.fieldnames or ()]
-            reader.fieldnames = columns
-            rows = list(reader)
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise SerError(f"{path}: not readable as a table ({error})") from error
+    columns, rows = read_table(path)
     missing = [name for name in ("path", "label", "speaker") if name not in columns]
     if missing:
-        raise SerError(
-            f"{path}: the first line is {','.join(columns)!r}, wanted path,label,speaker"
-        )
+        first = plain(",".join(columns))
+        raise SerError(f"{plain(path)}: the first line is '{first}', wanted path,label,speaker")
     if not rows:
-        raise SerError(f"{path}: the table has no rows under its first line")
-    return tuple(_manifest_clip(path, number, row) for number, row in enumerate(rows, start=2))
+        raise SerError(f"{plain(path)}: the table has no rows under its first line")
+    return tuple(_manifest_clip(path, row) for row in rows)
 
 
 def relabel(
@@ -149,8 +146,8 @@ def relabel(
     for clip in kept:
         if clip.label not in LABELS:
             raise SerError(
-                f"{clip.path}: the label {clip.label!r} is unknown; the labels are "
-                f"{', '.join(LABELS)}; rename it with --map {clip.label}=..."
+                f"{plain(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
+                f"{', '.join(LABELS)}; rename it with --map {plain(clip.label)}=..."
             )
     if len(labels_of(kept)) < 2:
         raise SerError(f"the clips have the labels {list(labels_of(kept))}, wanted two or more")
@@ -220,25 +217,21 @@ def _nemo(folder: Path) -> tuple[Clip, ...]:
         return ()
     present = {path.stem: path for path in (*_audio_in(folder), *_audio_in(folder / "samples"))}
     clips = []
-    with table.open(encoding="utf-8-sig", newline="") as lines:
-        for row in csv.DictReader(lines, delimiter="\t", quoting=csv.QUOTE_NONE):
-            try:
-                stem, emotion = Path(row["file_id"].strip()).stem, row["emotion"].strip()
-                speaker = f"nemo/{row['speaker_id'].strip()}"
-            except (KeyError, AttributeError) as error:
-                raise SerError(
-                    f"{table}: a row lacks file_id, emotion or speaker_id, which nEMO has"
-                ) from error
-            if stem in present:
-                label = _NEMO_LABELS.get(emotion, emotion)
-                clips.append(Clip(present[stem], label, speaker, "nemo"))
+    columns, rows = read_table(table, delimiter="\t", quoting=csv.QUOTE_NONE)
+    missing = [name for name in ("file_id", "emotion", "speaker_id") if name not in columns]
+    if missing and rows:
+        raise SerError(f"{plain(table)}: lacks the column {missing[0]}, which nEMO has")
+    for row in rows:
+        stem = Path(row.take("file_id")).stem
+        if stem in present:
+            emotion = row.take("emotion")
+            label = _NEMO_LABELS.get(emotion, emotion)
+            clips.append(Clip(present[stem], label, f"nemo/{row.take('speaker_id')}", "nemo"))
     return tuple(sorted(clips, key=lambda clip: clip.path))
 
 
-def _manifest_clip(table: Path, number: int, row: dict[str, str | None]) -> Clip:
-    path, label, speaker = ((row[name] or "").strip() for name in ("path", "label", "speaker"))
-    if not (path and label and speaker):
-        raise SerError(f"{table}, line {number}: wanted path, label and speaker, got {row}")
+def _manifest_clip(table: Path, row: Row) -> Clip:
+    path, label, speaker = (row.take(name) for name in ("path", "label", "speaker"))
     return Clip(table.parent / path, label, f"{table.stem}/{speaker}", table.stem)
 
 
@@ -247,4 +240,4 @@ def _listing(folder: Path) -> str:
     if not names:
         return "nothing"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return plain(", ".join(names[:3])) + more

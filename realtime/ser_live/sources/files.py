@@ -11,6 +11,8 @@ from typing import Any, Literal, Self
 import soundfile
 
 from ser_live.errors import SerError
+from ser_live.quoting import plain, quoted
+from ser_live.resample import require_channels, require_rate
 from ser_live.sources.contract import Block, SourceCounters
 
 Pace = Literal["realtime", "fast"]
@@ -19,6 +21,7 @@ DEMO_PATH = Path(__file__).parent.parent / "data" / "demo.ogg"
 DEMO_NOTICE = "synthetic voice: shows the mechanics, not the accuracy"
 
 _BLOCK_SECONDS = {"realtime": 0.125, "fast": 0.25}
+_UNKNOWN_FRAMES = 2**63 - 1
 _DAMAGE = re.compile(r"should be|unexpectedly")
 
 
@@ -39,8 +42,13 @@ class FileSource:
     sample_rate_hz: int
 
     def __init__(self, path: str | os.PathLike[str], pace: Pace = "fast") -> None:
-        self.path = Path(path)
-        self.name = self.path.name
+        if pace not in _BLOCK_SECONDS:
+            raise SerError(f"pace is {quoted(pace)}, wanted realtime or fast")
+        try:
+            self.path = Path(path)
+        except TypeError as error:
+            raise SerError(f"{quoted(path)} is no path of an audio file") from error
+        self.name = plain(self.path.name)
         self.pace: Pace = pace
         self._file: Any = None
         self._frames = 0
@@ -50,8 +58,12 @@ class FileSource:
 
     def __enter__(self) -> Self:
         self._file = _open(self.path)
-        self.sample_rate_hz = int(self._file.samplerate)
-        self.channels = int(self._file.channels)
+        try:
+            self.sample_rate_hz = require_rate(self._file.samplerate)
+            self.channels = require_channels(self._file.channels)
+        except SerError as error:
+            self._file.close()
+            raise SerError(f"{plain(self.path)}: {error}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -62,7 +74,7 @@ class FileSource:
 
     def __iter__(self) -> Iterator[Block]:
         if self._file is None:
-            raise SerError(f"{self.path}: not open; use the source in a with statement")
+            raise SerError(f"{self.name}: not open; use the source in a with statement")
         started_at = time.monotonic()
         size = max(1, round(_BLOCK_SECONDS[self.pace] * self.sample_rate_hz))
         while not self._closed.is_set():
@@ -103,43 +115,60 @@ class FileSource:
                 if self._file.closed:
                     return ()
                 return self._file.read(size, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            self._note(f"the file is damaged ({error.error_string.strip().rstrip('.')})")
+        except soundfile.SoundFileError as error:
+            self._note(f"the file is damaged ({_reason(error)})")
             return ()
 
     def _finish(self) -> None:
-        if not self._notes and self._frames < self._file.frames:
+        if not self._notes and self._frames < self._file.frames != _UNKNOWN_FRAMES:
             self._note("the file is cut short")
         if not self._notes and _DAMAGE.search(self._file.extra_info):
             self._note("the file is cut short or its header is wrong")
         if self._frames == 0:
-            reason = self._notes[0] if self._notes else f"{self.path}: 0 samples of audio"
+            reason = self._notes[0] if self._notes else f"{plain(self.path)}: 0 samples of audio"
             raise SerError(f"{reason}; wanted a recording")
 
     def _note(self, sentence: str) -> None:
         seconds = self._frames / self.sample_rate_hz
-        self._notes = (f"{self.path}: {sentence}; {seconds:.2f} s of it were readable",)
+        self._notes = (f"{plain(self.path)}: {sentence}; {seconds:.2f} s of it were readable",)
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """A file that is only read on: soundfile seeks after each read if it can.
+
+    That takes time, and it fails at the end of files that do not know their length, such as FLAC
+    that was written into a pipe.
+    """
+
+    def seekable(self) -> bool:
+        """Say no."""
+        return False
 
 
 def _open(path: Path) -> Any:
-    if path.is_dir():
-        raise SerError(f"{path}: is a folder, wanted an audio file")
+    name = plain(path)
     try:
+        if path.is_dir():
+            raise SerError(f"{name}: is a folder, wanted an audio file")
         size = path.stat().st_size
         if path.is_file():
             with path.open("rb"):
                 pass
-    except OSError as error:
-        raise SerError(f"{path}: cannot read it ({error.strerror or error})") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SerError(f"{name}: cannot read it ({reason})") from error
     if not path.is_file():
-        raise SerError(f"{path}: is no ordinary file; pipe raw PCM into --stdin instead")
+        raise SerError(f"{name}: is no ordinary file; pipe raw PCM into --stdin instead")
     if size == 0:
-        raise SerError(f"{path}: the file is empty, wanted audio")
+        raise SerError(f"{name}: the file is empty, wanted audio")
     try:
-        return soundfile.SoundFile(path)
-    except (soundfile.LibsndfileError, TypeError) as error:
-        reason = getattr(error, "error_string", str(error)).strip().rstrip(".")
+        return _ForwardFile(os.fsencode(path))
+    except (soundfile.SoundFileError, TypeError) as error:
         raise SerError(
-            f"{path}: no audio that can be read ({reason}); wanted WAV, FLAC, Ogg, MP3 or another "
-            "format of libsndfile; for raw samples use --stdin"
+            f"{name}: no audio that can be read ({_reason(error)}); wanted WAV, FLAC, Ogg, MP3 or "
+            "another format of libsndfile; for raw samples use --stdin"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    return plain(getattr(error, "error_string", error)).rstrip(".")

@@ -1,21 +1,23 @@
 """Raw PCM from a pipe."""
 
+import os
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
+from ser_live.quoting import quoted
+from ser_live.resample import require_channels, require_rate
 from ser_live.sources.contract import Block, SourceCounters
 
 SampleFormat = Literal["s16le", "f32le"]
 
 _DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 _READ_BYTES = 1 << 16
-_RATES_HZ = (1000, 768000)
-_MOST_CHANNELS = 64
 
 
 class RawSource:
@@ -46,15 +48,14 @@ class RawSource:
         sample_format: SampleFormat = "s16le",
         name: str = "stdin",
     ) -> None:
-        if not _RATES_HZ[0] <= sample_rate_hz <= _RATES_HZ[1]:
-            raise SerError(f"{name}: rate is {sample_rate_hz} Hz, wanted 1000 to 768000")
-        if not 1 <= channels <= _MOST_CHANNELS:
-            raise SerError(f"{name}: channels is {channels}, wanted 1 to {_MOST_CHANNELS}")
-        if sample_format not in _DTYPES:
-            raise SerError(f"{name}: format is {sample_format!r}, wanted s16le or f32le")
+        try:
+            self.sample_rate_hz = require_rate(sample_rate_hz)
+            self.channels = require_channels(channels)
+        except SerError as error:
+            raise SerError(f"{name}: {error}") from error
+        if sample_format not in tuple(_DTYPES):
+            raise SerError(f"{name}: format is {quoted(sample_format)}, wanted s16le or f32le")
         self.name = name
-        self.sample_rate_hz = sample_rate_hz
-        self.channels = channels
         self.sample_format = sample_format
         self._stream = stream
         self._frames = 0
@@ -62,11 +63,18 @@ class RawSource:
         self._closed = False
 
     def __enter__(self) -> Self:
-        if self._stream.isatty():
+        try:
+            is_terminal = self._stream.isatty()
+        except ValueError as error:
+            raise SerError(f"{self.name}: cannot read ({error})") from error
+        if is_terminal:
             raise SerError(
                 f"{self.name}: is a terminal, wanted raw PCM from a pipe or a file, as in "
                 f"'arecord -t raw -f S16_LE -r {self.sample_rate_hz} | ser-live --stdin'"
             )
+        # Whoever started us may have made the pipe non-blocking: it would seem to end at once.
+        with suppress(AttributeError, OSError, ValueError):
+            os.set_blocking(self._stream.fileno(), True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -113,9 +121,12 @@ class RawSource:
     def _read(self) -> bytes:
         read: Any = getattr(self._stream, "read1", self._stream.read)
         try:
-            data: bytes = read(_READ_BYTES)
-        except OSError as error:
-            raise SerError(f"{self.name}: cannot read ({error.strerror or error})") from error
+            data = read(_READ_BYTES)
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise SerError(f"{self.name}: cannot read ({reason})") from error
+        if not isinstance(data, bytes):
+            raise SerError(f"{self.name}: gives {quoted(data)}, wanted bytes; open it as binary")
         return data
 
 
