@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 import types
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,17 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ser_live import SerError, capture
-from ser_live.capture import DeviceStream
-from ser_live.sources import Block, FileSource, RawSource, SourceCounters, devices
+from ser_live import SerError
+from ser_live.sources import (
+    Block,
+    FileSource,
+    RawSource,
+    SourceCounters,
+    device_stream,
+    devices,
+)
+from ser_live.sources.capture_clock import CaptureClock
+from ser_live.sources.device_stream import DeviceStream
 from ser_live.sources.ring import FrameRing
 
 
@@ -27,6 +36,13 @@ def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
 
 def is_accounted(counters: SourceCounters) -> bool:
     return counters.captured == counters.processed + counters.dropped + counters.buffered
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10.0
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 class TestRing:
@@ -147,6 +163,46 @@ class TestRing:
         ring.write(numbered(10, 10, 1), 0.0)
         assert block is not None
         np.testing.assert_array_equal(block.samples, numbered(0, 10, 1))
+
+
+class TestCaptureClock:
+    @pytest.mark.parametrize("seed", range(10))
+    def test_lateness_does_not_move_it(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        clock = CaptureClock(48000)
+        for block in range(1, 600):
+            late_seconds = 0.0 if block % 7 == 0 else rng.exponential(0.02)
+            assert clock.process(4800, 100.0 + block * 0.1 + late_seconds, 0.0, lost=False) == 0
+            if block > 7:
+                assert clock.captured_at == pytest.approx(100.0 + block * 0.1, abs=1e-6)
+
+    def test_it_follows_the_drift_of_the_device(self) -> None:
+        clock = CaptureClock(48000)
+        for block in range(1, 36000):  # an hour, half a second late at its end
+            captured_at = 100.0 + block * 0.1 * (1.0 + 0.5 / 3600.0)
+            clock.process(4800, captured_at, 0.0, lost=False)
+            assert clock.captured_at == pytest.approx(captured_at, abs=0.003)
+
+    @pytest.mark.parametrize(("said", "believed"), [(0.3, 0.3), (-0.05, 0.0), (7.0, 0.0)])
+    def test_it_believes_a_driver_who_says_what_can_be(self, said: float, believed: float) -> None:
+        clock = CaptureClock(48000)
+        clock.process(4800, 100.0, said, lost=False)
+        assert clock.captured_at == pytest.approx(100.0 - believed)
+
+    @pytest.mark.parametrize("lost_seconds", [0.5, 3.0])
+    def test_it_says_how_long_a_loss_was_if_the_device_tells_of_it(
+        self, lost_seconds: float
+    ) -> None:
+        clock = CaptureClock(48000)
+        for block in range(1, 100):
+            clock.process(4800, 100.0 + block * 0.1, 0.0, lost=False)
+        missing_frames = clock.process(4800, 110.0 + lost_seconds, 0.0, lost=True)
+        assert missing_frames == pytest.approx(lost_seconds * 48000, abs=1)
+        assert clock.captured_at == pytest.approx(110.0 + lost_seconds)
+        assert clock.process(4800, 110.1 + lost_seconds, 0.0, lost=True) == 0
+        clock.reset()
+        assert clock.process(4800, 5.0, 0.0, lost=True) == 0
+        assert clock.captured_at == pytest.approx(5.0)
 
 
 def noise(frames: int, channels: int) -> NDArray[np.float32]:
@@ -311,41 +367,39 @@ class PortAudioError(Exception):
 
 
 class FakeStream:
-    """Calls back from a thread until it is aborted."""
+    """Calls back from a thread, faster than real time, until it has given all its blocks."""
 
     def __init__(
-        self, backend: "FakePortAudio", rate: int, channels: int, callback: object
+        self,
+        backend: "FakePortAudio",
+        rate: int,
+        blocksize: int,
+        channels: int,
+        callback: Callable[..., None],
+        finished_callback: Callable[[], None],
     ) -> None:
         self.samplerate, self.channels = float(rate), channels
-        self._backend, self._callback = backend, callback
-        self._ended = threading.Event()
+        self._backend, self._blocksize = backend, blocksize
+        self._callback, self._finished_callback = callback, finished_callback
 
     def start(self) -> None:
         threading.Thread(target=self._run, daemon=True).start()
 
-    def abort(self) -> None:
-        if self._backend.hangs:
-            time.sleep(60)
-        self._ended.set()
-
-    def close(self) -> None:
-        self._ended.set()
-
     def _run(self) -> None:
         times = types.SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
-        count = int(self.samplerate) // 100
         for index in range(self._backend.blocks):
-            if self._ended.wait(0.005):
-                return
+            time.sleep(0.01)
             status = types.SimpleNamespace(input_overflow=index in self._backend.overflows)
-            samples = numbered(index * count, count, self.channels)
+            samples = numbered(index * self._blocksize, self._blocksize, self.channels)
             if index == self._backend.broken_block:
                 samples = samples[:, :0]
-            self._callback(samples, count, times, status)  # type: ignore[operator]
+            self._backend.given_frames += self._blocksize
+            self._callback(samples, self._blocksize, times, status)
+        self._finished_callback()
 
 
 class FakePortAudio:
-    """What `sounddevice` looks like to the microphone."""
+    """What `sounddevice` looks like to the capture process."""
 
     PortAudioError = PortAudioError
 
@@ -356,7 +410,7 @@ class FakePortAudio:
         self.blocks = 10**6
         self.overflows: set[int] = set()
         self.broken_block = -1
-        self.hangs = False
+        self.given_frames = 0
         self.default = types.SimpleNamespace(device=(1, 0))
 
     def query_devices(self) -> list[dict[str, object]]:
@@ -371,20 +425,35 @@ class FakePortAudio:
             for index, (name, channels) in enumerate(names)
         ]
 
-    def InputStream(  # noqa: N802 - the name in sounddevice
-        self, *, samplerate: int, device: int, channels: int, dtype: str, callback: object
-    ) -> FakeStream:
-        self.tried.append((samplerate, channels))
+    def check_input_settings(
+        self, *, device: int, channels: int, dtype: str, samplerate: int
+    ) -> None:
         if (samplerate, channels) in self.refused:
             raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
-        return FakeStream(self, samplerate, channels, callback)
+
+    def InputStream(  # noqa: N802 - the name in sounddevice
+        self,
+        *,
+        samplerate: int,
+        blocksize: int,
+        device: int,
+        channels: int,
+        dtype: str,
+        callback: Callable[..., None],
+        finished_callback: Callable[[], None],
+    ) -> FakeStream:
+        self.tried.append((samplerate, channels))
+        self.check_input_settings(
+            device=device, channels=channels, dtype=dtype, samplerate=samplerate
+        )
+        return FakeStream(self, samplerate, blocksize, channels, callback, finished_callback)
 
 
 @pytest.fixture
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
     fake = FakePortAudio()
     monkeypatch.setattr(devices, "load_portaudio", lambda: fake)
-    monkeypatch.setattr(capture, "load_portaudio", lambda: fake)
+    monkeypatch.setattr(device_stream, "load_portaudio", lambda: fake)
     return fake
 
 
@@ -401,7 +470,7 @@ class TestDevice:
         )
         stream.start()
         position = overruns = 0
-        while position <= 44100 // 5:
+        while position <= 44100:
             stream.arrived.wait(1.0)
             for audio in stream.audio():
                 np.testing.assert_array_equal(audio.samples, numbered(position, len(audio.samples)))
@@ -409,7 +478,16 @@ class TestDevice:
                 overruns += audio.overruns
                 assert 0.0 <= time.monotonic() - audio.captured_at < 1.0
         assert overruns == 1
-        assert stream.callback_seconds.summary("callback").count >= position // 441
+        assert stream.callback_seconds.summary("callback").count >= 10
+        assert stream.failure is None
+
+    def test_what_came_before_the_device_ended_is_there(self, portaudio: FakePortAudio) -> None:
+        portaudio.blocks = 3
+        stream = DeviceStream(devices.find_input_device(None))
+        stream.start()
+        wait_for(lambda: stream.failure is not None)
+        assert stream.failure == "the device is gone"
+        assert sum(len(audio.samples) for audio in stream.audio()) == portaudio.given_frames > 0
 
     def test_falls_back_over_rates_and_channels(self, portaudio: FakePortAudio) -> None:
         portaudio.refused = {(44100, 2), (44100, 1), (48000, 2)}
@@ -417,12 +495,12 @@ class TestDevice:
         assert (stream.sample_rate_hz, stream.channels) == (48000, 1)
         assert portaudio.tried == [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]
 
-    def test_a_format_that_is_asked_for_is_the_only_one_tried(
-        self, portaudio: FakePortAudio
-    ) -> None:
-        portaudio.refused = {(16000, 1)}
-        with pytest.raises(SerError, match="tried 16000 Hz x 1 "):
-            DeviceStream(devices.find_input_device(None), 16000, 1)
+    def test_a_format_that_is_asked_for_is_tried_first(self, portaudio: FakePortAudio) -> None:
+        stream = DeviceStream(devices.find_input_device(None), 16000, 1)
+        assert (stream.sample_rate_hz, stream.channels) == (16000, 1)
+        portaudio.refused = {(16000, 1), (16000, 2)}
+        stream = DeviceStream(devices.find_input_device(None), 16000, 1)
+        assert (stream.sample_rate_hz, stream.channels) == (44100, 1)
 
     def test_says_what_it_tried(self, portaudio: FakePortAudio) -> None:
         portaudio.refused = {(r, c) for r in (44100, 48000, 16000) for c in (1, 2)}
@@ -435,10 +513,19 @@ class TestDevice:
         portaudio.broken_block = 5
         stream = DeviceStream(devices.find_input_device(None))
         stream.start()
-        deadline = time.monotonic() + 5.0
-        while stream.failure is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        assert isinstance(stream.failure, ValueError)
+        wait_for(lambda: stream.failure is not None)
+        assert "capture failed (ValueError: " in str(stream.failure)
+
+    def test_devices_come_with_the_rates_that_they_accept(self, portaudio: FakePortAudio) -> None:
+        portaudio.refused = {(8000, 2), (96000, 1), (96000, 2)}
+        found = devices.portaudio_inputs(with_rates=True)
+        assert [(d.index, d.name, d.channels, d.is_default) for d in found] == [
+            (1, "Built-in Audio", 2, True),
+            (2, "USB Headset Mono", 1, False),
+            (3, "USB Camera", 2, False),
+        ]
+        assert found[0].rates_hz == (16000, 22050, 32000, 44100, 48000)
+        assert found[1].rates_hz == (8000, 16000, 22050, 32000, 44100, 48000)
 
     @pytest.mark.parametrize(
         ("wanted", "name"),

@@ -1,22 +1,22 @@
 """The capture process, seen from the process that listens."""
 
 import contextlib
-import io
-import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO, Protocol, cast
 
 from ser_live.errors import SerError
 from ser_live.latency import StageLatency
 from ser_live.sources import wire
 from ser_live.sources.devices import InputDevice, permission_hint
+from ser_live.sources.stderr_log import StderrLog
 
 _log = logging.getLogger(__name__)
 
@@ -24,10 +24,9 @@ _log = logging.getLogger(__name__)
 _COMMAND = (sys.executable, "-P", "-m", "ser_live.capture")
 _OPEN_SECONDS = 5.0
 _LIST_SECONDS = 15.0
-_END_SECONDS = 1.0
-_LINES_PER_PERIOD = 20
-_PERIOD_SECONDS = 10.0
-_LONGEST_LINE = 200
+_END_SECONDS = 1.5
+_LAST_WORDS_SECONDS = 0.5
+_CLOSED = "the microphone was closed"
 
 AudioSink = Callable[[wire.Audio], None]
 
@@ -58,14 +57,14 @@ class Capture(Protocol):
 
 
 class CaptureProcess:
-    """Run ``python -m ser_live.capture`` and take what it sends.
+    """Run ``python -m ser_live.capture`` and take what it sends; for one device, once.
 
     Parameters
     ----------
     device : str, int or None
         Index, name or part of a name; None: the system's default.
     sample_rate_hz, channels : int or None
-        Open it so; None: as the device likes best.
+        Try to open it so; None: as the device likes best.
     command : sequence of str or None
         Another program that speaks `ser_live.sources.wire`.
     """
@@ -79,13 +78,16 @@ class CaptureProcess:
     ) -> None:
         self.failure: str | None = None
         self.callback: StageLatency | None = None
-        self._command = [*(command or _COMMAND)]
         asked = {"--device": device, "--rate": sample_rate_hz, "--channels": channels}
+        self._command = [*(command or _COMMAND)]
         self._command += [f"{name}={value}" for name, value in asked.items() if value is not None]
         self._process: subprocess.Popen[bytes] | None = None
         self._pump: threading.Thread | None = None
+        self._stderr: StderrLog | None = None
+        self._is_closed = False
+        self._closing = threading.Lock()
         self._arrived = threading.Event()
-        self._opened: wire.Opened | None = None
+        self._answer: wire.Opened | wire.Devices | None = None
         self._sink: AudioSink | None = None
 
     def open(self) -> wire.Opened:
@@ -94,31 +96,44 @@ class CaptureProcess:
         Raises
         ------
         SerError
-            If it does not, or does not answer within five seconds.
+            If it does not, or does not answer within five seconds, or is closed meanwhile.
         """
-        self._process = process = _started(self._command)
-        self._pump = threading.Thread(target=self._read, args=(process,), daemon=True)
-        self._pump.start()
-        threading.Thread(target=_log_stderr, args=(process.stderr,), daemon=True).start()
-        deadline = time.monotonic() + _OPEN_SECONDS
-        while self._opened is None and self.failure is None and time.monotonic() < deadline:
-            self.wait(deadline - time.monotonic())
-        if self._opened is None:
+        answer = self._ask(
+            _OPEN_SECONDS,
+            f"the microphone did not open within {_OPEN_SECONDS:g} s; is the sound server all "
+            f"right? {permission_hint()}",
+        )
+        if not isinstance(answer, wire.Opened):
             self.close()
-            raise SerError(
-                self.failure
-                or f"the microphone did not open within {_OPEN_SECONDS:g} s; is the sound server "
-                f"all right? {permission_hint()}"
+            raise SerError("the capture process did not open a device; start it again")
+        return answer
+
+    def list_devices(self) -> list[InputDevice]:
+        """Let the process list the input devices, and end it.
+
+        Raises
+        ------
+        SerError
+            Without the PortAudio library, or if it does not answer within 15 seconds.
+        """
+        self._command = [*self._command, "--list"]
+        try:
+            answer = self._ask(
+                _LIST_SECONDS,
+                f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
             )
-        return self._opened
+        finally:
+            self.close()
+        return [*answer.devices] if isinstance(answer, wire.Devices) else []
 
     def start(self, sink: AudioSink) -> None:
         """Tell the process to capture; ``sink`` is called from a thread of our own."""
         self._sink = sink
-        if self._process is not None and self._process.stdin is not None:
-            with contextlib.suppress(OSError):  # it has ended: the reader says so
-                self._process.stdin.write(b"\n")
-                self._process.stdin.flush()
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has ended: the reader says so
+                process.stdin.write(b"\n")
+                process.stdin.flush()
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait until something came or the process ended, but no longer than that."""
@@ -127,9 +142,14 @@ class CaptureProcess:
 
     def close(self) -> None:
         """Kill the process: it holds nothing but the device, which the system takes back."""
-        process, self._process = self._process, None
+        with self._closing:
+            self._is_closed = True
+            process, self._process = self._process, None
+        self._sink = None
+        self._arrived.set()
         if process is None:
             return
+        deadline = time.monotonic() + _END_SECONDS
         process.kill()
         with contextlib.suppress(OSError):
             if process.stdin is not None:
@@ -139,61 +159,81 @@ class CaptureProcess:
         except subprocess.TimeoutExpired:  # in the kernel, with the device: nobody can help it
             _log.warning("the capture process %d does not end; it is left alone", process.pid)
         if self._pump is not None and self._pump is not threading.current_thread():
-            self._pump.join(_END_SECONDS)
-        self._arrived.set()
+            self._pump.join(max(0.0, deadline - time.monotonic()))
+        if self._stderr is not None:
+            self._stderr.join(deadline - time.monotonic())
+
+    def _ask(self, timeout_seconds: float, too_late: str) -> wire.Opened | wire.Devices:
+        """Start the process and wait for its answer; it is killed if none comes."""
+        try:
+            self._launch()
+            deadline = time.monotonic() + timeout_seconds
+            while not (self._answer or self.failure or self._is_closed):
+                if time.monotonic() >= deadline:
+                    raise SerError(too_late)
+                self.wait(deadline - time.monotonic())
+            if self._is_closed or self._answer is None:
+                raise SerError(self.failure or _CLOSED)
+        except BaseException:
+            self.close()
+            raise
+        return self._answer
+
+    def _launch(self) -> None:
+        process = _started(self._command)
+        with self._closing:
+            self._process = process
+            self._stderr = StderrLog(cast(IO[bytes], process.stderr), _log, "capture: ")
+            self._pump = threading.Thread(target=self._read, args=(process,), daemon=True)
+            self._pump.start()
 
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
-        stream = process.stdout
         try:
-            while stream is not None and (message := wire.read(stream)) is not None:
-                self._take(message)
-        except (SerError, OSError, ValueError) as error:
-            self.failure = self.failure or str(error)
-        if stream is not None:
-            stream.close()
-        self.failure = self.failure or "the capture process ended"
+            with cast(IO[bytes], process.stdout) as stream:
+                while (message := wire.read(stream)) is not None:
+                    self._take(message)
+            reason = self._epitaph(process)
+        except Exception as error:  # whatever it is, it must not look like silence
+            reason = str(error)
+        self.failure = self.failure or reason
         self._arrived.set()
 
     def _take(self, message: wire.Message) -> None:
         match message:
             case wire.Audio():
-                if self._sink is not None:
-                    self._sink(message)
-            case wire.Opened():
-                self._opened = message
+                if (sink := self._sink) is not None:
+                    sink(message)
             case wire.Failed():
                 self.failure = message.message
             case StageLatency():
                 self.callback = message
-                return
+            case _:
+                self._answer = message
         self._arrived.set()
+
+    def _epitaph(self, process: "subprocess.Popen[bytes]") -> str:
+        """Say how the process ended, with its last words."""
+        if self._is_closed:
+            return _CLOSED
+        how = []
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(_LAST_WORDS_SECONDS)
+            how.append(signal.strsignal(-code) or f"{code}" if code < 0 else f"exit code {code}")
+        if self._stderr is not None:
+            self._stderr.join(_LAST_WORDS_SECONDS)
+            how += [self._stderr.last_line] if self._stderr.last_line else []
+        return f"the capture process ended ({': '.join(how)})"
 
 
 def input_devices() -> list[InputDevice]:
-    """Give the input devices with the rates that they accept, within fifteen seconds.
+    """Give the devices that can record, with the usual rates that they accept.
 
     Raises
     ------
     SerError
         Without the PortAudio library, or if it does not answer.
     """
-    process = _started([*_COMMAND, "--list"])
-    try:
-        out, err = process.communicate(timeout=_LIST_SECONDS)
-    except subprocess.TimeoutExpired as error:
-        raise SerError(
-            f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server"
-        ) from error
-    finally:
-        process.kill()
-        process.wait()
-    if process.returncode == 0:
-        records: list[dict[str, Any]] = json.loads(out)
-        return [InputDevice(**{**r, "rates_hz": tuple(r["rates_hz"])}) for r in records]
-    message = wire.read(io.BytesIO(out))
-    if isinstance(message, wire.Failed):
-        raise SerError(message.message)
-    raise SerError(f"the devices cannot be listed: {err.decode(errors='replace')[-300:].strip()}")
+    return CaptureProcess().list_devices()
 
 
 def _started(command: list[str]) -> "subprocess.Popen[bytes]":
@@ -221,23 +261,3 @@ def _environment() -> dict[str, str]:
         known = environment.get("PYTHONPATH")
         environment["PYTHONPATH"] = os.pathsep.join([str(home), known] if known else [str(home)])
     return environment
-
-
-def _log_stderr(stream: IO[bytes] | None) -> None:
-    """Take all that native libraries print, log a little of it: a dead server yields gigabytes."""
-    period_at, lines, unlogged = -_PERIOD_SECONDS, 0, 0
-    while stream is not None and (chunk := stream.readline(_LONGEST_LINE)):
-        now = time.monotonic()
-        if now - period_at >= _PERIOD_SECONDS:
-            if unlogged:
-                _log.info("capture: %d more lines", unlogged)
-            period_at, lines, unlogged = now, 0, 0
-        if lines < _LINES_PER_PERIOD:
-            lines += 1
-            _log.info("capture: %s", chunk.decode(errors="replace").rstrip())
-        else:
-            unlogged += 1
-    if unlogged:
-        _log.info("capture: %d more lines", unlogged)
-    if stream is not None:
-        stream.close()

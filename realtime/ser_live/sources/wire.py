@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import struct
 from dataclasses import dataclass
 from typing import IO, Any
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.latency import StageLatency
+from ser_live.sources.devices import InputDevice
 
 _HEADER = struct.Struct("<cI")  # kind, bytes that follow
 _AUDIO = struct.Struct("<dQQIH")  # captured at, missing, dropped, overruns, channels
@@ -24,6 +26,13 @@ class Opened:
     name: str
     sample_rate_hz: int
     channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class Devices:
+    """The devices that can record."""
+
+    devices: tuple[InputDevice, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,29 +57,30 @@ class Audio:
     overruns: int
 
 
-Message = Opened | Failed | StageLatency | Audio
-_RECORDS: dict[bytes, type[Opened] | type[Failed] | type[StageLatency]] = {
-    b"O": Opened,
-    b"F": Failed,
-    b"C": StageLatency,
-}
+Record = Opened | Devices | Failed | StageLatency
+Message = Record | Audio
+_KINDS: dict[type[Record], bytes] = {Opened: b"O", Devices: b"D", Failed: b"F", StageLatency: b"C"}
 
 
 def encode(message: Message) -> bytes:
     """Give a message as bytes."""
-    if isinstance(message, Audio):
-        payload = _AUDIO.pack(
-            message.captured_at,
-            message.missing_frames,
-            message.dropped_frames,
-            message.overruns,
-            message.samples.shape[1],
+    if not isinstance(message, Audio):
+        payload = json.dumps(dataclasses.asdict(message)).encode()
+        return _HEADER.pack(_KINDS[type(message)], len(payload)) + payload
+    samples = message.samples.astype("<f4", copy=False)
+    return b"".join(
+        (
+            _HEADER.pack(b"A", _AUDIO.size + samples.nbytes),
+            _AUDIO.pack(
+                message.captured_at,
+                message.missing_frames,
+                message.dropped_frames,
+                message.overruns,
+                samples.shape[1],
+            ),
+            samples.tobytes(),
         )
-        payload += message.samples.astype("<f4", copy=False).tobytes()
-        return _HEADER.pack(b"A", len(payload)) + payload
-    kind = next(kind for kind, record in _RECORDS.items() if isinstance(message, record))
-    payload = json.dumps(dataclasses.asdict(message)).encode()
-    return _HEADER.pack(kind, len(payload)) + payload
+    )
 
 
 def read(stream: IO[bytes]) -> Message | None:
@@ -85,23 +95,43 @@ def read(stream: IO[bytes]) -> Message | None:
     if len(header) < _HEADER.size:
         return None
     kind, size = _HEADER.unpack(header)
-    if (kind != b"A" and kind not in _RECORDS) or size > _MOST_BYTES:
+    if (kind != b"A" and kind not in _KINDS.values()) or size > _MOST_BYTES:
         raise SerError(f"the capture process sent {header!r}, wanted a message; start it again")
     payload = stream.read(size)
     if len(payload) < size:
         return None
     try:
-        return _decode(kind, payload)
-    except (ValueError, TypeError, struct.error) as error:
-        raise SerError(f"the capture process sent a damaged message ({error})") from error
+        return _audio(payload) if kind == b"A" else _record(kind, json.loads(payload))
+    except (
+        *(ValueError, TypeError, KeyError, AttributeError, OverflowError),
+        *(RecursionError, struct.error),
+    ) as error:
+        raise SerError(
+            f"the capture process sent a damaged message ({type(error).__name__}: {error}); "
+            "start it again"
+        ) from error
 
 
-def _decode(kind: bytes, payload: bytes) -> Message:
-    if kind == b"A":
-        captured_at, missing, dropped, overruns, channels = _AUDIO.unpack_from(payload)
-        samples = np.frombuffer(payload, "<f4", offset=_AUDIO.size).reshape(-1, channels)
-        return Audio(
-            samples.astype(np.float32, copy=False), captured_at, missing, dropped, overruns
-        )
-    fields: dict[str, Any] = json.loads(payload)
-    return _RECORDS[kind](**fields)
+def _audio(payload: bytes) -> Audio:
+    captured_at, missing, dropped, overruns, channels = _AUDIO.unpack_from(payload)
+    if not math.isfinite(captured_at):
+        raise ValueError(f"captured at {captured_at}")
+    samples = np.frombuffer(payload, "<f4", offset=_AUDIO.size).reshape(-1, channels)
+    return Audio(samples.astype(np.float32, copy=False), captured_at, missing, dropped, overruns)
+
+
+def _record(kind: bytes, fields: dict[str, Any]) -> Record:
+    match kind:
+        case b"O":
+            rate_hz, channels = int(fields["sample_rate_hz"]), int(fields["channels"])
+            if min(rate_hz, channels) < 1:
+                raise ValueError(f"{rate_hz} Hz, {channels} channels")
+            return Opened(str(fields["name"]), rate_hz, channels)
+        case b"D":
+            records = [{**each, "rates_hz": (*each["rates_hz"],)} for each in fields["devices"]]
+            return Devices(tuple(InputDevice(**record) for record in records))
+        case b"F":
+            return Failed(str(fields["message"]))
+        case _:
+            name, count = str(fields.pop("name")), int(fields.pop("count"))
+            return StageLatency(name, count, **{key: float(s) for key, s in fields.items()})

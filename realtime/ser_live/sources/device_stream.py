@@ -1,0 +1,123 @@
+"""A device that captures into a ring: what the capture process is there for."""
+
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.latency import LatencyHistogram
+from ser_live.sources import wire
+from ser_live.sources.capture_clock import CaptureClock
+from ser_live.sources.devices import InputDevice, load_portaudio, permission_hint
+from ser_live.sources.ring import FrameRing
+
+_FALLBACK_RATES_HZ = (48000, 44100, 16000)
+_BUFFER_SECONDS = 5.0
+# A device left alone calls back up to 500 times a second, which costs more than recognition.
+_CALL_SECONDS = 0.05
+_MOST_SECONDS = 0.25
+
+
+class DeviceStream:
+    """A device that captures into a ring.
+
+    Parameters
+    ----------
+    device : InputDevice
+        What to open.
+    rate_hz, channels : int or None
+        Try this first; None: as the device likes best. Usual formats follow.
+
+    Raises
+    ------
+    SerError
+        If it does not open; the message says what was tried.
+    """
+
+    def __init__(
+        self, device: InputDevice, rate_hz: int | None = None, channels: int | None = None
+    ) -> None:
+        self.name = device.name
+        self.failure: str | None = None
+        self.arrived = threading.Event()
+        self.callback_seconds = LatencyHistogram()
+        self._dropped_frames = 0
+        self._stream = self._open(device, rate_hz, channels)
+        self.sample_rate_hz = round(self._stream.samplerate)
+        self.channels = int(self._stream.channels)
+        self._clock = CaptureClock(self.sample_rate_hz)
+        frames = round(_BUFFER_SECONDS * self.sample_rate_hz)
+        self.ring = FrameRing(frames, self.channels, self.sample_rate_hz)
+
+    def start(self) -> None:
+        """Begin to capture."""
+        try:
+            self._stream.start()
+        except load_portaudio().PortAudioError as error:
+            raise SerError(
+                f"{self.name}: does not start ({error}); is it in use, or is access to the "
+                f"microphone denied? {permission_hint()}"
+            ) from error
+
+    def audio(self) -> Iterator[wire.Audio]:
+        """Give what has come since the last call."""
+        while (block := self.ring.read(round(_MOST_SECONDS * self.sample_rate_hz))) is not None:
+            before, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
+            yield wire.Audio(
+                samples=block.samples,
+                captured_at=block.end_captured_at or 0.0,
+                missing_frames=block.missing_frames,
+                dropped_frames=self._dropped_frames - before,
+                overruns=block.overruns,
+            )
+
+    def _open(self, device: InputDevice, rate_hz: int | None, channels: int | None) -> Any:
+        portaudio = load_portaudio()
+        tried: dict[str, str] = {}
+        rates_hz = (rate_hz or device.default_rate_hz, device.default_rate_hz, *_FALLBACK_RATES_HZ)
+        counts = (channels or min(2, device.channels), min(2, device.channels), 1)
+        for rate in dict.fromkeys(rates_hz):
+            for count in dict.fromkeys(counts):
+                try:
+                    return portaudio.InputStream(
+                        samplerate=rate,
+                        blocksize=round(_CALL_SECONDS * rate),
+                        device=device.index,
+                        channels=count,
+                        dtype="float32",
+                        callback=self._callback,
+                        finished_callback=self._ended,
+                    )
+                except portaudio.PortAudioError as error:
+                    tried[f"{rate} Hz x {count}"] = str(error)
+        raise SerError(
+            f"input device {device.index} {device.name!r} does not open; tried "
+            f"{', '.join(tried)} ({list(tried.values())[-1]}); is it in use, or is access to the "
+            f"microphone denied? {permission_hint()}"
+        )
+
+    def _callback(self, samples: NDArray[Any], frames: int, times: Any, status: Any) -> None:
+        """Copy and leave: this runs in the audio thread."""
+        started_at = time.perf_counter()
+        try:
+            self._keep(samples, frames, times, bool(status.input_overflow))
+        except Exception as error:  # whatever it is, the reader has to hear of it
+            self.failure = f"capture failed ({type(error).__name__}: {error})"
+        self.arrived.set()
+        self.callback_seconds.add(time.perf_counter() - started_at)
+
+    def _keep(self, samples: NDArray[Any], frames: int, times: Any, overrun: bool) -> None:
+        arrived_at, age_seconds = time.monotonic(), 0.0
+        if times.inputBufferAdcTime > 0 and times.currentTime > 0:
+            start_age_seconds = float(times.currentTime - times.inputBufferAdcTime)
+            age_seconds = start_age_seconds - frames / self.sample_rate_hz
+        missing_frames = self._clock.process(frames, arrived_at, age_seconds, overrun)
+        self.ring.write(samples, self._clock.captured_at, int(overrun), missing_frames)
+
+    def _ended(self) -> None:
+        """Take note that no samples come any more: nobody asked for that."""
+        self.failure = self.failure or "the device is gone"
+        self.arrived.set()
