@@ -1,5 +1,6 @@
 """The live view: what the engine hears, four times a second, also while nothing comes."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -43,20 +44,21 @@ class LiveView:
         self.console = Console() if console is None else console
         self._watch = Watch(listener, notice, clock)
         self._in_use = threading.Lock()
-        self._live = Live(
-            self, console=self.console, refresh_per_second=_FRAMES_PER_SECOND, screen=True
-        )
+        self._drawing = contextlib.ExitStack()
 
     def __rich__(self) -> Frame:
         """Give what is to be drawn now."""
         return Frame(self.state())
 
     def __enter__(self) -> Self:
-        self._live.start(refresh=True)
+        # Kept nowhere else: a cycle would hold the listener until the interpreter ends.
+        self._drawing.enter_context(
+            Live(self, console=self.console, refresh_per_second=_FRAMES_PER_SECOND, screen=True)
+        )
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._live.stop()
+        self._drawing.close()
 
     def update(self, step: LiveStep) -> None:
         """Take a step; the next frame shows it."""

@@ -44,8 +44,8 @@ _WISHES = {
     "hint": 1,
     "gap above headline": 1,
     "gap above timeline": 1,
-    "gap above bars": 1,
     "gap above level": 1,
+    "gap above bars": 1,
     "gap above figures": 1,
     "legend": 1,
     "large letters": 2,
@@ -242,9 +242,11 @@ class _Painter:
         elif state.peak_dbfs <= _NO_SIGNAL_DBFS:
             row.append("  no signal", AMBER)
         else:
-            row.append(f"  {state.rms_dbfs:.0f} dBFS, peak {state.peak_dbfs:.0f}", GREY)
-        if state.is_clipping:
-            row.append("  CLIPPING", f"bold {RED}")
+            row.append(f"  {state.rms_dbfs:.0f} dBFS, ", GREY)
+            if state.is_clipping:
+                row.append("CLIPPING", f"bold {RED}")
+            else:
+                row.append(f"peak {state.peak_dbfs:.0f}", GREY)
         return row
 
     def _figures(self, has_latency: int, has_frames: int) -> list[Text]:
@@ -262,6 +264,8 @@ class _Painter:
 
     def _log(self, height: int) -> list[Text]:
         rows: list[Text] = []
+        if height and not self.state.events:
+            rows.append(Text(_padded("events", self.column) + "none", GREY))
         for event in self.state.events[:height]:
             row = Text(_padded("" if rows else "events", self.column), GREY)
             row.append(f"{_clock(event.at_seconds):9}", GREY)

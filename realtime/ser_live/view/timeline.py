@@ -1,7 +1,7 @@
 """The last minute as one row: what was recognized, and where audio is missing."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 
 from rich.text import Text
@@ -62,22 +62,16 @@ def timeline_row(
         Letter of each label, where colours cannot tell them apart; else empty.
     """
     cell_seconds = TIMELINE_SECONDS / cells
-    shown: dict[int, tuple[str, str]] = {}
-    # Holes last: what is lost must not hide behind its neighbours.
-    for stretch in sorted(stretches, key=lambda s: (s.prediction is None, s.end_seconds)):
-        mark = _HOLE
-        if stretch.prediction is not None:
-            mark = _mark(stretch.prediction, colors, letters)
-        for cell in _cells(stretch, cell_seconds):
-            shown[cell] = mark
-    first_known = min(shown, default=0)
+    shown = _shown(stretches, cell_seconds, colors, letters)
+    first_known, last_known = min(shown, default=0), max(shown, default=-1)
     end_seconds = max((stretch.end_seconds for stretch in stretches), default=0.0)
     if now_seconds - end_seconds > 2 * hop_seconds + _LATE_SECONDS:
         end_seconds = now_seconds
+        last_known = math.floor(now_seconds / cell_seconds)
     # Cells stand still on the stream's clock: the row moves by whole cells, without shimmer.
     last = math.ceil(end_seconds / cell_seconds - _EDGE)
     marks = (
-        shown.get(cell, _LEFT_OUT if first_known < cell else _NOT_YET)
+        shown.get(cell, _LEFT_OUT if first_known < cell <= last_known else _NOT_YET)
         for cell in range(last - cells, last)
     )
     return Text.assemble(*((mark * len([*run]), style) for (mark, style), run in groupby(marks)))
@@ -92,6 +86,22 @@ def legend(width: int, has_letters: bool) -> Text:
             break
         row.append_text(sign)
     return row
+
+
+def _shown(
+    stretches: Iterable[Stretch],
+    cell_seconds: float,
+    colors: Mapping[str, str],
+    letters: Mapping[str, str],
+) -> dict[int, tuple[str, str]]:
+    shown: dict[int, tuple[str, str]] = {}
+    # Holes last: what is lost must not hide behind its neighbours.
+    for stretch in sorted(stretches, key=lambda s: (s.prediction is None, s.end_seconds)):
+        mark = _HOLE
+        if stretch.prediction is not None:
+            mark = _mark(stretch.prediction, colors, letters)
+        shown.update(dict.fromkeys(_cells(stretch, cell_seconds), mark))
+    return shown
 
 
 def _cells(stretch: Stretch, cell_seconds: float) -> range:
