@@ -124,7 +124,7 @@ def test_evaluation_refuses_what_the_model_cannot_know(job: FitJob, tmp_path: Pa
     foreign = dataclasses.replace(evaluation(job), recordings=Recordings((other,)))
     with pytest.raises(SerError, match=r"'angry'.*--drop angry"):
         evaluate(foreign, Notes())
-    with pytest.raises(SerError, match="no such model file"):
+    with pytest.raises(SerError, match="no such file"):
         evaluate(dataclasses.replace(evaluation(job), model=tmp_path / "no.keras"), Notes())
 
 

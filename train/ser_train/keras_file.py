@@ -9,9 +9,10 @@ from typing import Any
 
 from ser_live.card import KERAS_MEMBER, ModelCard
 from ser_live.errors import SerError
+from ser_live.keras_archive import RECORD_MEMBER, keras_reason, read_archive
+from ser_live.quoting import plain
+from ser_live.records import record_from_json
 from ser_train.disk import write_atomically
-
-RECORD_MEMBER = "ser.training.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,18 +55,8 @@ def load_model(path: Path) -> ModelFile:
     SerError
         If the file is missing, is no Keras archive, or holds no card.
     """
-    if not path.is_file():
-        raise SerError(f"{path}: no such model file")
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.namelist()
-            if KERAS_MEMBER not in members:
-                raise SerError(f"{path} holds no model card; models of `ser-train fit` do")
-            card = ModelCard.from_json(archive.read(KERAS_MEMBER).decode(), str(path))
-            record = _record(archive) if RECORD_MEMBER in members else None
-    except zipfile.BadZipFile as error:
-        raise SerError(f"{path} is no .keras file") from error
-    return ModelFile(_load(path), card, record)
+    card, record = read_archive(path)
+    return ModelFile(_load(path), card, None if record is None else _record(record, path))
 
 
 def _load(path: Path) -> Any:
@@ -74,17 +65,13 @@ def _load(path: Path) -> Any:
     import ser_train.layers  # noqa: F401, PLC0415 - registers what the file may hold
 
     try:
-        return keras.saving.load_model(path, compile=False)
-    except (ValueError, TypeError, OSError, KeyError) as error:
-        first_line = (str(error).splitlines() or ["?"])[0]
-        raise SerError(f"{path}: Keras cannot load it ({first_line})") from error
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many unrelated types
+        raise SerError(f"{plain(path)}: Keras cannot load it ({keras_reason(error)})") from error
 
 
-def _record(archive: zipfile.ZipFile) -> TrainingRecord:
-    data = json.loads(archive.read(RECORD_MEMBER))
-    return TrainingRecord(
-        tuple(data["training_speakers"]),
-        tuple(data["validation_speakers"]),
-        tuple(data["test_speakers"]),
-        int(data["seed"]),
-    )
+def _record(text: str, path: Path) -> TrainingRecord:
+    try:
+        return record_from_json(TrainingRecord, text, RECORD_MEMBER)
+    except SerError as error:
+        raise SerError(f"{plain(path)}: {error}; train it again with ser-train fit") from error

@@ -1,0 +1,40 @@
+"""Inputs that nobody meant: what is fuzzed, and the inputs that once went wrong.
+
+A target is a module with ``seeds()``, valid inputs; ``mutate(data, random)``, a change that keeps
+enough of the structure to get past the first check; and ``check(data)``, which raises anything
+else than SerError only where the product is wrong. ``run.py`` runs them, ``findings/`` holds what
+it found, and ``tests/test_fuzz_findings.py`` replays that.
+"""
+
+import atexit
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+
+from ser_live import SerError
+from ser_live.quoting import confuses
+
+TARGETS = ("cards", "models", "archives", "audio", "raw", "manifests")
+
+LONGEST_MESSAGE = 600
+
+
+def check_message(error: SerError) -> None:
+    """See that a refusal is one line that a terminal can show."""
+    message = str(error)
+    assert message, "an empty message"
+    assert not confuses(message), "control characters in a message"
+    assert len(message) <= LONGEST_MESSAGE, "a long message"
+
+
+def scratch(name: str) -> Path:
+    """Give a path in a folder that is gone when the process ends."""
+    return _folder() / name
+
+
+@functools.cache
+def _folder() -> Path:
+    folder = tempfile.mkdtemp(prefix="ser-live-fuzz-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)

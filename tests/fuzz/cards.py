@@ -1,0 +1,70 @@
+"""Model cards: JSON that is nearly a card."""
+
+import json
+from random import Random
+from typing import Any
+
+from fuzz import check_message
+from ser_live import ModelCard, SerError
+from ser_live.card import Corpus, GoldenTest, Metric
+from ser_live.quoting import confuses
+from tiny_models import tiny_card
+
+VALUES: tuple[Any, ...] = (
+    None, True, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan"),
+    "", "a", "\x1b[2J", "\ud800", "\u202e", "x" * 5000, [], {}, [[]], [None], {"a": 1},
+)  # fmt: skip
+
+
+def check(data: bytes) -> None:
+    text = data.decode("utf-8", "surrogateescape")
+    try:
+        card = ModelCard.from_json(text, "card.json")
+    except SerError as error:
+        check_message(error)
+        return
+    assert ModelCard.from_json(card.to_json()) == card
+    assert not any(confuses(text) for text in (card.name, card.limits, *card.labels))
+
+
+def seeds() -> list[bytes]:
+    card = tiny_card(
+        corpora=(Corpus("A", 10, 2, "CC-BY-4.0"),),
+        metrics=(Metric("UAR", 0.6, "leave one speaker out", True, 10, 0.02, "speakers"),),
+        golden=GoldenTest("AAAA", 3, (0.1, 0.2, 0.3, 0.4)),
+    )
+    return [card.to_json().encode(), b'{"name": "m", "labels": ["a", "b"], "licence": "MIT"}']
+
+
+def mutate(data: bytes, random: Random) -> bytes:
+    """Change one value or name somewhere in the tree; raise ValueError if it is no JSON."""
+    tree = json.loads(data.decode("utf-8", "surrogateescape"))
+    places = list(_places(tree)) if isinstance(tree, dict | list) else []
+    if not places:
+        raise ValueError("nothing to change")
+    inside, key = random.choice(places)
+    what = random.random()
+    if what < 0.6:
+        inside[key] = random.choice(VALUES)
+    elif what < 0.7:
+        other, name = random.choice(places)
+        inside[key] = other[name] if not isinstance(other[name], list | dict) else [1]
+    elif isinstance(inside, list):
+        inside.extend(inside[:3] * random.choice((1, 50)))
+    elif what < 0.8:
+        inside[str(random.choice(VALUES))] = inside.pop(key)
+    elif what < 0.9:
+        del inside[key]
+    text = json.dumps(tree, ensure_ascii=random.random() < 0.5)
+    if random.random() < 0.1:
+        text = text.replace('{"', '{"name": 1, "name": 2, "', 1)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _places(tree: Any) -> Any:
+    """Every container with every key or index of it."""
+    inner = tree.items() if isinstance(tree, dict) else enumerate(tree)
+    for key, value in inner:
+        yield tree, key
+        if isinstance(value, dict | list):
+            yield from _places(value)

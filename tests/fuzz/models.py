@@ -1,0 +1,212 @@
+"""Model files: graphs that are nearly right, and files that are nearly graphs."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
+
+import tiny_models
+from fuzz import cards, check_message, networks, scratch
+from ser_live import SerError
+from ser_live.card import METADATA_KEY, SpectrumSpec
+from ser_live.classifier import OnnxClassifier
+from ser_live.onnx_graph import OPERATORS
+
+CARD = tiny_models.tiny_card(spectrum=SpectrumSpec(2 * networks.BINS - 2, 64))
+NUMBERS = (0, 1, -1, 2, 3, -2, 7, 257, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**40)
+FLOATS = (0.0, 1.0, -1.0, 1e-40, 1e30, -1e38, float("inf"), float("nan"))
+WORDS = ("SAME_UPPER", "VALID", "NOTSET", "constant", "edge", "reflect", "wrap", "bidirectional")
+KINDS = (1, 1, 1, 7, 7, 6, 2, 3, 9, 10, 11, 12, 13)
+PLAIN_OPERATORS = sorted(o for o in OPERATORS if "." not in o)
+
+
+def check(data: bytes) -> None:
+    path = scratch("input.onnx")
+    path.write_bytes(data)
+    try:
+        classifier = OnnxClassifier.load(path)
+        bins = classifier.card.spectrum.bins
+        for frames in (1, 7, 94):
+            window = np.random.default_rng(frames).random((frames, bins), np.float32)
+            probabilities = classifier.probabilities(window)
+            assert probabilities.shape == (len(classifier.card.labels),)
+            assert np.isfinite(probabilities).all()
+    except SerError as error:
+        check_message(error)
+
+
+def seeds() -> list[bytes]:
+    return [_with_card(graph) for graph in (tiny_models.tiny_graph(CARD), *networks.networks())]
+
+
+def mutate(data: bytes, random: Random) -> bytes:
+    """Change some parts of the graph; raise ValueError if there is none."""
+    model = onnx.ModelProto()
+    try:
+        model.ParseFromString(data)
+    except Exception as error:  # protobuf raises a type of its own
+        raise ValueError from error
+    if not model.graph.node:
+        raise ValueError
+    for _ in range(random.choice((1, 1, 2, 3))):
+        random.choice(CHANGES)(model, random)
+    changed: bytes = model.SerializeToString()
+    return changed
+
+
+def _with_card(graph: onnx.ModelProto) -> bytes:
+    card = tiny_models.with_golden(CARD, graph)
+    helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
+    data: bytes = graph.SerializeToString()
+    return data
+
+
+def _number(random: Random) -> int:
+    return random.choice(NUMBERS) if random.random() < 0.3 else random.randint(-3, 8)
+
+
+def _tensor(random: Random, name: str = "") -> onnx.TensorProto:
+    kind = random.choice(KINDS)
+    shape: list[int] = []
+    for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4))):
+        if int(np.prod(shape)) < 2000:
+            shape.append(random.choice((0, 1, 1, 2, 3, 4, 8, networks.BINS)))
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    count = max(1, min(64, int(np.prod(shape))))
+    if np.issubdtype(dtype, np.integer):
+        info = np.iinfo(dtype)
+        numbers = [min(max(_number(random), info.min), info.max) for _ in range(count)]
+    else:
+        numbers = [_float(random) for _ in range(count)]
+    with np.errstate(all="ignore"):
+        array = np.resize(np.array(numbers).astype(dtype), shape)
+    return numpy_helper.from_array(np.ascontiguousarray(array), name)
+
+
+def _float(random: Random) -> Any:
+    return random.choice(FLOATS) if random.random() < 0.2 else random.gauss(0, 1)
+
+
+def _set(attribute: onnx.AttributeProto, random: Random, name: str, kind: int) -> None:
+    makers: dict[int, Callable[[], Any]] = {
+        AttributeProto.INT: lambda: random.choice(KINDS) if name == "to" else _number(random),
+        AttributeProto.INTS: lambda: [_number(random) for _ in range(random.randint(0, 5))],
+        AttributeProto.FLOAT: lambda: _float(random),
+        AttributeProto.FLOATS: lambda: [_float(random) for _ in range(3)],
+        AttributeProto.STRING: lambda: random.choice(WORDS),
+        AttributeProto.STRINGS: lambda: random.choices(("Tanh", "Relu", "Affine", "?"), k=3),
+        AttributeProto.TENSOR: lambda: _tensor(random),
+    }
+    if kind in makers:
+        made = helper.make_attribute(name, makers[kind](), attr_type=kind)
+        attribute.CopyFrom(made)
+
+
+def _names(model: onnx.ModelProto) -> list[str]:
+    tensors = [tensor.name for tensor in model.graph.initializer]
+    results = [name for node in model.graph.node for name in node.output]
+    return ["spectrum", "spectrum", *tensors, *results]
+
+
+def _insert(model: onnx.ModelProto, random: Random) -> None:
+    """Put a node somewhere between two others."""
+    graph = model.graph
+    operator = random.choice(PLAIN_OPERATORS)
+    schema = defs.get_schema(operator, 18)
+    at = random.randrange(len(graph.node) - 1)
+    before = _names(model)[: -len(graph.node) + at]
+    most = min(schema.max_input, schema.min_input + 3)
+    inputs = []
+    for k in range(random.randint(schema.min_input, most)):
+        if random.random() < 0.4:
+            graph.initializer.append(_tensor(random, f"t{random.getrandbits(32)}_{k}"))
+            inputs.append(graph.initializer[-1].name)
+        else:
+            inputs.append(random.choice(before or ["spectrum"]))
+    outputs = [f"r{random.getrandbits(32)}_{k}" for k in range(max(1, schema.min_output))]
+    node = helper.make_node(operator, inputs, outputs)
+    for name, wanted in schema.attributes.items():
+        if wanted.required or random.random() < 0.4:
+            _set(node.attribute.add(), random, name, int(wanted.type))
+    follower = graph.node[at]
+    if follower.input and random.random() < 0.8:
+        follower.input[random.randrange(len(follower.input))] = outputs[0]
+    graph.node.insert(at, node)
+
+
+def _rewire(model: onnx.ModelProto, random: Random) -> None:
+    node = random.choice(model.graph.node)
+    if node.input:
+        node.input[random.randrange(len(node.input))] = random.choice([*_names(model), ""])
+
+
+def _rename(model: onnx.ModelProto, random: Random) -> None:
+    random.choice(model.graph.node).op_type = random.choice(PLAIN_OPERATORS)
+
+
+def _reset_attribute(model: onnx.ModelProto, random: Random) -> None:
+    node = random.choice(model.graph.node)
+    if not node.attribute:
+        return
+    attribute = random.choice(node.attribute)
+    _set(attribute, random, attribute.name, attribute.type)
+
+
+def _remove(model: onnx.ModelProto, random: Random) -> None:
+    if len(model.graph.node) > 2:
+        del model.graph.node[random.randrange(len(model.graph.node))]
+
+
+def _change_tensor(model: onnx.ModelProto, random: Random) -> None:
+    if not model.graph.initializer:
+        return
+    tensor = random.choice(model.graph.initializer)
+    what = random.random()
+    if what < 0.5:
+        tensor.CopyFrom(_tensor(random, tensor.name))
+    elif what < 0.7:
+        tensor.data_type = random.choice(KINDS)
+    elif what < 0.9:
+        tensor.dims[:] = [_number(random) for _ in range(random.randint(0, 4))]
+    else:
+        tensor.data_location = TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="/etc/passwd")
+
+
+def _change_axes(model: onnx.ModelProto, random: Random) -> None:
+    info = random.choice([*model.graph.input, *model.graph.output])
+    tensor = info.type.tensor_type
+    if random.random() < 0.3:
+        tensor.elem_type = random.choice(KINDS)
+    elif tensor.shape.dim:
+        random.choice(tensor.shape.dim).dim_value = _number(random)
+
+
+def _change_card(model: onnx.ModelProto, random: Random) -> None:
+    for entry in model.metadata_props:
+        entry.value = cards.mutate(entry.value.encode(), random).decode("utf-8", "replace")
+
+
+def _change_opset(model: onnx.ModelProto, random: Random) -> None:
+    for opset in model.opset_import:
+        opset.version = random.choice((1, 7, 11, 13, 17, 18, 21, 23, 999))
+
+
+CHANGES: tuple[Callable[[onnx.ModelProto, Random], None], ...] = (
+    _insert,
+    _insert,
+    _insert,
+    _rewire,
+    _rename,
+    _reset_attribute,
+    _reset_attribute,
+    _remove,
+    _change_tensor,
+    _change_tensor,
+    _change_axes,
+    _change_card,
+    _change_opset,
+)

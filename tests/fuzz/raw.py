@@ -1,0 +1,96 @@
+"""Raw PCM: any bytes in any portions, through the whole engine."""
+
+import functools
+import io
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import tiny_models
+from fuzz import check_message, scratch
+from ser_live import Prediction, SerError, StreamRecognizer
+from ser_live.classifier import OnnxClassifier
+from ser_live.sources import RawSource
+
+RATES_HZ = (0, 7999, 8000, 11025, 16000, 44100, 384000, 384001)
+CHANNELS = (1, 2, 3, 0, 64, 65)
+FORMATS = ("s16le", "f32le", "u8", "")
+
+
+class _Portions(io.BytesIO):
+    """A stream that gives a few bytes at a time."""
+
+    def __init__(self, data: bytes, most: int) -> None:
+        super().__init__(data)
+        self._most = most
+
+    def read1(self, size: int | None = -1, /) -> bytes:
+        return super().read1(min(self._most, size or self._most))
+
+
+def check(data: bytes) -> None:
+    """Take the first four bytes as the configuration and the rest as samples."""
+    head, samples = data[:4].ljust(4, b"\0"), data[4:]
+    rate, channels = RATES_HZ[head[0] % len(RATES_HZ)], CHANNELS[head[1] % len(CHANNELS)]
+    portion = head[3] * head[3] + 1
+    if len(samples) // portion > 2000:
+        return  # slow, and nothing new
+    stream = _Portions(samples, portion)
+    try:
+        source = RawSource(stream, rate, channels, FORMATS[head[2] % len(FORMATS)])  # type: ignore[arg-type]
+        recognizer = StreamRecognizer(_model(), rate, channels, vad=head[2] < 128)
+        with source:
+            predictions = [p for b in source for p in _heard(recognizer, b.samples)]
+        predictions += recognizer.flush()
+    except SerError as error:
+        check_message(error)
+        return
+    for prediction in predictions:
+        for distribution in (prediction.probabilities, prediction.raw_probabilities):
+            if distribution is not None:
+                values = np.array(list(distribution.values()))
+                assert np.isfinite(values).all()
+                assert abs(values.sum() - 1.0) < 1e-5
+
+
+def _heard(recognizer: StreamRecognizer, samples: NDArray[Any]) -> list[Prediction]:
+    before = recognizer.stats
+    try:
+        return recognizer.process(samples)
+    except SerError as error:
+        check_message(error)
+        assert recognizer.stats == before, "a refused block left a trace"
+        return []
+
+
+@functools.cache
+def _model() -> OnnxClassifier:
+    return OnnxClassifier.load(tiny_models.write_model(scratch("tiny.onnx")))
+
+
+def seeds() -> list[bytes]:
+    voice = tiny_models.speech_like(1.3)
+    return [
+        bytes((4, 0, 0, 200)) + (voice * 32767).astype("<i2").tobytes(),
+        bytes((2, 0, 1, 99)) + voice[:12000].astype("<f4").tobytes(),
+        bytes((4, 1, 1, 255)) + voice[:14000].astype("<f4").tobytes(),
+        bytes((6, 0, 0, 255)) + (voice * 32767).astype("<i2").tobytes(),
+    ]
+
+
+def mutate(data: bytes, random: Random) -> bytes:
+    """Change the configuration, or a stretch of samples to strange values."""
+    changed = bytearray(data)
+    if random.random() < 0.4:
+        changed[random.randrange(4)] = random.randrange(256)
+        return bytes(changed)
+    strange = np.array(
+        [np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-42, -0.0, 1e6, 1.0000001e6], "<f4"
+    )
+    value = random.choice((strange[random.randrange(len(strange))].tobytes(), b"\x00\x80", b"\xff"))
+    at = random.randrange(4, len(changed))
+    count = random.choice((1, 1, 50, 3000))
+    changed[at : at + len(value) * count] = value * count
+    return bytes(changed[: random.choice((len(changed), random.randrange(4, len(changed))))])
