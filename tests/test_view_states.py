@@ -31,7 +31,8 @@ from ser_live.testing import (
     demo_voice,
 )
 from ser_live.view.lettering import letters
-from ser_live.view.watch import NEWS_SECONDS, NewsTurns, ViewState
+from ser_live.view.news import NEWS_SECONDS, NewsTurns
+from ser_live.view.state import ViewState
 from tiny_models import tiny_card, write_model
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -11,7 +11,8 @@ from rich.live import Live
 
 from ser_live.live import Listener, LiveStep
 from ser_live.view.frame import Frame
-from ser_live.view.watch import ViewState, Watch
+from ser_live.view.state import ViewState
+from ser_live.view.watch import Watch
 
 _FRAMES_PER_SECOND = 4
 

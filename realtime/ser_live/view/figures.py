@@ -1,23 +1,13 @@
 """Latency, the account of frames, and what was lost: one row each."""
 
-from collections.abc import Iterable
-
 from rich.text import Text
 
 from ser_live.latency import StageLatency
 from ser_live.live import LiveStats
 from ser_live.view.palette import AMBER, GREY, RED
+from ser_live.view.text import first_that_fits
 
 _STAGES = (("total", "compute"), ("lag", "lag"), ("callback", "callback"))
-
-
-def first_that_fits(rows: Iterable[Text], width: int) -> Text:
-    """Give the first row that is not too wide, else the last one."""
-    row = Text()
-    for row in rows:
-        if row.cell_len <= width:
-            break
-    return row
 
 
 def latency_row(stats: LiveStats, width: int) -> Text:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from ser_live.prediction import Prediction
 from ser_live.view.palette import AMBER, GREY, RED
-from ser_live.view.watch import TIMELINE_SECONDS, Stretch
+from ser_live.view.state import TIMELINE_SECONDS, Stretch
 
 _LATE_SECONDS = 1.0
 _EDGE = 1e-9

@@ -1,19 +1,16 @@
-"""What the live view knows of a stream: all that one frame shows, at any moment."""
+"""What the live view knows of a stream, at any moment."""
 
 import math
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ser_live.events import Event
-from ser_live.live import Listener, LiveStats, LiveStep
+from ser_live.live import Listener, LiveStep
 from ser_live.prediction import Prediction
 from ser_live.recording import Recorder
-
-TIMELINE_SECONDS = 60.0
-NEWS_SECONDS = 11.0
-"""How long the newest event is shown, fading."""
+from ser_live.view.news import NewsTurns
+from ser_live.view.state import TIMELINE_SECONDS, Stretch, Trouble, ViewState
 
 _LEVEL_SECONDS = 0.25
 _CLIP_SECONDS = 1.5
@@ -22,76 +19,7 @@ _NO_AUDIO_SECONDS = 1.5
 # The listener fills shorter holes with zeros: the predictions around them are degraded.
 _SHORT_HOLE_SECONDS = 0.1
 _BEHIND_SECONDS = 1.0
-_NEWS_TURN_SECONDS = 2.5
-_NEWS_WAIT_SECONDS = 5.0
-_NEWS_KEPT = 12
-
-
-@dataclass(frozen=True, slots=True)
-class Stretch:
-    """A part of the timeline."""
-
-    start_seconds: float
-    end_seconds: float
-    prediction: Prediction | None
-    """What was recognized; None: a hole, nobody has this audio."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """Why there is nothing to recognize just now."""
-
-    kind: Literal["device_lost", "input_silent", "no_audio"]
-    seconds: float
-    """How long that has gone on."""
-    detail: str
-    """What the event said; empty without one."""
-
-
-@dataclass(frozen=True, slots=True)
-class ViewState:
-    """Everything that one frame shows."""
-
-    source: str
-    """Name of the source."""
-    format: str
-    """Rate and channels in words."""
-    model: str
-    """Name of the model."""
-    hop_seconds: float
-    """From one prediction to the next."""
-    is_hop_widened: bool
-    """More than asked for, to save time."""
-    warm_up_seconds: float
-    """Speech before the first answer."""
-    notice: str
-    """A sentence that must not be overlooked, or nothing."""
-    is_recording: bool
-    """What is heard is kept on disk."""
-    note: str
-    """The latest of what the source wants a person to know, or nothing."""
-    labels: tuple[str, ...]
-    prediction: Prediction | None
-    """The latest one; None before the first and just after a hole."""
-    seconds: float
-    """Length of the stream; goes on while the device is away."""
-    held_seconds: float
-    """How long the present label or state has held."""
-    timeline: tuple[Stretch, ...]
-    """The last minute."""
-    trouble: Trouble | None
-    behind_seconds: float
-    """Audio that waits, if that is more than usual; else 0."""
-    news: Event | None
-    """The event to tell of now."""
-    news_seconds: float
-    """For how long it has been told."""
-    events: tuple[Event, ...]
-    """The latest ones, the newest first."""
-    rms_dbfs: float
-    peak_dbfs: float
-    is_clipping: bool
-    stats: LiveStats
+_EVENTS_KEPT = 12
 
 
 class Watch:
@@ -127,7 +55,7 @@ class Watch:
         self._sounded_at_seconds = 0.0
         self._lost: Event | None = None
         self._silent: Event | None = None
-        self._events: deque[Event] = deque(maxlen=_NEWS_KEPT)
+        self._events: deque[Event] = deque(maxlen=_EVENTS_KEPT)
         self._news = NewsTurns()
 
     def process(self, step: LiveStep) -> None:
@@ -241,37 +169,6 @@ class Watch:
             seconds = self._seconds - self._sounded_at_seconds
             return Trouble("input_silent", seconds, self._silent.detail)
         return None
-
-
-class NewsTurns:
-    """Tell of one event at a time: each has its turn, the newest stays until it has faded."""
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all events: as new."""
-        self._turns: deque[tuple[float, Event]] = deque()
-
-    def add(self, event: Event, now: float) -> None:
-        """Put an event behind the others; it takes the place of one of its kind."""
-        turn_at = now
-        if self._turns:
-            last_at, last = self._turns[-1]
-            if last.kind == event.kind:
-                self._turns.pop()
-                turn_at = last_at
-            else:
-                turn_at = last_at + _NEWS_TURN_SECONDS
-        self._turns.append((min(max(now, turn_at), now + _NEWS_WAIT_SECONDS), event))
-
-    def at(self, now: float) -> tuple[Event | None, float]:
-        """Give the event whose turn it is, and for how long that has been so."""
-        while len(self._turns) > 1 and self._turns[1][0] <= now:
-            self._turns.popleft()
-        if not self._turns or not 0.0 <= now - self._turns[0][0] < NEWS_SECONDS:
-            return None, 0.0
-        return self._turns[0][1], now - self._turns[0][0]
 
 
 def _dbfs(amplitude: float) -> float:
