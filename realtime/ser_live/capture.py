@@ -2,8 +2,9 @@
 
 PortAudio cannot be trusted to come back when a device or a sound server dies under it, so it
 lives in a process that can be killed: ``python -m ser_live.capture``, started by `Microphone`.
-It opens the device, says so, waits for a byte on stdin, and then writes what it captures to
-stdout (`ser_live.sources.wire`). It ends when stdin ends, so it never outlives its parent.
+It opens the device, says so, waits for a line on stdin, and then writes what it captures to
+stdout (`ser_live.sources.wire`). Each line is a number: before so many frames of its stream it
+need not write, for nothing is due. It ends when stdin ends, so it never outlives its parent.
 """
 
 import argparse
@@ -33,14 +34,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The pipe is ours alone: what native libraries print to stdout must not get into it.
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    go = threading.Event()
-    for obedience in (_obey, _end_with_parent):
-        threading.Thread(target=obedience, args=(go,), daemon=True).start()
+    orders = _Orders()
+    for obedience in (orders.obey, _end_with_parent):
+        threading.Thread(target=obedience, daemon=True).start()
     try:
         if arguments.list:
             _tell(pipe, wire.Devices(tuple(portaudio_inputs(with_rates=True))))
         else:
-            _capture(arguments, pipe, go)
+            _capture(arguments, pipe, orders)
     except SerError as error:
         _tell(pipe, wire.Failed(str(error)))
         return USER_ERROR
@@ -52,16 +53,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _capture(arguments: argparse.Namespace, pipe: BinaryIO, go: threading.Event) -> None:
+def _capture(arguments: argparse.Namespace, pipe: BinaryIO, orders: "_Orders") -> None:
     device = find_input_device(arguments.device)
     stream = DeviceStream(device, arguments.rate, arguments.channels)
     _tell(pipe, wire.Opened(stream.name, stream.sample_rate_hz, stream.channels))
-    go.wait()
+    orders.stream = stream
+    orders.go.wait()
     stream.start()
     told_at = time.monotonic()
     while True:
-        stream.arrived.wait(_FIGURES_SECONDS)
-        stream.arrived.clear()
+        stream.wait(_FIGURES_SECONDS)
         failure = stream.failure
         for audio in stream.audio():  # also what came before a failure
             _tell(pipe, audio)
@@ -72,6 +73,22 @@ def _capture(arguments: argparse.Namespace, pipe: BinaryIO, go: threading.Event)
             _tell(pipe, stream.callback_seconds.summary("callback"))
 
 
+class _Orders:
+    """What the parent says."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.stream: DeviceStream | None = None
+
+    def obey(self) -> None:
+        """Wait for the word to start, then for the end of stdin: nobody listens any more."""
+        while line := sys.stdin.buffer.readline():
+            if self.stream is not None and line.strip().isdigit():
+                self.stream.wanted_frames = int(line)
+            self.go.set()
+        os._exit(0)  # at once: PortAudio's own way out may hang on a device that is gone
+
+
 def _tell(pipe: BinaryIO, message: wire.Message) -> None:
     try:
         pipe.write(wire.encode(message))
@@ -80,16 +97,7 @@ def _tell(pipe: BinaryIO, message: wire.Message) -> None:
         os._exit(0)
 
 
-def _obey(go: threading.Event) -> None:
-    """Wait for the word to start, then for the end of stdin: nobody listens any more."""
-    if os.read(0, 1):
-        go.set()
-        while os.read(0, 1):
-            pass
-    os._exit(0)  # at once: PortAudio's own way out may hang on a device that is gone
-
-
-def _end_with_parent(_: threading.Event) -> None:
+def _end_with_parent() -> None:
     """Look for the parent: a process that it forked may hold our stdin open after its end."""
     parent = os.getppid()
     while os.getppid() == parent:

@@ -1,12 +1,11 @@
 """When frames were captured, from when they came."""
 
 _PERIOD_SECONDS = 5.0
-_OLDEST_SECONDS = 1.0
 _JITTER_SECONDS = 0.02  # between what the clocks say and what has come
 
 
 class CaptureClock:
-    """Tell when a frame was captured, though blocks come late and drivers tell tales.
+    """Tell when a frame was captured, though blocks come late.
 
     Blocks come late at times and early never. So the earliest of the last seconds, carried on by
     the count of frames, says best when the present one was captured: neither a busy machine nor
@@ -29,17 +28,15 @@ class CaptureClock:
         self._before: float | None = None
         self._earliest: float | None = None
 
-    def process(self, frames: int, arrived_at: float, age_seconds: float, lost: bool) -> int:
-        """Take the length of a block and its times.
+    def process(self, frames: int, captured_at: float, *, lost: bool) -> int:
+        """Take the length of a block and when its last frame was captured, as far as is known.
 
         Parameters
         ----------
         frames : int
-            Of the block.
-        arrived_at : float
-            `time.monotonic()` when it came.
-        age_seconds : float
-            How old its last frame then was, as the driver says; believed from 0 to 1.
+            Of the block, and of what was dropped before it.
+        captured_at : float
+            `time.monotonic()` when it came, less the age that the driver says.
         lost : bool
             The device says that it lost frames before.
 
@@ -48,8 +45,6 @@ class CaptureClock:
         int
             Frames that were lost before the block; 0 if nobody knows how many.
         """
-        age_seconds = age_seconds if 0.0 <= age_seconds <= _OLDEST_SECONDS else 0.0
-        captured_at = arrived_at - age_seconds
         self._frames += frames
         start_at = captured_at - self._frames / self.sample_rate_hz
         late_seconds = 0.0 if self._earliest is None else start_at - self._start_at

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Protocol, cast
+
+if sys.platform == "linux":
+    import fcntl
 
 from ser_live.errors import SerError
 from ser_live.latency import StageLatency
@@ -26,6 +30,7 @@ _OPEN_SECONDS = 5.0
 _LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
 _LAST_WORDS_SECONDS = 0.5
+_PIPE_BYTES = 1 << 18
 _CLOSED = "the microphone was closed"
 
 AudioSink = Callable[[wire.Audio], None]
@@ -45,6 +50,10 @@ class Capture(Protocol):
 
     def start(self, sink: AudioSink) -> None:
         """Begin to capture; ``sink`` is called from another thread and must not wait."""
+        ...
+
+    def expect(self, frames: int) -> None:
+        """Take the hint that nothing is due before so many more frames came."""
         ...
 
     def wait(self, timeout_seconds: float) -> None:
@@ -86,9 +95,10 @@ class CaptureProcess:
         self._stderr: StderrLog | None = None
         self._is_closed = False
         self._closing = threading.Lock()
-        self._arrived = threading.Event()
+        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
         self._answer: wire.Opened | wire.Devices | None = None
         self._sink: AudioSink | None = None
+        self._frames = 0  # of the stream of the process
 
     def open(self) -> wire.Opened:
         """Start the process and wait until it has opened the device.
@@ -129,16 +139,21 @@ class CaptureProcess:
     def start(self, sink: AudioSink) -> None:
         """Tell the process to capture; ``sink`` is called from a thread of our own."""
         self._sink = sink
-        process = self._process
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(OSError, ValueError):  # it has ended: the reader says so
-                process.stdin.write(b"\n")
-                process.stdin.flush()
+        self._order(0)
+
+    def expect(self, frames: int) -> None:
+        """Let the process write when so many more frames have come, not each time that some do.
+
+        Every message wakes four threads, and that costs more than what is in it.
+        """
+        self._order(self._frames + frames)
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait until something came or the process ended, but no longer than that."""
-        self._arrived.wait(max(0.0, timeout_seconds))
-        self._arrived.clear()
+        with contextlib.suppress(queue.Empty):
+            self._arrived.get(timeout=max(0.0, timeout_seconds))
+        while not self._arrived.empty():
+            self._arrived.get()
 
     def close(self) -> None:
         """Kill the process: it holds nothing but the device, which the system takes back."""
@@ -146,7 +161,7 @@ class CaptureProcess:
             self._is_closed = True
             process, self._process = self._process, None
         self._sink = None
-        self._arrived.set()
+        self._arrived.put(None)
         if process is None:
             return
         deadline = time.monotonic() + _END_SECONDS
@@ -162,6 +177,13 @@ class CaptureProcess:
             self._pump.join(max(0.0, deadline - time.monotonic()))
         if self._stderr is not None:
             self._stderr.join(deadline - time.monotonic())
+
+    def _order(self, frames: int) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has ended: the reader says so
+                process.stdin.write(b"%d\n" % frames)
+                process.stdin.flush()
 
     def _ask(self, timeout_seconds: float, too_late: str) -> wire.Opened | wire.Devices:
         """Start the process and wait for its answer; it is killed if none comes."""
@@ -181,6 +203,7 @@ class CaptureProcess:
 
     def _launch(self) -> None:
         process = _started(self._command)
+        _widen(process.stdout)
         with self._closing:
             self._process = process
             self._stderr = StderrLog(cast(IO[bytes], process.stderr), _log, "capture: ")
@@ -196,20 +219,21 @@ class CaptureProcess:
         except Exception as error:  # whatever it is, it must not look like silence
             reason = str(error)
         self.failure = self.failure or reason
-        self._arrived.set()
+        self._arrived.put(None)
 
     def _take(self, message: wire.Message) -> None:
         match message:
             case wire.Audio():
                 if (sink := self._sink) is not None:
                     sink(message)
+                self._frames += len(message.samples) + message.dropped_frames
             case wire.Failed():
                 self.failure = message.message
             case StageLatency():
                 self.callback = message
             case _:
                 self._answer = message
-        self._arrived.set()
+        self._arrived.put(None)
 
     def _epitaph(self, process: "subprocess.Popen[bytes]") -> str:
         """Say how the process ended, with its last words."""
@@ -251,6 +275,13 @@ def _started(command: list[str]) -> "subprocess.Popen[bytes]":
         )
     except OSError as error:
         raise SerError(f"{command[0]}: cannot start the capture process ({error})") from error
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a message pass in one piece: each time that the writer has to wait costs two wakes."""
+    if sys.platform == "linux" and pipe is not None:
+        with contextlib.suppress(OSError):  # more than this user may have
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _environment() -> dict[str, str]:

@@ -1,6 +1,7 @@
 """A device that captures into a ring: what the capture process is there for."""
 
-import threading
+import contextlib
+import queue
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,7 @@ _BUFFER_SECONDS = 5.0
 # A device left alone calls back up to 500 times a second, which costs more than recognition.
 _CALL_SECONDS = 0.05
 _MOST_SECONDS = 0.25
+_OLDEST_SECONDS = 1.0
 
 
 class DeviceStream:
@@ -31,6 +33,11 @@ class DeviceStream:
     rate_hz, channels : int or None
         Try this first; None: as the device likes best. Usual formats follow.
 
+    Attributes
+    ----------
+    wanted_frames : int
+        `wait` need not return before so many frames came since the start; set from any thread.
+
     Raises
     ------
     SerError
@@ -42,12 +49,14 @@ class DeviceStream:
     ) -> None:
         self.name = device.name
         self.failure: str | None = None
-        self.arrived = threading.Event()
+        self.wanted_frames = 0
+        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
         self.callback_seconds = LatencyHistogram()
         self._dropped_frames = 0
         self._stream = self._open(device, rate_hz, channels)
         self.sample_rate_hz = round(self._stream.samplerate)
         self.channels = int(self._stream.channels)
+        self._most_frames = round(_MOST_SECONDS * self.sample_rate_hz)
         self._clock = CaptureClock(self.sample_rate_hz)
         frames = round(_BUFFER_SECONDS * self.sample_rate_hz)
         self.ring = FrameRing(frames, self.channels, self.sample_rate_hz)
@@ -62,14 +71,25 @@ class DeviceStream:
                 f"microphone denied? {permission_hint()}"
             ) from error
 
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until the wanted frames came or capture ended, but no longer than that."""
+        with contextlib.suppress(queue.Empty):
+            self._arrived.get(timeout=timeout_seconds)
+        while not self._arrived.empty():
+            self._arrived.get()
+
     def audio(self) -> Iterator[wire.Audio]:
         """Give what has come since the last call."""
-        while (block := self.ring.read(round(_MOST_SECONDS * self.sample_rate_hz))) is not None:
+        while (block := self.ring.read(self._most_frames)) is not None:
             before, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
+            frames = block.missing_frames + len(block.samples)
+            lost_frames = self._clock.process(
+                frames, block.end_captured_at or 0.0, lost=block.overruns > 0
+            )
             yield wire.Audio(
                 samples=block.samples,
-                captured_at=block.end_captured_at or 0.0,
-                missing_frames=block.missing_frames,
+                captured_at=self._clock.captured_at,
+                missing_frames=block.missing_frames + lost_frames,
                 dropped_frames=self._dropped_frames - before,
                 overruns=block.overruns,
             )
@@ -103,21 +123,21 @@ class DeviceStream:
         """Copy and leave: this runs in the audio thread."""
         started_at = time.perf_counter()
         try:
-            self._keep(samples, frames, times, bool(status.input_overflow))
+            age_seconds = times.currentTime - times.inputBufferAdcTime
+            age_seconds -= frames / self.sample_rate_hz
+            is_true = times.inputBufferAdcTime > 0.0 and 0.0 <= age_seconds <= _OLDEST_SECONDS
+            captured_at = time.monotonic() - (age_seconds if is_true else 0.0)
+            ring = self.ring
+            ring.write(samples, captured_at, int(status.input_overflow))
+            is_due = ring.written_frames >= self.wanted_frames
+            if is_due or ring.waiting_frames >= self._most_frames:
+                self._arrived.put(None)
         except Exception as error:  # whatever it is, the reader has to hear of it
             self.failure = f"capture failed ({type(error).__name__}: {error})"
-        self.arrived.set()
+            self._arrived.put(None)
         self.callback_seconds.add(time.perf_counter() - started_at)
-
-    def _keep(self, samples: NDArray[Any], frames: int, times: Any, overrun: bool) -> None:
-        arrived_at, age_seconds = time.monotonic(), 0.0
-        if times.inputBufferAdcTime > 0 and times.currentTime > 0:
-            start_age_seconds = float(times.currentTime - times.inputBufferAdcTime)
-            age_seconds = start_age_seconds - frames / self.sample_rate_hz
-        missing_frames = self._clock.process(frames, arrived_at, age_seconds, overrun)
-        self.ring.write(samples, self._clock.captured_at, int(overrun), missing_frames)
 
     def _ended(self) -> None:
         """Take note that no samples come any more: nobody asked for that."""
         self.failure = self.failure or "the device is gone"
-        self.arrived.set()
+        self._arrived.put(None)

@@ -90,7 +90,7 @@ class FrameRing:
                 return None
             if start >= self._claimed - self.frames:
                 count = self._up_to_mark(start, count)
-                samples = self._samples[np.arange(start, start + count) % self.frames]
+                samples = self._copy(start, count)
                 # Only now is it known whether the writer came by while the copy was made.
                 if start >= self._claimed - self.frames:
                     break
@@ -135,6 +135,11 @@ class FrameRing:
             buffered=written - start - lapped,
             overruns=self._noted[1],
         )
+
+    def _copy(self, start: int, count: int) -> NDArray[np.float32]:
+        first = start % self.frames
+        head, rest = self._samples[first : first + count], first + count - self.frames
+        return head.copy() if rest <= 0 else np.concatenate((head, self._samples[:rest]))
 
     def _jump(self, keep_frames: int) -> int:
         """Jump to the newest frames and return how many are lost by that."""

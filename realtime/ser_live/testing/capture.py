@@ -109,6 +109,9 @@ class FakeCapture:
             self._thread = threading.Thread(target=self._run, daemon=True)
             self._thread.start()
 
+    def expect(self, frames: int) -> None:
+        """Do nothing: waking costs nothing here."""
+
     def wait(self, timeout_seconds: float) -> None:
         """Wait until something came or capture ended, but no longer than that."""
         if self._is_over:
