@@ -20,7 +20,7 @@ from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
 from ser_live.levels import InputMonitor
 from ser_live.prediction import Prediction
 from ser_live.recognizer import StreamRecognizer
-from ser_live.sources.contract import Block, Notice, Source, SourceCounters
+from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
 
@@ -269,6 +269,8 @@ class Listener(Generic[Item]):
         # is cut, nothing comes later, and one call costs half of what five cost.
         if self._seconds >= self.recognizer.next_due_seconds - 1e-9:
             predictions += self._process()
+        if isinstance(self.source, Expectant):
+            self.source.expect(self.recognizer.next_due_seconds - self._seconds)
         return self._step(self._kept(predictions), samples)
 
     def _note_capture(self, block: Block) -> None:

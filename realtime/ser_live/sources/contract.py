@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -120,4 +120,13 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Stop capturing and let go of the device or file."""
+        ...
+
+
+@runtime_checkable
+class Expectant(Protocol):
+    """A source that wakes its reader less often if it knows when something is due."""
+
+    def expect(self, seconds: float) -> None:
+        """Take the hint that nothing is due before so much more than what was given."""
         ...

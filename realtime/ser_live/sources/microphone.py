@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -146,6 +147,11 @@ class Microphone:
         if self._ring is not None:
             self._ring.skip(round(keep_seconds * self.sample_rate_hz))
 
+    def expect(self, seconds: float) -> None:
+        """Take the hint that nothing is due before so much more than what was given."""
+        ring, capture = self._parts()
+        capture.expect(math.ceil(seconds * self.sample_rate_hz) - ring.waiting_frames)
+
     def close(self) -> None:
         """Stop capturing, within two seconds whatever hangs."""
         self._closed.set()
@@ -209,10 +215,7 @@ class Microphone:
     def _reopen(self) -> None:
         """Open at the rate that it had, or as it likes now, and wait for the first samples."""
         rate_hz, channels = self.sample_rate_hz, self.channels
-        try:
-            opened = self._opened_again(rate_hz, channels)
-        except SerError:
-            opened = self._opened_again(None, None)
+        opened = self._opened_again()
         if (opened.sample_rate_hz, opened.channels) != (rate_hz, channels):
             self._before = dataclasses.replace(self.counters, buffered=0)
             self._take_format(opened)
@@ -227,8 +230,8 @@ class Microphone:
                 raise SerError(capture.failure or "it opens and gives no samples")
         self._restarts += 1
 
-    def _opened_again(self, rate_hz: int | None, channels: int | None) -> wire.Opened:
-        self._capture = self._open_capture(self.name, rate_hz, channels)
+    def _opened_again(self) -> wire.Opened:
+        self._capture = self._open_capture(self.name, self.sample_rate_hz, self.channels)
         if self._closed.is_set():
             raise SerError("closed")
         return self._capture.open()

@@ -56,8 +56,6 @@ class FakeCapture:
         The device and the time.
     name : str
         Of the device.
-    sample_rate_hz, channels : int or None
-        Open it so; None: as it is.
     at_end : callable
         Called by the reader when the script is over and it waits for more.
     """
@@ -66,15 +64,12 @@ class FakeCapture:
         self,
         cable: Cable,
         name: str,
-        sample_rate_hz: int | None,
-        channels: int | None,
         at_end: Callable[[], None],
     ) -> None:
         self.failure: str | None = None
         self.callback: StageLatency | None = None
         self._cable = cable
         self._name = name
-        self._asked = (sample_rate_hz, channels)
         self._at_end = at_end
         self._session: Session | None = None
         self._is_over = False
@@ -95,7 +90,7 @@ class FakeCapture:
             cable.clock.wait(self._closed, min(hang_seconds, _OPEN_SECONDS))
         if hang_seconds >= _OPEN_SECONDS:
             raise SerError(f"the device did not open within {_OPEN_SECONDS:g} s")
-        device.open(cable.device_seconds, *self._asked)
+        device.open(cable.device_seconds)
         return wire.Opened(self._name, device.sample_rate_hz, device.channels)
 
     def start(self, sink: AudioSink) -> None:

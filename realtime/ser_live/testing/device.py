@@ -89,7 +89,7 @@ class FakeDevice:
         self.pass_to(now_seconds, is_capturing=False)
         return self._hangs.popleft().hang_seconds if self._hangs else 0.0
 
-    def open(self, now_seconds: float, rate_hz: int | None, channels: int | None) -> None:
+    def open(self, now_seconds: float) -> None:
         """Open it, or raise SerError."""
         self.pass_to(now_seconds, is_capturing=False)
         if now_seconds < self._back_at_seconds:
@@ -97,11 +97,6 @@ class FakeDevice:
         if self._refusals > 0:
             self._refusals -= 1
             raise SerError("the device is busy; try again")
-        if rate_hz not in (None, self.sample_rate_hz) or channels not in (None, self.channels):
-            raise SerError(
-                f"the device does not open at {rate_hz} Hz x {channels}, only at "
-                f"{self.sample_rate_hz} Hz x {self.channels}"
-            )
 
     def pass_to(self, seconds: float, *, is_capturing: bool) -> None:
         """Let happen what happens at a moment up to this time."""

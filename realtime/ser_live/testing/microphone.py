@@ -70,9 +70,9 @@ class FakeMicrophone(Microphone):
         return self._cable.device_seconds
 
     def _capture_of(
-        self, device: str | int | None, rate_hz: int | None, channels: int | None
+        self, device: str | int | None, _rate_hz: int | None, _channels: int | None
     ) -> FakeCapture:
-        return FakeCapture(self._cable, str(device), rate_hz, channels, self._end)
+        return FakeCapture(self._cable, str(device), self._end)
 
     def _end(self) -> None:
         """End when the script is over and everything was read."""
