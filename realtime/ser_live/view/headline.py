@@ -78,7 +78,7 @@ def caption(state: ViewState, width: int) -> Text:
         return Text("waiting for sound", GREY)
     clauses = [Text(_STATE_WORDS[prediction.state], GREY)]
     if prediction.label is not None:
-        clauses.append(Text(f"confidence {100 * prediction.confidence:.0f} %"))
+        clauses.append(Text(f"confidence {100 * prediction.confidence:.0f} %", "default"))
     if prediction.state == "warming_up":
         clauses.append(Text(f"an answer after {state.warm_up_seconds:g} s of speech", GREY))
     elif state.held_seconds >= 1.0:
