@@ -9,8 +9,17 @@ from pathlib import Path
 from typing import Self
 
 PROGRAMS = ("pulseaudio", "pactl", "paplay")
+SPEAKER = "spk"
 _ALSA = "".join(f"{name} {{ type pulse }}\n" for name in ("pcm.pulse", "ctl.pulse"))
 _ALSA += "".join(f"{name} {{ type pulse }}\n" for name in ("pcm.!default", "ctl.!default"))
+# Without norewinds captures stall for two seconds now and then.
+_SINK = f"module-null-sink sink_name={SPEAKER} rate=48000 norewinds=1"
+_SCRIPT = f"""\
+load-module module-native-protocol-unix
+load-module {_SINK}
+set-default-source {SPEAKER}.monitor
+"""
+_START_SECONDS = 20.0
 
 
 def is_installed() -> bool:
@@ -21,22 +30,24 @@ class SoundServer:
     """Everything lies in one folder of its own; processes join it through `environment`."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
         runtime, config = folder / "runtime", folder / "config"
-        for path in (runtime, config):
+        for path in (runtime, config / "pulse"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        alsa = folder / "alsa.conf"
-        alsa.write_text(_ALSA)
+        # A client must not start another server while this one is meant to be dead.
+        (config / "pulse" / "client.conf").write_text("autospawn = no\n")
+        (folder / "server.pa").write_text(_SCRIPT)
+        (folder / "alsa.conf").write_text(_ALSA)
+        self.folder = folder
         self.environment = {
             **os.environ,
             "XDG_RUNTIME_DIR": str(runtime),
             "XDG_CONFIG_HOME": str(config),
-            "ALSA_CONFIG_PATH": str(alsa),
+            "ALSA_CONFIG_PATH": str(folder / "alsa.conf"),
             "HOME": str(folder),
         }
         for name in ("PULSE_SERVER", "DISPLAY", "DBUS_SESSION_BUS_ADDRESS"):
             self.environment.pop(name, None)
-        self._pid_file = runtime / "pulse" / "pid"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -46,32 +57,83 @@ class SoundServer:
         self.stop()
 
     def start(self) -> None:
-        # Without norewinds captures stall for two seconds now and then.
-        sink = "module-null-sink sink_name=spk rate=48000 norewinds=1"
-        command = ["pulseaudio", "-n", "--daemonize=yes", "--exit-idle-time=-1"]
-        self._run([*command, "-L", "module-native-protocol-unix", "-L", sink])
-        self._run(["pactl", "set-default-source", "spk.monitor"])
+        """Start it and wait until it answers."""
+        log = (self.folder / "server.log").open("ab")
+        command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "-F"]
+        with log:
+            self._process = subprocess.Popen(
+                [*command, str(self.folder / "server.pa")],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        deadline = time.monotonic() + _START_SECONDS
+        while f"{SPEAKER}.monitor" not in self._answer("info"):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError((self.folder / "server.log").read_text()[-2000:])
+            time.sleep(0.02)
 
     def stop(self) -> None:
-        if not self._pid_file.exists():
-            return
-        pid = int(self._pid_file.read_text())
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + 5.0
-        while _is_alive(pid) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        """End it in order."""
+        self.signal(signal.SIGTERM)
+        self._reap()
+
+    def kill(self) -> None:
+        """Let it die without a word to anybody."""
+        self.signal(signal.SIGKILL)
+        self._reap()
+
+    def signal(self, number: int) -> None:
+        if self._process is not None:
+            self._process.send_signal(number)
+
+    def control(self, *arguments: str) -> str:
+        """Run ``pactl`` and give what it prints."""
+        process = subprocess.run(
+            ["pactl", *arguments],
+            env=self.environment,
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        return process.stdout
+
+    def unplug(self) -> None:
+        """Take the only microphone away, while the server runs on."""
+        self.control("unload-module", "module-null-sink")
+
+    def plug(self) -> None:
+        """Bring it back."""
+        self.control("load-module", *_SINK.split())
+        self.control("set-default-source", f"{SPEAKER}.monitor")
+
+    def recorders(self) -> int:
+        """Give the number of programs that record."""
+        return len(self.control("list", "short", "source-outputs").splitlines())
 
     def play(self, file: Path) -> "subprocess.Popen[bytes]":
         """Start to speak a file into the microphone."""
-        return subprocess.Popen(["paplay", "--device=spk", str(file)], env=self.environment)
+        return subprocess.Popen(["paplay", f"--device={SPEAKER}", str(file)], env=self.environment)
 
-    def _run(self, command: list[str]) -> None:
-        subprocess.run(command, env=self.environment, check=True, capture_output=True, timeout=20)
+    def _answer(self, question: str) -> str:
+        answer = subprocess.run(
+            ["pactl", question],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        return answer.stdout
 
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    def _reap(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        try:
+            process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

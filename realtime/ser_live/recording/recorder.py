@@ -11,7 +11,7 @@ from ser_live import __version__
 from ser_live.catalog import DEFAULT_MODEL, find_model
 from ser_live.recording.files import RecordingFiles, check_recording
 from ser_live.recording.sidecar import Session, model_sha256
-from ser_live.sources.contract import Block, Notice, Source, SourceCounters
+from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 
 _LOG = logging.getLogger(__name__)
 
@@ -122,6 +122,11 @@ class Recorder:
     def skip_to_newest(self, keep_seconds: float) -> None:
         """Let the source drop what waits; the recording says how much that was."""
         self.source.skip_to_newest(keep_seconds)
+
+    def expect(self, seconds: float) -> None:
+        """Let the source know when something is due, if it wants to."""
+        if isinstance(self.source, Expectant):
+            self.source.expect(seconds)
 
     def close(self) -> None:
         """Stop capturing; the files are complete already."""
