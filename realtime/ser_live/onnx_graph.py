@@ -6,12 +6,12 @@ without branches, with every tensor inside the one file. The runtime does not ha
 package; onnx.proto gives the numbers of the few fields that are read here.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from ser_live.errors import SerError
-from ser_live.protobuf import DamagedError, fields, packed
+from ser_live.protobuf import DamagedError, Piece, fields, packed
 from ser_live.quoting import quoted
 
 LARGEST_FILE_BYTES = 128 * 2**20
@@ -53,21 +53,18 @@ _NO_NUMBERS = frozenset({6, 10, 11, 14, 15, 21, 22, 23})
 """Fields of an attribute that hold graphs, types, sparse tensors, or refer to a function."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Tensor:
+class _Tensor(NamedTuple):
     name: bytes
     is_float: bool
-    data: memoryview
+    data: Piece
 
 
-@dataclass(frozen=True, slots=True)
-class _Attribute:
+class _Attribute(NamedTuple):
     number: int
     tensor: _Tensor | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Node:
+class _Node(NamedTuple):
     operator: str
     inputs: list[bytes]
     outputs: list[bytes]
@@ -108,7 +105,7 @@ def check_graph(model: bytes, where: str) -> None:
         raise SerError(f"{where}: {error}") from None
 
 
-def _check(graph: memoryview) -> None:
+def _check(graph: Piece) -> None:
     nodes: list[_Node] = []
     tensors: dict[bytes, _Tensor] = {}
     floats: set[bytes] = set()
@@ -125,7 +122,7 @@ def _check(graph: memoryview) -> None:
                     f"has over {MOST_NODES} nodes or {MOST_NODE_BYTES} bytes of them",
                     "a smaller network",
                 )
-            nodes.append(_node(value))
+            nodes.append(_node(bytes(value)))
         elif number == 5:
             tensor = _tensor(value)
             tensors[tensor.name] = tensor
@@ -176,7 +173,7 @@ def _gives_floats(node: _Node, floats: set[bytes]) -> bool:
     return operator == "DequantizeLinear" or not floats.isdisjoint(decisive)
 
 
-def _node(data: memoryview) -> _Node:
+def _node(data: bytes) -> _Node:
     operator = domain = ""
     inputs, outputs, attributes = [], [], {}
     for number, value in fields(data):
@@ -198,7 +195,7 @@ def _node(data: memoryview) -> _Node:
     return _Node(operator, inputs, outputs, attributes)
 
 
-def _attribute(data: memoryview) -> tuple[bytes, _Attribute]:
+def _attribute(data: Piece) -> tuple[bytes, _Attribute]:
     name, whole, tensor = b"", 0, None
     for number, value in fields(data):
         if number in _NO_NUMBERS:
@@ -212,7 +209,7 @@ def _attribute(data: memoryview) -> tuple[bytes, _Attribute]:
     return name, _Attribute(whole, tensor)
 
 
-def _tensor(data: memoryview) -> _Tensor:
+def _tensor(data: Piece) -> _Tensor:
     name, is_float = b"", False
     for number, value in fields(data):
         if number == 2:
@@ -224,12 +221,12 @@ def _tensor(data: memoryview) -> _Tensor:
     return _Tensor(name, is_float, data)
 
 
-def _name(value_info: memoryview) -> list[bytes]:
+def _name(value_info: Piece) -> list[bytes]:
     named = [value for number, value in fields(value_info) if number == 1]
     return [bytes(name) for name in named if not isinstance(name, int)]
 
 
-def _is_above_zero(tensor: memoryview) -> bool:
+def _is_above_zero(tensor: Piece) -> bool:
     """Tell whether a tensor of whole numbers holds nothing else than 1 to 2**31 - 1."""
     numbers: list[int] = []
     width = 4

@@ -2,28 +2,28 @@
 
 from collections.abc import Iterator
 
-Field = tuple[int, "int | memoryview"]
+Piece = bytes | memoryview
 
 
 class DamagedError(Exception):
     """The bytes are no protobuf message."""
 
 
-def fields(message: memoryview) -> Iterator[Field]:
+def fields(message: Piece) -> Iterator[tuple[int, int | Piece]]:
     """Give the fields of a message in their order.
 
     Parameters
     ----------
-    message : memoryview
-        A serialized message; nothing of it is copied.
+    message : bytes or memoryview
+        A serialized message; of a memoryview nothing is copied.
 
     Yields
     ------
     int
         Number of the field.
-    int or memoryview
-        Its value: a whole number, unsigned as it is stored, or the bytes of a text, of a nested
-        message or of packed numbers. Numbers of fixed width (floats) are left out.
+    int, bytes or memoryview
+        Its value: a whole number, unsigned as it is stored, or a piece of the message that holds
+        a text, a nested message or packed numbers. Numbers of fixed width are left out.
 
     Raises
     ------
@@ -31,49 +31,58 @@ def fields(message: memoryview) -> Iterator[Field]:
         If the bytes end too early or are no protobuf.
     """
     at, end = 0, len(message)
-    while at < end:
-        tag, at = _varint(message, at)
-        kind = tag & 7
-        if not 8 <= tag < 1 << 32:
-            raise DamagedError
-        if kind == 0:
-            value, at = _varint(message, at)
-            yield tag >> 3, value
-            continue
-        if kind == 2:
-            size, at = _varint(message, at)
-        elif kind in (1, 5):
-            size = 8 if kind == 1 else 4
-        else:
-            raise DamagedError
-        if size > end - at:
-            raise DamagedError
-        if kind == 2:
-            yield tag >> 3, message[at : at + size]
-        at += size
+    try:
+        while at < end:
+            # Nearly all of these numbers fit into one byte; a call for each would be slow.
+            tag = message[at]
+            at += 1
+            if tag > 127:
+                tag, at = _varint(message, at - 1)
+            kind = tag & 7
+            if tag < 8 or tag >> 32:
+                raise DamagedError
+            if kind in (0, 2):
+                number = message[at]
+                at += 1
+                if number > 127:
+                    number, at = _varint(message, at - 1)
+                if kind == 0:
+                    yield tag >> 3, number
+                    continue
+                start = at
+                at += number
+                if at <= end:
+                    yield tag >> 3, message[start:at]
+            elif kind == 1:
+                at += 8
+            elif kind == 5:
+                at += 4
+            else:
+                raise DamagedError
+    except IndexError:
+        raise DamagedError from None
+    if at != end:
+        raise DamagedError
 
 
-def packed(values: memoryview) -> list[int]:
+def packed(values: Piece) -> list[int]:
     """Give the whole numbers of a packed field, unsigned as they are stored."""
     numbers, at = [], 0
-    while at < len(values):
-        number, at = _varint(values, at)
-        numbers.append(number)
+    try:
+        while at < len(values):
+            number, at = _varint(values, at)
+            numbers.append(number)
+    except IndexError:
+        raise DamagedError from None
     return numbers
 
 
-def _varint(data: memoryview, at: int) -> tuple[int, int]:
+def _varint(data: Piece, at: int) -> tuple[int, int]:
     """Read the number that begins at a place; give it and the place after it."""
-    try:
-        number = data[at]
-        if number < 128:
-            return number, at + 1
-        number &= 127
-        for place in range(1, 10):
-            byte = data[at + place]
-            number |= (byte & 127) << (7 * place)
-            if byte < 128:
-                return number, at + place + 1
-    except IndexError:
-        pass
+    number = 0
+    for place in range(10):
+        byte = data[at + place]
+        number |= (byte & 127) << (7 * place)
+        if byte < 128:
+            return number, at + place + 1
     raise DamagedError
