@@ -21,6 +21,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
     """Predictions of a source for ``async for``; made by `alisten`.
 
     A task that is cancelled while it waits loses nothing: the next one gets the prediction.
+    Several tasks may share the predictions; each gets others.
 
     Parameters
     ----------
@@ -30,6 +31,8 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
 
     def __init__(self, listener: Listener[Item]) -> None:
         self.listener = listener
+        self._is_closed = False
+        self._turn = asyncio.Lock()
         self._pending: asyncio.Future[Any] | None = None
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon: a source that hangs in the kernel must not keep the interpreter alive.
@@ -47,11 +50,19 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
         await self.aclose()
 
     async def __anext__(self) -> Item:
-        if self._pending is None:
-            self._pending = self._run(lambda: next(self.listener, _END))
-        pending = self._pending
-        item = await asyncio.shield(pending)
-        self._pending = None
+        async with self._turn:
+            if self._is_closed:
+                raise StopAsyncIteration
+            if self._pending is None:
+                self._pending = self._run(lambda: next(self.listener, _END))
+            try:
+                item = await asyncio.shield(self._pending)
+            except asyncio.CancelledError:
+                raise  # whoever comes next waits on
+            except BaseException:
+                self._pending = None
+                raise
+            self._pending = None
         if item is _END:
             raise StopAsyncIteration
         return item  # type: ignore[no-any-return]
@@ -63,16 +74,22 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
 
     async def aclose(self) -> None:
         """Stop capturing and let go of the source, within two seconds; nothing more comes."""
-        self._orders.put(None)
+        if self._is_closed:
+            return
+        self._is_closed = True
         self.listener.close()
-        pending, self._pending = self._pending, None
-        if pending is not None:
+        if self._worker.ident:
+            # Once more behind what was asked for before: that may just be opening the source.
+            closed = self._run(self.listener.close)
+            self._orders.put(None)
             with contextlib.suppress(Exception):
-                await asyncio.wait_for(asyncio.shield(pending), _CLOSE_SECONDS)
+                await asyncio.wait_for(asyncio.shield(closed), _CLOSE_SECONDS)
 
     def _run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
+        # Where its task is gone, its error goes with it.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if not self._worker.ident:
             self._worker.start()
         self._orders.put(lambda: _answer(loop, future, work))

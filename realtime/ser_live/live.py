@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from ser_live.recognizer import StreamRecognizer
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
+from ser_live.sources.times import CaptureTimes
 
 Policy = Literal["latest", "block", "error"]
 Item = TypeVar("Item", bound=Prediction | Event)
@@ -138,10 +140,12 @@ class Listener(Generic[Item]):
         self._clock = clock
         self._governor = HopGovernor(cpu_budget) if cpu_budget else None
         self._is_open = False
+        self._is_closed = threading.Event()
         self._items: Iterator[Item] | None = None
         self._frames = 0
         self._waiting: list[NDArray[Any]] = []
         self._end_captured_at: float | None = None
+        self._times = CaptureTimes()
         self._holes: deque[tuple[float, float]] = deque()
         self._happened: deque[Event] = deque()
         self._overload = _Overload()
@@ -221,21 +225,28 @@ class Listener(Generic[Item]):
         """Open the source and load the model; nothing happens if that was done."""
         if self._is_open:
             return
-        source = self.source.__enter__()
+        self.source.__enter__()
         self._is_open = True
         try:
+            if self._is_closed.is_set():
+                raise SerError(f"{self.source.name}: closed while it was opened; make a new one")
             self.recognizer = self._given or self._made_recognizer(self._model)
-            self._check_format(self.recognizer)
+            self._check_format()
             self.recognizer.reset()
-            self._monitor = InputMonitor(source.sample_rate_hz)
+            if self._governor is not None:
+                self.recognizer.hops_per_prediction = self._governor.hops_per_prediction
+            self._monitor = InputMonitor(self._rate_hz)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Stop capturing and let go of the source, from any thread; nothing more comes."""
+        self._is_closed.set()
         if self._is_open:
             self.source.__exit__(None, None, None)
+        else:
+            self.source.close()  # another thread may be opening it
 
     def _made_recognizer(
         self, model: str | os.PathLike[str] | OnnxClassifier | None
@@ -253,9 +264,7 @@ class Listener(Generic[Item]):
     def _hear(self, block: Block) -> LiveStep:
         self._note_capture(block)
         predictions: list[Prediction] = []
-        if self._has_other_format:
-            predictions += self._take_format()
-        if block.missing_frames:
+        if self._has_other_format or block.missing_frames:
             predictions += self._cross(block.missing_frames)
         elif block.overruns:
             self._holes.append((self._seconds, self._seconds))
@@ -274,38 +283,29 @@ class Listener(Generic[Item]):
         return self._step(self._kept(predictions), samples)
 
     def _note_capture(self, block: Block) -> None:
-        """Believe capture times that can be true; clocks of devices jump."""
-        now, captured_at = self._clock(), block.end_captured_at
-        before, self._end_captured_at = self._end_captured_at, captured_at
-        if captured_at is None:
-            return
-        if captured_at > now or (before is not None and captured_at < before):
-            self._end_captured_at = captured_at = now
-        self._queue.add(now - captured_at)
+        self._end_captured_at = None
+        if block.end_captured_at is not None:
+            now = self._clock()
+            self._end_captured_at = self._times.process(block.end_captured_at, now)
+            self._queue.add(now - self._end_captured_at)
 
     def _cross(self, missing_frames: int) -> list[Prediction]:
-        """Step over frames that nobody has; what comes of it is in the docs under gaps."""
-        start, seconds = self._seconds, missing_frames / self._rate_hz
-        self._missing_seconds += seconds
-        self._happen("gap", f"{seconds:.3f} s are missing")
-        self._frames += missing_frames
-        if seconds <= _SHORT_HOLE_SECONDS:
-            self._waiting.append(np.zeros((missing_frames, self.source.channels), np.float32))
+        """Step over frames that nobody has, and into the format of those that come after."""
+        rate_hz, channels = self.source.sample_rate_hz, self.source.channels
+        start, seconds = self._seconds, missing_frames / rate_hz
+        if missing_frames:
+            self._missing_seconds += seconds
+            self._happen("gap", f"{seconds:.3f} s are missing")
+        if not self._has_other_format and seconds <= _SHORT_HOLE_SECONDS:
+            self._frames += missing_frames
+            self._waiting.append(np.zeros((missing_frames, channels), np.float32))
             self._holes.append((start, start + seconds))
             return []
-        return self._process() + self.recognizer.skip(missing_frames)
-
-    def _take_format(self) -> list[Prediction]:
-        """Go on at the rate and channels that the device came back with."""
-        if self._given is not None:
-            self._check_format(self.recognizer)
-        seconds, old = self._seconds, self.recognizer
-        predictions = self._process() + old.flush()
-        self.recognizer = self._made_recognizer(old.classifier)
-        self.recognizer.hops_per_prediction = old.hops_per_prediction
-        self._frames = round(seconds * self._rate_hz)
-        self.recognizer.skip(self._frames)
-        self._monitor = InputMonitor(self._rate_hz)
+        predictions = self._process()
+        predictions += self.recognizer.skip(round(seconds * self._rate_hz), rate_hz, channels)
+        if self._monitor.sample_rate_hz != rate_hz:
+            self._monitor = InputMonitor(rate_hz)
+        self._frames = round(start * rate_hz) + missing_frames
         return predictions
 
     def _process(self) -> list[Prediction]:
@@ -382,7 +382,8 @@ class Listener(Generic[Item]):
         lag_seconds = None
         if self._end_captured_at is not None:
             captured_at = self._end_captured_at - (self._seconds - prediction.end_seconds)
-            lag_seconds = self._clock() - captured_at
+            # A resampler may round the end up.
+            lag_seconds = max(0.0, self._clock() - captured_at)
             self._lag.add(lag_seconds)
         degraded = self._has_hole(prediction)
         self._degraded += degraded
@@ -394,8 +395,9 @@ class Listener(Generic[Item]):
         start, end = prediction.start_seconds, prediction.end_seconds
         return any(start < hole[1] and hole[0] < end for hole in self._holes)
 
-    def _check_format(self, recognizer: StreamRecognizer) -> None:
+    def _check_format(self) -> None:
         if self._has_other_format:
+            recognizer = self.recognizer
             rate_hz, channels = self.source.sample_rate_hz, self.source.channels
             raise SerError(
                 f"the recognizer was made for {recognizer.sample_rate_hz} Hz and "

@@ -123,16 +123,11 @@ class Microphone:
         """Where every frame went up to now."""
         if self._ring is None:
             return SourceCounters()
-        before, now = self._before, self._ring.counters
-        lost = self._dropped_capture
-        return SourceCounters(
-            captured=before.captured + now.captured + lost,
-            processed=before.processed + now.processed,
-            dropped_overrun=before.dropped_overrun + now.dropped_overrun,
-            dropped_stale=before.dropped_stale + now.dropped_stale,
+        heard, lost = self._heard_counters(self._ring), self._dropped_capture
+        return dataclasses.replace(
+            heard,
+            captured=heard.captured + lost,
             dropped_capture=lost,
-            buffered=now.buffered,
-            overruns=before.overruns + now.overruns,
             restarts=self._restarts,
             callback=None if self._capture is None else self._capture.callback,
         )
@@ -209,6 +204,7 @@ class Microphone:
             except SerError as error:
                 _log.info("%s: attempt %d failed: %s", self.name, attempt + 1, error)
         if not self._closed.is_set():
+            self._restarts += 1
             away_seconds = self._clock.monotonic() - lost_at
             yield Notice("device_restored", f"{self.name}: back after {away_seconds:.1f} s")
 
@@ -217,7 +213,7 @@ class Microphone:
         rate_hz, channels = self.sample_rate_hz, self.channels
         opened = self._opened_again()
         if (opened.sample_rate_hz, opened.channels) != (rate_hz, channels):
-            self._before = dataclasses.replace(self.counters, buffered=0)
+            self._before = self._heard_counters(self._parts()[0])
             self._take_format(opened)
         ring, capture = self._parts()
         written = ring.written_frames
@@ -228,7 +224,6 @@ class Microphone:
             if capture.failure is not None or self._clock.monotonic() > deadline:
                 capture.close()
                 raise SerError(capture.failure or "it opens and gives no samples")
-        self._restarts += 1
 
     def _opened_again(self) -> wire.Opened:
         self._capture = self._open_capture(self.name, self.sample_rate_hz, self.channels)
@@ -243,12 +238,25 @@ class Microphone:
         frames = round(self.buffer_seconds * self.sample_rate_hz)
         self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
 
+    def _heard_counters(self, ring: FrameRing) -> SourceCounters:
+        """What this ring and those of other formats before it counted."""
+        before, now = self._before, ring.counters
+        return SourceCounters(
+            captured=before.captured + now.captured,
+            processed=before.processed + now.processed,
+            dropped_overrun=before.dropped_overrun + now.dropped_overrun,
+            dropped_stale=before.dropped_stale + now.dropped_stale,
+            buffered=now.buffered,
+            overruns=before.overruns + now.overruns,
+        )
+
     def _start(self, capture: Capture) -> None:
         def deliver(audio: wire.Audio) -> None:
             if capture is self._heard:  # else it was given up
                 self._deliver(audio)
 
         self._heard = capture
+        self._times.begin(self._clock.monotonic())
         capture.start(deliver)
 
     def _deliver(self, audio: wire.Audio) -> None:

@@ -19,6 +19,11 @@ class CaptureTimes:
         self._latest: float | None = None
         self._shift_seconds = 0.0
 
+    def begin(self, now: float) -> None:
+        """Capture begins: nothing can have been captured before."""
+        begun_at = now - self._shift_seconds
+        self._latest = begun_at if self._latest is None else max(self._latest, begun_at)
+
     def process(self, captured_at: float, now: float) -> float:
         """Give a capture time corrected; both in seconds of the host's clock."""
         went_back = self._latest is not None and captured_at < self._latest - _JUMP_SECONDS

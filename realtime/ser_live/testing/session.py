@@ -32,6 +32,7 @@ class Session:
         self._holes: set[LastingFault] = set()
         self._missing = self._given_up = 0
         self._untold_seconds = 0.0
+        self._has_given = False
         self._look_ahead()
 
     @property
@@ -128,8 +129,11 @@ class Session:
             dropped_frames=self._given_up,
             overruns=sum(isinstance(fault, Overrun) for fault in self._holes),
         )
+        # Where a capture begins anew, its capture time tells everything.
+        if device.end_seconds == 0.0 or self._has_given:
+            device.untold_seconds += self._untold_seconds
+        self._has_given = True
         device.captured_frames += times.size + self._given_up
-        device.untold_seconds += self._untold_seconds
         device.end_seconds = end_seconds
         self._holes.clear()
         self._missing = self._given_up = 0
