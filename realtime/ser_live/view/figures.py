@@ -4,6 +4,7 @@ from rich.text import Text
 
 from ser_live.latency import StageLatency
 from ser_live.live import LiveStats
+from ser_live.sources import SourceCounters
 from ser_live.view.palette import AMBER, GREY, RED
 from ser_live.view.text import first_that_fits
 
@@ -13,32 +14,19 @@ _STAGES = (("total", "compute"), ("lag", "lag"), ("callback", "callback"))
 def latency_row(stats: LiveStats, width: int) -> Text:
     """Say what a prediction costs, how old it is, and the delay that no machine removes."""
     stages = {stage.name: stage for stage in stats.stages if stage.count}
-    delay = f"{stats.recognizer.delay.total_seconds:.1f} s"
-    variants = []
-    for has_spread, names in ((True, _STAGES), (True, _STAGES[:2]), (False, _STAGES[:2])):
-        figures = {}
-        for stage, name in names:
-            if stage in stages:
-                figures[name] = _figure(stages[stage], has_spread)
-        variants.append(_named({**figures, "delay": delay}))
-    return first_that_fits(variants, width)
+    delay = {"delay": f"{stats.recognizer.delay.total_seconds:.1f} s"}
+    variants = ((True, _STAGES), (True, _STAGES[:2]), (False, _STAGES[:2]))
+    rows = (
+        _named({**{n: _figure(stages[s], spread) for s, n in names if s in stages}, **delay})
+        for spread, names in variants
+    )
+    return first_that_fits(rows, width)
 
 
 def frames_row(stats: LiveStats, width: int) -> Text:
     """Balance the account: captured = processed + dropped + buffered."""
-    source = stats.source
-    lost = RED if source.dropped else GREY
-    variants = []
-    for separator, has_names in ((" ", True), (" ", False), ("", False)):
-        captured, processed, dropped, buffered = (
-            f"{frames:,}".replace(",", separator)
-            for frames in (source.captured, source.processed, source.dropped, source.buffered)
-        )
-        captured += " captured" if has_names else ""
-        processed += " processed" if has_names else ""
-        row = Text(f"{captured} = {processed} + ", GREY).append(f"{dropped} dropped", lost)
-        variants.append(row.append(f" + {buffered} buffered", GREY))
-    return first_that_fits(variants, width)
+    variants = ((" ", True), (" ", False), ("", False))
+    return first_that_fits((_account(stats.source, *variant) for variant in variants), width)
 
 
 def losses_row(stats: LiveStats, away_seconds: float) -> Text:
@@ -54,6 +42,18 @@ def losses_row(stats: LiveStats, away_seconds: float) -> Text:
     )
     told = [Text(words, style) for amount, words, style in clauses if amount]
     return Text(", ", GREY).join(told) if told else Text("nothing", GREY)
+
+
+def _account(source: SourceCounters, separator: str, has_names: bool) -> Text:
+    captured, processed, dropped, buffered = (
+        f"{frames:,}".replace(",", separator)
+        for frames in (source.captured, source.processed, source.dropped, source.buffered)
+    )
+    if has_names:
+        captured, processed = f"{captured} captured", f"{processed} processed"
+    row = Text(f"{captured} = {processed} + ", GREY)
+    row.append(f"{dropped} dropped", RED if source.dropped else GREY)
+    return row.append(f" + {buffered} buffered", GREY)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
+from rich.segment import Segment
 from rich.text import Text
 
 from ser_live.view.figures import frames_row, latency_row, losses_row
@@ -66,6 +67,7 @@ class Frame:
         painter = _Painter(self.state, width, height, is_ascii or has_few_colors, is_ascii)
         # Rows fit already: without a search for places to wrap, a frame costs half.
         for row in painter.rows():
+            yield Segment(_MARGIN)
             yield from row.render(console, end="\n")
 
 
@@ -79,7 +81,9 @@ class _Painter:
         self.width = width
         self.height = height
         self.is_ascii = is_ascii
-        seen = (part.prediction.label for part in state.timeline if part.prediction is not None)
+        # After a swap of the model there may be labels that it does not know.
+        shown = [state.prediction, *(part.prediction for part in state.timeline)]
+        seen = (prediction.label for prediction in shown if prediction is not None)
         known = dict.fromkeys([*state.labels, *(label for label in seen if label is not None)])
         self.colors = label_colors(known)
         self.letters = label_letters(known) if has_letters else {}
@@ -115,8 +119,9 @@ class _Painter:
 
     def _placed(self, row: Text) -> Text:
         row.truncate(self.width, overflow="ellipsis")
-        row = Text(_MARGIN).append_text(row)
-        row.plain = in_ascii(row.plain) if self.is_ascii else printable(row.plain)
+        clean = in_ascii(row.plain) if self.is_ascii else printable(row.plain)
+        if clean != row.plain:
+            row.plain = clean
         return row
 
     def _bar(self, label: str) -> Text:

@@ -33,14 +33,14 @@ def header_rows(state: ViewState, width: int) -> list[Text]:
     hop = Text(f"hop {state.hop_seconds:g} s", GREY)
     if state.is_hop_widened:
         hop = Text(f"{hop} to save time", AMBER)
-    variants = [
+    variants = (
         Text.assemble(("ser-live", "bold"), (f"  {about}, ", GREY), hop)
         for about in (
             f"{state.source}, {state.format} · {state.model}",
             f"{state.source} · {state.model}",
             state.model,
         )
-    ]
+    )
     rows = [spread(first_that_fits(variants, width - clock.cell_len - 2), clock, width)]
     if state.note:
         # What it is about, often a long path, can go; what happened cannot.
