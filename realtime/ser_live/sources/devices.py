@@ -22,6 +22,8 @@ _PACKAGE_COMMANDS = (
 
 
 _USUAL_RATES_HZ = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
+_SOUND_SERVERS = ("pulse", "pipewire", "default")
+_SOUND_SERVER_RATE_HZ = 48000
 _PERMISSION_HINTS = {
     "Darwin": "System Settings, Privacy & Security, Microphone: allow your terminal",
     "Windows": "Settings, Privacy & security, Microphone: let desktop apps use it",
@@ -79,12 +81,19 @@ def portaudio_inputs(*, with_rates: bool = False) -> list[InputDevice]:
             index=int(device["index"]),
             name=str(device["name"]),
             channels=int(device["max_input_channels"]),
-            default_rate_hz=round(device["default_samplerate"]),
+            default_rate_hz=_own_rate_hz(device),
             is_default=int(device["index"]) == default,
             rates_hz=_accepted_rates(device) if with_rates else (),
         )
         for device in found
     ]
+
+
+def _own_rate_hz(device: dict[str, Any]) -> int:
+    """ALSA's ways to a sound server name 44.1 kHz whatever it runs at; servers run at 48."""
+    if device["name"] in _SOUND_SERVERS:
+        return _SOUND_SERVER_RATE_HZ
+    return round(device["default_samplerate"])
 
 
 def _accepted_rates(device: dict[str, Any]) -> tuple[int, ...]:
