@@ -181,6 +181,31 @@ def test_what_the_encoding_cannot_draw_is_not_drawn(
     assert "Mikrofon f?r alle ???" in text or size[0] == 60
 
 
+def rgb(color: str) -> str:
+    """How a terminal is asked for a colour."""
+    return "38;2;" + ";".join(str(int(color[start : start + 2], 16)) for start in (1, 3, 5))
+
+
+def test_the_headline_and_the_notice_have_their_colors(tiny_model: Path) -> None:
+    with listen(DEMO_PATH, model=tiny_model) as listener:
+        view = heard(listener, terminal(80, 24), 2.75)
+        rows = drawn(view).split("\n")
+        prediction = view.state().prediction
+        assert prediction is not None
+        assert prediction.label is not None
+        first = (letters(prediction.label, 76, large=False) or ["?"])[0].rstrip()
+        headline = next(row for row in rows if first in row)
+        assert f"1;{rgb(palette.label_colors(listener.recognizer.labels)[prediction.label])}m" in (
+            headline
+        )
+        notice = next(row for row in rows if DEMO_NOTICE in row)
+        assert f"3;{rgb(palette.AMBER)}m" in notice
+        lost = Event("device_lost", 3.0, "gone: no samples; trying to open it again")
+        view.update(LiveStep((lost,), 0.0, 0.0, 2.75))
+        first = (letters("microphone lost", 76, large=False) or ["?"])[0].rstrip()
+        assert f"1;{rgb(palette.RED)}m" in next(r for r in drawn(view).split("\n") if first in r)
+
+
 def luminance(color: str) -> float:
     shares = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
     linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]

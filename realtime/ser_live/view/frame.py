@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
-from rich.segment import Segment
 from rich.text import Text
 
 from ser_live.view.figures import frames_row, latency_row, losses_row
@@ -67,8 +66,7 @@ class Frame:
         painter = _Painter(self.state, width, height, is_ascii or has_few_colors, is_ascii)
         # Rows fit already: without a search for places to wrap, a frame costs half.
         for row in painter.rows():
-            yield Segment(_MARGIN)
-            yield from row.render(console, end="\n")
+            yield from Text(_MARGIN).append_text(row).render(console, end="\n")
 
 
 class _Painter:
