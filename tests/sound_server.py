@@ -115,7 +115,11 @@ class SoundServer:
 
     def play(self, file: Path) -> "subprocess.Popen[bytes]":
         """Start to speak a file into the microphone."""
-        return subprocess.Popen(["paplay", f"--device={SPEAKER}", str(file)], env=self.environment)
+        return subprocess.Popen(
+            ["paplay", f"--device={SPEAKER}", str(file)],
+            env=self.environment,
+            stderr=subprocess.DEVNULL,  # a server that dies makes it complain
+        )
 
     def _answer(self, question: str) -> str:
         answer = subprocess.run(

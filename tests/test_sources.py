@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -167,36 +167,43 @@ class TestRing:
 
 class TestCaptureClock:
     @pytest.mark.parametrize("seed", range(10))
-    def test_lateness_does_not_move_it(self, seed: int) -> None:
+    def test_neither_lateness_nor_lies_move_it(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         clock = CaptureClock(48000)
         for block in range(1, 600):
-            late_seconds = 0.0 if block % 7 == 0 else rng.exponential(0.02)
-            assert clock.process(4800, 100.0 + block * 0.1 + late_seconds, lost=False) == 0
-            if block > 7:
-                assert clock.captured_at == pytest.approx(100.0 + block * 0.1, abs=1e-6)
+            captured_at = 100.0 + block * 0.05
+            amiss_seconds = rng.choice([rng.exponential(0.05), -0.05, 0.9]) * (rng.random() < 0.3)
+            clock.note(block * 2400, captured_at + amiss_seconds)
+            if block > 10:
+                assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.02)
+                assert clock.captured_at(0) == pytest.approx(100.0, abs=0.02)
 
     def test_it_follows_the_drift_of_the_device(self) -> None:
         clock = CaptureClock(48000)
-        for block in range(1, 36000):  # an hour, half a second late at its end
-            captured_at = 100.0 + block * 0.1 * (1.0 + 0.5 / 3600.0)
-            clock.process(4800, captured_at, lost=False)
-            assert clock.captured_at == pytest.approx(captured_at, abs=0.003)
+        for block in range(1, 72000):  # an hour, half a second late at its end
+            captured_at = 100.0 + block * 0.05 * (1.0 + 0.5 / 3600.0)
+            clock.note(block * 2400, captured_at)
+        assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.001)
 
-    @pytest.mark.parametrize("lost_seconds", [0.5, 3.0])
-    def test_it_says_how_long_a_loss_was_if_the_device_tells_of_it(
-        self, lost_seconds: float
-    ) -> None:
+    def test_what_lies_in_the_future_stays_there(self) -> None:
+        clock = CaptureClock(48000)
+        assert clock.captured_at(0) == 0.0
+        clock.note(2400, time.monotonic() + 0.05)
+        assert clock.captured_at(2400) > time.monotonic()
+
+    @pytest.mark.parametrize("lost_seconds", [0.0, 0.01, 0.5, 3.0])
+    def test_it_says_how_long_a_loss_was(self, lost_seconds: float) -> None:
         clock = CaptureClock(48000)
         for block in range(1, 100):
-            clock.process(4800, 100.0 + block * 0.1, lost=False)
-        missing_frames = clock.process(4800, 110.0 + lost_seconds, lost=True)
-        assert missing_frames == pytest.approx(lost_seconds * 48000, abs=1)
-        assert clock.captured_at == pytest.approx(110.0 + lost_seconds)
-        assert clock.process(4800, 110.1 + lost_seconds, lost=True) == 0
+            clock.note(block * 2400, 100.0 + block * 0.05)
+        for block in range(100, 102):
+            clock.note(block * 2400, 100.0 + block * 0.05 + lost_seconds)
+        known = lost_seconds * 48000 if lost_seconds > 0.02 else 0
+        assert clock.lost_frames(99 * 2400) == pytest.approx(known, abs=1)
+        assert clock.captured_at(101 * 2400) == pytest.approx(100.0 + 101 * 0.05 + lost_seconds)
+        assert clock.lost_frames(99 * 2400) == 0
         clock.reset()
-        assert clock.process(4800, 5.0, lost=True) == 0
-        assert clock.captured_at == pytest.approx(5.0)
+        assert clock.lost_frames(99 * 2400) == 0
 
 
 def noise(frames: int, channels: int) -> NDArray[np.float32]:
@@ -361,7 +368,7 @@ class PortAudioError(Exception):
 
 
 class FakeStream:
-    """Calls back from a thread, faster than real time, until it has given all its blocks."""
+    """Calls back from a thread until it has given all its blocks."""
 
     def __init__(
         self,
@@ -377,12 +384,15 @@ class FakeStream:
         self._callback, self._finished_callback = callback, finished_callback
 
     def start(self) -> None:
-        threading.Thread(target=self._run, daemon=True).start()
+        thread = threading.Thread(target=self._run)
+        self._backend.threads.append(thread)
+        thread.start()
 
     def _run(self) -> None:
         times = types.SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
         for index in range(self._backend.blocks):
-            time.sleep(0.01)
+            if self._backend.is_over.wait(self._blocksize / self.samplerate):
+                return
             status = types.SimpleNamespace(input_overflow=index in self._backend.overflows)
             samples = numbered(index * self._blocksize, self._blocksize, self.channels)
             if index == self._backend.broken_block:
@@ -405,6 +415,8 @@ class FakePortAudio:
         self.overflows: set[int] = set()
         self.broken_block = -1
         self.given_frames = 0
+        self.threads: list[threading.Thread] = []
+        self.is_over = threading.Event()
         self.default = types.SimpleNamespace(device=(1, 0))
 
     def query_devices(self) -> list[dict[str, object]]:
@@ -444,11 +456,14 @@ class FakePortAudio:
 
 
 @pytest.fixture
-def portaudio(monkeypatch: pytest.MonkeyPatch) -> FakePortAudio:
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
     fake = FakePortAudio()
     monkeypatch.setattr(devices, "load_portaudio", lambda: fake)
     monkeypatch.setattr(device_stream, "load_portaudio", lambda: fake)
-    return fake
+    yield fake
+    fake.is_over.set()
+    for thread in fake.threads:
+        thread.join()
 
 
 class TestDevice:

@@ -286,7 +286,8 @@ class Listener(Generic[Item]):
         self._end_captured_at = None
         if block.end_captured_at is not None:
             now = self._clock()
-            self._end_captured_at = self._times.process(block.end_captured_at, now)
+            captured_at = self._times.process(block.end_captured_at, now)
+            self._end_captured_at = min(captured_at, now)
             self._queue.add(now - self._end_captured_at)
 
     def _cross(self, missing_frames: int) -> list[Prediction]:

@@ -1,15 +1,20 @@
-"""When frames were captured, from when they came."""
+"""When frames were captured, by the middle of what many blocks say."""
 
-_PERIOD_SECONDS = 5.0
-_JITTER_SECONDS = 0.02  # between what the clocks say and what has come
+from collections import deque
+
+_NOTES = 31
+_JITTER_SECONDS = 0.02  # between what the device's clock says and what has come
 
 
 class CaptureClock:
-    """Tell when a frame was captured, though blocks come late.
+    """Tell when a frame was captured, though single blocks come late or lie.
 
-    Blocks come late at times and early never. So the earliest of the last seconds, carried on by
-    the count of frames, says best when the present one was captured: neither a busy machine nor
-    a sound server that hands over in portions moves it. It follows the drift of the device.
+    A busy machine delays blocks, and drivers are wrong for a block now and then, in either
+    direction. The middle of what the last blocks say, each carried on by the count of frames,
+    is moved by neither, and follows the drift of the device.
+
+    A time may lie a little in the future: what a sound server plays can be heard before it is
+    audible. That is left as it is, for only then the length of a gap is right.
 
     Parameters
     ----------
@@ -23,49 +28,32 @@ class CaptureClock:
 
     def reset(self) -> None:
         """Forget all blocks: as new."""
-        self._frames = 0
-        self._period_ends_at = 0.0
-        self._before: float | None = None
-        self._earliest: float | None = None
+        self._notes: deque[tuple[int, float]] = deque(maxlen=_NOTES)
 
-    def process(self, frames: int, captured_at: float, *, lost: bool) -> int:
-        """Take the length of a block and when its last frame was captured, as far as is known.
+    def note(self, end_frame: int, captured_at: float) -> None:
+        """Take what a block says: its end, and when its last frame was captured."""
+        self._notes.append((end_frame, captured_at - end_frame / self.sample_rate_hz))
 
-        Parameters
-        ----------
-        frames : int
-            Of the block, and of what was dropped before it.
-        captured_at : float
-            `time.monotonic()` when it came, less the age that the driver says.
-        lost : bool
-            The device says that it lost frames before.
+    def captured_at(self, frame: int) -> float:
+        """When the frame before this position was captured; 0 before the first block."""
+        notes = list(self._notes)
+        return _middle(notes) + frame / self.sample_rate_hz if notes else 0.0
 
-        Returns
-        -------
-        int
-            Frames that were lost before the block; 0 if nobody knows how many.
+    def lost_frames(self, frame: int) -> int:
+        """Say how much was lost at this position, where the device says that something was.
+
+        What was noted before is then forgotten. 0 if nobody knows.
         """
-        self._frames += frames
-        start_at = captured_at - self._frames / self.sample_rate_hz
-        late_seconds = 0.0 if self._earliest is None else start_at - self._start_at
-        missing_frames = 0
-        if lost and late_seconds > _JITTER_SECONDS:
-            missing_frames = round(late_seconds * self.sample_rate_hz)
-            self._frames += missing_frames
-            start_at -= missing_frames / self.sample_rate_hz
-        if captured_at >= self._period_ends_at:
-            self._period_ends_at = captured_at + _PERIOD_SECONDS
-            self._before, self._earliest = self._earliest, start_at
-        self._earliest = start_at if self._earliest is None else min(self._earliest, start_at)
-        return missing_frames
+        notes = list(self._notes)
+        before = [note for note in notes if note[0] <= frame]
+        after = [note for note in notes if note[0] > frame]
+        if not before or not after:
+            return 0
+        self._notes = deque(after, maxlen=_NOTES)
+        lost_seconds = _middle(after) - _middle(before)
+        return round(lost_seconds * self.sample_rate_hz) if lost_seconds > _JITTER_SECONDS else 0
 
-    @property
-    def captured_at(self) -> float:
-        """When the last frame of the last block was captured."""
-        return self._start_at + self._frames / self.sample_rate_hz
 
-    @property
-    def _start_at(self) -> float:
-        """When the first frame would have been captured, at the pace of the last seconds."""
-        known = [start for start in (self._before, self._earliest) if start is not None]
-        return min(known, default=0.0)
+def _middle(notes: list[tuple[int, float]]) -> float:
+    starts = sorted(start_at for _, start_at in notes)
+    return starts[len(starts) // 2]

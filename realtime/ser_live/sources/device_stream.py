@@ -49,14 +49,14 @@ class DeviceStream:
     ) -> None:
         self.name = device.name
         self.failure: str | None = None
-        self.wanted_frames = 0
         self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
         self.callback_seconds = LatencyHistogram()
-        self._dropped_frames = 0
+        self._frames = self._dropped_frames = 0
         self._stream = self._open(device, rate_hz, channels)
         self.sample_rate_hz = round(self._stream.samplerate)
         self.channels = int(self._stream.channels)
         self._most_frames = round(_MOST_SECONDS * self.sample_rate_hz)
+        self.wanted_frames = self._most_frames  # enough blocks to know what time it is
         self._clock = CaptureClock(self.sample_rate_hz)
         frames = round(_BUFFER_SECONDS * self.sample_rate_hz)
         self.ring = FrameRing(frames, self.channels, self.sample_rate_hz)
@@ -82,13 +82,12 @@ class DeviceStream:
         """Give what has come since the last call."""
         while (block := self.ring.read(self._most_frames)) is not None:
             before, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
-            frames = block.missing_frames + len(block.samples)
-            lost_frames = self._clock.process(
-                frames, block.end_captured_at or 0.0, lost=block.overruns > 0
-            )
+            start = self._frames + block.missing_frames
+            self._frames = start + len(block.samples)
+            lost_frames = self._clock.lost_frames(start) if block.overruns else 0
             yield wire.Audio(
                 samples=block.samples,
-                captured_at=self._clock.captured_at,
+                captured_at=self._clock.captured_at(self._frames),
                 missing_frames=block.missing_frames + lost_frames,
                 dropped_frames=self._dropped_frames - before,
                 overruns=block.overruns,
@@ -123,12 +122,10 @@ class DeviceStream:
         """Copy and leave: this runs in the audio thread."""
         started_at = time.perf_counter()
         try:
-            age_seconds = times.currentTime - times.inputBufferAdcTime
-            age_seconds -= frames / self.sample_rate_hz
-            is_true = times.inputBufferAdcTime > 0.0 and 0.0 <= age_seconds <= _OLDEST_SECONDS
-            captured_at = time.monotonic() - (age_seconds if is_true else 0.0)
             ring = self.ring
+            captured_at = time.monotonic() - self._age_seconds(frames, times)
             ring.write(samples, captured_at, int(status.input_overflow))
+            self._clock.note(ring.written_frames, captured_at)
             is_due = ring.written_frames >= self.wanted_frames
             if is_due or ring.waiting_frames >= self._most_frames:
                 self._arrived.put(None)
@@ -136,6 +133,13 @@ class DeviceStream:
             self.failure = f"capture failed ({type(error).__name__}: {error})"
             self._arrived.put(None)
         self.callback_seconds.add(time.perf_counter() - started_at)
+
+    def _age_seconds(self, frames: int, times: Any) -> float:
+        """How long ago the last frame was captured: 0 where the device's clock is no help."""
+        age_seconds: float = times.currentTime - times.inputBufferAdcTime
+        age_seconds -= frames / self.sample_rate_hz
+        is_true = times.inputBufferAdcTime > 0.0 and abs(age_seconds) <= _OLDEST_SECONDS
+        return age_seconds if is_true else 0.0
 
     def _ended(self) -> None:
         """Take note that no samples come any more: nobody asked for that."""

@@ -25,9 +25,13 @@ class CaptureTimes:
         self._latest = begun_at if self._latest is None else max(self._latest, begun_at)
 
     def process(self, captured_at: float, now: float) -> float:
-        """Give a capture time corrected; both in seconds of the host's clock."""
+        """Give a capture time corrected; both in seconds of the host's clock.
+
+        It may lie a little in the future, as what a sound server plays itself does: there a gap
+        is as long as the times say.
+        """
         went_back = self._latest is not None and captured_at < self._latest - _JUMP_SECONDS
         self._latest = captured_at
         if went_back or captured_at + self._shift_seconds > now + _JUMP_SECONDS:
             self._shift_seconds = now - captured_at
-        return min(captured_at + self._shift_seconds, now)
+        return captured_at + self._shift_seconds
