@@ -122,6 +122,15 @@ class TestRing:
         blocks = [ring.read(50), ring.read(50)]
         assert [(len(b.samples), b.missing_frames) for b in blocks if b] == [(10, 0), (20, 7)]
 
+    def test_frames_before_a_hole_are_older_by_its_length(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        ring.write(numbered(0, 10, 1), 1.0)
+        ring.write(numbered(10, 10, 1), 6.02, missing_frames=5010)
+        times = [
+            block.end_captured_at for block in (ring.read(5), ring.read(50), ring.read(50)) if block
+        ]
+        assert times == pytest.approx([0.995, 1.0, 6.02])
+
     def test_what_was_skipped_is_missing_before_the_next_block(self) -> None:
         ring = FrameRing(100, 1, 1000)
         ring.write(numbered(0, 80, 1), 0.0)

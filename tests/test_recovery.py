@@ -1,0 +1,574 @@
+"""Whatever happens to a microphone: every frame is accounted for, and the timeline is right."""
+
+import dataclasses
+import math
+import re
+import threading
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
+from ser_live.classifier import OnnxClassifier
+from ser_live.live import Listener
+from ser_live.sources import Block, Notice, SourceCounters, wire
+from ser_live.sources.child import AudioSink
+from ser_live.sources.microphone import SystemClock
+from ser_live.testing import (
+    Backlog,
+    ClockJump,
+    Crash,
+    FakeMicrophone,
+    Fault,
+    HangOnOpen,
+    Jitter,
+    NotANumber,
+    Overrun,
+    Stall,
+    Unplug,
+    VirtualClock,
+    WrongRate,
+    Zeros,
+    demo_voice,
+    write_tiny_model,
+)
+from ser_live.testing.capture import FakeCapture
+
+RATE = 16000
+SECONDS = 12.0
+BLOCK_SECONDS = 0.02
+HOP_SECONDS = 0.25
+SHORT_SECONDS = 0.1
+VOICE = demo_voice()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+def voice_at(times: NDArray[np.float64]) -> NDArray[np.float32]:
+    """The voice as a function of time, so that it can be heard at any rate."""
+    nearest: NDArray[np.float32] = VOICE[np.rint(times * RATE).astype(np.int64) % VOICE.size]
+    return nearest
+
+
+class Recorded(FakeMicrophone):
+    """Remembers what it gave, each block with its rate."""
+
+    blocks: list[tuple[Block, int]]
+
+    def __iter__(self) -> Iterator[Block | Notice]:
+        self.blocks = []
+        for item in super().__iter__():
+            if isinstance(item, Block):
+                self.blocks.append((item, self.sample_rate_hz))
+            yield item
+
+
+def listening(
+    microphone: FakeMicrophone, model: OnnxClassifier, **options: object
+) -> Listener[Prediction | Event]:
+    clock = microphone.clock.monotonic
+    return listen(microphone, events=True, model=model, clock=clock, **options)  # type: ignore[call-overload, no-any-return]
+
+
+def is_accounted(counters: SourceCounters) -> bool:
+    return counters.captured == counters.processed + counters.dropped + counters.buffered
+
+
+def is_on_grid(prediction: Prediction) -> bool:
+    """Index and end are in step; what ends a stretch may come on top of what was due there."""
+    hops = round(prediction.end_seconds / HOP_SECONDS, 9)
+    return prediction.index == math.ceil(hops) - 1 or prediction.index == hops
+
+
+def gap_seconds(gap: Event) -> float:
+    found = re.match(r"([\d.]+) s are missing", gap.detail)
+    assert found
+    return float(found[1])
+
+
+def seconds(least: float, most: float) -> st.SearchStrategy[float]:
+    return st.integers(round(least * 1000), round(most * 1000)).map(lambda ms: ms / 1000)
+
+
+AT = seconds(0.021, SECONDS - 1.0)  # opened at first, it works
+LENGTHS = st.sampled_from((0.003, 0.04, 0.1, 0.15, 0.6, 1.5))
+FAULTS = st.one_of(
+    st.builds(Jitter, AT, LENGTHS, seconds(0.0, 0.3)),
+    st.builds(Stall, AT, LENGTHS),
+    st.builds(Overrun, AT, LENGTHS, st.booleans()),
+    st.builds(Backlog, AT, LENGTHS),
+    st.builds(
+        Unplug,
+        AT,
+        LENGTHS,
+        st.sampled_from((None, 8000, 44100, 48000)),
+        st.sampled_from((None, 1, 2)),
+        st.integers(0, 3),
+    ),
+    st.builds(Crash, AT),
+    st.builds(HangOnOpen, AT, st.sampled_from((0.5, 60.0))),
+    st.builds(NotANumber, AT, LENGTHS, st.sampled_from((math.nan, math.inf))),
+    st.builds(Zeros, AT, LENGTHS),
+    st.builds(ClockJump, AT, st.sampled_from((-5000.0, -7.0, 7.0, 5000.0))),
+    st.builds(WrongRate, AT, LENGTHS, st.sampled_from((0.9, 0.999, 1.01, 1.5))),
+)
+SCRIPTS = st.lists(FAULTS, min_size=1, max_size=6)
+
+
+@dataclasses.dataclass
+class Told:
+    """All that came of a stream."""
+
+    predictions: list[Prediction] = dataclasses.field(default_factory=list)
+    events: list[Event] = dataclasses.field(default_factory=list)
+
+    def kinds(self) -> list[str]:
+        return [event.kind for event in self.events]
+
+    def gaps(self) -> list[tuple[float, float]]:
+        gaps = [item for item in self.events if item.kind == "gap"]
+        return [(gap.at_seconds, gap.at_seconds + gap_seconds(gap)) for gap in gaps]
+
+
+def heard(
+    microphone: FakeMicrophone,
+    listener: Listener[Prediction | Event],
+    tolerance_seconds: float = BLOCK_SECONDS,
+) -> Told:
+    """Listen to the end and check at every step what must always hold."""
+    told, hardware = Told(), microphone.hardware
+    for step in listener.steps():
+        counters = microphone.counters
+        assert is_accounted(counters)
+        assert counters.captured == hardware.captured_frames
+        if counters.buffered == 0:
+            wanted = hardware.end_seconds - hardware.untold_seconds
+            assert step.seconds == pytest.approx(wanted, abs=tolerance_seconds + 0.001)
+        for item in step.items:
+            if isinstance(item, Event):
+                assert item.at_seconds <= step.seconds
+                told.events.append(item)
+            else:
+                told.predictions.append(item)
+    assert microphone.counters.buffered == 0
+    return told
+
+
+@dataclasses.dataclass
+class Stretch:
+    """Samples without a hole that is too long to be filled, and how they are reached."""
+
+    rate: int
+    channels: int
+    frames_before: int
+    """In this format, with the hole before it."""
+    formats_before: list[tuple[int, int, int]]
+    """Rate, channels and frames of each."""
+    samples: list[NDArray[np.float32]]
+    hole_after: int | None = None
+    format_after: tuple[int, int] | None = None
+
+    @property
+    def frames(self) -> int:
+        return sum(map(len, self.samples))
+
+    def predictions(self, model: OnnxClassifier) -> list[Prediction]:
+        """What a recognizer says that hears this stretch alone."""
+        formats = [*self.formats_before, (self.rate, self.channels, self.frames_before)]
+        rate, channels, _ = formats[0]
+        recognizer = StreamRecognizer(model, sample_rate_hz=rate, channels=channels)
+        for (_, _, frames), (next_rate, next_channels, _) in pairwise(formats):
+            recognizer.skip(frames, next_rate, next_channels)
+        recognizer.skip(self.frames_before)
+        got = [] if not self.samples else recognizer.process(np.concatenate(self.samples))
+        if self.hole_after is None:
+            return got + recognizer.flush()
+        return got + recognizer.skip(self.hole_after, *(self.format_after or ()))
+
+
+Holes = list[tuple[float, float]]
+
+
+def in_stretches(blocks: list[tuple[Block, int]]) -> tuple[list[Stretch], Holes]:
+    """Part a stream where nobody may listen across, and say what else its windows hold."""
+    stretches, holes = [], []
+    now = Stretch(blocks[0][1], blocks[0][0].samples.shape[1], 0, [], [])
+    for block, rate in blocks:
+        start_frames = now.frames_before + now.frames
+        channels = block.samples.shape[1]
+        missing_seconds = block.missing_frames / rate
+        if (rate, channels) != (now.rate, now.channels):
+            now.hole_after = round(missing_seconds * now.rate)
+            now.format_after = (rate, channels)
+            formats = [
+                *now.formats_before,
+                (now.rate, now.channels, start_frames + now.hole_after),
+            ]
+            stretches.append(now)
+            now = Stretch(rate, channels, 0, formats, [])
+            offset = sum(frames / r for r, _, frames in formats)
+        elif missing_seconds > SHORT_SECONDS:
+            now.hole_after = block.missing_frames
+            stretches.append(now)
+            now = dataclasses.replace(
+                now,
+                frames_before=start_frames + block.missing_frames,
+                samples=[],
+                hole_after=None,
+            )
+        elif block.missing_frames:
+            now.samples.append(np.zeros((block.missing_frames, channels), np.float32))
+        offset = sum(frames / r for r, _, frames in now.formats_before)
+        at = offset + (now.frames_before + now.frames) / rate
+        if 0 < missing_seconds <= SHORT_SECONDS:
+            before = now.frames_before + now.frames - block.missing_frames
+            holes.append((offset + before / rate, at))
+        elif block.overruns and not block.missing_frames:
+            holes.append((at, at))
+        bad = np.flatnonzero(~np.isfinite(block.samples).all(axis=1))
+        if bad.size:
+            holes.append((at + bad[0] / rate, at + (bad[-1] + 1) / rate))
+        now.samples.append(np.nan_to_num(block.samples, nan=0.0, posinf=0.0, neginf=0.0))
+    return [*stretches, now], holes
+
+
+def without_links(predictions: list[Prediction]) -> list[Prediction]:
+    """`changed` looks back, also over a hole."""
+    return [dataclasses.replace(p, changed=False) for p in predictions]
+
+
+def check_predictions(told: Told, microphone: Recorded, model: OnnxClassifier) -> None:
+    stretches, holes = in_stretches(microphone.blocks)
+    wanted = [p for stretch in stretches for p in stretch.predictions(model)]
+    degraded = [
+        dataclasses.replace(
+            p, degraded=any(p.start_seconds < end and start < p.end_seconds for start, end in holes)
+        )
+        for p in wanted
+    ]
+    assert without_links(told.predictions) == without_links(degraded)
+    indices = [p.index for p in told.predictions]
+    assert indices == sorted(set(indices))
+    for before, p in pairwise([None, *told.predictions]):
+        assert p is not None
+        assert is_on_grid(p)
+        assert p.changed == (before is None or (before.state, before.label) != (p.state, p.label))
+        assert p.lag_seconds is not None
+        assert 0.0 <= p.lag_seconds < SECONDS + 10.0
+        for start, end in told.gaps():
+            spans = p.start_seconds < end - 0.001 and start + 0.001 < p.end_seconds
+            assert p.degraded or not spans
+
+
+def run_script(model: OnnxClassifier, script: list[Fault]) -> FakeMicrophone:
+    microphone = Recorded(
+        voice_at, script, seconds=SECONDS, block_seconds=BLOCK_SECONDS, sample_rate_hz=RATE
+    )
+    jitter_seconds = max([0.0, *(f.most_seconds for f in script if isinstance(f, Jitter))])
+    stall_seconds = max([0.0, *(f.duration_seconds for f in script if isinstance(f, Stall))])
+    jumps = any(isinstance(f, ClockJump) for f in script)
+    # The block that came when the clock jumped tells the new time by its own delay.
+    delay_seconds = max(jitter_seconds, stall_seconds) if jumps else 0.0
+    listener = listening(microphone, model)
+    told = heard(microphone, listener, BLOCK_SECONDS + delay_seconds)
+    check_predictions(told, microphone, model)
+    kinds = told.kinds()
+    assert kinds.count("device_restored") == microphone.counters.restarts
+    assert kinds.count("device_lost") - kinds.count("device_restored") in (0, 1)
+    assert listener.stats.missing_seconds == pytest.approx(
+        sum(end - start for start, end in told.gaps()), abs=0.001 * len(told.gaps())
+    )
+    return microphone
+
+
+@settings(max_examples=40, deadline=None)
+@given(script=st.lists(FAULTS, min_size=1, max_size=6))
+def test_any_faults(model: OnnxClassifier, script: list[Fault]) -> None:
+    microphone = run_script(model, script)
+    for fault in microphone.hardware.felt:
+        event(type(fault).__name__)
+    event(f"{microphone.counters.restarts} restarts")
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        [ClockJump(0.0, 7.0)],
+        [ClockJump(0.0, -5000.0)],
+        [ClockJump(2.1, -5000.0), Crash(3.1), ClockJump(3.15, 5000.0)],
+        [Backlog(1.0, 0.003)],
+        [Backlog(3.1, 1.5), Unplug(6.0, 0.2, 48000)],
+        [Overrun(3.1, 0.04)],
+        [Overrun(3.1, 0.04, is_known=False)],
+        [Overrun(3.1, 0.6), Overrun(5.0, 0.1)],
+        [Overrun(3.1, 1.5)],
+        [Overrun(3.1, 1.5, is_known=False)],
+        [NotANumber(2.1, 0.003)],
+        [Crash(3.1), NotANumber(3.2, 0.1)],
+        [Stall(2.0, 0.6), Stall(4.0, 1.5)],
+        [Unplug(3.1, 0.1, 44100, 2, 2), HangOnOpen(3.1)],
+        [Jitter(1.0, 5.0, 0.3), WrongRate(2.0, 2.0, 1.5), Crash(3.1)],
+    ],
+    ids=str,
+)
+def test_known_scripts(model: OnnxClassifier, script: list[Fault]) -> None:
+    assert run_script(model, script).hardware.felt
+
+
+@pytest.mark.slow
+@settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(script=st.lists(FAULTS, min_size=1, max_size=12))
+def test_many_faults(model: OnnxClassifier, script: list[Fault]) -> None:
+    run_script(model, script)
+
+
+def test_samples_stand_at_their_place_after_any_gap(model: OnnxClassifier) -> None:
+    """The signal tells its own time: what was heard of it stands where it belongs."""
+    script = [
+        Overrun(1.0, 0.05),
+        Overrun(2.0, 0.5),
+        Unplug(4.0, 1.0),
+        Crash(8.0),
+        Unplug(10.0, 0.5, sample_rate_hz=48000, channels=2),
+        Stall(15.0, 2.0),
+    ]
+    microphone = Recorded(lambda times: times / 100.0, script, seconds=25.0)
+    listener = listening(microphone, model)
+    for step in listener.steps():
+        if step.rms > 0.0 and microphone.counters.buffered == 0:
+            last = microphone.blocks[-1][0].samples[-1, 0] * 100.0
+            assert step.seconds == pytest.approx(last, abs=0.002)
+    assert microphone.counters.restarts == 4
+
+
+def test_events_of_a_loss_tell_what_and_how_long(model: OnnxClassifier) -> None:
+    microphone = FakeMicrophone(VOICE, [Unplug(3.0, 2.0)], seconds=9.0)
+    told = heard(microphone, listening(microphone, model))
+    assert told.kinds() == ["device_lost", "device_restored", "gap"]
+    lost, restored, gap = told.events
+    assert lost.at_seconds == pytest.approx(3.0, abs=BLOCK_SECONDS)
+    assert "the device is gone" in lost.detail
+    assert "back after" in restored.detail
+    assert gap.at_seconds == lost.at_seconds
+    assert 2.0 <= gap_seconds(gap) <= 3.0
+    assert microphone.hardware.end_seconds == pytest.approx(9.0)
+    assert told.predictions[-1].end_seconds == pytest.approx(9.0, abs=0.001)
+
+
+@pytest.mark.parametrize("fault", [Unplug(3.0, 2.0), Crash(3.0), Stall(3.0, 2.0)])
+def test_without_reconnection_a_loss_is_an_error(model: OnnxClassifier, fault: Fault) -> None:
+    microphone = FakeMicrophone(VOICE, [fault], seconds=9.0, reconnect=False)
+    listener = listening(microphone, model)
+    told: list[Prediction | Event] = []
+    with pytest.raises(SerError, match=r"fake microphone: the device stopped .*plugged in"):
+        told += listener  # what came before is kept by list's in-place extension
+    assert len(told) >= 11
+    assert microphone.counters.restarts == 0
+    assert is_accounted(microphone.counters)
+    assert list(listener) == []
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_waking_from_sleep_is_no_loss(model: OnnxClassifier, is_known: bool) -> None:
+    """The machine slept for an hour: no block came, and nobody looked."""
+    faults = [Overrun(3.0, 3600.0, is_known)]
+    microphone = FakeMicrophone(VOICE, faults, seconds=3610.0, block_seconds=0.25)
+    told = Told()
+    clock = microphone.clock
+    assert isinstance(clock, VirtualClock)
+    has_slept = False
+    for step in listening(microphone, model).steps():
+        told.events += step.events
+        if not has_slept and step.seconds >= 3.0:
+            clock.advance(3600.05)
+            has_slept = True
+    assert told.kinds() == (["gap"] if is_known else [])
+    assert microphone.counters.restarts == 0
+    assert step.seconds == pytest.approx(3610.0 if is_known else 10.0, abs=0.001)
+
+
+def test_a_device_that_stays_silent_after_the_sleep_is_lost(model: OnnxClassifier) -> None:
+    microphone = FakeMicrophone(VOICE, [Unplug(3.0, 3700.0)], seconds=3720.0)
+    clock = microphone.clock
+    assert isinstance(clock, VirtualClock)
+    told, has_slept = Told(), False
+    for step in listening(microphone, model).steps():
+        told.events += step.events
+        if not has_slept and step.seconds >= 2.9:
+            clock.advance(3600.0)
+            has_slept = True
+    assert told.kinds() == ["device_lost", "device_restored", "gap"]
+    (gap,) = told.gaps()
+    assert gap[1] - gap[0] == pytest.approx(3700.0, abs=6.0)
+
+
+def test_back_off_grows_and_a_refusing_device_is_asked_again(model: OnnxClassifier) -> None:
+    microphone = FakeMicrophone(VOICE, [Unplug(2.0, 0.0, refusals=8)], seconds=60.0)
+    told = heard(microphone, listening(microphone, model))
+    ((start, end),) = told.gaps()
+    assert 8.0 < end - start < 15.0
+    assert microphone.counters.restarts == 1
+
+
+def test_closing_while_it_is_away_ends_at_once(model: OnnxClassifier) -> None:
+    microphone = FakeMicrophone(VOICE, [Unplug(2.0, 1e6)])
+    told = Told()
+    listener = listening(microphone, model)
+    for item in listener:
+        if isinstance(item, Event):
+            told.events.append(item)
+            listener.close()
+        else:
+            told.predictions.append(item)
+    assert told.kinds() == ["device_lost"]
+    assert microphone.device_seconds < 3.0
+    assert is_accounted(microphone.counters)
+
+
+def test_closing_from_another_thread_ends_a_real_wait(model: OnnxClassifier) -> None:
+    microphone = FakeMicrophone(VOICE, [Unplug(0.3, 1e6)], clock=SystemClock())
+    listener = listening(microphone, model)
+    closer = threading.Timer(1.0, listener.close)
+    closer.start()
+    started_at = microphone.clock.monotonic()
+    with listener:
+        list(listener)
+    closer.join()
+    assert microphone.clock.monotonic() - started_at < 5.0
+    assert threading.active_count() == 1
+
+
+class SlowToOpen(FakeMicrophone):
+    """Opens when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__(VOICE)
+        self.is_opening = threading.Event()
+        self.may_open = threading.Event()
+        self.closings = 0
+
+    def __enter__(self) -> "SlowToOpen":
+        self.is_opening.set()
+        self.may_open.wait(10.0)
+        super().__enter__()
+        return self
+
+    def close(self) -> None:
+        self.closings += 1
+        super().close()
+
+
+def test_closing_while_it_is_opened_leaves_nothing_open(model: OnnxClassifier) -> None:
+    microphone = SlowToOpen()
+    listener = listening(microphone, model)
+    caught: list[SerError] = []
+
+    def open_it() -> None:
+        with pytest.raises(SerError, match="closed while it was opened") as raised:
+            listener.open()
+        caught.append(raised.value)
+
+    opener = threading.Thread(target=open_it)
+    opener.start()
+    assert microphone.is_opening.wait(10.0)
+    listener.close()
+    microphone.may_open.set()
+    opener.join(10.0)
+    assert len(caught) == 1
+    assert microphone.closings >= 2
+
+
+def test_a_device_that_comes_back_in_another_format_goes_on(model: OnnxClassifier) -> None:
+    script = [Unplug(4.0, 0.5, 48000, 2), Unplug(10.0, 0.5, 8000, 1)]
+    microphone = Recorded(voice_at, script, seconds=18.0)
+    recognizer = StreamRecognizer(model, sample_rate_hz=RATE)
+    listener = listening(microphone, model, recognizer=recognizer)
+    told = heard(microphone, listener)
+    check_predictions(told, microphone, model)
+    assert listener.recognizer is recognizer
+    assert (recognizer.sample_rate_hz, recognizer.channels) == (8000, 1)
+    stats = listener.stats
+    assert stats.recognizer.predictions == len(told.predictions)
+    assert stats.recognizer.seconds + stats.missing_seconds == pytest.approx(18.0, abs=0.01)
+    assert told.kinds() == ["device_lost", "device_restored", "gap"] * 2
+
+
+class Odd(FakeMicrophone):
+    """Its captures take their time to end, and are not quite dead afterwards."""
+
+    late_frames = 0
+    undead_calls = 0
+
+    def _capture_of(
+        self, device: str | int | None, _rate_hz: int | None, _channels: int | None
+    ) -> FakeCapture:
+        capture = super()._capture_of(device, _rate_hz, _channels)
+        start, close = capture.start, capture.close
+        sinks: list[AudioSink] = []
+
+        def start_and_keep(sink: AudioSink) -> None:
+            sinks.append(sink)
+            start(sink)
+
+        def close_slowly() -> None:
+            before = self.hardware.captured_frames
+            clock = self.clock
+            if isinstance(clock, VirtualClock) and self.device_seconds < 7.0:
+                clock.advance(0.1)
+                clock.call_at(clock.monotonic() + 0.05, speak_up)
+                clock.call_at(clock.monotonic() + 2.0, speak_up)
+            self.late_frames += self.hardware.captured_frames - before
+            close()
+
+        def speak_up() -> None:
+            self.undead_calls += 1
+            sinks[0](wire.Audio(np.ones((100, 3), np.float32), clock_of(self), 0, 0, 0))
+
+        capture.start = start_and_keep  # type: ignore[method-assign]
+        capture.close = close_slowly  # type: ignore[method-assign]
+        return capture
+
+
+def clock_of(microphone: FakeMicrophone) -> float:
+    return microphone.clock.monotonic()
+
+
+@pytest.mark.parametrize("rate", [None, 48000])
+def test_what_came_while_the_capture_was_being_closed_is_heard(
+    model: OnnxClassifier, rate: int | None
+) -> None:
+    """A stalled capture may give its last blocks between the decision and its end."""
+    faults = [Stall(3.0, 0.85), Unplug(3.89, 0.1, sample_rate_hz=rate)]
+    microphone = Odd(VOICE, faults, seconds=8.0)
+    told = heard(microphone, listening(microphone, model))
+    assert microphone.late_frames > 0
+    assert told.kinds() == ["device_lost", "device_restored", "gap"]
+    assert gap_seconds(told.events[-1]) < 0.5
+
+
+def test_a_capture_that_was_given_up_is_not_heard(model: OnnxClassifier) -> None:
+    microphone = Odd(VOICE, [Crash(3.0)], seconds=8.0)
+    told = heard(microphone, listening(microphone, model))
+    assert microphone.undead_calls == 2
+    assert told.kinds() == ["device_lost", "device_restored", "gap"]
+    assert microphone.channels == 1
+
+
+def test_waking_from_sleep_in_the_middle_of_waiting_is_no_loss(model: OnnxClassifier) -> None:
+    faults = [Overrun(3.0, 3600.0)]
+    microphone = FakeMicrophone(VOICE, faults, seconds=3610.0, block_seconds=0.25)
+    clock, told = microphone.clock, Told()
+    assert isinstance(clock, VirtualClock)
+    clock.call_at(clock.monotonic() + 3.01, lambda: clock.advance(3600.0))
+    for step in listening(microphone, model).steps():
+        told.events += step.events
+    assert told.kinds() == ["gap"]
+    assert microphone.counters.restarts == 0
