@@ -10,9 +10,12 @@ from ser_live.card import Corpus, GoldenTest, Metric
 from ser_live.quoting import confuses
 from tiny_models import tiny_card
 
+NUMBERS = (
+    0, -1, 1, 2**31, 2**53, 2**63, 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan")
+)  # fmt: skip
 VALUES: tuple[Any, ...] = (
-    None, True, 0, -1, 1, 2**31, 2**63, 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan"),
-    "", "a", "\x1b[2J", "\ud800", "\u202e", "x" * 5000, [], {}, [[]], [None], {"a": 1},
+    *NUMBERS, None, True, "", "a", "\x1b[2J", "\ud800", "\u202e", "x" * 5000,
+    [], {}, [[]], [None], {"a": 1},
 )  # fmt: skip
 
 
@@ -24,7 +27,12 @@ def check(data: bytes) -> None:
         check_message(error)
         return
     assert ModelCard.from_json(card.to_json()) == card
+    json.loads(card.to_json(), parse_constant=_refuse_constant)
     assert not any(confuses(text) for text in (card.name, card.limits, *card.labels))
+
+
+def _refuse_constant(name: str) -> None:
+    raise AssertionError(f"{name} in a card")
 
 
 def seeds() -> list[bytes]:
@@ -44,7 +52,9 @@ def mutate(data: bytes, random: Random) -> bytes:
         raise ValueError("nothing to change")
     inside, key = random.choice(places)
     what = random.random()
-    if what < 0.6:
+    if what < 0.3 and isinstance(inside[key], int | float):
+        inside[key] = random.choice(NUMBERS)
+    elif what < 0.6:
         inside[key] = random.choice(VALUES)
     elif what < 0.7:
         other, name = random.choice(places)

@@ -68,8 +68,8 @@ def _number(random: Random) -> int:
     return random.choice(NUMBERS) if random.random() < 0.3 else random.randint(-3, 8)
 
 
-def _tensor(random: Random, name: str = "") -> onnx.TensorProto:
-    kind = random.choice(KINDS)
+def _tensor(random: Random, name: str = "", kind: int | None = None) -> onnx.TensorProto:
+    kind = random.choice(KINDS) if kind is None else kind
     shape: list[int] = []
     for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4))):
         if int(np.prod(shape)) < 2000:
@@ -111,30 +111,74 @@ def _names(model: onnx.ModelProto) -> list[str]:
     return ["spectrum", "spectrum", *tensors, *results]
 
 
+def _random_node(model: onnx.ModelProto, random: Random, at: int) -> onnx.NodeProto:
+    """Make a node that fits before the node at a place, if its types and shapes do."""
+    schema = defs.get_schema(random.choice(PLAIN_OPERATORS), 18)
+    before = _names(model)
+    before = before[: len(before) - sum(len(node.output) for node in model.graph.node[at:])]
+    most = min(schema.max_input, schema.min_input + 3)
+    inputs, kinds = [], dict[str, int]()
+    for k in range(random.randint(schema.min_input, most)):
+        wanted = schema.inputs[min(k, len(schema.inputs) - 1)]
+        kind = kinds.setdefault(wanted.type_str, _kind(wanted.types, random))
+        if k >= schema.min_input - 1 and random.random() < 0.05:
+            inputs.append("")
+        elif kind != 1 or random.random() < 0.5:
+            tensor = _tensor(random, f"t{random.getrandbits(32)}", kind)
+            model.graph.initializer.append(tensor)
+            inputs.append(tensor.name)
+        else:
+            inputs.append(random.choice(before[-6:] if random.random() < 0.5 else before))
+    count = random.randint(max(1, schema.min_output), min(3, max(1, schema.max_output)))
+    outputs = [f"r{random.getrandbits(32)}" for _ in range(count)]
+    node = helper.make_node(schema.name, inputs, outputs)
+    for name, attribute in schema.attributes.items():
+        if attribute.required or random.random() < 0.3:
+            _set(node.attribute.add(), random, name, int(attribute.type))
+    return node
+
+
+def _kind(types: set[str], random: Random) -> int:
+    """Draw one of the types of numbers that an operator takes, seldom another one."""
+    names = {f"tensor({TensorProto.DataType.Name(kind).lower()})": kind for kind in KINDS}
+    fitting = [names[name] for name in sorted(types) if name in names]
+    if not fitting or random.random() < 0.05:
+        return random.choice(KINDS)
+    if 1 in fitting and random.random() < 0.5:
+        return 1
+    return random.choice(fitting)
+
+
 def _insert(model: onnx.ModelProto, random: Random) -> None:
     """Put a node somewhere between two others."""
+    at = random.randrange(len(model.graph.node))
+    node = _random_node(model, random, at)
+    follower = model.graph.node[at]
+    if follower.input:
+        follower.input[random.randrange(len(follower.input))] = node.output[0]
+    model.graph.node.insert(at, node)
+
+
+def _hang(model: onnx.ModelProto, random: Random) -> None:
+    """Compute something beside the network that must be computed and changes nothing."""
     graph = model.graph
-    operator = random.choice(PLAIN_OPERATORS)
-    schema = defs.get_schema(operator, 18)
-    at = random.randrange(len(graph.node) - 1)
-    before = _names(model)[: -len(graph.node) + at]
-    most = min(schema.max_input, schema.min_input + 3)
-    inputs = []
-    for k in range(random.randint(schema.min_input, most)):
-        if random.random() < 0.4:
-            graph.initializer.append(_tensor(random, f"t{random.getrandbits(32)}_{k}"))
-            inputs.append(graph.initializer[-1].name)
-        else:
-            inputs.append(random.choice(before or ["spectrum"]))
-    outputs = [f"r{random.getrandbits(32)}_{k}" for k in range(max(1, schema.min_output))]
-    node = helper.make_node(operator, inputs, outputs)
-    for name, wanted in schema.attributes.items():
-        if wanted.required or random.random() < 0.4:
-            _set(node.attribute.add(), random, name, int(wanted.type))
-    follower = graph.node[at]
-    if follower.input and random.random() < 0.8:
-        follower.input[random.randrange(len(follower.input))] = outputs[0]
-    graph.node.insert(at, node)
+    for _ in range(random.choice((1, 1, 2, 3))):
+        graph.node.insert(len(graph.node) - 1, _random_node(model, random, len(graph.node) - 1))
+    mark = f"h{random.getrandbits(32)}"
+    zero = numpy_helper.from_array(np.array(0, np.float32), f"{mark}zero")
+    graph.initializer.append(zero)
+    tail = (
+        ("Size", [random.choice(graph.node[-2].output)]),
+        ("Cast", [f"{mark}Size"]),
+        ("Mul", [f"{mark}Cast", zero.name]),
+        ("Add", [graph.node[-1].input[0], f"{mark}Mul"]),
+    )
+    for operator, inputs in tail:
+        node = helper.make_node(operator, inputs, [mark + operator])
+        if operator == "Cast":
+            node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
+        graph.node.insert(len(graph.node) - 1, node)
+    graph.node[-1].input[0] = f"{mark}Add"
 
 
 def _rewire(model: onnx.ModelProto, random: Random) -> None:
@@ -196,8 +240,10 @@ def _change_opset(model: onnx.ModelProto, random: Random) -> None:
 
 
 CHANGES: tuple[Callable[[onnx.ModelProto, Random], None], ...] = (
-    _insert,
-    _insert,
+    _hang,
+    _hang,
+    _hang,
+    _hang,
     _insert,
     _rewire,
     _rename,

@@ -31,6 +31,8 @@ SECONDS_PER_INPUT = 10
 MEGABYTES = 2048
 LONGEST_INPUT_BYTES = 1 << 18
 _PLAIN_BYTES_SHARE = 0.15
+_SEEDS_SHARE = 0.3
+"""Of mutations that begin anew: what changes twice is mostly refused at the first check."""
 
 
 def main() -> int:
@@ -84,8 +86,12 @@ def _fuzz(name: str, arguments: list[str]) -> None:
     with atheris.instrument_imports(include=["ser_live", "ser_train"]):
         target = _target(name)
 
+    seeds: list[bytes] = target.seeds()
+
     def mutate(data: bytes, max_size: int, seed: int) -> bytes:
         random = Random(seed)
+        if random.random() < _SEEDS_SHARE:
+            data = random.choice(seeds)
         if random.random() > _PLAIN_BYTES_SHARE:
             try:
                 changed: bytes = target.mutate(data, random)
