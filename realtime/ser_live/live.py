@@ -57,7 +57,7 @@ class LiveStep:
     """What one block of the source brought."""
 
     items: tuple[Prediction | Event, ...]
-    """What became due and what happened, in that order: none, one or many."""
+    """What became due and what happened, in the order of the stream: none, one or many."""
     peak: float
     """Largest absolute sample; 1 is full scale."""
     rms: float
@@ -373,7 +373,7 @@ class Listener(Generic[Item]):
         events = tuple(self._happened)
         self._happened.clear()
         return LiveStep(
-            items=(*map(self._timed, predictions), *events),
+            items=tuple(sorted((*map(self._timed, predictions), *events), key=_at_seconds)),
             peak=float(np.abs(loud).max(initial=0.0)) / full_scale,
             rms=float(np.sqrt(np.dot(loud, loud) / max(1, loud.size))) / full_scale,
             seconds=self._seconds,
@@ -441,6 +441,10 @@ class _Overload:
             self._skipped_before = None
             return f"caught up; {skipped} predictions were left out"
         return ""
+
+
+def _at_seconds(item: Prediction | Event) -> float:
+    return item.end_seconds if isinstance(item, Prediction) else item.at_seconds
 
 
 def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
