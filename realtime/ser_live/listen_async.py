@@ -32,6 +32,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
     def __init__(self, listener: Listener[Item]) -> None:
         self.listener = listener
         self._is_closed = False
+        self._is_over = False
         self._turn = asyncio.Lock()
         self._pending: asyncio.Future[Any] | None = None
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -51,7 +52,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
 
     async def __anext__(self) -> Item:
         async with self._turn:
-            if self._is_closed:
+            if self._is_closed or self._is_over:
                 raise StopAsyncIteration
             if self._pending is None:
                 self._pending = self._run(lambda: next(self.listener, _END))
@@ -60,10 +61,11 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
             except asyncio.CancelledError:
                 raise  # whoever comes next waits on
             except BaseException:
-                self._pending = None
+                self._end()
                 raise
             self._pending = None
         if item is _END:
+            self._end()
             raise StopAsyncIteration
         return item  # type: ignore[no-any-return]
 
@@ -78,12 +80,17 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
             return
         self._is_closed = True
         self.listener.close()
-        if self._worker.ident:
+        if self._worker.ident and not self._is_over:
             # Once more behind what was asked for before: that may just be opening the source.
             closed = self._run(self.listener.close)
             self._orders.put(None)
             with contextlib.suppress(Exception):
                 await asyncio.wait_for(asyncio.shield(closed), _CLOSE_SECONDS)
+
+    def _end(self) -> None:
+        """Let the thread go: nothing more comes."""
+        self._is_over = True
+        self._orders.put(None)
 
     def _run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         loop = asyncio.get_running_loop()

@@ -32,10 +32,12 @@ class Cable:
         self.clock = clock
         self._began_at: float | None = None
 
-    def begin(self) -> None:
-        """Let the device's time begin, if it has not."""
+    def begin(self) -> float:
+        """Let the device's time begin, if it has not, and tell it."""
         if self._began_at is None:
             self._began_at = self.clock.monotonic()
+            return 0.0
+        return self.device_seconds
 
     @property
     def device_seconds(self) -> float:
@@ -95,9 +97,8 @@ class FakeCapture:
 
     def start(self, sink: AudioSink) -> None:
         """Begin to capture."""
-        self._cable.begin()
         self._sink = sink
-        self._session = Session(self._cable.device, self._cable.device_seconds)
+        self._session = Session(self._cable.device, self._cable.begin())
         if isinstance(self._cable.clock, VirtualClock):
             self._ask_for_call(self._cable.clock)
         else:

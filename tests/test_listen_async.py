@@ -1,0 +1,362 @@
+"""The live loop for asyncio: nothing is lost, nothing hangs, nothing is left behind."""
+
+import asyncio
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pytest
+
+from ser_live import Event, Prediction, SerError, StreamRecognizer, alisten
+from ser_live.classifier import OnnxClassifier
+from ser_live.listen_async import AsyncListener
+from ser_live.sources import Block, SourceCounters
+from ser_live.sources.microphone import SystemClock
+from ser_live.testing import FakeMicrophone, SlowModel, Unplug, demo_voice, write_tiny_model
+
+VOICE = demo_voice()
+HOP = 4000
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
+    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
+
+
+@pytest.fixture(autouse=True)
+def no_thread_is_left() -> Iterator[None]:
+    before = threading.active_count()
+    yield
+    deadline = time.monotonic() + 5.0
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert threading.active_count() <= before
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run it, but no longer than half a minute, and let no error go unheard."""
+    unheard: list[dict[str, Any]] = []
+
+    async def watched() -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, context: unheard.append(context))
+        await asyncio.wait_for(main, 30.0)
+
+    asyncio.run(watched())
+    assert unheard == []
+
+
+class HandFed:
+    """A source that gives what it is fed, when it is fed."""
+
+    name = "hand"
+    notes: tuple[str, ...] = ()
+    counters = SourceCounters()
+    is_live = True
+    sample_rate_hz = 16000
+    channels = 1
+
+    def __init__(self) -> None:
+        self.blocks: queue.Queue[Block | None] = queue.Queue()
+        self.is_open = False
+        self.may_open = threading.Event()
+        self.may_open.set()
+        self.entered = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.entered.set()
+        self.may_open.wait(10.0)
+        self.is_open = True
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[Block]:
+        while (block := self.blocks.get()) is not None:
+            yield block
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        raise AssertionError("nobody is late")
+
+    def feed(self, hops: int = 1) -> None:
+        for _ in range(hops):
+            self.blocks.put(Block(np.zeros((HOP, 1), np.float32)))
+
+    def close(self) -> None:
+        self.is_open = False
+        self.blocks.put(None)
+
+
+def test_it_gives_what_listen_gives(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        microphone = FakeMicrophone(VOICE, seconds=10.0)
+        async with alisten(microphone, model=model, clock=microphone.clock.monotonic) as them:
+            got = [prediction async for prediction in them]
+        recognizer = StreamRecognizer(model)
+        assert got == recognizer.process(VOICE[:160_000]) + recognizer.flush()
+        assert them.stats.recognizer.predictions == len(got)
+
+    run(main())
+
+
+def test_events_come_too(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        microphone = FakeMicrophone(VOICE, [Unplug(2.0, 1.0)], seconds=6.0)
+        clock = microphone.clock.monotonic
+        async with alisten(microphone, events=True, model=model, clock=clock) as items:
+            kinds = [item.kind async for item in items if isinstance(item, Event)]
+        assert kinds == ["device_lost", "device_restored", "gap"]
+
+    run(main())
+
+
+def test_without_async_with_it_works_too(model: OnnxClassifier, tmp_path: Path) -> None:
+    async def main() -> None:
+        microphone = FakeMicrophone(VOICE, seconds=3.0)
+        them = alisten(microphone, model=model)
+        assert len([prediction async for prediction in them]) >= 12
+        await them.aclose()
+
+    run(main())
+
+
+def test_a_task_that_is_cancelled_while_it_waits_loses_nothing(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        source, got = HandFed(), []
+        async with alisten(source, model=model) as them:
+            for index in range(20):
+                waiting = asyncio.ensure_future(anext(them))
+                await asyncio.sleep(0.002)
+                waiting.cancel()
+                if index % 2:  # the prediction comes while nobody waits
+                    source.feed()
+                    await asyncio.sleep(0.002)
+                else:  # or just as the task is cancelled
+                    source.feed()
+                with contextlib.suppress(asyncio.CancelledError):
+                    got.append((await waiting).index)
+                if len(got) <= index:
+                    got.append((await anext(them)).index)
+        assert got == list(range(20))
+
+    run(main())
+
+
+def test_timeouts_lose_nothing(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        microphone = FakeMicrophone(VOICE, seconds=3.0, clock=SystemClock())
+        got, timeouts = [], 0
+        async with alisten(microphone, model=model) as them:
+            while True:
+                try:
+                    got.append(await asyncio.wait_for(anext(them), 0.03))
+                except TimeoutError:
+                    timeouts += 1
+                except StopAsyncIteration:
+                    break
+        assert timeouts > 20
+        recognizer = StreamRecognizer(model)
+        assert got == recognizer.process(VOICE[:48_000]) + recognizer.flush()
+
+    run(main())
+
+
+def test_two_tasks_share_the_predictions(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        source = HandFed()
+
+        async def take(them: AsyncIterator[Prediction], into: list[int]) -> None:
+            async for prediction in them:
+                into.append(prediction.index)
+                await asyncio.sleep(0)
+
+        got: list[list[int]] = [[], []]
+        async with alisten(source, model=model) as them:
+            tasks = [asyncio.ensure_future(take(them, into)) for into in got]
+            source.feed(40)
+            while sum(map(len, got)) < 40:
+                await asyncio.sleep(0.01)
+            source.blocks.put(None)
+            await asyncio.gather(*tasks)
+        assert sorted(got[0] + got[1]) == list(range(40))
+        assert got[0]
+        assert got[1]
+
+    run(main())
+
+
+def test_the_loop_stays_free_while_the_model_works(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        slow = SlowModel(model, 0.3)
+        microphone = FakeMicrophone(VOICE, seconds=4.0)
+        beats = 0
+
+        async def beat() -> None:
+            nonlocal beats
+            while True:
+                await asyncio.sleep(0.01)
+                beats += 1
+
+        heart = asyncio.ensure_future(beat())
+        async with alisten(microphone, model=slow, vad=False, policy="block") as them:
+            async for _ in them:
+                pass
+        heart.cancel()
+        assert beats > 100
+
+    run(main())
+
+
+def test_exceptions_arrive_once_and_then_it_is_over(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        microphone = FakeMicrophone(VOICE, [Unplug(1.0, 9.0)], seconds=5.0, reconnect=False)
+        got: list[Prediction] = []
+
+        async def take(them: AsyncIterator[Prediction]) -> None:
+            async for prediction in them:
+                got.append(prediction)
+
+        async with alisten(microphone, model=model) as them:
+            with pytest.raises(SerError, match="the device stopped"):
+                await take(them)
+            with pytest.raises(StopAsyncIteration):
+                await anext(them)
+        assert len(got) >= 3
+
+    run(main())
+
+
+def test_what_does_not_open_says_so(model: OnnxClassifier, tmp_path: Path) -> None:
+    async def main() -> None:
+        with pytest.raises(SerError, match=r"nothing\.wav"):
+            async with alisten(tmp_path / "nothing.wav", model=model):
+                pass
+        with pytest.raises(SerError, match=r"nothing\.onnx"):
+            await anext(alisten(HandFed(), model=tmp_path / "nothing.onnx"))
+
+    run(main())
+
+
+def test_closing_twice_and_asking_afterwards(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        source = HandFed()
+        them = alisten(source, model=model)
+        async with them:
+            source.feed(3)
+            assert (await anext(them)).index == 0
+            await them.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await anext(them)
+            await them.aclose()
+        assert not source.is_open
+        with pytest.raises(StopAsyncIteration):
+            await anext(them)
+
+    run(main())
+
+
+def test_closing_what_was_never_opened(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        them = alisten(HandFed(), model=model)
+        await them.aclose()
+        with pytest.raises(StopAsyncIteration):
+            await anext(them)
+
+    run(main())
+
+
+def test_closing_ends_a_task_that_waits(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        source = HandFed()
+        async with alisten(source, model=model) as them:
+            waiting = asyncio.ensure_future(anext(them))
+            await asyncio.sleep(0.05)
+            await them.aclose()
+            with pytest.raises(StopAsyncIteration):
+                await waiting
+
+    run(main())
+
+
+def test_a_task_that_is_cancelled_while_it_opens_leaves_nothing_open(
+    model: OnnxClassifier,
+) -> None:
+    async def main() -> None:
+        source = HandFed()
+        source.may_open.clear()
+
+        async def listen_for_ever() -> None:
+            async with alisten(source, model=model) as them:
+                async for _ in them:
+                    pass
+
+        task = asyncio.ensure_future(listen_for_ever())
+        while not source.entered.is_set():
+            await asyncio.sleep(0.001)
+        task.cancel()
+        await asyncio.sleep(0.05)
+        source.may_open.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not source.is_open
+
+    run(main())
+
+
+def test_leaving_early_closes_the_source(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        source = HandFed()
+
+        async def fail() -> None:
+            async with alisten(source, model=model) as them:
+                source.feed(5)
+                async for prediction in them:
+                    if prediction.index == 2:
+                        raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            await fail()
+        assert not source.is_open
+
+    run(main())
+
+
+def test_many_streams_at_once(model: OnnxClassifier) -> None:
+    async def main() -> None:
+        async def hear(start: int) -> list[Prediction]:
+            samples = VOICE[start : start + 80_000]
+            async with alisten(FakeMicrophone(samples, seconds=5.0), model=model) as them:
+                return [prediction async for prediction in them]
+
+        starts = range(0, 240_000, 20_000)
+        for start, got in zip(starts, await asyncio.gather(*map(hear, starts)), strict=True):
+            recognizer = StreamRecognizer(model)
+            wanted = recognizer.process(VOICE[start : start + 80_000]) + recognizer.flush()
+            assert got == wanted
+
+    run(main())
+
+
+def test_a_loop_that_ends_without_closing_is_not_held_up(model: OnnxClassifier) -> None:
+    source = HandFed()
+    listeners: list[AsyncListener[Prediction]] = []
+
+    async def main() -> None:
+        them = alisten(source, model=model)
+        listeners.append(them)
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(anext(them), 0.1)
+
+    started_at = time.monotonic()
+    run(main())
+    assert time.monotonic() - started_at < 5.0
+    source.feed(3)  # a prediction that nobody can get any more
+    # The worker waits for orders that never come; it is a daemon, and ends when it is told to.
+    listeners[0]._orders.put(None)
+    source.close()
