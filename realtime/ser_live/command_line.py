@@ -70,6 +70,7 @@ class Signals:
     def _stop(self, number: int, frame: FrameType | None) -> None:
         for known in self._before:
             signal.signal(known, signal.SIG_DFL)
-        self._stopped = Stopped(_EXIT_CODES[signal.Signals(number)])
+        stopped = Stopped(_EXIT_CODES[signal.Signals(number)])
         if not self._is_postponed:
-            raise self._stopped
+            raise stopped  # not kept: its traceback would hold on to all that it went through
+        self._stopped = stopped
