@@ -141,7 +141,7 @@ class Session:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while (at := next(found(), None)) is None:
             if self.failure is not None or time.monotonic() > deadline:
-                raise TimeoutError(f"it does not come back: {self.failure}")
+                raise TimeoutError(f"it did not come back ({self.failure or 'no error'})")
             time.sleep(0.02)
         return at
 
@@ -154,15 +154,15 @@ class Session:
             self.failure = error
 
 
-class CountingHandler(logging.Handler):
-    """Count what would be logged."""
+class KeepingHandler(logging.Handler):
+    """Keep what would be logged."""
 
     def __init__(self) -> None:
         super().__init__(logging.INFO)
-        self.bytes = 0
+        self.text = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.bytes += len(self.format(record)) + 1
+        self.text += self.format(record) + "\n"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -187,7 +187,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -> dict[str, Any]:
     """Kill the server so many times; give everything that was seen."""
-    log, outages, failure = CountingHandler(), [], ""
+    log, outages, failure = KeepingHandler(), [], ""
     logger = logging.getLogger("ser_live")
     logger.setLevel(logging.INFO)
     logger.addHandler(log)
@@ -202,6 +202,9 @@ def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -
                 print(f"{len(outages)} of {kills}: {outages[-1]}", flush=True)
         except TimeoutError as error:
             failure = str(error)
+            if server.exit_code is not None:
+                failure += f"; the new server ended by itself ({server.exit_code})"
+            print(log.text)
         ended = holdings()
         counters = dataclasses.asdict(session.microphone.counters)
         printed = written()
@@ -219,7 +222,7 @@ def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -
             }.items()
         },
         "counters": counters,
-        "log_bytes": log.bytes,
+        "log_bytes": len(log.text),
         "stderr_bytes": printed,
         "conditions": conditions(),
     }

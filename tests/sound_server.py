@@ -88,6 +88,11 @@ class SoundServer:
         if self._process is not None:
             self._process.send_signal(number)
 
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs, or was told to end."""
+        return None if self._process is None else self._process.poll()
+
     def control(self, *arguments: str) -> str:
         """Run ``pactl`` and give what it prints."""
         process = subprocess.run(

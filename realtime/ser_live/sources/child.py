@@ -29,7 +29,7 @@ _COMMAND = (sys.executable, "-P", "-m", "ser_live.capture")
 _OPEN_SECONDS = 5.0
 _LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
-_LAST_WORDS_SECONDS = 0.5
+_LAST_WORDS_SECONDS = 0.2
 _PIPE_BYTES = 1 << 18
 _CLOSED = "the microphone was closed"
 

@@ -19,8 +19,6 @@ _PACKAGE_COMMANDS = (
     ("apk", "apk add portaudio"),
     ("brew", "brew install portaudio"),
 )
-
-
 _USUAL_RATES_HZ = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
 _SOUND_SERVERS = ("pulse", "pipewire", "default")
 _SOUND_SERVER_RATE_HZ = 48000
@@ -91,9 +89,8 @@ def portaudio_inputs(*, with_rates: bool = False) -> list[InputDevice]:
 
 def _own_rate_hz(device: dict[str, Any]) -> int:
     """ALSA's ways to a sound server name 44.1 kHz whatever it runs at; servers run at 48."""
-    if device["name"] in _SOUND_SERVERS:
-        return _SOUND_SERVER_RATE_HZ
-    return round(device["default_samplerate"])
+    rate_hz: float = device["default_samplerate"]
+    return _SOUND_SERVER_RATE_HZ if device["name"] in _SOUND_SERVERS else round(rate_hz)
 
 
 def _accepted_rates(device: dict[str, Any]) -> tuple[int, ...]:

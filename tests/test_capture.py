@@ -1,0 +1,497 @@
+"""The capture process and its parent: whatever goes wrong in one, the other knows what to do."""
+
+import gc
+import io
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ser_live import SerError
+from ser_live.latency import StageLatency
+from ser_live.sources import Block, Microphone, Notice, child, input_devices, wire
+from ser_live.sources.child import CaptureProcess
+from ser_live.sources.devices import InputDevice
+
+HERE = Path(__file__).parent
+FAKE_AUDIO = HERE / "fake_audio"
+LISTENER = HERE / "numbered_listener.py"
+MODULUS = 1 << 20
+
+pytestmark = pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
+
+
+def bad(how: str) -> CaptureProcess:
+    return CaptureProcess(command=[sys.executable, "-I", "-S", str(HERE / "bad_capture.py"), how])
+
+
+def microphone(how: str, *, reconnect: bool = True) -> Microphone:
+    return Microphone(reconnect=reconnect, open_capture=lambda *_: bad(how))
+
+
+def children() -> set[int]:
+    """Processes of ours, those that ended and wait to be asked aside."""
+    pids = {
+        int(pid)
+        for task in Path("/proc/self/task").iterdir()
+        for pid in (task / "children").read_text().split()
+    }
+    return {pid for pid in pids if is_running(pid)}
+
+
+def is_running(pid: int) -> bool:
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
+
+
+def descriptors() -> int:
+    return len([*Path("/proc/self/fd").iterdir()])
+
+
+def resident_mib() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def closed_in(capture: CaptureProcess | Microphone) -> float:
+    started_at = time.monotonic()
+    capture.close()
+    return time.monotonic() - started_at
+
+
+def close_timed(capture: CaptureProcess | Microphone, durations: list[float]) -> None:
+    durations.append(closed_in(capture))
+
+
+def blocks_before_notice(source: Microphone, notices: list[Notice]) -> Iterator[Block]:
+    for item in source:
+        if isinstance(item, Notice):
+            notices.append(item)
+            return
+        yield item
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    gc.collect()
+    before = children(), threading.active_count()
+    yield
+    wait_for(lambda: children() <= before[0] and threading.active_count() <= before[1])
+
+
+class TestOpening:
+    @pytest.mark.parametrize(
+        ("how", "words"),
+        [
+            ("refusing", "^the device is busy$"),
+            ("raising", r"ended \(exit code 1: ValueError: of no use\)$"),
+            ("exiting", r"ended \(exit code 0\)$"),
+            ("garbage", "wanted a message; start it again$"),
+            ("huge", "wanted a message; start it again$"),
+            ("untrue", "0 Hz, 1 channels"),
+            ("listing", "did not open a device"),
+        ],
+    )
+    def test_what_goes_wrong_is_said_in_one_line(self, how: str, words: str) -> None:
+        capture = bad(how)
+        started_at = time.monotonic()
+        with pytest.raises(SerError, match=words) as caught:
+            capture.open()
+        assert time.monotonic() - started_at < 4.0
+        assert "\n" not in str(caught.value)
+        assert closed_in(capture) < 2.0
+
+    def test_an_answer_is_waited_for_five_seconds(self) -> None:
+        started_at = time.monotonic()
+        with pytest.raises(SerError, match="did not open within 5 s"):
+            bad("silent").open()
+        assert 4.9 < time.monotonic() - started_at < 7.5
+
+    def test_a_program_that_is_not_there(self) -> None:
+        with pytest.raises(SerError, match="cannot start the capture process"):
+            CaptureProcess(command=["/nowhere/python"]).open()
+
+    @pytest.mark.parametrize("after_seconds", [0.0, 0.001, 0.003, 0.01, 0.03, 0.3])
+    def test_close_from_another_thread_ends_it(self, after_seconds: float) -> None:
+        for _ in range(5):
+            capture, durations = bad("silent"), list[float]()
+            closer = threading.Timer(after_seconds, close_timed, (capture, durations))
+            closer.start()
+            started_at = time.monotonic()
+            with pytest.raises(SerError, match="was closed"):
+                capture.open()
+            assert time.monotonic() - started_at < 3.0
+            closer.join()
+            assert durations[0] < 2.0
+
+    def test_after_close_it_does_not_open(self) -> None:
+        capture = bad("good")
+        capture.close()
+        with pytest.raises(SerError, match="was closed"):
+            capture.open()
+
+    def test_whatever_interrupts_it_leaves_no_process(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(CaptureProcess, "wait", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            bad("silent").open()
+
+
+class TestHearing:
+    @pytest.mark.parametrize(
+        ("how", "words"),
+        [
+            ("stalling", "no samples any more"),
+            ("crashing", "Segmentation fault"),
+            ("breaking off", "ended (exit code 0)"),
+            ("closing", "the capture process ended"),
+            ("babbling", "wanted a message"),
+        ],
+    )
+    def test_a_loss_is_noticed(self, how: str, words: str) -> None:
+        heard_at, notices = 0.0, list[Notice]()
+        with microphone(how) as source:
+            for _ in blocks_before_notice(source, notices):
+                heard_at = time.monotonic()
+            lost_at = time.monotonic()
+            assert closed_in(source) < 2.0
+        assert notices[0].kind == "device_lost"
+        assert words in notices[0].detail
+        assert heard_at > 0.0
+        assert lost_at - heard_at < 2.5  # usually one
+
+    @pytest.mark.parametrize("how", ["stalling", "crashing"])
+    def test_without_reconnection_a_loss_is_the_end(self, how: str) -> None:
+        with (
+            microphone(how, reconnect=False) as source,
+            pytest.raises(SerError, match="bad: the device stopped") as caught,
+        ):
+            list(source)
+        assert "\n" not in str(caught.value)
+
+    def test_it_comes_back_again_and_again(self) -> None:
+        restored = 0
+        with microphone("crashing") as source:
+            for item in source:
+                restored += isinstance(item, Notice) and item.kind == "device_restored"
+                if restored == 3:
+                    break
+            assert source.counters.restarts == 3
+            counters = source.counters
+        assert counters.captured == counters.processed + counters.buffered
+
+    @pytest.mark.parametrize("after_seconds", [0.1, 0.7, 1.0, 2.0])
+    def test_close_ends_the_iteration_whatever_it_does(self, after_seconds: float) -> None:
+        """Hearing, a loss, the pause before the next attempt, an attempt."""
+        captures = iter([bad("crashing")])
+        source = Microphone(open_capture=lambda *_: next(captures, bad("silent")))
+        durations: list[float] = []
+        with source:
+            closer = threading.Timer(after_seconds, close_timed, (source, durations))
+            closer.start()
+            started_at = time.monotonic()
+            for _ in source:
+                pass
+            assert time.monotonic() - started_at < after_seconds + 3.0
+            closer.join()
+        assert durations[0] < 2.0
+
+    def test_a_process_that_was_stopped_is_killed(self) -> None:
+        with microphone("good") as source:
+            next(iter(source))
+            (pid,) = children()
+            os.kill(pid, signal.SIGSTOP)
+            assert closed_in(source) < 2.0
+        assert not is_running(pid)
+
+    @pytest.mark.slow
+    def test_two_hundred_cycles_leave_nothing(self) -> None:
+        def cycle() -> None:
+            capture, heard = bad("good"), threading.Event()
+            capture.open()
+            capture.start(lambda _: heard.set())
+            assert heard.wait(5.0)
+            capture.expect(100)
+            assert closed_in(capture) < 2.0
+
+        for _ in range(20):  # what Python itself keeps
+            cycle()
+        gc.collect()
+        before = children(), threading.active_count(), descriptors(), resident_mib()
+        for _ in range(200):
+            cycle()
+        gc.collect()
+        wait_for(lambda: threading.active_count() == before[1])
+        assert (children(), descriptors()) == (before[0], before[2])
+        assert resident_mib() - before[3] < 3.0
+
+
+@pytest.fixture
+def fake_audio(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """The real capture process on audio that is made up; how, is said by the test."""
+    paths = [str(FAKE_AUDIO), str(HERE.parent / "realtime")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
+
+    def choose(mode: str) -> None:
+        monkeypatch.setenv("FAKE_AUDIO", mode)
+
+    return choose
+
+
+class TestProcess:
+    """``python -m ser_live.capture`` itself."""
+
+    def test_every_frame_arrives(self, fake_audio: Callable[[str], None]) -> None:
+        expected, captured_at = 0, 0.0
+        with Microphone("fake") as source:
+            assert (source.name, source.sample_rate_hz, source.channels) == ("fake", 48000, 2)
+            for item in source:
+                assert isinstance(item, Block)
+                assert item.missing_frames == item.overruns == 0
+                numbers = np.arange(expected, expected + len(item.samples)) % MODULUS
+                np.testing.assert_array_equal(item.samples[:, 1], numbers)
+                expected += len(item.samples)
+                captured_at = item.end_captured_at or 0.0
+                source.expect(0.25)
+                if expected > 2 * 48000:
+                    break
+            assert captured_at == pytest.approx(time.monotonic(), abs=1.0)
+            callback = source.counters.callback
+        assert callback is not None
+        assert callback.count >= 10
+
+    @pytest.mark.parametrize(
+        ("mode", "words"),
+        [
+            ("missing", "needs the PortAudio library"),
+            ("uninitialized", "Error initializing PortAudio: Unanticipated host error"),
+            ("none", "no input device; PortAudio sees no device at all"),
+            ("fails", "PortAudioError: Error querying device"),
+            ("crashes", "ended (Segmentation fault"),
+        ],
+    )
+    def test_it_says_why_it_does_not_open(
+        self, fake_audio: Callable[[str], None], mode: str, words: str
+    ) -> None:
+        fake_audio(mode)
+        for ask in (CaptureProcess().open, input_devices):
+            if mode == "none" and ask is input_devices:
+                assert input_devices() == []
+                continue
+            with pytest.raises(SerError) as caught:
+                ask()
+            assert words in str(caught.value)
+            assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        ("mode", "words"),
+        [("ends", "the device is gone"), ("refuses", "fake: does not start (Device unavailable)")],
+    )
+    def test_it_says_why_it_stops(
+        self, fake_audio: Callable[[str], None], mode: str, words: str
+    ) -> None:
+        fake_audio(mode)
+        notices: list[Notice] = []
+        with Microphone() as source:
+            heard = sum(len(block.samples) for block in blocks_before_notice(source, notices))
+        assert words in notices[0].detail
+        assert heard >= 48000 / 2 if mode == "ends" else heard == 0
+
+    def test_devices_are_listed(self, fake_audio: Callable[[str], None]) -> None:
+        rates_hz = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
+        assert input_devices() == [InputDevice(0, "fake", 2, 48000, True, rates_hz)]
+
+    def test_a_list_that_does_not_come(
+        self, fake_audio: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        fake_audio("hangs")
+        monkeypatch.setattr(child, "_LIST_SECONDS", 1.0)
+        with pytest.raises(SerError, match="did not answer within 1 s; restart the sound server"):
+            input_devices()
+
+    def test_a_flood_on_stderr_costs_nothing(
+        self, fake_audio: Callable[[str], None], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        fake_audio("floods")
+        caplog.set_level(logging.INFO, "ser_live")
+        frames, begun_at = 0, None
+        with Microphone() as source:
+            for item in source:
+                assert isinstance(item, Block)
+                frames += len(item.samples)
+                if begun_at is None and frames > 48000:
+                    begun_at, resident = time.monotonic(), resident_mib()
+                    processor_at = time.process_time()
+                if frames > 5 * 48000:
+                    break
+        assert begun_at is not None
+        share = (time.process_time() - processor_at) / (time.monotonic() - begun_at)
+        assert share < 0.25
+        assert resident_mib() - resident < 10.0
+        assert 1 <= len(caplog.text.splitlines()) <= 30
+        assert len(caplog.text) < 10_000
+        assert "more lines" in caplog.text
+
+
+def listening(environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    """A process that listens to numbered frames, and its capture process."""
+    paths = [str(FAKE_AUDIO), environment["PYTHONPATH"]]
+    return subprocess.Popen(
+        [sys.executable, str(LISTENER), *arguments],
+        env={**environment, "PYTHONPATH": os.pathsep.join(paths)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+class TestParent:
+    @pytest.mark.parametrize("arguments", [(), ("--fork",)])
+    def test_its_death_is_the_end_of_the_capture_process(
+        self, environment: dict[str, str], arguments: tuple[str, ...]
+    ) -> None:
+        """Also where something that it forked holds the pipes open."""
+        with listening(environment, *arguments) as process:
+            assert process.stdout is not None
+            first = json.loads(process.stdout.readline())
+            assert is_running(first["capture"])
+            process.kill()
+        try:
+            wait_for(lambda: not is_running(first["capture"]), 10.0)
+        finally:
+            if first["forked"]:
+                os.kill(first["forked"], signal.SIGKILL)
+
+    @pytest.mark.slow
+    def test_while_it_stands_still_frames_are_counted(self, environment: dict[str, str]) -> None:
+        with listening(environment, "--seconds", "15") as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(1.0)
+            process.send_signal(signal.SIGSTOP)
+            time.sleep(8.0)
+            process.send_signal(signal.SIGCONT)
+            told = [json.loads(line) for line in process.stdout]
+        account = told[-1]
+        # The listener has checked that every frame stands where it belongs on the timeline.
+        assert account["wrong_frames"] == 0
+        assert account["restarts"] == 0
+        assert 2 * 48000 < account["dropped_capture"] < 8 * 48000
+        assert account["missing"] == account["dropped_capture"]
+        lost = account["dropped_overrun"] + account["dropped_stale"] + account["dropped_capture"]
+        assert account["captured"] == account["processed"] + lost + account["buffered"]
+
+
+names = st.text(max_size=30)
+times = st.floats(allow_nan=False, allow_infinity=False)
+counts = st.integers(0, 2**40)
+devices = st.builds(
+    InputDevice, counts, names, counts, counts, st.booleans(), st.lists(counts).map(tuple)
+)
+records = st.one_of(
+    st.builds(wire.Opened, names, st.integers(1, 10**6), st.integers(1, 64)),
+    st.builds(wire.Devices, st.lists(devices, max_size=3).map(tuple)),
+    st.builds(wire.Failed, names),
+    st.builds(StageLatency, names, counts, times, times, times, times),
+)
+
+
+@st.composite
+def audio(draw: st.DrawFn) -> wire.Audio:
+    shape = draw(st.integers(0, 40)), draw(st.integers(1, 4))
+    samples = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    return wire.Audio(
+        samples, draw(times), draw(counts), draw(counts), draw(st.integers(0, 2**32 - 1))
+    )
+
+
+def read_all(data: bytes) -> list[wire.Message]:
+    stream, messages = io.BytesIO(data), []
+    while (message := wire.read(stream)) is not None:
+        messages.append(message)
+    return messages
+
+
+class TestWire:
+    @given(st.lists(records))
+    def test_records_arrive_as_they_were_sent(self, sent: list[wire.Message]) -> None:
+        assert read_all(b"".join(map(wire.encode, sent))) == sent
+
+    @given(st.lists(audio()))
+    def test_audio_arrives_as_it_was_sent(self, sent: list[wire.Audio]) -> None:
+        for got, message in zip(read_all(b"".join(map(wire.encode, sent))), sent, strict=True):
+            assert isinstance(got, wire.Audio)
+            np.testing.assert_array_equal(got.samples, message.samples)
+            assert got.samples.shape == message.samples.shape
+            assert (got.captured_at, got.missing_frames) == (
+                message.captured_at,
+                message.missing_frames,
+            )
+            assert (got.dropped_frames, got.overruns) == (message.dropped_frames, message.overruns)
+
+    @given(st.one_of(records, audio()), st.floats(0, 1, exclude_max=True))
+    def test_a_message_that_breaks_off_is_none(self, message: wire.Message, share: float) -> None:
+        data = wire.encode(message)
+        assert wire.read(io.BytesIO(data[: int(share * len(data))])) is None
+
+    @given(st.binary(max_size=200), st.sampled_from([b"", b"A", b"O", b"D", b"F", b"C"]))
+    def test_bytes_of_no_meaning_are_refused(self, data: bytes, kind: bytes) -> None:
+        framed = kind + len(data).to_bytes(4, "little") + data if kind else data
+        self.check_refused(framed)
+
+    @given(st.one_of(records, audio()), st.data())
+    def test_damage_is_refused_or_a_message(
+        self, message: wire.Message, data: st.DataObject
+    ) -> None:
+        damaged = bytearray(wire.encode(message))
+        for _ in range(data.draw(st.integers(1, 3))):
+            damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+        self.check_refused(bytes(damaged))
+
+    @given(
+        st.sampled_from([b"O", b"D", b"F", b"C"]),
+        st.recursive(
+            st.none() | st.booleans() | st.floats() | st.integers() | names,
+            lambda inner: st.lists(inner) | st.dictionaries(names, inner),
+        ),
+    )
+    def test_any_json_is_refused_or_a_message(self, kind: bytes, value: object) -> None:
+        payload = json.dumps(value).encode()
+        self.check_refused(kind + len(payload).to_bytes(4, "little") + payload)
+
+    def test_what_is_nested_too_deep_is_refused(self) -> None:
+        payload = b"[" * 200_000
+        with pytest.raises(SerError):
+            wire.read(io.BytesIO(b"O" + len(payload).to_bytes(4, "little") + payload))
+
+    def check_refused(self, data: bytes) -> None:
+        """It is a message, or none, or refused in one line; nothing else is raised."""
+        refusal = ""
+        try:
+            wire.read(io.BytesIO(data))
+        except SerError as error:
+            refusal = str(error)
+        assert "\n" not in refusal
