@@ -31,6 +31,7 @@ import numpy as np
 import soundfile
 import soxr
 
+import processes
 from ser_live import Event, listen
 from ser_live.sources import DEMO_PATH, Block, Microphone, Notice
 from sound_server import SoundServer
@@ -265,19 +266,11 @@ def written_voice(path: Path) -> Path:
 
 
 def holdings() -> Holdings:
-    status = Path("/proc/self/status").read_text()
-    resident_kib = next(line.split()[1] for line in status.splitlines() if "VmRSS" in line)
-    children = [
-        Path(f"/proc/{pid}/cmdline")
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    ]
-    captures = [file for file in children if b"ser_live.capture" in file.read_bytes()]
     return Holdings(
-        capture_processes=len(captures),
+        capture_processes=len(processes.captures()),
         threads=threading.active_count(),
-        descriptors=len([*Path("/proc/self/fd").iterdir()]),
-        resident_mib=int(resident_kib) / 1024,
+        descriptors=processes.descriptors(),
+        resident_mib=processes.resident_mib(),
     )
 
 

@@ -9,10 +9,10 @@ import dataclasses
 import json
 import os
 import time
-from pathlib import Path
 
 import numpy as np
 
+from processes import captures
 from ser_live.sources import Block, Microphone
 
 MODULUS = 1 << 20
@@ -34,8 +34,7 @@ def main() -> None:
     position = missing = wrong_frames = 0
     ends_at = time.monotonic() + arguments.seconds
     with Microphone() as source:
-        tasks = Path("/proc/self/task").iterdir()
-        (capture,) = [int(pid) for task in tasks for pid in (task / "children").read_text().split()]
+        (capture,) = captures()
         forked = fork() if arguments.fork else 0
         print(json.dumps({"capture": capture, "forked": forked}), flush=True)
         for item in source:

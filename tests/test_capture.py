@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from processes import children, descriptors, is_running, resident_mib
 from ser_live import SerError
 from ser_live.latency import StageLatency
 from ser_live.sources import Block, Microphone, Notice, child, input_devices, wire
@@ -38,32 +39,6 @@ def bad(how: str) -> CaptureProcess:
 
 def microphone(how: str, *, reconnect: bool = True) -> Microphone:
     return Microphone(reconnect=reconnect, open_capture=lambda *_: bad(how))
-
-
-def children() -> set[int]:
-    """Processes of ours, those that ended and wait to be asked aside."""
-    pids = {
-        int(pid)
-        for task in Path("/proc/self/task").iterdir()
-        for pid in (task / "children").read_text().split()
-    }
-    return {pid for pid in pids if is_running(pid)}
-
-
-def is_running(pid: int) -> bool:
-    try:
-        status = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return status.rpartition(")")[2].split()[0] not in ("Z", "X")
-
-
-def descriptors() -> int:
-    return len([*Path("/proc/self/fd").iterdir()])
-
-
-def resident_mib() -> float:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
