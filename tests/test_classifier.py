@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from fuzz.networks import BINS, networks
 from ser_live import SerError, speech
 from ser_live import classifier as classifier_module
 from ser_live.card import SpectrumSpec
@@ -334,6 +335,16 @@ def test_names_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
         path.write_bytes(data.replace(name, b"\xff" * len(name)))
         with pytest.raises(SerError, match=r"damaged\.onnx: .* UTF-8"):
             OnnxClassifier.load(path)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_networks_of_all_kinds_pass(tmp_path: Path, number: int) -> None:
+    """Convolutions, recurrent ones, shapes that are computed, and quantized ones."""
+    network = networks()[number]
+    card = with_golden(tiny_card(spectrum=SpectrumSpec(2 * BINS - 2, 32)), network)
+    path = write_graph(tmp_path / "network.onnx", network, card.to_json())
+    probabilities = OnnxClassifier.load(path).probabilities(np.ones((94, BINS), np.float32))
+    assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
 
 
 def test_all_that_we_ship_passes() -> None:

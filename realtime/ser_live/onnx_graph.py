@@ -153,7 +153,9 @@ def _check_node(node: _Node, floats: set[bytes], tensors: dict[bytes, _Tensor]) 
     if operator == "Div" and floats.isdisjoint(node.inputs):
         divisor = tensors.get(node.inputs[-1]) if node.inputs else None
         if divisor is None or not _is_above_zero(divisor.data):
-            raise _refusal("divides whole numbers", "a stored divisor above 0")
+            raise _refusal(
+                "divides whole numbers by what may be 0 or negative", "a stored divisor above 0"
+            )
 
 
 def _gives_floats(node: _Node, floats: set[bytes]) -> bool:
