@@ -22,7 +22,8 @@ from ser_live import Prediction
 from ser_live.card import SmoothingSpec
 from ser_live.console import LiveView
 from ser_live.events import Event
-from ser_live.live import Listener, LiveStep, listen
+from ser_live.live import Listener, listen
+from ser_live.live_step import LiveStep
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
 from ser_live.testing import demo_voice
 from ser_live.view import palette

@@ -15,7 +15,8 @@ from ser_live import Prediction
 from ser_live.classifier import OnnxClassifier
 from ser_live.console import LiveView
 from ser_live.events import Event, EventKind
-from ser_live.live import Listener, LiveStep, listen
+from ser_live.live import Listener, listen
+from ser_live.live_step import LiveStep
 from ser_live.recording import Recorder
 from ser_live.sources import Block, Notice, SourceCounters
 from ser_live.testing import (

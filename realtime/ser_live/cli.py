@@ -13,7 +13,8 @@ from ser_live.options import PROGRAM, parse
 
 if TYPE_CHECKING:
     from ser_live.aside import Aside
-    from ser_live.live import Listener, ListenOptions, LiveStep
+    from ser_live.live import Listener, ListenOptions
+    from ser_live.live_step import LiveStep
     from ser_live.output import Outputs
     from ser_live.recording import Session
     from ser_live.sources import Pace, Source

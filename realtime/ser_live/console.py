@@ -9,7 +9,8 @@ from typing import Any, Self
 from rich.console import Console
 from rich.live import Live
 
-from ser_live.live import Listener, LiveStep
+from ser_live.live import Listener
+from ser_live.live_step import LiveStep
 from ser_live.view.frame import Frame
 from ser_live.view.state import ViewState
 from ser_live.view.watch import Watch

@@ -9,7 +9,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from ser_live.events import Event
-from ser_live.live import Item, Listener, ListenOptions, LiveStats, listen
+from ser_live.live import Item, Listener, ListenOptions, listen
+from ser_live.live_step import LiveStats
 from ser_live.prediction import Prediction
 from ser_live.sources.contract import Source
 

@@ -4,37 +4,32 @@ import dataclasses
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.backlog import Backlog, Policy
 from ser_live.budget import HopGovernor
 from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind
-from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
+from ser_live.holes import Holes
+from ser_live.latency import LatencyHistogram
 from ser_live.levels import InputMonitor
+from ser_live.live_step import LiveStats, LiveStep
 from ser_live.prediction import Prediction
 from ser_live.recognizer import StreamRecognizer
-from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
+from ser_live.sources.contract import Block, Expectant, Notice, Source
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
 from ser_live.sources.times import CaptureTimes
 
-Policy = Literal["latest", "block", "error"]
 Item = TypeVar("Item", bound=Prediction | Event)
 
-_LONGEST_WINDOW_SECONDS = 30.0
-_FULL_SCALE = 1.0 - 2.0**-15
 _SHORT_HOLE_SECONDS = 0.1
-_STALE_SECONDS = 1.0
-_LATE_SECONDS = 2.0
-_SLOW_SHARE = 0.5
 _MOST_BUDGET = 64.0
 
 
@@ -50,54 +45,6 @@ class ListenOptions(TypedDict, total=False):
     policy: Policy | None
     cpu_budget: float | None
     clock: Callable[[], float]
-
-
-@dataclass(frozen=True, slots=True)
-class LiveStep:
-    """What one block of the source brought."""
-
-    items: tuple[Prediction | Event, ...]
-    """What became due and what happened, in the order of the stream: none, one or many."""
-    peak: float
-    """Largest absolute sample; 1 is full scale."""
-    rms: float
-    """Root of the mean square of all samples."""
-    seconds: float
-    """Length of the stream up to here."""
-
-    @property
-    def predictions(self) -> tuple[Prediction, ...]:
-        """The predictions among the items."""
-        return tuple(item for item in self.items if isinstance(item, Prediction))
-
-    @property
-    def events(self) -> tuple[Event, ...]:
-        """The events among the items."""
-        return tuple(item for item in self.items if isinstance(item, Event))
-
-    @property
-    def is_clipping(self) -> bool:
-        """Samples reach full scale."""
-        return self.peak >= _FULL_SCALE
-
-
-@dataclass(frozen=True, slots=True)
-class LiveStats:
-    """What a live loop has done up to now."""
-
-    recognizer: RecognizerStats
-    source: SourceCounters
-    stages: tuple[StageLatency, ...]
-    """queue (capture to the loop), the recognizer's stages and total, lag (capture to
-    prediction); queue and lag are counted where the source knows capture times."""
-    replaced_samples: int
-    """NaN or infinite samples that became zero."""
-    degraded: int
-    """Predictions with a gap, an overrun or replaced samples in their window."""
-    skipped_predictions: int
-    """Predictions that were too old when their turn came, and were left out (policy latest)."""
-    missing_seconds: float
-    """Length of all gaps on the timeline."""
 
 
 class Listener(Generic[Item]):
@@ -124,12 +71,10 @@ class Listener(Generic[Item]):
         cpu_budget: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        if policy not in (None, "latest", "block", "error"):
-            raise SerError(f"policy is {policy!r}, wanted latest, block or error")
         if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
             raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
         self.source = source
-        self.policy: Policy = policy or ("latest" if source.is_live else "block")
+        self._backlog = Backlog(source, policy)
         self._given = recognizer
         self._model = model
         self._window_seconds = window_seconds
@@ -146,12 +91,9 @@ class Listener(Generic[Item]):
         self._waiting: list[NDArray[Any]] = []
         self._end_captured_at: float | None = None
         self._times = CaptureTimes()
-        self._holes: deque[tuple[float, float]] = deque()
-        self._happened: deque[Event] = deque()
-        self._overload = _Overload()
+        self._holes = Holes()
+        self._happened: list[Event] = []
         self._monitor = InputMonitor(1)
-        self._replaced_samples = 0
-        self._degraded = 0
         self._missing_seconds = 0.0
         self._queue = LatencyHistogram()
         self._lag = LatencyHistogram()
@@ -176,6 +118,11 @@ class Listener(Generic[Item]):
         return next(self._items)
 
     @property
+    def policy(self) -> Policy:
+        """What is done when predictions are not taken in time."""
+        return self._backlog.policy
+
+    @property
     def stats(self) -> LiveStats:
         """Counters and latency quantiles up to now; only once it is open."""
         recognizer = self.recognizer.stats
@@ -190,9 +137,9 @@ class Listener(Generic[Item]):
                 *recognizer.stages,
                 self._lag.summary("lag"),
             ),
-            replaced_samples=self._replaced_samples,
-            degraded=self._degraded,
-            skipped_predictions=self._overload.skipped_predictions,
+            replaced_samples=self._holes.replaced_samples,
+            degraded=self._holes.degraded_predictions,
+            skipped_predictions=self._backlog.skipped_predictions,
             missing_seconds=self._missing_seconds,
         )
 
@@ -267,8 +214,8 @@ class Listener(Generic[Item]):
         if self._has_other_format or block.missing_frames:
             predictions += self._cross(block.missing_frames)
         elif block.overruns:
-            self._holes.append((self._seconds, self._seconds))
-        samples = self._finite(block.samples)
+            self._holes.add(self._seconds, self._seconds)
+        samples = self._holes.fill(block.samples, self._frames, self._rate_hz)
         self._frames += len(samples)
         self._waiting.append(samples)
         if self.source.is_live:
@@ -280,7 +227,10 @@ class Listener(Generic[Item]):
             predictions += self._process()
         if isinstance(self.source, Expectant):
             self.source.expect(self.recognizer.next_due_seconds - self._seconds)
-        return self._step(self._kept(predictions), samples)
+        kept = self._backlog.keep(predictions, self.recognizer.hop_seconds)
+        if self._backlog.news:
+            self._happen("overload", self._backlog.news)
+        return self._step(kept, samples)
 
     def _note_capture(self, block: Block) -> None:
         self._end_captured_at = None
@@ -300,7 +250,7 @@ class Listener(Generic[Item]):
         if not self._has_other_format and seconds <= _SHORT_HOLE_SECONDS:
             self._frames += missing_frames
             self._waiting.append(np.zeros((missing_frames, channels), np.float32))
-            self._holes.append((start, start + seconds))
+            self._holes.add(start, start + seconds)
             return []
         predictions = self._process()
         predictions += self.recognizer.skip(round(seconds * self._rate_hz), rate_hz, channels)
@@ -320,7 +270,7 @@ class Listener(Generic[Item]):
         return predictions
 
     def _account(self, cost_seconds: float, audio_seconds: float) -> None:
-        self._overload.share = cost_seconds / audio_seconds
+        self._backlog.work_share = cost_seconds / audio_seconds
         if self._governor is None or not self._governor.process(cost_seconds, audio_seconds):
             return
         hops = self._governor.hops_per_prediction
@@ -332,40 +282,8 @@ class Listener(Generic[Item]):
             "are allowed",
         )
 
-    def _kept(self, predictions: list[Prediction]) -> list[Prediction]:
-        """Leave out what is too old to be of use, by the policy."""
-        if self.policy == "block":
-            return predictions
-        counters = self.source.counters
-        if self.policy == "error":
-            if counters.dropped:
-                raise SerError(
-                    f"{self.source.name}: {counters.dropped} frames were lost because predictions "
-                    "were not taken in time; take them faster, or use policy 'latest'"
-                )
-            return predictions
-        late_seconds = counters.buffered / self._rate_hz
-        detail = self._overload.judge(late_seconds)
-        if detail:
-            self._happen("overload", detail)
-        if late_seconds <= _STALE_SECONDS:
-            return predictions
-        if self._overload.share > _SLOW_SHARE and late_seconds > _LATE_SECONDS:
-            self.source.skip_to_newest(self.recognizer.hop_seconds)
-        self._overload.skipped_predictions += len(predictions)
-        return []
-
     def _happen(self, kind: EventKind, detail: str) -> None:
         self._happened.append(Event(kind, self._seconds, detail))
-
-    def _finite(self, samples: NDArray[Any]) -> NDArray[Any]:
-        """Replace NaN and infinity by zero, in a copy, and remember where they were."""
-        if samples.dtype == np.int16 or (finite := np.isfinite(samples)).all():
-            return samples
-        self._replaced_samples += int(samples.size - np.count_nonzero(finite))
-        bad = self._frames + np.flatnonzero(~finite.all(axis=1))
-        self._holes.append((bad[0] / self._rate_hz, (bad[-1] + 1) / self._rate_hz))
-        return np.where(finite, samples, samples.dtype.type(0))
 
     def _step(self, predictions: list[Prediction], samples: NDArray[Any]) -> LiveStep:
         full_scale = 32768.0 if samples.dtype == np.int16 else 1.0
@@ -386,15 +304,8 @@ class Listener(Generic[Item]):
             # A resampler may round the end up.
             lag_seconds = max(0.0, self._clock() - captured_at)
             self._lag.add(lag_seconds)
-        degraded = self._has_hole(prediction)
-        self._degraded += degraded
+        degraded = self._holes.degrade(prediction)
         return dataclasses.replace(prediction, lag_seconds=lag_seconds, degraded=degraded)
-
-    def _has_hole(self, prediction: Prediction) -> bool:
-        while self._holes and self._holes[0][1] < prediction.end_seconds - _LONGEST_WINDOW_SECONDS:
-            self._holes.popleft()
-        start, end = prediction.start_seconds, prediction.end_seconds
-        return any(start < hole[1] and hole[0] < end for hole in self._holes)
 
     def _check_format(self) -> None:
         if self._has_other_format:
@@ -421,26 +332,6 @@ class Listener(Generic[Item]):
 
 
 _NO_SAMPLES = np.zeros((1, 1), np.float32)
-
-
-class _Overload:
-    """Is the reader too slow, and what has that cost."""
-
-    def __init__(self) -> None:
-        self.share = 0.0  # seconds of work per second of audio, lately
-        self.skipped_predictions = 0
-        self._skipped_before: int | None = None
-
-    def judge(self, late_seconds: float) -> str:
-        """Take how much audio waits; give a sentence when that begins or ends to be too much."""
-        if self._skipped_before is None and late_seconds > _STALE_SECONDS:
-            self._skipped_before = self.skipped_predictions
-            return f"{late_seconds:.1f} s of audio wait; predictions older than that are left out"
-        if self._skipped_before is not None and late_seconds < _STALE_SECONDS / 2.0:
-            skipped = self.skipped_predictions - self._skipped_before
-            self._skipped_before = None
-            return f"caught up; {skipped} predictions were left out"
-        return ""
 
 
 def _at_seconds(item: Prediction | Event) -> float:

@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from ser_live.latency import StageLatency
-from ser_live.live import LiveStats
+from ser_live.live_step import LiveStats
 from ser_live.sources import SourceCounters
 from ser_live.view.palette import AMBER, GREY, RED
 from ser_live.view.text import first_that_fits

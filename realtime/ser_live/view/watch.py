@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ser_live.events import Event
-from ser_live.live import Listener, LiveStep
+from ser_live.live import Listener
+from ser_live.live_step import LiveStep
 from ser_live.prediction import Prediction
 from ser_live.recording import Recorder
 from ser_live.view.news import NewsTurns
