@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ser_live.errors import SerError
-from ser_live.protobuf import DamagedError, Piece, fields, packed
+from ser_live.protobuf import DamagedError, fields, packed
 from ser_live.quoting import quoted
 
 LARGEST_FILE_BYTES = 128 * 2**20
@@ -38,16 +38,16 @@ _PLAIN = """
     com.microsoft.QLinearLeakyRelu com.microsoft.QLinearMul com.microsoft.QLinearReduceMean
     com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax
 """
-OPERATORS = frozenset(_PLAIN.split())
+OPERATORS = frozenset(_PLAIN.encode().split())
 """What a model may compute with: no control flow, no chance, no text, no operator of a library."""
 
-_MAY_LEAVE_OUT_INPUTS = frozenset({"Clip", "LSTM"})
-_ALIKE_RESULTS = frozenset({"LSTM", "Split"})
+_MAY_LEAVE_OUT_INPUTS = frozenset({b"Clip", b"LSTM"})
+_ALIKE_RESULTS = frozenset({b"LSTM", b"Split"})
 _WHOLE = """
     And ArgMax ConvInteger DynamicQuantizeLinear Equal Greater GreaterOrEqual Less LessOrEqual
     MatMulInteger Not Or QLinearConv QLinearMatMul QuantizeLinear Shape Size
 """
-_WHOLE_RESULTS = frozenset(_WHOLE.split())
+_WHOLE_RESULTS = frozenset(_WHOLE.encode().split())
 _FLOATS = frozenset({1, 10, 11, 16})
 _NO_NUMBERS = frozenset({6, 10, 11, 14, 15, 21, 22, 23})
 """Fields of an attribute that hold graphs, types, sparse tensors, or refer to a function."""
@@ -56,7 +56,7 @@ _NO_NUMBERS = frozenset({6, 10, 11, 14, 15, 21, 22, 23})
 class _Tensor(NamedTuple):
     name: bytes
     is_float: bool
-    data: Piece
+    data: memoryview
 
 
 class _Attribute(NamedTuple):
@@ -65,7 +65,7 @@ class _Attribute(NamedTuple):
 
 
 class _Node(NamedTuple):
-    operator: str
+    operator: bytes
     inputs: list[bytes]
     outputs: list[bytes]
     attributes: dict[bytes, _Attribute]
@@ -105,7 +105,7 @@ def check_graph(model: bytes, where: str) -> None:
         raise SerError(f"{where}: {error}") from None
 
 
-def _check(graph: Piece) -> None:
+def _check(graph: memoryview) -> None:
     nodes: list[_Node] = []
     tensors: dict[bytes, _Tensor] = {}
     floats: set[bytes] = set()
@@ -142,15 +142,15 @@ def _check_node(node: _Node, floats: set[bytes], tensors: dict[bytes, _Tensor]) 
     operator = node.operator
     if operator not in OPERATORS:
         raise _refusal(
-            f"uses the operator {quoted(operator)}",
+            f"uses the operator {quoted(operator.decode('utf-8', 'replace'))}",
             "plain ones of a network such as Conv and MatMul: no loops, branches or extensions",
         )
     # What follows is known to end the process inside onnxruntime 1.31.
     if b"" in node.inputs and operator not in _MAY_LEAVE_OUT_INPUTS:
-        raise _refusal(f"leaves out an input of a {operator} node", "all of them")
-    if operator == "Split" and b"num_outputs" in node.attributes:
+        raise _refusal(f"leaves out an input of a {operator.decode()} node", "all of them")
+    if operator == b"Split" and b"num_outputs" in node.attributes:
         raise _refusal("splits a tensor by a number of parts", "their sizes")
-    if operator == "Div" and floats.isdisjoint(node.inputs):
+    if operator == b"Div" and floats.isdisjoint(node.inputs):
         divisor = tensors.get(node.inputs[-1]) if node.inputs else None
         if divisor is None or not _is_above_zero(divisor.data):
             raise _refusal(
@@ -161,43 +161,43 @@ def _check_node(node: _Node, floats: set[bytes], tensors: dict[bytes, _Tensor]) 
 def _gives_floats(node: _Node, floats: set[bytes]) -> bool:
     """Tell whether the first result is known to be of floating-point numbers."""
     operator, attributes = node.operator, node.attributes
-    if operator == "Cast":
+    if operator == b"Cast":
         kind = attributes.get(b"to")
         return kind is not None and kind.number in _FLOATS
-    if operator in ("Constant", "ConstantOfShape"):
+    if operator in (b"Constant", b"ConstantOfShape"):
         value = attributes.get(b"value")
         if value is None:
-            return operator == "ConstantOfShape"
+            return operator == b"ConstantOfShape"
         return value.tensor is not None and value.tensor.is_float
-    if operator in _WHOLE_RESULTS or operator.startswith("com."):
+    if operator in _WHOLE_RESULTS or operator.startswith(b"com."):
         return False
-    decisive = node.inputs[1:2] if operator == "Where" else node.inputs[:1]
-    return operator == "DequantizeLinear" or not floats.isdisjoint(decisive)
+    decisive = node.inputs[1:2] if operator == b"Where" else node.inputs[:1]
+    return operator == b"DequantizeLinear" or not floats.isdisjoint(decisive)
 
 
 def _node(data: bytes) -> _Node:
-    operator = domain = ""
+    operator = domain = b""
     inputs, outputs, attributes = [], [], {}
     for number, value in fields(data):
         if isinstance(value, int):
             continue
         if number == 1:
-            inputs.append(bytes(value))
+            inputs.append(value)
         elif number == 2:
-            outputs.append(bytes(value))
+            outputs.append(value)
         elif number == 4:
-            operator = str(value, "utf-8", "replace")
+            operator = value
         elif number == 5:
             name, attribute = _attribute(value)
             attributes[name] = attribute
         elif number == 7:
-            domain = str(value, "utf-8", "replace")
-    if domain not in ("", "ai.onnx"):
-        operator = f"{domain}.{operator}"
+            domain = value
+    if domain not in (b"", b"ai.onnx"):
+        operator = domain + b"." + operator
     return _Node(operator, inputs, outputs, attributes)
 
 
-def _attribute(data: Piece) -> tuple[bytes, _Attribute]:
+def _attribute(data: bytes) -> tuple[bytes, _Attribute]:
     name, whole, tensor = b"", 0, None
     for number, value in fields(data):
         if number in _NO_NUMBERS:
@@ -205,13 +205,13 @@ def _attribute(data: Piece) -> tuple[bytes, _Attribute]:
         if isinstance(value, int):
             whole = value if number == 3 else whole
         elif number == 1:
-            name = bytes(value)
+            name = value
         elif number == 5:
-            tensor = _tensor(value)
+            tensor = _tensor(memoryview(value))
     return name, _Attribute(whole, tensor)
 
 
-def _tensor(data: Piece) -> _Tensor:
+def _tensor(data: memoryview) -> _Tensor:
     name, is_float = b"", False
     for number, value in fields(data):
         if number == 2:
@@ -223,12 +223,12 @@ def _tensor(data: Piece) -> _Tensor:
     return _Tensor(name, is_float, data)
 
 
-def _name(value_info: Piece) -> list[bytes]:
+def _name(value_info: memoryview) -> list[bytes]:
     named = [value for number, value in fields(value_info) if number == 1]
     return [bytes(name) for name in named if not isinstance(name, int)]
 
 
-def _is_above_zero(tensor: Piece) -> bool:
+def _is_above_zero(tensor: memoryview) -> bool:
     """Tell whether a tensor of whole numbers holds nothing else than 1 to 2**31 - 1."""
     numbers: list[int] = []
     width = 4

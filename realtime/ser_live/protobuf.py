@@ -1,8 +1,9 @@
 """The wire format of protocol buffers, read field by field and never trusted."""
 
 from collections.abc import Iterator
+from typing import TypeVar
 
-Piece = bytes | memoryview
+Piece = TypeVar("Piece", bytes, memoryview)
 
 
 class DamagedError(Exception):
@@ -65,7 +66,7 @@ def fields(message: Piece) -> Iterator[tuple[int, int | Piece]]:
         raise DamagedError
 
 
-def packed(values: Piece) -> list[int]:
+def packed(values: bytes | memoryview) -> list[int]:
     """Give the whole numbers of a packed field, unsigned as they are stored."""
     numbers, at = [], 0
     try:
@@ -77,7 +78,7 @@ def packed(values: Piece) -> list[int]:
     return numbers
 
 
-def _varint(data: Piece, at: int) -> tuple[int, int]:
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     """Read the number that begins at a place; give it and the place after it."""
     number = 0
     for place in range(10):

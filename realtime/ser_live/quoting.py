@@ -28,5 +28,7 @@ def plain(text: object) -> str:
 
 def confuses(text: str) -> str | None:
     """Give the first character that would confuse a terminal, if there is one."""
+    if text.isascii() and text.isprintable():  # quick, and nearly always so
+        return None
     found = _CONFUSING.search(text)
     return found and found[0]

@@ -67,18 +67,25 @@ def _whole(digits: str) -> int | float:
 
 def _decode(wanted: Any, value: object, field: str) -> object:
     """Turn parsed JSON into the type that a field wants, or say what does not fit."""
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is types.UnionType:
-        if value is None:
-            return None
-        return _decode(next(a for a in arguments if a is not types.NoneType), value, field)
-    if origin is tuple:
+    container, inner = _layers(wanted)
+    if container is types.NoneType:
+        return None if value is None else _decode(inner, value, field)
+    if container is tuple:
         if not isinstance(value, list):
             raise SerError(f"{field} is {quoted(value)}, wanted a list")
-        return tuple(_decode(arguments[0], v, f"{field}[{i}]") for i, v in enumerate(value))
+        return tuple(_decode(inner, v, f"{field}[{i}]") for i, v in enumerate(value))
     if wanted in _NAMES:
         return _single(wanted, value, field)
     return _record(wanted, value, field)
+
+
+@functools.cache
+def _layers(wanted: Any) -> tuple[type | None, Any]:
+    """Tell tuples and what may be None from the rest, and give what is inside."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:
+        return types.NoneType, next(a for a in arguments if a is not types.NoneType)
+    return (tuple, arguments[0]) if origin is tuple else (None, wanted)
 
 
 def _single(wanted: type, value: object, field: str) -> object:

@@ -20,7 +20,7 @@ NUMBERS = (0, 1, -1, 2, 3, -2, 7, 257, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(
 FLOATS = (0.0, 1.0, -1.0, 1e-40, 1e30, -1e38, float("inf"), float("nan"))
 WORDS = ("SAME_UPPER", "VALID", "NOTSET", "constant", "edge", "reflect", "wrap", "bidirectional")
 KINDS = (1, 1, 1, 7, 7, 6, 2, 3, 9, 10, 11, 12, 13)
-PLAIN_OPERATORS = sorted(o for o in OPERATORS if "." not in o)
+PLAIN_OPERATORS = sorted(o.decode() for o in OPERATORS if b"." not in o)
 
 
 def check(data: bytes) -> None:
