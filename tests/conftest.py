@@ -5,9 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 import sound_server
 import tiny_models
+
+# The same examples in every run: what fails here fails everywhere.
+settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+settings.load_profile("repeatable")
 
 SOURCE_ROOTS = [str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export")]
 

@@ -508,6 +508,7 @@ class TestEndings:
         assert "Broken" not in err
         assert "heard" not in err
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
     )

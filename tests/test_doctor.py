@@ -52,6 +52,7 @@ class TestHealthyMachine:
             "speech gate", "engine", "headroom", "clock", "memory", "processors", "verdict"
         ]  # fmt: skip
 
+    @pytest.mark.slow
     def test_ascii_where_the_encoding_knows_no_more(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -65,6 +66,7 @@ class TestHealthyMachine:
         assert {line[0] for line in done.stdout.splitlines()} == {"+", "-", "x", " "}
         assert "-> " in done.stdout
 
+    @pytest.mark.slow
     def test_json_holds_figures_but_neither_name_nor_home(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -97,6 +99,7 @@ class TestHealthyMachine:
         assert figures["hop_seconds"] == 0.25
 
 
+@pytest.mark.slow
 class TestBrokenMachine:
     def test_a_broken_model_of_the_users_own(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
@@ -146,7 +149,6 @@ class TestBrokenMachine:
         assert findings["devices"]["verdict"] == "skipped"
         assert findings["level"]["verdict"] == "skipped"
 
-    @pytest.mark.slow
     def test_portaudio_that_hangs(self, environment: dict[str, str], tmp_path: Path) -> None:
         code = "import time; time.sleep(60)"
         started = time.monotonic()
@@ -202,7 +204,6 @@ class TestBrokenMachine:
         assert lines["engine"].startswith("✓")
         assert "→ " in done.stdout
 
-    @pytest.mark.slow
     def test_an_alsa_configuration_that_portaudio_does_not_survive(
         self, deaf: dict[str, str]
     ) -> None:
@@ -216,7 +217,6 @@ class TestBrokenMachine:
             assert "SIGABRT" in findings["portaudio"]["finding"]
             assert "ALSA" in findings["portaudio"]["remedy"]
 
-    @pytest.mark.slow
     def test_a_model_that_is_too_slow(self, environment: dict[str, str], tmp_path: Path) -> None:
         findings = found(
             run(environment, "--no-microphone", "--json", "--model", slow_model(tmp_path))
@@ -264,6 +264,7 @@ class TestOptions:
             assert word in done.stdout
 
 
+@pytest.mark.slow
 class TestEndings:
     def started(self, environment: dict[str, str]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -294,6 +295,7 @@ class TestEndings:
             assert process.stderr.read() == ""
 
 
+@pytest.mark.slow
 class TestTerminal:
     def seen(self, environment: dict[str, str], *arguments: str) -> str:
         """What comes to a terminal."""

@@ -289,7 +289,7 @@ def run_script(model: OnnxClassifier, script: list[Fault]) -> FakeMicrophone:
     return microphone
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(script=st.lists(FAULTS, min_size=1, max_size=6))
 def test_any_faults(model: OnnxClassifier, script: list[Fault]) -> None:
     microphone = run_script(model, script)

@@ -19,7 +19,7 @@ from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 HOP_SECONDS = 0.25
 RATES = (8000, 16000, 22050, 44100, 48000)
 VOICES = {rate: demo_voice(rate) for rate in RATES}
-calm = settings(max_examples=25, deadline=None)
+calm = settings(max_examples=12, deadline=None)
 
 Cut = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
