@@ -76,6 +76,7 @@ class StreamRecognizer:
         self._recent: deque[NDArray[np.float32]] = deque()
         self._heard_samples = 0
         self._configure(_loaded(model))
+        self._make_window()
         self._gate = SpeechGate(self.card.gate) if vad else None
         self.reset()
 
@@ -285,6 +286,7 @@ class StreamRecognizer:
         if self.labels == old_card.labels:
             self._smoother.resume(old_smoother)
         if (self.card.spectrum, self._window_samples) != (old_card.spectrum, old_window_samples):
+            self._make_window()
             self._hear_again()
 
     def _configure(self, classifier: OnnxClassifier) -> None:
@@ -296,14 +298,17 @@ class StreamRecognizer:
         self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
         self._classifier = classifier
 
+    def _make_window(self) -> None:
+        self._spectrum = PowerSpectrum(self.card.spectrum)
+        self._window = FrameWindow(self.card.spectrum, self._window_samples)
+
     def _hear_again(self) -> None:
         """Fill the new spectrum and window with what was heard lately, on their own grid."""
         spec = self.card.spectrum
         recent = np.concatenate((np.empty(0, np.float32), *self._recent))
         start = self._heard_samples - recent.size
         first_frame = -(-start // spec.hop_samples)
-        self._spectrum = PowerSpectrum(spec)
-        self._window = FrameWindow(spec, self._window_samples, first_frame)
+        self._window.begin(first_frame)
         frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
         self._window.process(frames)
 
@@ -320,8 +325,8 @@ class StreamRecognizer:
             self._gate.reset()
         self._recent.clear()
         self._recent_samples = 0
-        self._spectrum = PowerSpectrum(self.card.spectrum)
-        self._window = FrameWindow(self.card.spectrum, self._window_samples)
+        self._spectrum.reset()
+        self._window.reset()
         self._smoother.reset()
         self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
         self._origin_sample = origin_sample

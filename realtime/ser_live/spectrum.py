@@ -47,7 +47,12 @@ class PowerSpectrum:
         frames = self.spec.frames_in(self._held.size)
         if frames == 0:
             return np.empty((0, self.spec.bins), np.float32)
-        windows = np.lib.stride_tricks.sliding_window_view(self._held, size)[: frames * hop : hop]
+        # sliding_window_view is this in a hundred steps, which also churn memory.
+        step_bytes = self._held.itemsize
+        strides = (hop * step_bytes, step_bytes)
+        windows: NDArray[np.float32] = np.ndarray(
+            (frames, size), np.float32, self._held, strides=strides
+        )
         spectrum = np.fft.rfft(windows * self._hann, axis=1)
         self._held = self._held[frames * hop :].copy()
         power: NDArray[np.float32] = np.square(spectrum.real) + np.square(spectrum.imag)

@@ -17,13 +17,10 @@ class FrameWindow:
         What the frames are.
     longest_samples : int
         Length of the longest window, in samples.
-    first_frame : int
-        Number of the first frame that it will be given.
     """
 
-    def __init__(self, spec: SpectrumSpec, longest_samples: int, first_frame: int = 0) -> None:
+    def __init__(self, spec: SpectrumSpec, longest_samples: int) -> None:
         self.spec = spec
-        self._first_frame = first_frame
         self.longest_frames = spec.frames_in(longest_samples)
         self._longest_samples = longest_samples
         self._frames = np.empty((self.longest_frames * _ROOM, spec.bins), np.float32)
@@ -31,8 +28,12 @@ class FrameWindow:
 
     def reset(self) -> None:
         """Forget all frames: as new."""
+        self.begin(0)
+
+    def begin(self, first_frame: int) -> None:
+        """Forget all frames; the next one has this number."""
         self._stop = 0
-        self._count = self._first_frame
+        self._count = first_frame
 
     def process(self, frames: NDArray[np.float32]) -> None:
         """Take frames of shape (n, bins), any ``n >= 0``; they are copied."""

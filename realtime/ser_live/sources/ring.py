@@ -1,5 +1,6 @@
 """A bounded buffer between an audio callback and its reader, without locks."""
 
+import mmap
 from collections import deque
 
 import numpy as np
@@ -29,11 +30,15 @@ class FrameRing:
         self.frames = frames
         self.channels = channels
         self.sample_rate_hz = sample_rate_hz
+        # Pages of its own, which go back to the system as they came: a device that returns in
+        # another format, for hours on end, leaves no holes in the heap.
+        size = frames * channels * np.dtype(np.float32).itemsize
+        memory = np.frombuffer(mmap.mmap(-1, max(1, size)), np.float32, frames * channels)
+        self._samples = memory.reshape(frames, channels)
         self.reset()
 
     def reset(self) -> None:
         """Forget everything: as new."""
-        self._samples = np.zeros((self.frames, self.channels), np.float32)
         self._claimed = 0  # the writer may be overwriting frames before this, less the capacity
         self._written = (0, 0.0, 0)  # position, capture time and missing frames up to there
         self._consumed = (0, 0, 0)  # the reader's position; of that: overwritten, skipped
