@@ -277,7 +277,7 @@ def run_script(model: OnnxClassifier, script: list[Fault]) -> FakeMicrophone:
     jumps = any(isinstance(f, ClockJump) for f in script)
     # The block that came when the clock jumped tells the new time by its own delay.
     delay_seconds = max(jitter_seconds, stall_seconds) if jumps else 0.0
-    listener = listening(microphone, model)
+    listener = listening(microphone, model, policy="block")
     told = heard(microphone, listener, BLOCK_SECONDS + delay_seconds)
     check_predictions(told, microphone, model)
     kinds = told.kinds()

@@ -38,6 +38,7 @@ class Backlog:
         self.news = ""
         """A sentence where being late has just begun or ended."""
         self._skipped_before: int | None = None
+        self._dropped_frames = 0
 
     def keep(self, predictions: list[Prediction], hop_seconds: float) -> list[Prediction]:
         """Give those that are worth giving.
@@ -60,6 +61,20 @@ class Backlog:
             return predictions
         if self.work_share > _SLOW_SHARE and late_seconds > _LATE_SECONDS:
             self.source.skip_to_newest(hop_seconds)
+        self.skipped_predictions += len(predictions)
+        return []
+
+    def keep_before_hole(
+        self, predictions: list[Prediction], hole_seconds: float
+    ) -> list[Prediction]:
+        """Give those that are worth giving though a hole follows them.
+
+        Where the reader's own slowness made the hole, they have waited for as long as it is.
+        """
+        dropped_frames = self.source.counters.dropped
+        is_ours, self._dropped_frames = dropped_frames > self._dropped_frames, dropped_frames
+        if self.policy != "latest" or not is_ours or hole_seconds <= _STALE_SECONDS:
+            return predictions
         self.skipped_predictions += len(predictions)
         return []
 

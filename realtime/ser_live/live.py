@@ -257,7 +257,7 @@ class Listener(Generic[Item]):
         if self._monitor.sample_rate_hz != rate_hz:
             self._monitor = InputMonitor(rate_hz)
         self._frames = round(start * rate_hz) + missing_frames
-        return predictions
+        return self._backlog.keep_before_hole(predictions, seconds)
 
     def _process(self) -> list[Prediction]:
         if not self._waiting:
