@@ -126,6 +126,12 @@ class SoundServer:
             stderr=subprocess.DEVNULL,  # a server that dies makes it complain
         )
 
+    def beep(self, file: Path) -> float:
+        """Speak a file into the microphone to its end; give when that began."""
+        began_at = time.monotonic()
+        self.play(file).wait(20.0)
+        return began_at
+
     def _answer(self, question: str) -> str:
         answer = subprocess.run(
             ["pactl", question],

@@ -194,6 +194,16 @@ class TestCaptureClock:
             clock.note(block * 2400, captured_at)
         assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.001)
 
+    def test_it_is_settled_when_the_last_blocks_agree(self) -> None:
+        clock = CaptureClock(48000)
+        settled = []
+        for block in range(1, 12):  # the first six come all at once
+            captured_at = 100.0 + max(block, 6) * 0.05
+            clock.note(block * 2400, captured_at)
+            settled.append(clock.settle())
+        assert settled == [False] * 9 + [True] * 2
+        assert clock.captured_at(0) == pytest.approx(100.0)
+
     def test_what_lies_in_the_future_stays_there(self) -> None:
         clock = CaptureClock(48000)
         assert clock.captured_at(0) == 0.0

@@ -84,7 +84,7 @@ class _Orders:
         """Wait for the word to start, then for the end of stdin: nobody listens any more."""
         while line := sys.stdin.buffer.readline():
             if self.stream is not None and line.strip().isdigit():
-                self.stream.wanted_frames = max(self.stream.wanted_frames, int(line))
+                self.stream.wanted_frames = int(line)
             self.go.set()
         os._exit(0)  # at once: PortAudio's own way out may hang on a device that is gone
 

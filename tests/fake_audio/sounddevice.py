@@ -80,7 +80,10 @@ class InputStream:
                 time.sleep(1000)
             numbers = np.arange(frames, frames + self._blocksize) % MODULUS
             frames += self._blocksize
-            time.sleep(max(0.0, begun_at + frames / self.samplerate - time.monotonic()))
+            due_seconds = frames / self.samplerate
+            if MODE == "late":
+                due_seconds = max(due_seconds, 0.4)
+            time.sleep(max(0.0, begun_at + due_seconds - time.monotonic()))
             samples = np.repeat(numbers.astype(np.float32)[:, None], self.channels, axis=1)
             self._callback(samples, self._blocksize, times, status)
         self._finished_callback()

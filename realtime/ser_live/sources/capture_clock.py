@@ -3,6 +3,7 @@
 from collections import deque
 
 _NOTES = 31
+_AGREEING = 5
 _JITTER_SECONDS = 0.02  # between what the device's clock says and what has come
 
 
@@ -33,6 +34,18 @@ class CaptureClock:
     def note(self, end_frame: int, captured_at: float) -> None:
         """Take what a block says: its end, and when its last frame was captured."""
         self._notes.append((end_frame, captured_at - end_frame / self.sample_rate_hz))
+
+    def settle(self) -> bool:
+        """Say if the last blocks agree; those before them are then forgotten.
+
+        A device that has just been opened may hand over its first blocks all at once.
+        """
+        notes = list(self._notes)[-_AGREEING:]
+        starts = [start_at for _, start_at in notes]
+        if len(notes) < _AGREEING or max(starts) - min(starts) > _JITTER_SECONDS:
+            return False
+        self._notes = deque(notes, maxlen=_NOTES)
+        return True
 
     def captured_at(self, frame: int) -> float:
         """When the frame before this position was captured; 0 before the first block."""

@@ -56,7 +56,8 @@ class DeviceStream:
         self.sample_rate_hz = round(self._stream.samplerate)
         self.channels = int(self._stream.channels)
         self._most_frames = round(_MOST_SECONDS * self.sample_rate_hz)
-        self.wanted_frames = self._most_frames  # enough blocks to know what time it is
+        self.wanted_frames = 0
+        self._is_settled = False
         self._clock = CaptureClock(self.sample_rate_hz)
         frames = round(_BUFFER_SECONDS * self.sample_rate_hz)
         self.ring = FrameRing(frames, self.channels, self.sample_rate_hz)
@@ -126,8 +127,9 @@ class DeviceStream:
             captured_at = time.monotonic() - self._age_seconds(frames, times)
             ring.write(samples, captured_at, int(status.input_overflow))
             self._clock.note(ring.written_frames, captured_at)
+            self._is_settled = self._is_settled or self._clock.settle()
             is_due = ring.written_frames >= self.wanted_frames
-            if is_due or ring.waiting_frames >= self._most_frames:
+            if self._is_settled and (is_due or ring.waiting_frames >= self._most_frames):
                 self._arrived.put(None)
         except Exception as error:  # whatever it is, the reader has to hear of it
             self.failure = f"capture failed ({type(error).__name__}: {error})"
