@@ -68,9 +68,23 @@ class Signals:
             raise self._stopped
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
-        for known in self._before:
-            signal.signal(known, signal.SIG_DFL)
+        with _blocked({*self._before}):  # one between would be reported as a race
+            for known in self._before:
+                signal.signal(known, signal.SIG_DFL)
         stopped = Stopped(_EXIT_CODES[signal.Signals(number)])
         if not self._is_postponed:
             raise stopped  # not kept: its traceback would hold on to all that it went through
         self._stopped = stopped
+
+
+@contextlib.contextmanager
+def _blocked(numbers: set[signal.Signals]) -> Iterator[None]:
+    """Let signals wait, where the system can do that."""
+    can_wait = hasattr(signal, "pthread_sigmask")
+    if can_wait:
+        signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    try:
+        yield
+    finally:
+        if can_wait:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
