@@ -1,0 +1,339 @@
+"""A real microphone path that breaks: the sound server dies, hangs, mutes, loses its device."""
+
+import json
+import os
+import pty
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from measure_recovery import Session, outage, written_voice
+from processes import captures, children, descriptors, is_running
+from ser_live import SerError
+from ser_live.sources import Block, Microphone, Notice
+from sound_server import SoundServer
+
+pytestmark = [pytest.mark.sound_server, pytest.mark.slow]
+REALTIME = Path(__file__).parent.parent / "realtime"
+RATE_HZ = 48000
+
+
+@pytest.fixture
+def here(speaker: SoundServer, monkeypatch: pytest.MonkeyPatch) -> SoundServer:
+    """The server, for microphones that this process opens itself."""
+    for name, value in speaker.environment.items():
+        monkeypatch.setenv(name, value)
+    return speaker
+
+
+@pytest.fixture
+def command(speaker: SoundServer, tiny_model: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Start ``ser-live --json`` on the microphone."""
+
+    def start(*arguments: str) -> "subprocess.Popen[str]":
+        options = ["--device", "pulse", "--json", "--model", str(tiny_model), *arguments]
+        return subprocess.Popen(
+            [sys.executable, "-m", "ser_live.cli", *options],
+            env={**speaker.environment, "PYTHONPATH": str(REALTIME)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def first_line(process: "subprocess.Popen[str]") -> None:
+    assert process.stdout is not None
+    assert process.stdout.readline()
+
+
+class TestServer:
+    def test_its_death_is_a_gap_of_the_right_length(
+        self, here: SoundServer, tmp_path: Path
+    ) -> None:
+        voice = written_voice(tmp_path / "voice.wav")
+        with Session() as session:
+            here.play(voice)
+            for _ in range(2):
+                seen = outage(session, here, voice, random.Random(0))
+                assert seen.detection_seconds < 1.5
+                assert seen.first_block_seconds < 10.0
+                assert seen.first_prediction_seconds < 12.0
+                assert abs(seen.gap_error_seconds) < 0.05
+                assert seen.gap_seconds == pytest.approx(
+                    seen.down_seconds + seen.first_block_seconds, abs=1.0
+                )
+        kinds = [what for _, what in session.items if what != "prediction"]
+        assert kinds == ["device_lost", "device_restored", "gap"] * 2
+        assert session.failure is None
+
+    def test_sounds_before_and_after_stand_where_they_were_made(
+        self, here: SoundServer, tmp_path: Path
+    ) -> None:
+        tone = tmp_path / "tone.wav"
+        moments = np.arange(RATE_HZ // 5) / RATE_HZ
+        soundfile.write(tone, 0.5 * np.sin(2 * np.pi * 1000.0 * moments), RATE_HZ)
+        with Timeline() as timeline:
+            time.sleep(1.0)
+            made_at = [here.beep(tone)]
+            time.sleep(1.0)
+            here.kill()
+            time.sleep(1.0)
+            here.start()
+            timeline.wait_for_gap()
+            time.sleep(1.0)
+            made_at.append(here.beep(tone))
+            time.sleep(1.0)
+        onsets = timeline.onsets_seconds()
+        assert len(onsets) == 2
+        # How long paplay takes to begin differs from time to time.
+        assert onsets[1] - onsets[0] == pytest.approx(made_at[1] - made_at[0], abs=0.15)
+
+    def test_a_server_that_stands_still_and_goes_on(self, here: SoundServer) -> None:
+        with Session() as session:
+            first = time.monotonic()
+            session.first("prediction", first)
+            here.signal(signal.SIGSTOP)
+            stopped_at = time.monotonic()
+            try:
+                assert session.first("device_lost", stopped_at) - stopped_at < 2.0
+            finally:
+                here.signal(signal.SIGCONT)
+            went_on_at = time.monotonic()
+            assert session.first("device_restored", went_on_at) - went_on_at < 12.0
+            session.first("prediction", time.monotonic())
+
+    def test_without_reconnection_its_death_ends_the_command_with_one_line(
+        self, speaker: SoundServer, command: Callable[..., "subprocess.Popen[str]"]
+    ) -> None:
+        with command("--no-reconnect") as process:
+            first_line(process)
+            speaker.kill()
+            _, err = process.communicate(timeout=20)
+        assert process.returncode == 2
+        assert "Traceback" not in err
+        assert "ser-live: error: pulse: the device stopped (the device is gone)" in err
+
+    def test_without_reconnection_its_death_raises(self, here: SoundServer) -> None:
+        with Microphone("pulse", reconnect=False) as source:
+            items = iter(source)
+            assert isinstance(next(items), Block)
+            here.kill()
+            with pytest.raises(SerError, match="pulse: the device stopped") as caught:
+                list(items)
+        assert "\n" not in str(caught.value)
+
+    def test_when_it_is_down_the_command_says_so_at_once(
+        self, speaker: SoundServer, command: Callable[..., "subprocess.Popen[str]"]
+    ) -> None:
+        speaker.kill()
+        started_at = time.monotonic()
+        with command() as process:
+            out, err = process.communicate(timeout=20)
+        assert time.monotonic() - started_at < 8.0
+        assert process.returncode == 2
+        assert out == ""
+        assert err.count("\n") == 1
+        assert "no input device; PortAudio sees no device at all" in err
+
+    def test_when_it_hangs_the_command_says_so_in_time(
+        self, speaker: SoundServer, command: Callable[..., "subprocess.Popen[str]"]
+    ) -> None:
+        speaker.signal(signal.SIGSTOP)
+        started_at = time.monotonic()
+        try:
+            with command() as process:
+                out, err = process.communicate(timeout=20)
+        finally:
+            speaker.signal(signal.SIGCONT)
+        assert 4.9 < time.monotonic() - started_at < 10.0
+        assert process.returncode == 2
+        assert out == ""
+        assert err.count("\n") == 1
+        assert "did not open within 5 s" in err
+
+
+class TestDevice:
+    def test_one_that_is_suspended_comes_back(self, here: SoundServer) -> None:
+        with Session() as session:
+            session.first("prediction", time.monotonic())
+            here.control("suspend-sink", "spk", "1")
+            suspended_at = time.monotonic()
+            assert session.first("device_lost", suspended_at) - suspended_at < 2.5
+            time.sleep(3.0)
+            here.control("suspend-sink", "spk", "0")
+            resumed_at = time.monotonic()
+            assert session.first("device_restored", resumed_at) - resumed_at < 10.0
+            session.first("prediction", session.first("gap", resumed_at))
+
+    def test_one_that_is_taken_away_comes_back(self, here: SoundServer) -> None:
+        with Session() as session:
+            session.first("prediction", time.monotonic())
+            here.unplug()
+            unplugged_at = time.monotonic()
+            session.first("device_lost", unplugged_at - 1.0)
+            time.sleep(2.0)
+            here.plug()
+            plugged_at = time.monotonic()
+            assert session.first("device_restored", plugged_at) - plugged_at < 10.0
+            session.first("prediction", session.first("gap", plugged_at))
+
+    def test_one_that_is_muted_is_noticed_and_heard_on(
+        self, here: SoundServer, tmp_path: Path
+    ) -> None:
+        with Session() as session:
+            here.play(written_voice(tmp_path / "voice.wav"))
+            session.first("prediction", time.monotonic())
+            here.control("set-source-mute", "spk.monitor", "1")
+            muted_at = time.monotonic()
+            silent_at = session.first("input_silent", muted_at)
+            assert 1.0 < silent_at - muted_at < 4.0
+            session.first("prediction", silent_at)
+        assert {what for _, what in session.items} == {"prediction", "input_silent"}
+
+    def test_twenty_cycles_leave_nothing(self, here: SoundServer) -> None:
+        def cycle() -> None:
+            with Microphone("pulse") as source:
+                next(iter(source))
+                assert here.recorders() == 1
+                started_at = time.monotonic()
+            assert time.monotonic() - started_at < 2.0
+
+        for _ in range(3):  # what Python itself keeps
+            cycle()
+        before = threading.active_count(), descriptors(), children()
+        for _ in range(20):
+            cycle()
+        wait_for(lambda: (threading.active_count(), descriptors(), children()) == before)
+        wait_for(lambda: here.recorders() == 0)
+        clients = here.control("list", "clients")
+        assert clients.count("application.name") == 1  # pactl itself
+        assert "python" not in clients
+
+
+class TestControlC:
+    def test_one_ends_it_in_order(self, speaker: SoundServer, tiny_model: Path) -> None:
+        """Typed on a terminal, where it reaches the whole foreground group."""
+        pid, terminal = pty.fork()
+        if pid == 0:
+            os.environ.update(speaker.environment, PYTHONPATH=str(REALTIME), TERM="xterm")
+            options = ["--device", "pulse", "--model", str(tiny_model)]
+            os.execv(sys.executable, [sys.executable, "-m", "ser_live.cli", *options])
+        capture, shown = set[int](), b""
+        try:
+            wait_for(lambda: speaker.recorders() == 1, 20.0)
+            capture = captures(pid)
+            shown += os.read(terminal, 1 << 20)
+            os.write(terminal, b"\x03")
+            shown += rest_of(terminal)
+        finally:
+            _, status = os.waitpid(pid, 0)
+            os.close(terminal)
+        assert os.waitstatus_to_exitcode(status) == 130
+        assert b"captured" in shown
+        assert b"lag" in shown
+        assert b"Traceback" not in shown
+        assert len(capture) == 1
+        wait_for(lambda: not any(map(is_running, capture)), 3.0)
+        wait_for(lambda: speaker.recorders() == 0, 3.0)
+
+    @pytest.mark.parametrize("apart_seconds", [0.0, 0.001, 0.01, 0.1])
+    def test_two_end_it_at_once(
+        self,
+        speaker: SoundServer,
+        command: Callable[..., "subprocess.Popen[str]"],
+        apart_seconds: float,
+    ) -> None:
+        with command() as process:
+            first_line(process)
+            capture = captures(process.pid)
+            process.send_signal(signal.SIGINT)
+            time.sleep(apart_seconds)
+            process.send_signal(signal.SIGINT)
+            signalled_at = time.monotonic()
+            _, err = process.communicate(timeout=20)
+        assert time.monotonic() - signalled_at < 2.0
+        assert process.returncode in (130, -signal.SIGINT)
+        assert "Traceback" not in err
+        assert len(capture) == 1
+        wait_for(lambda: not any(map(is_running, capture)), 3.0)
+
+    def test_one_ends_it_while_the_device_is_away(
+        self, speaker: SoundServer, command: Callable[..., "subprocess.Popen[str]"]
+    ) -> None:
+        with command("--events") as process:
+            first_line(process)
+            speaker.kill()
+            assert process.stdout is not None
+            while json.loads(process.stdout.readline()).get("event") != "device_lost":
+                pass
+            time.sleep(1.0)
+            process.send_signal(signal.SIGINT)
+            signalled_at = time.monotonic()
+            _, err = process.communicate(timeout=20)
+        assert time.monotonic() - signalled_at < 3.0
+        assert process.returncode == 130
+        assert "captured" in err
+
+
+class Timeline:
+    """A microphone's timeline, with zeros where frames are missing."""
+
+    def __init__(self) -> None:
+        self._microphone = Microphone("pulse")
+        self._parts: list[NDArray[np.float32]] = []
+        self._has_gap = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> "Timeline":
+        self._microphone.__enter__()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._microphone.close()
+        self._thread.join()
+
+    def wait_for_gap(self) -> None:
+        assert self._has_gap.wait(20.0)
+
+    def onsets_seconds(self) -> list[float]:
+        """Where sounds begin, after half a second without any."""
+        loud = np.flatnonzero(np.abs(np.concatenate(self._parts)) > 0.1) / RATE_HZ
+        return [float(at) for at in loud[np.diff(loud, prepend=-1.0) > 0.5]]
+
+    def _run(self) -> None:
+        for item in self._microphone:
+            if isinstance(item, Notice):
+                continue
+            if item.missing_frames:
+                self._parts.append(np.zeros(item.missing_frames, np.float32))
+                self._has_gap.set()
+            self._parts.append(item.samples[:, 0])
+
+
+def rest_of(terminal: int) -> bytes:
+    shown = b""
+    while True:
+        try:
+            shown += os.read(terminal, 1 << 20)
+        except OSError:  # the other end was closed
+            return shown
