@@ -152,8 +152,6 @@ class CaptureProcess:
         """Wait until something came or the process ended, but no longer than that."""
         with contextlib.suppress(queue.Empty):
             self._arrived.get(timeout=max(0.0, timeout_seconds))
-        while not self._arrived.empty():
-            self._arrived.get()
 
     def close(self) -> None:
         """Kill the process: it holds nothing but the device, which the system takes back."""
@@ -161,7 +159,7 @@ class CaptureProcess:
             self._is_closed = True
             process, self._process = self._process, None
         self._sink = None
-        self._arrived.put(None)
+        self._wake()
         if process is None:
             return
         deadline = time.monotonic() + _END_SECONDS
@@ -177,6 +175,10 @@ class CaptureProcess:
             self._pump.join(max(0.0, deadline - time.monotonic()))
         if self._stderr is not None:
             self._stderr.join(deadline - time.monotonic())
+
+    def _wake(self) -> None:
+        if self._arrived.empty():  # else it is on its way
+            self._arrived.put(None)
 
     def _order(self, frames: int) -> None:
         process = self._process
@@ -219,7 +221,7 @@ class CaptureProcess:
         except Exception as error:  # whatever it is, it must not look like silence
             reason = str(error)
         self.failure = self.failure or reason
-        self._arrived.put(None)
+        self._wake()
 
     def _take(self, message: wire.Message) -> None:
         match message:
@@ -233,7 +235,7 @@ class CaptureProcess:
                 self.callback = message
             case _:
                 self._answer = message
-        self._arrived.put(None)
+        self._wake()
 
     def _epitaph(self, process: "subprocess.Popen[bytes]") -> str:
         """Say how the process ended, with its last words."""

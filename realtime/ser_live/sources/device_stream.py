@@ -76,8 +76,6 @@ class DeviceStream:
         """Wait until the wanted frames came or capture ended, but no longer than that."""
         with contextlib.suppress(queue.Empty):
             self._arrived.get(timeout=timeout_seconds)
-        while not self._arrived.empty():
-            self._arrived.get()
 
     def audio(self) -> Iterator[wire.Audio]:
         """Give what has come since the last call."""
@@ -130,10 +128,10 @@ class DeviceStream:
             self._is_settled = self._is_settled or self._clock.settle()
             is_due = ring.written_frames >= self.wanted_frames
             if self._is_settled and (is_due or ring.waiting_frames >= self._most_frames):
-                self._arrived.put(None)
+                self._wake()
         except Exception as error:  # whatever it is, the reader has to hear of it
             self.failure = f"capture failed ({type(error).__name__}: {error})"
-            self._arrived.put(None)
+            self._wake()
         self.callback_seconds.add(time.perf_counter() - started_at)
 
     def _age_seconds(self, frames: int, times: Any) -> float:
@@ -146,4 +144,8 @@ class DeviceStream:
     def _ended(self) -> None:
         """Take note that no samples come any more: nobody asked for that."""
         self.failure = self.failure or "the device is gone"
-        self._arrived.put(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._arrived.empty():  # else it is on its way
+            self._arrived.put(None)

@@ -19,7 +19,7 @@ from ser_live.sources.times import CaptureTimes
 _log = logging.getLogger(__name__)
 
 _BLOCK_SECONDS = 0.25
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.25  # no more often than audio comes
 _STALL_SECONDS = 0.75
 _START_SECONDS = 5.0
 _BACK_OFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 5.0)
