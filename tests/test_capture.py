@@ -269,6 +269,26 @@ class TestProcess:
         assert callback is not None
         assert callback.count >= 5
 
+    @pytest.mark.parametrize(
+        ("hint_seconds", "given_seconds"), [(None, 0.05), (0.1, 0.1), (0.2, 0.2)]
+    )
+    def test_it_writes_when_something_is_due(
+        self,
+        fake_audio: Callable[[str], None],
+        hint_seconds: float | None,
+        given_seconds: float,
+    ) -> None:
+        lengths = []
+        with Microphone("fake") as source:
+            for item in source:
+                assert isinstance(item, Block)
+                if hint_seconds is not None:
+                    source.expect(hint_seconds)
+                lengths.append(len(item.samples) / 48000)
+                if len(lengths) == 12:
+                    break
+        assert np.median(lengths[2:]) == pytest.approx(given_seconds)
+
     def test_first_blocks_that_come_all_at_once_do_not_deceive_it(
         self, fake_audio: Callable[[str], None]
     ) -> None:
