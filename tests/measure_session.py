@@ -11,7 +11,6 @@ import dataclasses
 import json
 import os
 import platform
-import signal
 import subprocess
 import sys
 import tempfile
@@ -129,7 +128,7 @@ def measured(folder: Path, minutes: float) -> Figures:
         errors = (folder / "errors.txt").open("wb+")
         process = subprocess.Popen(command, env=server.environment, stdout=lines, stderr=errors)
         looks = watched(process, minutes * 60.0)
-        process.send_signal(signal.SIGINT)
+        process.terminate()  # SIGINT is ignored in what a script runs in the background
         process.wait(20.0)
         speaker.stop()
         errors.seek(0)
