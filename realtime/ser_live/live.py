@@ -74,6 +74,7 @@ class Listener(Generic[Item]):
         if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
             raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
         self.source = source
+        self._expectant = source if isinstance(source, Expectant) else None
         self._backlog = Backlog(source, policy)
         self._given = recognizer
         self._model = model
@@ -225,8 +226,8 @@ class Listener(Generic[Item]):
         # is cut, nothing comes later, and one call costs half of what five cost.
         if self._seconds >= self.recognizer.next_due_seconds - 1e-9:
             predictions += self._process()
-        if isinstance(self.source, Expectant):
-            self.source.expect(self.recognizer.next_due_seconds - self._seconds)
+        if self._expectant is not None:
+            self._expectant.expect(self.recognizer.next_due_seconds - self._seconds)
         kept = self._backlog.keep(predictions, self.recognizer.hop_seconds)
         if self._backlog.news:
             self._happen("overload", self._backlog.news)

@@ -98,6 +98,7 @@ class Microphone:
         self._dropped_capture = 0
         self._restarts = 0
         self._lost_at: float | None = None
+        self._due_frames: int | None = None  # on the ring's count
         self._times = CaptureTimes()
         self._closed = threading.Event()
 
@@ -144,8 +145,9 @@ class Microphone:
 
     def expect(self, seconds: float) -> None:
         """Take the hint that nothing is due before so much more than what was given."""
-        ring, capture = self._parts()
-        capture.expect(math.ceil(seconds * self.sample_rate_hz) - ring.waiting_frames)
+        ring, _ = self._parts()
+        heard_frames = ring.written_frames - ring.waiting_frames
+        self._due_frames = heard_frames + math.ceil(seconds * self.sample_rate_hz)
 
     def close(self) -> None:
         """Stop capturing, within two seconds whatever hangs."""
@@ -159,6 +161,10 @@ class Microphone:
         heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _START_SECONDS
         looked_at = self._clock.monotonic()
         while not self._closed.is_set():
+            if self._due_frames is not None:
+                # Only now: it wakes the process, and what was heard before is in use already.
+                capture.expect(self._due_frames - ring.written_frames)
+                self._due_frames = None
             capture.wait(_LOOK_SECONDS)
             yield from self._waiting_blocks()
             now = self._clock.monotonic()
@@ -255,7 +261,7 @@ class Microphone:
             if capture is self._heard:  # else it was given up
                 self._deliver(audio)
 
-        self._heard = capture
+        self._heard, self._due_frames = capture, None
         self._times.begin(self._clock.monotonic())
         capture.start(deliver)
 
