@@ -13,6 +13,7 @@ import ser_live
 from ser_live import Prediction, StreamRecognizer
 from ser_live.card import GateSpec, SmoothingSpec, SpectrumSpec
 from ser_live.classifier import OnnxClassifier
+from ser_live.recent import RecentSamples
 from ser_live.resample import Resampler
 from ser_live.smoothing import Smoother
 from ser_live.spectrum import PowerSpectrum
@@ -261,3 +262,20 @@ def test_another_front_end_keeps_the_law(tmp_path: Path) -> None:
     samples = demo_voice(16000, 6.0)
     whole = run(StreamRecognizer(model, hop_seconds=0.11), iter([samples]))
     assert run(StreamRecognizer(model, hop_seconds=0.11), at_random(3)(samples)) == whole
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 5000])
+@pytest.mark.parametrize("seed", range(5))
+def test_recent_samples(size: int, seed: int) -> None:
+    samples = np.random.default_rng(seed).normal(size=1200).astype(np.float32)
+    stage, heard = RecentSamples(size), 0
+    for chunk in at_random(seed)(samples):
+        stage.process(chunk.astype(np.float32))
+        heard += len(chunk)
+        latest = stage.latest()
+        np.testing.assert_array_equal(latest, samples[max(0, heard - size) : heard])
+        latest[:] = np.nan
+    stage.reset()
+    assert stage.latest().size == 0
+    stage.process(samples)
+    np.testing.assert_array_equal(stage.latest(), samples[-size:])

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections import deque
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +12,7 @@ from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
 from ser_live.latency import AlgorithmicDelay, RecognizerStats, StageClock
 from ser_live.prediction import Prediction, State
+from ser_live.recent import RecentSamples
 from ser_live.resample import MonoConverter, Resampler
 from ser_live.smoothing import Smoothed, Smoother
 from ser_live.spectrum import PowerSpectrum
@@ -73,7 +73,7 @@ class StreamRecognizer:
         self._smoothing_seconds = smoothing_seconds
         self._hops_per_prediction = 1
         self._index = 0
-        self._recent: deque[NDArray[np.float32]] = deque()
+        self._recent = RecentSamples(_LONGEST_SAMPLES)  # what a swapped model may need
         self._heard_samples = 0
         self._configure(_loaded(model))
         self._make_window()
@@ -305,7 +305,7 @@ class StreamRecognizer:
     def _hear_again(self) -> None:
         """Fill the new spectrum and window with what was heard lately, on their own grid."""
         spec = self.card.spectrum
-        recent = np.concatenate((np.empty(0, np.float32), *self._recent))
+        recent = self._recent.latest()
         start = self._heard_samples - recent.size
         first_frame = -(-start // spec.hop_samples)
         self._window.begin(first_frame)
@@ -323,8 +323,7 @@ class StreamRecognizer:
         self._resampler.reset()
         if self._gate is not None:
             self._gate.reset()
-        self._recent.clear()
-        self._recent_samples = 0
+        self._recent.reset()
         self._spectrum.reset()
         self._window.reset()
         self._smoother.reset()
@@ -361,20 +360,12 @@ class StreamRecognizer:
 
     def _hear(self, samples: NDArray[np.float32]) -> None:
         self._heard_samples += samples.size
-        self._keep(samples)
+        self._recent.process(samples)
         if self._gate is not None:
             with self._clock.stage("gate"):
                 self._gate.process(samples)
         with self._clock.stage("spectrum"):
             self._window.process(self._spectrum.process(samples))
-
-    def _keep(self, samples: NDArray[np.float32]) -> None:
-        """Keep what a window may need if the model is swapped."""
-        if samples.size:
-            self._recent.append(samples.copy())
-            self._recent_samples += samples.size
-            while self._recent_samples - self._recent[0].size >= _LONGEST_SAMPLES:
-                self._recent_samples -= self._recent.popleft().size
 
     def _decide(self) -> None:
         """Let the gate judge what it has heard; a new utterance starts afresh."""
