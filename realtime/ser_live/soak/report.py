@@ -59,11 +59,18 @@ def as_markdown(report: VirtualReport | RealReport, command: str) -> str:
     lines += ["", "## Events that were told", ""]
     lines += _table(("kind", "times"), [(k, str(n)) for k, n in report.events])
     if report.course.by_hour:
-        by_hour = [(f"{hours:.0f}", _mebibytes(size)) for hours, size in report.course.by_hour]
-        lines += ["", "## Resident memory by hour", ""]
-        lines += _table(("hours", "resident"), by_hour)
+        lines += ["", "## Hour by hour", "", *_by_hour(report)]
     lines += ["", "## Conditions", "", *_table(("what", "which"), conditions)]
     return "\n".join(lines) + "\n"
+
+
+def _by_hour(report: VirtualReport | RealReport) -> list[str]:
+    rows = [(f"{hours:.0f}", _mebibytes(size)) for hours, size in report.course.by_hour]
+    if not isinstance(report, VirtualReport):
+        return _table(("hours", "resident"), rows)
+    medians = [f"{1000.0 * seconds:.1f} ms" for seconds in report.lag_p50_seconds_by_hour]
+    both = [(*row, lag) for row, lag in zip(rows, medians, strict=False)]
+    return _table(("hours", "resident", "lag, p50"), both)
 
 
 def _virtual_figures(report: VirtualReport) -> list[Figure]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.classifier import OnnxClassifier
 from ser_live.events import Event
-from ser_live.latency import StageLatency
+from ser_live.latency import LatencyHistogram, StageLatency
 from ser_live.live import Listener
 from ser_live.live_step import LiveStep
 from ser_live.prediction import Prediction
@@ -69,7 +69,10 @@ class VirtualReport:
     threads_after: int
     """When all was closed."""
     lag: StageLatency
+    """Of all predictions, those included that waited for a lost device to come back."""
+    lag_p50_seconds_by_hour: tuple[float, ...]
     lag_slope_ms_per_hour: float | None
+    """By least squares, without those that waited for a lost device."""
 
 
 class VirtualSoak:
@@ -112,6 +115,8 @@ class VirtualSoak:
         self._error_seconds: float | None = None
         self._gap_error_seconds = 0.0
         self._lag_trend = Trend()
+        self._lag_of_hour = LatencyHistogram()
+        self._lag_by_hour: list[float] = []
         self._began_at = time.monotonic()
 
     def steps(self) -> Iterator[float]:
@@ -121,8 +126,9 @@ class VirtualSoak:
             self._clock.call_at(began_at + slow.at_seconds, partial(self._slow, slow))
         for step in self._listener.steps():
             self._check(step)
+            waited = any(event.kind == "gap" for event in step.events)
             for item in step.items:
-                self._take(item)
+                self._take(item, waited=waited)
             self._watch.look(step.seconds)
             yield self._microphone.device_seconds
 
@@ -160,6 +166,7 @@ class VirtualSoak:
             course=course,
             threads_after=usage().threads,
             lag=next(stage for stage in stats.stages if stage.name == "lag"),
+            lag_p50_seconds_by_hour=tuple(self._lag_by_hour),
             lag_slope_ms_per_hour=_in_ms_per_hour(self._lag_trend.slope),
         )
 
@@ -176,12 +183,16 @@ class VirtualSoak:
             self._gap_error_seconds = max(self._gap_error_seconds, moved)
             self._error_seconds = error
 
-    def _take(self, item: Prediction | Event) -> None:
+    def _take(self, item: Prediction | Event, *, waited: bool) -> None:
         if isinstance(item, Event):
             self._happened[item.kind] += 1
             return
-        if item.lag_seconds is not None:
+        if item.lag_seconds is not None and not waited:
             self._lag_trend.add(item.end_seconds / 3600.0, item.lag_seconds)
+            self._lag_of_hour.add(item.lag_seconds)
+        if item.end_seconds >= 3600.0 * (len(self._lag_by_hour) + 1):
+            self._lag_by_hour.append(self._lag_of_hour.quantile_seconds(0.5))
+            self._lag_of_hour.reset()
         if self._sleeps and item.end_seconds >= self._sleeps[-1].at_seconds:
             self._slowed["SlowReader"] += 1
             self._clock.advance(self._sleeps.pop().seconds)
