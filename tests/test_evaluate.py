@@ -6,20 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tensorflow as tf
-import tf2onnx
 
 import tiny_corpora
 import tiny_network
+from ser_export.exporting import export_model
 from ser_live import SerError
-from ser_live.card import METADATA_KEY
 from ser_train import metrics
 from ser_train.corpora import Clip
 from ser_train.cross_validate import CrossValidation, cross_validate
 from ser_train.evaluate import Evaluation, evaluate
 from ser_train.fit import FitJob, fit
 from ser_train.folds import Posteriors
-from ser_train.keras_file import load_model
 from ser_train.measuring import Measured
 from ser_train.model_card import held_out_metrics
 from ser_train.predict import load_predictor
@@ -129,14 +126,8 @@ def test_evaluation_refuses_what_the_model_cannot_know(job: FitJob, tmp_path: Pa
 
 
 def test_predictions_of_keras_and_onnx_agree(job: FitJob, tmp_path: Path) -> None:
-    loaded = load_model(job.output)
-    signature = [tf.TensorSpec((None, None, 257), tf.float32, name="spectrum")]
-    run = tf.function(lambda x: loaded.model(x, training=False), input_signature=signature)
-    graph, _ = tf2onnx.convert.from_function(run, input_signature=signature, opset=17)
-    entry = graph.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, loaded.card.to_json()
     onnx_file = tmp_path / "tiny.onnx"
-    onnx_file.write_bytes(graph.SerializeToString())
+    export_model(job.output, onnx_file, [], lambda _: None)
     voice = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 77, seconds=3.2)
     keras_answer = load_predictor(job.output).predict(voice)
     onnx_answer = load_predictor(onnx_file).predict(voice)

@@ -56,7 +56,7 @@ def test_without_the_extra_one_line_names_it(
         (["fit", "--network", "emotion-tcn", "-o", "a.onnx"], "ends in .keras"),
         (["fit", "--network", "x", "-o", "a.keras", "--train-dir", "."], "no network 'x'"),
         (["evaluate", "no.keras", "--train-dir", "."], "no such file"),
-        (["predict", "no.onnx", "a.wav"], "no such model file"),
+        (["predict", "no.onnx", "a.wav"], "cannot read the model"),
         (["predict", "no.h5", "a.wav"], "ends in .keras or .onnx"),
     ],
 )

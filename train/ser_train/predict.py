@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.card import METADATA_KEY, SAMPLE_RATE_HZ, ModelCard
+from ser_live.card import SAMPLE_RATE_HZ, ModelCard
 from ser_live.errors import SerError
 from ser_train.audio import read_audio
 from ser_train.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
@@ -104,23 +104,7 @@ def _keras_predictor(path: Path) -> Predictor:
 
 
 def _onnx_predictor(path: Path) -> Predictor:
-    import onnxruntime  # noqa: PLC0415 - only this kind of file needs it
+    from ser_live.classifier import OnnxClassifier  # noqa: PLC0415 - only this kind needs it
 
-    if not path.is_file():
-        raise SerError(f"{path}: no such model file")
-    try:
-        session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's errors share no base class of their own
-        first_line = (str(error).splitlines() or ["?"])[0]
-        raise SerError(f"{path}: onnxruntime cannot load it ({first_line})") from error
-    metadata = session.get_modelmeta().custom_metadata_map
-    if METADATA_KEY not in metadata:
-        raise SerError(f"{path} holds no model card; models of ser-export do")
-    card = ModelCard.from_json(metadata[METADATA_KEY], str(path))
-    name = session.get_inputs()[0].name
-
-    def run(power: NDArray[np.float32]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = session.run(None, {name: power})[0]
-        return probabilities
-
-    return Predictor(card, run)
+    classifier = OnnxClassifier.load(path)
+    return Predictor(classifier.card, lambda power: classifier.probabilities(power[0])[None])
