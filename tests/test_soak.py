@@ -54,7 +54,7 @@ def missed(report: VirtualReport) -> list[str]:
     return [f.name for f in figures(report) if f.is_met is False and f.name != "lag, slope"]
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_a_short_soak_meets_all_that_is_wanted(model: OnnxClassifier, seed: int) -> None:
     report = soaked(model, seed=seed)
     assert missed(report) == []
@@ -290,11 +290,11 @@ class TestCommand:
         self, tiny_model: Path, tmp_path: Path, environment: dict[str, str]
     ) -> None:
         page = tmp_path / "soak.md"
-        command = [sys.executable, "-m", "ser_live.soak", "--virtual", "--hours", "1000"]
+        command = [sys.executable, "-m", "ser_live.soak", "--virtual", "--hours", "100"]
         command += ["--model", str(tiny_model), "--report", str(page)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
-        time.sleep(6.0)
+        time.sleep(4.0)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
         assert process.returncode == 130, err
@@ -349,11 +349,11 @@ def test_a_real_soak_reports_what_happened(model: OnnxClassifier) -> None:
     """On a fake microphone in real time: the real one is not always there."""
     faults = [Overrun(0.5, 0.3), Unplug(1.5, 0.2)]
     microphone = FakeMicrophone(demo_voice(), faults, clock=SystemClock())
-    soak = RealSoak(RealPlan(hours=5.0 / 3600.0), model, microphone._capture_of)
+    soak = RealSoak(RealPlan(hours=4.0 / 3600.0), model, microphone._capture_of)
     assert not soak.has_begun
     passed = list(soak.steps())
     assert passed == sorted(passed)
-    assert 5.0 <= passed[-1] < 7.0
+    assert 4.0 <= passed[-1] < 6.0
     report = soak.report()
     assert dict(report.events) == {"device_lost": 1, "device_restored": 1, "gap": 2}
     assert (report.restarts, report.overruns, report.unaccounted_frames) == (1, 1, 0)
@@ -367,6 +367,6 @@ def test_a_real_soak_reports_what_happened(model: OnnxClassifier) -> None:
     page = as_markdown(report, "soak")
     for words in ("| restarts | 1 |", "ppm |", "| device_lost | 1 |", "% of a core"):
         assert words in page
-    assert json.loads(as_json(report))["drift"]["seconds"] > 3.0
+    assert json.loads(as_json(report))["drift"]["seconds"] > 2.0
     without_figures = dataclasses.replace(report, drift=None, capture_core_share=None)
     assert as_markdown(without_figures, "soak").count("unknown on this system") >= 2

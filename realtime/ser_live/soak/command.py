@@ -1,6 +1,7 @@
 """``python -m ser_live.soak``: parse, run, report."""
 
 import argparse
+import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -52,10 +53,10 @@ def _soak(arguments: argparse.Namespace, command: str) -> int:
         return exit_code
     report = soak.report()
     page, record = as_markdown(report, command), as_json(report)
+    print(record if arguments.json else page, end="", flush=True)
     if arguments.report is not None:
-        arguments.report.write_text(page, encoding="utf-8")
-        arguments.report.with_suffix(".json").write_text(record, encoding="utf-8")
-    print(record if arguments.json else page, end="")
+        _write(arguments.report, page)
+        _write(arguments.report.with_suffix(".json"), record)
     missed = any(figure.is_met is False for figure in figures(report))
     return exit_code or (_MISSED if missed else 0)
 
@@ -109,11 +110,17 @@ def _check_writable(report: Path | None) -> None:
         return
     if report.suffix == ".json" or not report.suffix:
         raise SerError(f"--report is {report}, wanted a name like soak.md; soak.json comes beside")
+    if not os.access(report.parent, os.W_OK | os.X_OK) or report.is_dir():
+        raise SerError(
+            f"{report}: cannot write the report there; wanted a file in a folder of yours"
+        )
+
+
+def _write(path: Path, text: str) -> None:
     try:
-        with report.open("a", encoding="utf-8"):
-            pass
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise SerError(f"{report}: cannot write the report ({error.strerror or error})") from error
+        raise SerError(f"{path}: cannot write the report ({error.strerror or error})") from error
 
 
 def _parser() -> argparse.ArgumentParser:
