@@ -1,5 +1,6 @@
 """What a user's site-packages will hold."""
 
+import os
 import subprocess
 import sys
 import zipfile
@@ -69,3 +70,13 @@ def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_the_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "realtime")}
+    for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+        environment.pop(name, None)
+    code = "from ser_live import StreamRecognizer; StreamRecognizer().process([0.0] * 20000)"
+    subprocess.run([sys.executable, "-B", "-c", code], env=environment, check=True, timeout=60)
+    assert list(tmp_path.iterdir()) == []

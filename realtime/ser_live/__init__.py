@@ -9,6 +9,7 @@ The names are loaded when they are first used, so that ``ser-live --help`` need 
 onnxruntime.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from ser_live.live import listen
     from ser_live.prediction import Prediction
     from ser_live.recognizer import StreamRecognizer
+
+# Nothing is sent anywhere: newer releases of onnxruntime would otherwise count their uses.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
 __all__ = [
