@@ -70,7 +70,7 @@ def _capture(arguments: argparse.Namespace, pipe: BinaryIO, orders: "_Orders") -
             raise SerError(failure)
         if time.monotonic() - told_at >= _FIGURES_SECONDS:
             told_at = time.monotonic()
-            _tell(pipe, stream.callback_seconds.summary("callback"))
+            _tell(pipe, stream.callback_latency())
 
 
 class _Orders:

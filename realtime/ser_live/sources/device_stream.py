@@ -3,13 +3,14 @@
 import contextlib
 import queue
 import time
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from numpy.typing import NDArray
+import numpy as np
 
 from ser_live.errors import SerError
-from ser_live.latency import LatencyHistogram
+from ser_live.latency import LatencyHistogram, StageLatency
 from ser_live.sources import wire
 from ser_live.sources.capture_clock import CaptureClock
 from ser_live.sources.devices import InputDevice, load_portaudio, permission_hint
@@ -21,6 +22,8 @@ _BUFFER_SECONDS = 5.0
 _CALL_SECONDS = 0.05
 _MOST_SECONDS = 0.25
 _OLDEST_SECONDS = 1.0
+_MOST_DURATIONS = 1000
+_FLOAT = np.dtype(np.float32)
 
 
 class DeviceStream:
@@ -50,7 +53,8 @@ class DeviceStream:
         self.name = device.name
         self.failure: str | None = None
         self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
-        self.callback_seconds = LatencyHistogram()
+        self._durations: deque[float] = deque(maxlen=_MOST_DURATIONS)
+        self._histogram = LatencyHistogram()
         self._frames = self._dropped_frames = 0
         self._stream = self._open(device, rate_hz, channels)
         self.sample_rate_hz = round(self._stream.samplerate)
@@ -77,6 +81,12 @@ class DeviceStream:
         with contextlib.suppress(queue.Empty):
             self._arrived.get(timeout=timeout_seconds)
 
+    def callback_latency(self) -> StageLatency:
+        """Give what the audio callback has cost up to now."""
+        while self._durations:
+            self._histogram.add(self._durations.popleft())
+        return self._histogram.summary("callback")
+
     def audio(self) -> Iterator[wire.Audio]:
         """Give what has come since the last call."""
         while (block := self.ring.read(self._most_frames)) is not None:
@@ -100,7 +110,7 @@ class DeviceStream:
         for rate in dict.fromkeys(rates_hz):
             for count in dict.fromkeys(counts):
                 try:
-                    return portaudio.InputStream(
+                    return portaudio.RawInputStream(
                         samplerate=rate,
                         blocksize=round(_CALL_SECONDS * rate),
                         device=device.index,
@@ -117,11 +127,11 @@ class DeviceStream:
             f"microphone denied? {permission_hint()}"
         )
 
-    def _callback(self, samples: NDArray[Any], frames: int, times: Any, status: Any) -> None:
+    def _callback(self, data: Any, frames: int, times: Any, status: Any) -> None:
         """Copy and leave: this runs in the audio thread."""
         started_at = time.perf_counter()
         try:
-            ring = self.ring
+            ring, samples = self.ring, np.frombuffer(data, _FLOAT).reshape(frames, self.channels)
             captured_at = time.monotonic() - self._age_seconds(frames, times)
             ring.write(samples, captured_at, int(status.input_overflow))
             self._clock.note(ring.written_frames, captured_at)
@@ -132,7 +142,7 @@ class DeviceStream:
         except Exception as error:  # whatever it is, the reader has to hear of it
             self.failure = f"capture failed ({type(error).__name__}: {error})"
             self._wake()
-        self.callback_seconds.add(time.perf_counter() - started_at)
+        self._durations.append(time.perf_counter() - started_at)
 
     def _age_seconds(self, frames: int, times: Any) -> float:
         """How long ago the last frame was captured: 0 where the device's clock is no help."""
