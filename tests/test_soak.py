@@ -34,6 +34,7 @@ from ser_live.testing import (
 from ser_live.testing import faults as faults_module
 from sound_server import SoundServer
 
+SLOPE = "lag at the usual rate, slope"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
 
@@ -51,7 +52,7 @@ def soaked(model: OnnxClassifier, hours: float = 0.1, seed: int = 0) -> VirtualR
 
 def missed(report: VirtualReport) -> list[str]:
     # What a few minutes leave of a slope is noise.
-    return [f.name for f in figures(report) if f.is_met is False and f.name != "lag, slope"]
+    return [f.name for f in figures(report) if f.is_met is False and f.name != SLOPE]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -163,7 +164,7 @@ class TestItNotices:
         shrunk = dataclasses.replace(report, lag_slope_ms_per_hour=-3.0)
         level = dataclasses.replace(report, lag_slope_ms_per_hour=0.3)
         verdicts = [
-            [f.is_met for f in figures(r) if f.name == "lag, slope"] for r in (grown, shrunk, level)
+            [f.is_met for f in figures(r) if f.name == SLOPE] for r in (grown, shrunk, level)
         ]
         assert verdicts == [[False], [False], [True]]
 

@@ -70,7 +70,7 @@ def _by_hour(report: VirtualReport | RealReport) -> list[str]:
         return _table(("hours", "resident"), rows)
     medians = [f"{1000.0 * seconds:.1f} ms" for seconds in report.lag_p50_seconds_by_hour]
     both = [(*row, lag) for row, lag in zip(rows, medians, strict=False)]
-    return _table(("hours", "resident", "lag, p50"), both)
+    return _table(("hours", "resident", "lag at the usual rate, p50"), both)
 
 
 def _virtual_figures(report: VirtualReport) -> list[Figure]:
@@ -93,9 +93,9 @@ def _virtual_figures(report: VirtualReport) -> list[Figure]:
                  _MOST_GAP_ERROR_SECONDS * 1000.0),
         _at_most("timeline at the end, error", report.timeline_error_seconds * 1000.0, "ms",
                  _MOST_GAP_ERROR_SECONDS * 1000.0),
-        Figure("lag, virtual", _quantiles(report.lag)),
-        Figure("lag, slope", _UNKNOWN) if slope is None else
-        _at_most("lag, slope", slope, "ms per hour", _MOST_SLOPE_MS_PER_HOUR),
+        Figure("lag, virtual, waits for a lost device included", _quantiles(report.lag)),
+        Figure("lag at the usual rate, slope", _UNKNOWN) if slope is None else
+        _at_most("lag at the usual rate, slope", slope, "ms per hour", _MOST_SLOPE_MS_PER_HOUR),
         *_memory(report.course),
         _threads(report.course, report.threads_after),
     ]  # fmt: skip

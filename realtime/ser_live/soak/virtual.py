@@ -72,7 +72,7 @@ class VirtualReport:
     """Of all predictions, those included that waited for a lost device to come back."""
     lag_p50_seconds_by_hour: tuple[float, ...]
     lag_slope_ms_per_hour: float | None
-    """By least squares, without those that waited for a lost device."""
+    """By least squares, in the usual format, without those that waited for a lost device."""
 
 
 class VirtualSoak:
@@ -187,7 +187,9 @@ class VirtualSoak:
         if isinstance(item, Event):
             self._happened[item.kind] += 1
             return
-        if item.lag_seconds is not None and not waited:
+        # Every rate has another delay in the resampler: compare like with like.
+        is_usual = self._microphone.sample_rate_hz == RATE_HZ and not waited
+        if item.lag_seconds is not None and is_usual:
             self._lag_trend.add(item.end_seconds / 3600.0, item.lag_seconds)
             self._lag_of_hour.add(item.lag_seconds)
         if item.end_seconds >= 3600.0 * (len(self._lag_by_hour) + 1):
