@@ -417,7 +417,7 @@ class FakeStream:
             if index == self._backend.broken_block:
                 samples = samples[:, :0]
             self._backend.given_frames += self._blocksize
-            self._callback(samples.tobytes(), self._blocksize, times, status)
+            self._callback(samples, self._blocksize, times, status)
         self._finished_callback()
 
 
@@ -456,7 +456,7 @@ class FakePortAudio:
         if (samplerate, channels) in self.refused:
             raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
 
-    def RawInputStream(  # noqa: N802 - the name in sounddevice
+    def InputStream(  # noqa: N802 - the name in sounddevice
         self,
         *,
         samplerate: int,

@@ -46,7 +46,7 @@ def check_input_settings(**_: object) -> None:
     pass
 
 
-class RawInputStream:
+class InputStream:
     """Calls back in real time from a thread."""
 
     def __init__(
@@ -85,7 +85,7 @@ class RawInputStream:
                 due_seconds = max(due_seconds, 0.4)
             time.sleep(max(0.0, begun_at + due_seconds - time.monotonic()))
             samples = np.repeat(numbers.astype(np.float32)[:, None], self.channels, axis=1)
-            self._callback(samples.tobytes(), self._blocksize, times, status)
+            self._callback(samples, self._blocksize, times, status)
         self._finished_callback()
 
 

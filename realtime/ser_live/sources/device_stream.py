@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
+from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.latency import LatencyHistogram, StageLatency
@@ -23,7 +23,6 @@ _CALL_SECONDS = 0.05
 _MOST_SECONDS = 0.25
 _OLDEST_SECONDS = 1.0
 _MOST_DURATIONS = 1000
-_FLOAT = np.dtype(np.float32)
 
 
 class DeviceStream:
@@ -110,7 +109,7 @@ class DeviceStream:
         for rate in dict.fromkeys(rates_hz):
             for count in dict.fromkeys(counts):
                 try:
-                    return portaudio.RawInputStream(
+                    return portaudio.InputStream(
                         samplerate=rate,
                         blocksize=round(_CALL_SECONDS * rate),
                         device=device.index,
@@ -127,11 +126,11 @@ class DeviceStream:
             f"microphone denied? {permission_hint()}"
         )
 
-    def _callback(self, data: Any, frames: int, times: Any, status: Any) -> None:
+    def _callback(self, samples: NDArray[Any], frames: int, times: Any, status: Any) -> None:
         """Copy and leave: this runs in the audio thread."""
         started_at = time.perf_counter()
         try:
-            ring, samples = self.ring, np.frombuffer(data, _FLOAT).reshape(frames, self.channels)
+            ring = self.ring
             captured_at = time.monotonic() - self._age_seconds(frames, times)
             ring.write(samples, captured_at, int(status.input_overflow))
             self._clock.note(ring.written_frames, captured_at)
