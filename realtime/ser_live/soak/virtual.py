@@ -24,7 +24,7 @@ from ser_live.testing import FakeMicrophone, Signal, SlowModel, VirtualClock, de
 
 _SILENT_SECONDS = 40.0
 _ROOM_RMS = 1e-4
-_BLOCK_SECONDS = 0.1
+_BLOCK_SECONDS = 0.05  # where in a block a hop ends, after a gap, is chance, and moves the lag
 
 
 @dataclass(frozen=True, slots=True)
