@@ -84,11 +84,30 @@ def train(
     SerError
         If the folder holds a checkpoint of other settings.
     """
-    keras.utils.set_random_seed(settings.seed)
-    tf.config.experimental.enable_op_determinism()
-    network, recipe = prepared.network, settings.recipe
+    make_repeatable(settings.seed)
+    network = prepared.network
     model = network.build(len(settings.labels), network.spectrum.bins)
     _adapt(model, prepared, training)
+    return learn(model, prepared, training, validation, settings, run_folder, report)
+
+
+def make_repeatable(seed: int) -> None:
+    """Let the seed decide every weight that is made from here on."""
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def learn(
+    model: Any,
+    prepared: Prepared,
+    training: Sequence[int],
+    validation: Sequence[int],
+    settings: Settings,
+    run_folder: Path,
+    report: Reporter,
+) -> Trained:
+    """Run the epochs of `train` on a model as it is; layers that are not trainable stay so."""
+    recipe = settings.recipe
     clips = [prepared.clips[index] for index in training]
     targets = Targets(clips, settings.labels, recipe.label_smoothing, settings.mask_missing_labels)
     source = prepared.source(training, recipe, settings.seed)
