@@ -39,11 +39,11 @@ def make_card(
     licence : str or None
         None: that of the strictest corpus.
     """
-    corpora = _corpora(clips)
+    corpora = corpora_of(clips)
     return ModelCard(
         name=name or network.name,
         labels=labels,
-        licence=licence or _strictest([corpus.licence for corpus in corpora]),
+        licence=licence or strictest_licence([corpus.licence for corpus in corpora]),
         network=network.name,
         spectrum=network.spectrum,
         window=network.window,
@@ -127,7 +127,8 @@ def _metrics(scores: Scores, protocol: str) -> tuple[Metric, ...]:
     )
 
 
-def _corpora(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
+def corpora_of(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
+    """Count the clips and speakers of each corpus."""
     names = sorted({clip.corpus for clip in clips})
     members = [[clip for clip in clips if clip.corpus == name] for name in names]
     return tuple(
@@ -136,8 +137,9 @@ def _corpora(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
     )
 
 
-def _strictest(licences: Sequence[str]) -> str:
-    for licence in ("unknown", "CC-BY-NC-SA-4.0", "CC-BY-4.0"):
+def strictest_licence(licences: Sequence[str]) -> str:
+    """Give the licence that allows least; an unknown one allows nothing."""
+    for licence in ("unknown", "LicenseRef-unknown", "CC-BY-NC-SA-4.0", "CC-BY-4.0"):
         if licence in licences:
             return "LicenseRef-unknown" if licence == "unknown" else licence
     return "LicenseRef-unknown"
