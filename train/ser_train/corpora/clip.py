@@ -1,0 +1,98 @@
+"""One recording of one emotion, and what a set of them has."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from ser_live.errors import SerError
+from ser_live.quoting import plain, quoted
+
+LABELS = (
+    "neutral",
+    "calm",
+    "happy",
+    "sad",
+    "angry",
+    "fearful",
+    "disgust",
+    "surprised",
+    "boredom",
+    "excited",
+    "frustrated",
+)
+"""Every label, in the order in which models give them: trained models rely on it, so append."""
+
+Sex = Literal["female", "male"]
+Strength = Literal["normal", "strong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording of one emotion."""
+
+    path: Path
+    label: str
+    speaker: str
+    """Unique over all corpora: "ravdess/07"."""
+    corpus: str
+    sex: Sex | None = None
+    """Of the speaker; None where the corpus does not tell."""
+    strength: Strength | None = None
+    """How strongly the emotion was to be acted; None where the corpus does not tell."""
+
+
+def relabel(
+    clips: Iterable[Clip], mapping: Iterable[tuple[str, str]] = (), dropped: Iterable[str] = ()
+) -> tuple[Clip, ...]:
+    """Rename labels, leave labels out, and check that the rest is known.
+
+    Parameters
+    ----------
+    clips : iterable of Clip
+    mapping : iterable of (str, str)
+        Old and new label; done before the dropping.
+    dropped : iterable of str
+        Labels to leave out.
+
+    Raises
+    ------
+    SerError
+        If a label is not in `LABELS` after the renaming, if an old or dropped label does not
+        occur, or if fewer than two labels are left.
+    """
+    clips, names = tuple(clips), dict(mapping)
+    _require_present(names, {clip.label for clip in clips}, "--map")
+    renamed = [dataclasses.replace(clip, label=names.get(clip.label, clip.label)) for clip in clips]
+    dropped = set(dropped)
+    _require_present(dropped, {clip.label for clip in renamed}, "--drop")
+    kept = tuple(clip for clip in renamed if clip.label not in dropped)
+    for clip in kept:
+        if clip.label not in LABELS:
+            raise SerError(
+                f"{plain(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
+                f"{', '.join(LABELS)}; rename it with --map {plain(clip.label)}=..."
+            )
+    if len(labels_of(kept)) < 2:
+        raise SerError(f"the clips have the labels {list(labels_of(kept))}, wanted two or more")
+    return kept
+
+
+def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Give the labels that occur, in the order of `LABELS`."""
+    present = {clip.label for clip in clips}
+    return tuple(label for label in LABELS if label in present)
+
+
+def speakers_of(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Give the speakers that occur, sorted."""
+    return tuple(sorted({clip.speaker for clip in clips}))
+
+
+def _require_present(wanted: Iterable[str], present: set[str], option: str) -> None:
+    for label in wanted:
+        if label not in present:
+            raise SerError(
+                f"{option} names the label {label!r}, but the clips have {sorted(present)}"
+            )

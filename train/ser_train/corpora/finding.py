@@ -1,0 +1,136 @@
+"""The known corpora, and how their clips are found on a disk."""
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_live.quoting import plain
+from ser_train.corpora import crema_d, emodb, iemocap, nemo, ravdess, savee, tess
+from ser_train.corpora.clip import Clip
+from ser_train.corpora.corpus import Corpus, folders_in
+from ser_train.tables import reason
+
+KNOWN: tuple[Corpus, ...] = tuple(
+    module.CORPUS for module in (ravdess, emodb, nemo, iemocap, crema_d, tess, savee)
+)
+"""Every corpus that is known by name."""
+
+LICENCES = {corpus.name: corpus.licence for corpus in KNOWN}
+"""SPDX identifiers of the corpora that are known by name."""
+
+_WANTED = (
+    f"{', '.join(f'{corpus.title} ({corpus.layout})' for corpus in KNOWN)}, in the folder or in "
+    "its sub-folders; for other recordings write a table path,label,speaker and give that .csv "
+    "with --corpus"
+)
+_POINTER = b"version https://git-lfs"
+_LARGEST_POINTER_BYTES = 1024
+_MOST_NAMES = 6
+
+
+def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
+    """Find the clips of every known corpus in a folder and its direct sub-folders.
+
+    Parameters
+    ----------
+    folder : Path
+        A corpus, or a folder that holds corpora.
+    all_labels : bool
+        Also the labels that a corpus leaves out or merges with others by default.
+
+    Returns
+    -------
+    tuple of Clip
+        Sorted by path inside each corpus; a recording that was copied counts once.
+
+    Raises
+    ------
+    SerError
+        If the folder is missing or holds no corpus; the message says what it holds. If what it
+        holds is Git LFS's place holders instead of recordings.
+    """
+    try:
+        if not folder.is_dir():
+            what = "a file" if folder.exists() else "missing"
+            raise SerError(f"{plain(folder)} is {what}, wanted a folder with {_WANTED}")
+        found = [clip for corpus in KNOWN for clip in _recordings(corpus, folder, all_labels)]
+        if not found:
+            raise SerError(f"{plain(folder)} holds {_listing(folder)}; wanted {_WANTED}")
+        _require_recordings(folder, found)
+    except (OSError, ValueError) as error:
+        raise SerError(f"{plain(folder)}: cannot be searched ({reason(error)})") from error
+    return tuple(found)
+
+
+def shortfalls(clips: Iterable[Clip], all_labels: bool = False) -> tuple[str, ...]:
+    """Give a line for each corpus of which less is there than was published.
+
+    Parameters
+    ----------
+    clips : iterable of Clip
+        As found, before any is left out.
+    all_labels : bool
+        As `find_clips` was told.
+    """
+    clips = tuple(clips)
+    lines = []
+    for corpus in KNOWN:
+        mine = [clip for clip in clips if clip.corpus == corpus.name]
+        size = corpus.size(all_labels)
+        if 0 < len(mine) < size:
+            lines.append(f"{corpus.name}: {len(mine)} of {size} clips{_absent(corpus, mine)}")
+    return tuple(lines)
+
+
+def _absent(corpus: Corpus, clips: Sequence[Clip]) -> str:
+    there = {clip.speaker for clip in clips}
+    absent = [name for name in corpus.speakers if f"{corpus.name}/{name}" not in there]
+    if not absent:
+        return ""
+    more = f" and {len(absent) - _MOST_NAMES} more" if len(absent) > _MOST_NAMES else ""
+    return f"; missing speakers: {', '.join(absent[:_MOST_NAMES])}{more}"
+
+
+def _recordings(corpus: Corpus, folder: Path, all_labels: bool) -> list[Clip]:
+    unique: dict[str, Clip] = {}
+    for place in (folder, *folders_in(folder)):
+        for name, clip in corpus.find(place):
+            unique.setdefault(name, clip)
+    clips = sorted(unique.values(), key=lambda clip: clip.path)
+    if all_labels:
+        return clips
+    merged = dict(corpus.merged)
+    return [
+        dataclasses.replace(clip, label=merged.get(clip.label, clip.label))
+        for clip in clips
+        if clip.label not in corpus.left_out
+    ]
+
+
+def _require_recordings(folder: Path, clips: Sequence[Clip]) -> None:
+    pointers = [clip.path for clip in clips if _is_pointer(clip.path)]
+    if pointers:
+        raise SerError(
+            f"{plain(folder)}: {len(pointers)} of {len(clips)} recordings are Git LFS pointers, "
+            f"not audio, such as {plain(pointers[0].name)}; run 'git lfs pull' in that clone, or "
+            "get the recordings as an archive"
+        )
+
+
+def _is_pointer(path: Path) -> bool:
+    try:
+        if path.stat().st_size > _LARGEST_POINTER_BYTES:
+            return False
+        with path.open("rb") as file:
+            return file.read(len(_POINTER)) == _POINTER
+    except OSError:  # whoever reads the recording says what is wrong with it
+        return False
+
+
+def _listing(folder: Path) -> str:
+    names = sorted(path.name for path in folder.iterdir())
+    if not names:
+        return "nothing"
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return plain(", ".join(names[:3])) + more
