@@ -8,6 +8,7 @@ from pathlib import Path
 from ser_live.card import Metric
 from ser_live.errors import SerError
 from ser_train import report as pictures
+from ser_train.adapt_roles import Named, only_named
 from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
@@ -36,7 +37,10 @@ class FitJob:
     seed: int = 0
     validation_speakers: tuple[str, ...] | None = None
     """None: one of twelve of each corpus."""
-    test_speakers: tuple[str, ...] = ()
+    test_speakers: tuple[str, ...] | None = None
+    """None: nobody; in an adaptation one of four."""
+    training_speakers: tuple[str, ...] | None = None
+    """None: all others."""
     mask_missing_labels: bool = False
     skip_broken: bool = False
     resume: bool = False
@@ -48,6 +52,11 @@ class FitJob:
     limits: str = ""
     cross_validations: tuple[Path, ...] = ()
     """Report folders whose figures go into the card."""
+
+    @property
+    def named(self) -> Named:
+        """Give the speakers whose role is named."""
+        return Named(self.training_speakers, self.validation_speakers, self.test_speakers)
 
 
 def fit(job: FitJob, report: Reporter) -> Scores | None:
@@ -74,10 +83,11 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
         for folder in job.cross_validations
         for metric in cross_validated_metrics(folder, network.name)
     )
-    prepared = prepare(job.recordings.find(), network, job.cache_folder, report, job.skip_broken)
+    clips = only_named(job.recordings.find(), job.named)
+    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     labels = labels_of(prepared.clips)
     split = _split(job, prepared.clips)
-    report.note(_describe(prepared.clips, split, labels))
+    report.note(describe(prepared.clips, split, labels))
     settings = Settings(
         labels,
         override(network, job.epochs, job.batch_clips).recipe,
@@ -100,13 +110,14 @@ def override(network: Network, epochs: int | None, batch_clips: int | None) -> N
 
 
 def _split(job: FitJob, clips: Sequence[Clip]) -> Split:
-    held = job.validation_speakers
+    held, tested = job.validation_speakers, job.test_speakers or ()
     if held is None:
-        held = choose_validation_speakers(clips, job.test_speakers)
-    return split_by_speakers(clips, held, job.test_speakers)
+        held = () if job.training_speakers else choose_validation_speakers(clips, tested)
+    return split_by_speakers(clips, held, tested)
 
 
-def _describe(clips: Sequence[Clip], split: Split, labels: tuple[str, ...]) -> str:
+def describe(clips: Sequence[Clip], split: Split, labels: tuple[str, ...]) -> str:
+    """Count clips and speakers of each role, and name the labels."""
     parts = [
         f"{name}: {_counted(len(role), 'clip')} of "
         f"{_counted(len(speakers_of(clips[i] for i in role)), 'speaker')}"

@@ -1,0 +1,235 @@
+"""Adapt a trained model to other speakers, recordings or labels."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ser_live.card import Calibration, Metric
+from ser_live.errors import SerError
+from ser_live.quoting import plain
+from ser_train import report as pictures
+from ser_train.adapt_card import (
+    adapted_card,
+    adapted_metrics,
+    adapted_record,
+    fingerprint,
+    heard_before,
+)
+from ser_train.adapt_comparison import Comparison, common_labels, compare, table, worse
+from ser_train.adapt_recipe import stages_for
+from ser_train.adapt_roles import Roles, choose_roles, only_named
+from ser_train.corpora import labels_of, speakers_of
+from ser_train.fit import FitJob, describe
+from ser_train.head import head_of, only_head_learns, statistics_stay, with_labels
+from ser_train.keras_file import ModelFile, load_model, save_model
+from ser_train.measuring import Calibrated, Measured, calibrate, measure
+from ser_train.networks import Network, find_network
+from ser_train.prepare import Prepared, prepare
+from ser_train.progress import Reporter
+from ser_train.training import CHECKPOINT, EpochRecord, Settings, Trained, learn, make_repeatable
+
+_STAGES = {"head": ("the head alone", only_head_learns), "all": ("all layers", statistics_stay)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One adaptation, ready to train."""
+
+    job: FitJob
+    first: ModelFile
+    mark: str
+    """Fingerprint of the first model's file."""
+    prepared: Prepared
+    roles: Roles
+    labels: tuple[str, ...]
+    report: Reporter
+
+    def folder(self, stage: str) -> Path:
+        """Give the folder of a stage's checkpoint: another first model has another one."""
+        return self.job.run_folder / f"{stage}-{self.mark[:12]}"
+
+
+def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
+    """Adapt a model and write the result with its card, pictures and figures.
+
+    First a new head learns on the network as it is, then all layers at a small rate; the
+    normalisation keeps its statistics, which few speakers would spoil.
+
+    Parameters
+    ----------
+    job : FitJob
+        The network is the model's, whatever the job says.
+    init : Path
+        The ``.keras`` file to begin with.
+    report : Reporter
+
+    Returns
+    -------
+    Comparison or None
+        Before and after on the held-out clips, if there are any.
+
+    Raises
+    ------
+    SerError
+        If the model, the recordings, the speakers or the folders do not fit.
+    """
+    first, network = _load(init)
+    clips = only_named(job.recordings.find(), job.named)
+    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
+    roles = choose_roles(prepared.clips, job.named)
+    task = _Task(job, first, fingerprint(init), prepared, roles, labels_of(prepared.clips), report)
+    if not job.resume and any((task.folder(stage) / CHECKPOINT).is_file() for stage in _STAGES):
+        raise SerError(
+            f"{job.run_folder} holds the checkpoint of an adaptation; continue it with --resume, "
+            "or give another folder with --run-dir"
+        )
+    _announce(task)
+    trained = _train(task)
+    return _finish(task, trained, _calibrate(task, trained.model))
+
+
+def _load(path: Path) -> tuple[ModelFile, Network]:
+    """Take what the network hears from the card, and how it learns from the network's name."""
+    loaded = load_model(path)
+    card, model = loaded.card, loaded.model
+    try:
+        network = find_network(card.network)
+        shapes = (model.input_shape, model.output_shape)
+        wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
+        if shapes != wanted:
+            raise SerError(f"its axes are {shapes}, its card wants {wanted}")
+        names = {layer.name for layer in model.layers}
+        missing = {network.front_end or "spectrum", "temperature", "probabilities"} - names
+        if missing:
+            raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
+        head_of(model)
+    except SerError as error:
+        raise SerError(f"{plain(path)}: {error}") from error
+    return loaded, dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
+
+
+def _announce(task: _Task) -> None:
+    report, split = task.report, task.roles.split
+    report.note(describe(task.prepared.clips, split, task.labels))
+    known = ", ".join(common_labels(task.first.card.labels, task.labels)) or "none"
+    report.note(f"adapting {task.first.card.name}; of these labels it knows: {known}")
+    if not split.test:
+        report.warn("nothing is held out, so nothing will be measured")
+        return
+    if not task.roles.speaker_independent:
+        report.warn(
+            "too few speakers to hold one out: the figures are of held-out clips of the same "
+            "speakers (speaker-dependent), other voices will do worse"
+        )
+    heard = heard_before(task.first.record, speakers_of(task.prepared.clips[i] for i in split.test))
+    if heard:
+        report.warn(f"{heard}: before and after flatter")
+
+
+def _train(task: _Task) -> Trained:
+    job, split = task.job, task.roles.split
+    own = task.prepared.network.recipe
+    stages = stages_for(own, len(split.training), job.epochs, job.batch_clips)
+    make_repeatable(job.seed)
+    model = with_labels(task.first.model, task.first.card.labels, task.labels)
+    history: tuple[EpochRecord, ...] = ()
+    for (name, (what, learning)), recipe in zip(_STAGES.items(), stages, strict=True):
+        rate, batch = recipe.learning_rate, recipe.batch_clips
+        task.report.note(f"{what}: {recipe.epochs} epochs, rate {rate:.2g}, batches of {batch}")
+        settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
+        roles, folder = (split.training, split.validation), task.folder(name)
+        if recipe.epochs:
+            with learning(model):
+                history += learn(
+                    model, task.prepared, *roles, settings, folder, task.report
+                ).history
+    return Trained(model, history)
+
+
+def _calibrate(task: _Task, model: Any) -> Calibrated:
+    """Set the temperature on validation speakers; without any the first model's stays."""
+    card, validation = task.first.card, task.roles.split.validation
+    if validation:
+        fitted = calibrate(model, task.prepared, validation, task.labels)
+        threshold = fitted.smoothing.uncertain_below
+        smoothing = dataclasses.replace(card.smoothing, uncertain_below=threshold)
+        return Calibrated(fitted.calibration, smoothing)
+    if not common_labels(card.labels, task.labels):
+        return Calibrated(Calibration(), card.smoothing)
+    temperature = card.calibration.temperature
+    model.get_layer("temperature").temperature.assign(temperature)
+    method = f"kept from {card.name}, no speaker was left to fit it: {card.calibration.method}"
+    return Calibrated(Calibration(temperature, method), card.smoothing)
+
+
+def _finish(task: _Task, trained: Trained, calibrated: Calibrated) -> Comparison | None:
+    job, split, clips = task.job, task.roles.split, task.prepared.clips
+    metrics: tuple[Metric, ...] = ()
+    comparison = None
+    if split.test:
+        measured = measure(trained.model, task.prepared, split.test, task.labels, whole=False)
+        comparison = compare(_before(task), task.first.card.labels, measured, task.labels)
+        metrics = adapted_metrics(
+            measured,
+            task.first.record,
+            task.roles.speaker_independent,
+            f"last epoch; seed {job.seed}",
+        )
+        _show(task, measured, comparison)
+    _write_figures(task, trained, calibrated, comparison)
+    heard = [clips[index] for index in split.training]
+    first = dataclasses.replace(
+        task.first.card,
+        description=job.description or task.first.card.description,
+        limits=job.limits or task.first.card.limits,
+    )
+    card = adapted_card(first, task.mark, heard, task.labels, calibrated, metrics)
+    card = dataclasses.replace(
+        card, name=job.name or card.name, licence=job.licence or card.licence
+    )
+    record = adapted_record(task.first.record, clips, split, job.seed)
+    save_model(job.output, trained.model, card, record)
+    task.report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")
+    return comparison
+
+
+def _before(task: _Task) -> Measured | None:
+    """Measure the first model on the test clips whose label it knows."""
+    known = task.first.card.labels
+    chosen = [i for i in task.roles.split.test if task.prepared.clips[i].label in known]
+    if not chosen:
+        return None
+    return measure(task.first.model, task.prepared, chosen, known, whole=False)
+
+
+def _show(task: _Task, measured: Measured, comparison: Comparison) -> None:
+    what = "held-out speakers" if task.roles.speaker_independent else "held-out clips"
+    for line in (f"{what}: {', '.join(speakers_of(measured.clips))}", *table(comparison)):
+        task.report.note(line)
+    losses = worse(comparison)
+    if losses:
+        task.report.warn(f"on the {what} the adapted model is worse than before: {losses}")
+    pictures.draw_measured(
+        task.job.run_folder, measured.probabilities, measured.truth, task.labels, what
+    )
+
+
+def _write_figures(
+    task: _Task, trained: Trained, calibrated: Calibrated, comparison: Comparison | None
+) -> None:
+    folder, card = task.job.run_folder, task.first.card
+    pictures.draw_curves(folder / "curves.png", trained.history, f"{card.name}, adapted")
+    pictures.write_json(
+        folder / "metrics.json",
+        {
+            "adapted_from": {"name": card.name, "sha256": task.mark},
+            "network": card.network,
+            "labels": task.labels,
+            "speaker_independent": task.roles.speaker_independent,
+            "comparison": dataclasses.asdict(comparison) if comparison else None,
+            "calibration": dataclasses.asdict(calibrated.calibration),
+            "uncertain_below": calibrated.smoothing.uncertain_below,
+            "history": [dataclasses.asdict(record) for record in trained.history],
+        },
+    )

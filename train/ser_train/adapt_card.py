@@ -1,0 +1,115 @@
+"""What an adapted model says of itself: where it comes from and what it was measured on."""
+
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_live.card import LONGEST_NAME, Corpus, Metric, ModelCard
+from ser_train.corpora import Clip, speakers_of
+from ser_train.keras_file import TrainingRecord
+from ser_train.measuring import Calibrated, Measured
+from ser_train.model_card import corpora_of, strictest_licence
+from ser_train.selection import Split
+
+
+def fingerprint(path: Path) -> str:
+    """Give the SHA-256 of a file as 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def adapted_card(
+    first: ModelCard,
+    mark: str,
+    clips: Sequence[Clip],
+    labels: tuple[str, ...],
+    calibrated: Calibrated,
+    metrics: tuple[Metric, ...],
+) -> ModelCard:
+    """Describe an adapted model.
+
+    Parameters
+    ----------
+    first : ModelCard
+        Of the model that was adapted.
+    mark : str
+        That model's fingerprint.
+    clips : sequence of Clip
+        What it was adapted to.
+    labels : tuple of str
+    calibrated : Calibrated
+    metrics : tuple of Metric
+
+    Returns
+    -------
+    ModelCard
+        With the corpora of both trainings and the strictest of their licences.
+    """
+    added = tuple(
+        dataclasses.replace(corpus, name=f"{corpus.name} (adapted to)")
+        for corpus in corpora_of(clips)
+    )
+    return dataclasses.replace(
+        first,
+        name=f"{first.name}-adapted"[:LONGEST_NAME],
+        labels=labels,
+        licence=strictest_licence([first.licence, *(corpus.licence for corpus in added)]),
+        description=f"{first.description} {_origin(first, mark, added)}".strip(),
+        smoothing=calibrated.smoothing,
+        calibration=calibrated.calibration,
+        corpora=first.corpora + added,
+        metrics=metrics,
+        golden=None,
+    )
+
+
+def adapted_metrics(
+    measured: Measured,
+    first: TrainingRecord | None,
+    speaker_independent: bool,
+    conditions: str,
+) -> tuple[Metric, ...]:
+    """Turn the scores of the held-out clips into metrics of the card."""
+    speakers = speakers_of(measured.clips)
+    known = heard_before(first, speakers)
+    who = "held-out speakers" if speaker_independent else "held-out clips of speakers in training"
+    protocol = "; ".join(
+        part for part in (f"{who} {', '.join(speakers)}", known, measured.heard, conditions) if part
+    )
+    scores = measured.scores
+    return tuple(
+        Metric(name, round(value, 6), protocol, speaker_independent and not known, scores.count)
+        for name, value in (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
+    )
+
+
+def heard_before(record: TrainingRecord | None, speakers: Sequence[str]) -> str:
+    """Say which speakers the first model was trained on; empty if none."""
+    if record is None:
+        return "the first model does not say who was in its training"
+    known = sorted(set(record.training_speakers) & set(speakers))
+    return f"{', '.join(known)} were in the first model's training" if known else ""
+
+
+def adapted_record(
+    first: TrainingRecord | None, clips: Sequence[Clip], split: Split, seed: int
+) -> TrainingRecord:
+    """Join who was heard before and who was heard now; whoever trained once has trained."""
+    before = first or TrainingRecord((), (), (), seed)
+    now = [speakers_of(clips[i] for i in role) for role in _roles(split)]
+    training = {*before.training_speakers, *now[0]}
+    validation = {*before.validation_speakers, *now[1]} - training
+    test = {*before.test_speakers, *now[2]} - training - validation
+    return TrainingRecord(
+        tuple(sorted(training)), tuple(sorted(validation)), tuple(sorted(test)), seed
+    )
+
+
+def _roles(split: Split) -> tuple[tuple[int, ...], ...]:
+    return split.training, split.validation, split.test
+
+
+def _origin(first: ModelCard, mark: str, added: Sequence[Corpus]) -> str:
+    clips = sum(corpus.clips for corpus in added)
+    speakers = sum(corpus.speakers for corpus in added)
+    return f"Adapted from {first.name} (SHA-256 {mark}) to {clips} clips of {speakers} speakers."

@@ -1,0 +1,104 @@
+"""Who trains, who is watched and who is tested when a model is adapted to few speakers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ser_live.errors import SerError
+from ser_train.corpora import Clip, labels_of, speakers_of
+from ser_train.selection import Split, choose_validation_speakers, require_disjoint
+
+_HELD_OUT_OF = 4
+"""One speaker, or one clip of each label, of so many is held out where nobody is named."""
+_FEWEST_SPEAKERS = 3
+"""With fewer, clips are held out instead of speakers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The speakers whose role the user has named."""
+
+    training: tuple[str, ...] | None = None
+    """None: all others."""
+    validation: tuple[str, ...] | None = None
+    """None: one of twelve of those that train, where there are four."""
+    test: tuple[str, ...] | None = None
+    """None: one of four, where there are three; else clips."""
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Clips by role."""
+
+    split: Split
+    speaker_independent: bool
+    """False: the test clips are of speakers that train."""
+
+
+def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
+    """Leave out speakers that no role names, if the training speakers are named.
+
+    Raises
+    ------
+    SerError
+        If a speaker does not occur.
+    """
+    present = speakers_of(clips)
+    roles = (named.training or (), named.validation or (), named.test or ())
+    wanted = {speaker for role in roles for speaker in role}
+    unknown = sorted(wanted - set(present))
+    if unknown:
+        raise SerError(f"there is no speaker {unknown[0]!r}; there are {', '.join(present)}")
+    if named.training is None:
+        return tuple(clips)
+    return tuple(clip for clip in clips if clip.speaker in wanted)
+
+
+def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
+    """Give each clip a role: named speakers, else held-out speakers, else held-out clips.
+
+    Raises
+    ------
+    SerError
+        If a speaker has two roles, or a label is left without a clip to train on.
+    """
+    validation = set(named.validation or ())
+    free = [s for s in speakers_of(clips) if s not in validation]
+    test = set(_evenly(free) if named.test is None else named.test)
+    if named.test is None and not test:
+        return _by_clips(clips, validation)
+    if named.validation is None and named.training is None:
+        validation = set(choose_validation_speakers(clips, test))
+    if validation & test:
+        both = ", ".join(sorted(validation & test))
+        raise SerError(f"{both} cannot be both validation and test speaker")
+    split = Split(
+        tuple(i for i, clip in enumerate(clips) if clip.speaker not in validation | test),
+        tuple(i for i, clip in enumerate(clips) if clip.speaker in validation),
+        tuple(i for i, clip in enumerate(clips) if clip.speaker in test),
+    )
+    require_disjoint(clips, split)
+    return Roles(split, speaker_independent=True)
+
+
+def _evenly(speakers: Sequence[str]) -> list[str]:
+    if len(speakers) < _FEWEST_SPEAKERS:
+        return []
+    count = max(1, round(len(speakers) / _HELD_OUT_OF))
+    spacing = len(speakers) / count
+    return [speakers[int((k + 0.5) * spacing)] for k in range(count)]
+
+
+def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Roles:
+    """Hold out every fourth clip of each label; never its only one."""
+    test: set[int] = set()
+    for label in labels_of(clips):
+        own = [i for i, c in enumerate(clips) if c.label == label and c.speaker not in validation]
+        test.update(own[1::_HELD_OUT_OF])
+    split = Split(
+        tuple(i for i, c in enumerate(clips) if i not in test and c.speaker not in validation),
+        tuple(i for i, c in enumerate(clips) if c.speaker in validation),
+        tuple(sorted(test)),
+    )
+    if not split.training:
+        raise SerError("no speaker is left to train on; name fewer validation speakers")
+    return Roles(split, speaker_independent=False)
