@@ -4,15 +4,17 @@ import argparse
 from pathlib import Path
 
 from ser_live.command_line import Parser
+from ser_train.given_recordings import add_recordings
 from ser_train.networks import NETWORKS
 
 _NETWORK_HELP = f"one of {', '.join(NETWORKS)}"
 _EPILOG = """\
 examples:
-  ser-train fit -B 64 --epochs 15 --train-dir ravdess --network emotion-tcn -o emotion.keras
+  ser-train fit -B 64 --epochs 15 --corpus ravdess --network emotion-tcn -o emotion.keras
+  ser-train fit --init emotion.keras --corpus mine.csv -o mine.keras
   ser-train cross-validate --protocol ravdess-luna5 --network emotion-tcn \\
-      --train-dir ravdess --report-dir reports/luna
-  ser-train evaluate emotion.keras --train-dir emodb
+      --corpus ravdess --report-dir reports/luna
+  ser-train evaluate emotion.keras --corpus emodb
   ser-train predict emotion.keras voice.wav
 """
 
@@ -36,10 +38,22 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
-    _add_recordings(parser)
-    _add_training(parser)
+    add_recordings(parser)
+    _add_training(parser, "(default with --init: the model's)")
+    parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="MODEL.keras",
+        help="adapt this model instead of starting afresh: first a new head, then all layers",
+    )
     parser.add_argument(
         "-o", "--output", type=Path, required=True, metavar="OUT.keras", help="model file to write"
+    )
+    parser.add_argument(
+        "--training-speakers",
+        type=_names,
+        metavar="A,B",
+        help="train on these alone; who has no role is left out (default: all others)",
     )
     parser.add_argument(
         "--validation-speakers",
@@ -51,9 +65,9 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--test-speakers",
         type=_names,
-        default=(),
         metavar="A,B",
-        help="never trained on, measured once at the end",
+        help="never trained on, measured once at the end; 'none' for none (default: none; with "
+        "--init one of four)",
     )
     parser.add_argument(
         "--mask-missing-labels",
@@ -88,7 +102,7 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--protocol", required=True, metavar="NAME", help="ravdess-luna5 or ravdess-random5"
     )
-    _add_recordings(parser)
+    add_recordings(parser)
     _add_training(parser)
     parser.add_argument(
         "--folds", type=_numbers, metavar="0,1", help="only these folds (default: all)"
@@ -104,7 +118,7 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL.keras")
-    _add_recordings(parser)
+    add_recordings(parser)
     parser.add_argument(
         "--speakers", type=_names, metavar="A,B", help="only these speakers (default: all)"
     )
@@ -117,8 +131,13 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object for each recording")
 
 
-def _add_training(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--network", required=True, metavar="NAME", help=_NETWORK_HELP)
+def _add_training(parser: argparse.ArgumentParser, network_default: str = "") -> None:
+    parser.add_argument(
+        "--network",
+        required=not network_default,
+        metavar="NAME",
+        help=f"{_NETWORK_HELP} {network_default}".strip(),
+    )
     parser.add_argument(
         "-B", "--batch", type=_positive, metavar="N", help="clips in a batch (default: network's)"
     )
@@ -126,42 +145,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="(default: 0)")
     parser.add_argument(
         "--threads", type=_positive, metavar="N", help="of TensorFlow (default: all cores)"
-    )
-
-
-def _add_recordings(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--train-dir",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="DIR",
-        help="RAVDESS, EMO-DB or nEMO, or a folder of them; may be given again",
-    )
-    parser.add_argument(
-        "--manifest",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="FILE.csv",
-        help="table path,label,speaker of other recordings; may be given again",
-    )
-    parser.add_argument(
-        "--map",
-        type=_pair,
-        action="append",
-        default=[],
-        metavar="OLD=NEW",
-        help="rename a label; may be given again",
-    )
-    parser.add_argument(
-        "--drop", action="append", default=[], metavar="LABEL", help="leave a label out"
-    )
-    parser.add_argument(
-        "--skip-broken", action="store_true", help="warn of unreadable files, do not stop"
-    )
-    parser.add_argument(
-        "--cache-dir", type=Path, metavar="DIR", help="for computed spectra (default: the user's)"
     )
 
 
@@ -187,10 +170,3 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{number} is less than 1")
     return number
-
-
-def _pair(text: str) -> tuple[str, str]:
-    old, equals, new = text.partition("=")
-    if not (old and equals and new):
-        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
-    return old, new

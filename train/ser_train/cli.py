@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_train.arguments import make_parser
-from ser_train.selection import Recordings
+from ser_train.given_recordings import recordings_of
 
 _NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib")
 
@@ -53,15 +53,18 @@ def _fit(options: argparse.Namespace) -> int:
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
+    if (options.network is None) == (options.init is None):
+        raise SerError("wanted one of --network NAME (a new model) and --init MODEL.keras")
     job = FitJob(
-        recordings=_recordings(options),
-        network=options.network,
+        recordings=recordings_of(options),
+        network=options.network or "",
         output=output,
         run_folder=options.run_dir or output.with_name(f"{output.stem}-run"),
         cache_folder=_cache(options),
         epochs=options.epochs,
         batch_clips=options.batch,
         seed=options.seed,
+        training_speakers=options.training_speakers,
         validation_speakers=options.validation_speakers,
         test_speakers=options.test_speakers,
         mask_missing_labels=options.mask_missing_labels,
@@ -73,7 +76,12 @@ def _fit(options: argparse.Namespace) -> int:
         limits=options.limits,
         cross_validations=tuple(options.cross_validation),
     )
-    fit(job, Reporter())
+    if options.init is None:
+        fit(job, Reporter())
+        return 0
+    from ser_train.adapt import adapt  # noqa: PLC0415
+
+    adapt(job, options.init, Reporter())
     return 0
 
 
@@ -86,7 +94,7 @@ def _cross_validate(options: argparse.Namespace) -> int:
     from ser_train.progress import Reporter  # noqa: PLC0415
 
     job = CrossValidation(
-        recordings=_recordings(options),
+        recordings=recordings_of(options),
         network=options.network,
         protocol=options.protocol,
         report_folder=options.report_dir,
@@ -108,7 +116,7 @@ def _evaluate(options: argparse.Namespace) -> int:
 
     job = Evaluation(
         model=options.model,
-        recordings=_recordings(options),
+        recordings=recordings_of(options),
         cache_folder=_cache(options),
         speakers=options.speakers,
         report_folder=options.report_dir,
@@ -156,12 +164,6 @@ def _silent_stderr() -> Iterator[None]:
     finally:
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _recordings(options: argparse.Namespace) -> Recordings:
-    return Recordings(
-        tuple(options.train_dir), tuple(options.manifest), tuple(options.map), tuple(options.drop)
-    )
 
 
 def _cache(options: argparse.Namespace) -> Path:

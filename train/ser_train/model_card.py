@@ -14,6 +14,8 @@ from ser_train.metrics import Scores, score
 from ser_train.networks import Network
 from ser_train.summary import SUMMARY
 
+_STRICTEST_FIRST = ("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "CC-BY-4.0")
+
 
 def make_card(
     network: Network,
@@ -138,8 +140,12 @@ def corpora_of(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
 
 
 def strictest_licence(licences: Sequence[str]) -> str:
-    """Give the licence that allows least; an unknown one allows nothing."""
-    for licence in ("unknown", "LicenseRef-unknown", "CC-BY-NC-SA-4.0", "CC-BY-4.0"):
-        if licence in licences:
-            return "LicenseRef-unknown" if licence == "unknown" else licence
-    return "LicenseRef-unknown"
+    """Give the licence that allows least; an unknown one allows nothing.
+
+    Licences that the makers of corpora wrote themselves (LicenseRef-...) all bind at once.
+    """
+    own = sorted({licence for licence in licences if licence.startswith("LicenseRef-")})
+    known = [licence for licence in _STRICTEST_FIRST if licence in licences]
+    if "unknown" in licences or "LicenseRef-unknown" in own or not (own or known):
+        return "LicenseRef-unknown"
+    return " AND ".join(own) or known[0]

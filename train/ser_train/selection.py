@@ -1,14 +1,18 @@
 """Which clips take part, and in which role."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_train.corpora import Clip, find_clips, read_manifest, relabel, speakers_of
+from ser_train.corpora import Clip, find_clips, read_manifest, relabel, shortfalls, speakers_of
 
 _HELD_OUT_OF = 12
 """One speaker of so many is held out where the user names none."""
+
+
+def _say_nothing(text: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +25,23 @@ class Recordings:
     """Old and new labels."""
     dropped: tuple[str, ...] = ()
     """Labels that are left out."""
+    all_labels: bool = False
+    """Also the labels that a corpus leaves out or merges by default."""
+    note: Callable[[str], None] = field(default=_say_nothing, compare=False)
+    """Told, in a line each, of which corpus a part is missing."""
 
     def find(self) -> tuple[Clip, ...]:
         """Find all clips, in a fixed order; a file that is named twice counts once."""
         if not self.folders and not self.manifests:
-            raise SerError("no recordings are named; give --train-dir DIR or --manifest FILE.csv")
-        found = [clip for folder in self.folders for clip in find_clips(folder)]
-        found += [clip for table in self.manifests for clip in read_manifest(table)]
-        unique = {clip.path.resolve(): clip for clip in reversed(found)}
-        clips = relabel(unique.values(), self.mapping, self.dropped)
+            raise SerError(
+                "no recordings are named; give --corpus PATH (or --train-dir DIR, or --manifest "
+                "FILE.csv)"
+            )
+        found = _once(clip for path in self.folders for clip in find_clips(path, self.all_labels))
+        for line in shortfalls(found, self.all_labels):
+            self.note(line)
+        own = [clip for table in self.manifests for clip in read_manifest(table)]
+        clips = relabel(_once([*found, *own]), self.mapping, self.dropped)
         return tuple(sorted(clips, key=lambda clip: (clip.corpus, clip.path.name, clip.path)))
 
 
@@ -110,6 +122,14 @@ def choose_validation_speakers(clips: Sequence[Clip], test: Iterable[str]) -> tu
         spacing = len(speakers) / (count + 1)
         chosen += [speakers[round((k + 1) * spacing) - 1] for k in range(count)]
     return tuple(chosen)
+
+
+def _once(clips: Iterable[Clip]) -> list[Clip]:
+    """Leave all out but the first of those that are the same file."""
+    unique: dict[Path, Clip] = {}
+    for clip in clips:
+        unique.setdefault(clip.path.resolve(), clip)
+    return list(unique.values())
 
 
 def _of_speakers(clips: Sequence[Clip], speakers: set[str]) -> tuple[int, ...]:

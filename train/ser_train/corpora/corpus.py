@@ -20,7 +20,7 @@ class Corpus:
     licence: str
     """SPDX identifier; LicenseRef-... where its makers wrote an agreement of their own."""
     layout: str
-    """Where a recording of it lies, as an example."""
+    """By what it is known on a disk: a folder or table in it."""
     speakers: tuple[str, ...]
     """All who speak in the published corpus."""
     counts: tuple[tuple[str, int], ...]

@@ -48,7 +48,7 @@ CORPUS = Corpus(
     name="crema_d",
     title="CREMA-D",
     licence="ODbL-1.0",
-    layout="AudioWAV/1001_DFA_ANG_XX.wav",
+    layout="AudioWAV",
     speakers=_ACTORS,
     counts=tuple((label, 1087 if label == "neutral" else 1271) for label in _LABELS.values()),
     find=_find,

@@ -39,7 +39,7 @@ CORPUS = Corpus(
     name="emodb",
     title="EMO-DB",
     licence="CC-BY-4.0",
-    layout="wav/03a01Fa.wav",
+    layout="wav",
     speakers=tuple(sorted(_SEXES)),
     counts=(
         ("angry", 127),

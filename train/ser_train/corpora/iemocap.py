@@ -65,7 +65,7 @@ CORPUS = Corpus(
     name="iemocap",
     title="IEMOCAP",
     licence="LicenseRef-IEMOCAP",
-    layout="Session1/dialog/EmoEvaluation/Ses01F_impro01.txt with Session1/sentences/wav",
+    layout="Session1",
     speakers=tuple(f"Ses0{session}{letter}" for session in range(1, 6) for letter in "FM"),
     counts=(
         ("frustrated", 1849),

@@ -38,7 +38,7 @@ CORPUS = Corpus(
     name="ravdess",
     title="RAVDESS",
     licence="CC-BY-NC-SA-4.0",
-    layout="Actor_01/03-01-...-01.wav",
+    layout="Actor_01",
     speakers=tuple(f"{actor:02d}" for actor in range(1, 25)),
     counts=tuple((label, 96 if label == "neutral" else 192) for label in _EMOTIONS),
     find=_find,

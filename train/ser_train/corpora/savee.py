@@ -38,7 +38,7 @@ CORPUS = Corpus(
     name="savee",
     title="SAVEE",
     licence="LicenseRef-SAVEE",
-    layout="AudioData/DC/a01.wav",
+    layout="AudioData",
     speakers=_SPEAKERS,
     counts=tuple((label, 120 if label == "neutral" else 60) for label in _LABELS.values()),
     find=_find,
