@@ -59,3 +59,97 @@ def write_nemo(folder: Path) -> Path:
     ]
     (folder / "data.tsv").write_text("\n".join([header, *rows]) + "\n", encoding="utf-8")
     return folder
+
+
+def write_iemocap(release: Path, sessions: Sequence[int] = (1,)) -> Path:
+    """Two dialogues a session; in the second the markers are on the man, and a woman speaks.
+
+    Beside them lies what is not to be read: single listeners' judgements, whole dialogues, hidden
+    copies, and turns without a number, without a recording or without an agreed emotion.
+    """
+    for session in sessions:
+        folder, name = release / f"Session{session}", f"Ses0{session}"
+        first, second = f"{name}F_impro01", f"{name}M_script01_1b"
+        judged = {
+            first: ("F000 neu", "M000 exc", "M001 hap", "F001 ang", "M002 sad", "F002 xxx",
+                    "F003 oth", "M003 fru", "M004 fea", "F004 sur", "F005 dis", "MXX0 neu"),
+            second: ("F000 sad", "M000 ang"),
+        }  # fmt: skip
+        for number, (dialogue, turns) in enumerate(judged.items()):
+            _write_judgements(folder, dialogue, (*turns, "F999 ang"))
+            for turn in turns:
+                path = folder / "sentences" / "wav" / dialogue / f"{dialogue}_{turn[:4]}.wav"
+                write_sound(path, turn[5:], 100 * session + number)
+            write_sound(folder / "dialog" / "wav" / f"{dialogue}.wav", "neu", 1)
+        hidden = folder / "sentences" / "wav" / first / f"._{first}_F000.wav"
+        hidden.write_bytes(b"\0\5\x16\7")
+    return release
+
+
+def _write_judgements(session: Path, dialogue: str, turns: Sequence[str]) -> None:
+    """Tabs between the columns, and a listener who wrote a letter outside of ASCII."""
+    head = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+
+    def lines(emotion: str = "") -> str:
+        return "\n".join(
+            f"[{start}.2901 - {start + 1}.2357]\t{dialogue}_{turn[:4]}\t{emotion or turn[5:]}\t"
+            f"[2.5000, 2.5000, 2.5000]\nC-E2:\tNeutral;\t(na\u00efve)\nA-E3:\tval 3; act 2;\t()\n"
+            for start, turn in enumerate(turns)
+        )
+
+    folder = session / "dialog" / "EmoEvaluation"
+    for place in ("Attribute", "Categorical", "Self-evaluation", "."):
+        emotion = "" if place == "." else "ang"
+        (folder / place).mkdir(parents=True, exist_ok=True)
+        text = (head + lines(emotion)).encode("latin-1")
+        (folder / place / f"{dialogue}.txt").write_bytes(text)
+    for name in (f"._{dialogue}.txt", f"{dialogue}.anvil"):
+        (folder / name).write_bytes((head + lines("ang")).encode("latin-1"))
+    words = session / "dialog" / "transcriptions" / f"{dialogue}.txt"
+    words.parent.mkdir(parents=True, exist_ok=True)
+    words.write_text(f"{dialogue}_F000 [006.2901-008.2357]: Excuse me.\n", encoding="latin-1")
+
+
+def write_crema_d(folder: Path) -> Path:
+    """With the one name that is too short, and names of nobody and of no sentence."""
+    names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO", "1040_ITH_SAD_X", "1091_WSI_NEU_XX")
+    for seed, name in enumerate((*names, "1092_DFA_ANG_XX", "1001_ABC_ANG_XX")):
+        write_sound(folder / "AudioWAV" / f"{name}.wav", name[9:12], seed)
+    (folder / "AudioMP3").mkdir()
+    (folder / "AudioMP3" / "1001_DFA_ANG_XX.mp3").write_bytes(b"ID3")
+    return folder
+
+
+def write_pointer(path: Path) -> Path:
+    """What Git puts in a recording's place where Git LFS is not installed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 82028\n"
+    )
+    return path
+
+
+def write_tess(folder: Path) -> Path:
+    """As it is published: folders and names of either case, one speaker's name too short."""
+    for seed, name in enumerate(TESS_NAMES):
+        write_sound(folder / name, "angry", seed)
+    return folder
+
+
+TESS_NAMES = (
+    "OAF_angry/OAF_back_angry.wav",
+    "OAF_Fear/OAF_back_fear.wav",
+    "OAF_neutral/OA_bite_neutral.wav",
+    "OAF_Pleasant_surprise/OAF_back_ps.wav",
+    "YAF_pleasant_surprised/YAF_back_ps.wav",
+    "YAF_SAD/yaf_keg_SAD.WAV",
+)
+
+
+def write_savee(folder: Path) -> Path:
+    for seed, name in enumerate(("DC/a01", "DC/sa01", "JE/su02", "JK/n30", "KL/d15")):
+        write_sound(folder / "AudioData" / f"{name}.wav", name, seed)
+    write_sound(folder / "AudioData" / "DC" / "x01.wav", "x", 1)
+    write_sound(folder / "AudioData" / "XY" / "a01.wav", "a", 2)
+    (folder / "AudioData" / "DC" / "._a01.wav").write_bytes(b"")
+    return folder

@@ -1,0 +1,160 @@
+"""What is said of an incomplete corpus, its licence, and the real ones where they are at hand."""
+
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+import tiny_corpora
+from ser_train.arguments import make_parser
+from ser_train.corpora import KNOWN, LABELS, LICENCES, Clip, find_clips, shortfalls
+from ser_train.given_recordings import recordings_of
+from ser_train.model_card import strictest_licence
+from ser_train.selection import Recordings
+
+SIZES = {
+    **{"ravdess": 1440, "emodb": 535, "nemo": 4481, "iemocap": 5531},
+    **{"crema_d": 7442, "tess": 2800, "savee": 480},
+}
+
+
+def test_the_corpora_have_their_published_sizes_and_labels() -> None:
+    assert {corpus.name: corpus.size() for corpus in KNOWN} == SIZES
+    iemocap = {corpus.name: corpus for corpus in KNOWN}["iemocap"]
+    assert iemocap.size(all_labels=True) == 7529
+    assert {label for corpus in KNOWN for label, _ in corpus.counts} == set(LABELS)
+    assert LABELS[:9] == (
+        *("neutral", "calm", "happy", "sad", "angry", "fearful", "disgust", "surprised"),
+        "boredom",
+    )
+    speakers = {corpus.name: len(corpus.speakers) for corpus in KNOWN}
+    assert speakers == {
+        **{"ravdess": 24, "emodb": 10, "nemo": 9, "iemocap": 10},
+        **{"crema_d": 91, "tess": 2, "savee": 4},
+    }
+
+
+def test_of_a_complete_corpus_nothing_is_said() -> None:
+    clips = [Clip(Path(str(n)), "sad", f"savee/{n % 4}", "savee") for n in range(480)]
+    assert shortfalls(clips) == ()
+    assert shortfalls(clips[1:])[0].startswith("savee: 479 of 480 clips")
+    assert shortfalls([Clip(Path("a"), "sad", "mine/A", "mine")]) == ()
+
+
+def test_a_missing_session_is_named(tmp_path: Path) -> None:
+    clips = find_clips(tiny_corpora.write_iemocap(tmp_path, [1, 2, 4, 5]))
+    (line,) = shortfalls(clips)
+    assert line == "iemocap: 28 of 5531 clips; missing speakers: Ses03F, Ses03M"
+
+
+def test_the_note_comes_before_labels_are_left_out_and_is_short(tmp_path: Path) -> None:
+    tiny_corpora.write_crema_d(tmp_path)
+    notes: list[str] = []
+    Recordings((tmp_path,), dropped=("happy",), note=notes.append).find()
+    assert notes == [
+        "crema_d: 4 of 7442 clips; missing speakers: 1003, 1004, 1005, 1006, 1007, 1008 and 81 more"
+    ]
+
+
+def test_one_option_takes_folders_and_tables(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny_corpora.write_emodb(tmp_path / "german.csv.d")
+    tiny_corpora.write_sound(tmp_path / "mine" / "a.wav", "happy", 1)
+    table = tmp_path / "mine" / "Table.CSV"
+    table.write_text("path,label,speaker\na.wav,happy,Ann\n")
+    paths = [str(tmp_path / "german.csv.d"), str(table)]
+    for options in (
+        ["--corpus", paths[0], "--corpus", paths[1]],
+        ["--train-dir", paths[0], "--manifest", paths[1]],
+        ["--corpus", paths[0], "--manifest", paths[1], "--train-dir", paths[0]],
+    ):
+        clips = recordings_of(make_parser().parse_args(["evaluate", "m.keras", *options])).find()
+        assert [clip.speaker for clip in clips] == [
+            *("Table/Ann", "emodb/03", "emodb/03", "emodb/08")
+        ]
+        assert capsys.readouterr().err.startswith("emodb: 3 of 535 clips; missing speakers: 09,")
+
+
+def test_a_folder_may_be_named_like_a_table(tmp_path: Path) -> None:
+    folder = tiny_corpora.write_emodb(tmp_path / "german.csv")
+    options = make_parser().parse_args(["evaluate", "m.keras", "--corpus", str(folder)])
+    assert len(recordings_of(options).find()) == 3
+
+
+def test_all_labels_from_the_command_line(tmp_path: Path) -> None:
+    tiny_corpora.write_iemocap(tmp_path)
+    words = ["evaluate", "m.keras", "--corpus", str(tmp_path)]
+    for more, expected in (
+        ([], {"angry", "happy", "neutral", "sad"}),
+        (
+            ["--all-labels", "--drop", "disgust", "--drop", "fearful", "--drop", "surprised"],
+            {"angry", "excited", "frustrated", "happy", "neutral", "sad"},
+        ),
+    ):
+        clips = recordings_of(make_parser().parse_args([*words, *more])).find()
+        assert {clip.label for clip in clips} == expected
+
+
+def test_every_corpus_has_a_licence_that_can_be_compared() -> None:
+    assert set(LICENCES) == set(SIZES)
+    for licence in LICENCES.values():
+        assert strictest_licence([licence]) == licence
+
+
+@pytest.mark.parametrize(
+    ("licences", "strictest"),
+    [
+        (["CC-BY-4.0", "CC-BY-NC-SA-4.0"], "CC-BY-NC-SA-4.0"),
+        (["ODbL-1.0", "CC-BY-4.0"], "ODbL-1.0"),
+        (["CC-BY-NC-SA-4.0", "CC-BY-NC-ND-4.0", "ODbL-1.0"], "CC-BY-NC-ND-4.0"),
+        (["LicenseRef-IEMOCAP", "CC-BY-NC-ND-4.0"], "LicenseRef-IEMOCAP"),
+        (
+            ["LicenseRef-SAVEE", "LicenseRef-IEMOCAP", "LicenseRef-SAVEE"],
+            "LicenseRef-IEMOCAP AND LicenseRef-SAVEE",
+        ),
+        (["LicenseRef-IEMOCAP", "unknown"], "LicenseRef-unknown"),
+        (["MIT"], "LicenseRef-unknown"),
+        ([], "LicenseRef-unknown"),
+    ],
+)
+def test_the_strictest_licence(licences: list[str], strictest: str) -> None:
+    assert strictest_licence(licences) == strictest
+
+
+@pytest.fixture(scope="module")
+def real() -> dict[str, list[Clip]]:
+    folder = os.environ.get("SER_CORPORA")
+    if not folder:
+        pytest.skip("SER_CORPORA is not set")
+    clips = find_clips(Path(folder))
+    return {corpus.name: [c for c in clips if c.corpus == corpus.name] for corpus in KNOWN}
+
+
+@pytest.mark.corpora
+@pytest.mark.parametrize("name", ["ravdess", "emodb"])
+def test_the_real_corpora_have_all_that_was_published(
+    real: dict[str, list[Clip]], name: str
+) -> None:
+    corpus = {corpus.name: corpus for corpus in KNOWN}[name]
+    assert Counter(clip.label for clip in real[name]) == dict(corpus.counts)
+    assert {clip.speaker.partition("/")[2] for clip in real[name]} == set(corpus.speakers)
+    assert shortfalls(real[name]) == ()
+
+
+@pytest.mark.corpora
+def test_the_real_speakers(real: dict[str, list[Clip]]) -> None:
+    assert set(Counter(clip.speaker for clip in real["ravdess"]).values()) == {60}
+    assert Counter(clip.sex for clip in real["ravdess"]) == {"female": 720, "male": 720}
+    assert Counter(clip.strength for clip in real["ravdess"]) == {"normal": 768, "strong": 672}
+    assert Counter(clip.speaker.partition("/")[2] for clip in real["emodb"]) == {
+        **{"03": 49, "08": 58, "09": 43, "10": 38, "11": 55},
+        **{"12": 35, "13": 61, "14": 69, "15": 56, "16": 71},
+    }
+    assert Counter(clip.sex for clip in real["emodb"]) == {"female": 302, "male": 233}
+    assert None not in {clip.sex for clip in real["nemo"]}
+    for speaker in {clip.speaker for clip in real["nemo"]}:
+        assert len({clip.sex for clip in real["nemo"] if clip.speaker == speaker}) == 1
+    if len(real["nemo"]) < SIZES["nemo"]:
+        assert shortfalls(real["nemo"])[0].startswith(f"nemo: {len(real['nemo'])} of 4481 clips")
