@@ -119,8 +119,8 @@ def _announce(task: _Task) -> None:
         return
     if not task.roles.speaker_independent:
         report.warn(
-            "too few speakers to hold one out: the figures are of held-out clips of the same "
-            "speakers (speaker-dependent), other voices will do worse"
+            "no speaker is held out, so the figures are of held-out clips of speakers that train "
+            "(speaker-dependent): other voices will do worse; give three or more speakers"
         )
     heard = heard_before(task.first.record, speakers_of(task.prepared.clips[i] for i in split.test))
     if heard:

@@ -61,16 +61,15 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
     SerError
         If a speaker has two roles, or a label is left without a clip to train on.
     """
-    validation = set(named.validation or ())
-    free = [s for s in speakers_of(clips) if s not in validation]
-    test = set(_evenly(free) if named.test is None else named.test)
-    if named.test is None and not test:
-        return _by_clips(clips, validation)
+    _require_one_role(named)
+    validation, test = set(named.validation or ()), set(named.test or ())
+    if named.test is None:
+        taken = validation | set(named.training or ())
+        test = set(_evenly([s for s in speakers_of(clips) if s not in taken]))
+        if not test:
+            return _by_clips(clips, validation)
     if named.validation is None and named.training is None:
         validation = set(choose_validation_speakers(clips, test))
-    if validation & test:
-        both = ", ".join(sorted(validation & test))
-        raise SerError(f"{both} cannot be both validation and test speaker")
     split = Split(
         tuple(i for i, clip in enumerate(clips) if clip.speaker not in validation | test),
         tuple(i for i, clip in enumerate(clips) if clip.speaker in validation),
@@ -78,6 +77,16 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
     )
     require_disjoint(clips, split)
     return Roles(split, speaker_independent=True)
+
+
+def _require_one_role(named: Named) -> None:
+    roles = [set(role or ()) for role in (named.training, named.validation, named.test)]
+    twice = (roles[0] & roles[1]) | (roles[0] & roles[2]) | (roles[1] & roles[2])
+    if twice:
+        raise SerError(
+            f"{min(twice)} cannot have two roles, wanted each speaker in one of training, "
+            "validation and test"
+        )
 
 
 def _evenly(speakers: Sequence[str]) -> list[str]:

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 
 from ser_live.errors import SerError
 
@@ -75,9 +74,9 @@ def _carry_over(layer: Any, twin: Any, old: Sequence[str], new: Sequence[str]) -
     """Copy the last axis's numbers of each label that both layers have."""
     pairs = [(old.index(label), place) for place, label in enumerate(new) if label in old]
     for source, target in zip(layer.weights, twin.weights, strict=True):
-        values = np.array(target.value)
+        values = keras.ops.convert_to_numpy(target).copy()
         for before, after in pairs:
-            values[..., after] = np.array(source.value)[..., before]
+            values[..., after] = keras.ops.convert_to_numpy(source)[..., before]
         target.assign(values)
 
 

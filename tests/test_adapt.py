@@ -1,0 +1,519 @@
+"""A trained model made somebody's own: what it keeps, what it learns, what it says of itself."""
+
+import dataclasses
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from rich.console import Console
+
+import tiny_corpora
+import tiny_network
+from ser_live import SerError
+from ser_live.card import KERAS_MEMBER, LONGEST_NAME
+from ser_train import cli
+from ser_train.adapt import adapt
+from ser_train.adapt_card import adapted_record
+from ser_train.adapt_comparison import Comparison, compare, table, worse
+from ser_train.adapt_recipe import stages_for
+from ser_train.adapt_roles import Named, choose_roles, only_named
+from ser_train.corpora import Clip
+from ser_train.fit import FitJob, fit
+from ser_train.head import head_of, only_head_learns, statistics_stay, with_labels
+from ser_train.keras_file import TrainingRecord, load_model
+from ser_train.measuring import Measured
+from ser_train.metrics import score
+from ser_train.networks import create_model
+from ser_train.progress import Reporter
+from ser_train.recipe import Recipe
+from ser_train.selection import Recordings, Split
+
+ROOT = Path(__file__).parent.parent
+
+
+class Notes(Reporter):
+    """Remembers what it is told; breaks off like Ctrl-C at a line that begins as told."""
+
+    def __init__(self, break_at: str = "") -> None:
+        super().__init__(Console(file=io.StringIO()))
+        self.notes: list[str] = []
+        self._break_at = break_at
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+        if self._break_at and text.startswith(self._break_at):
+            raise KeyboardInterrupt
+
+
+@pytest.fixture(scope="module", name="network", autouse=True)
+def registered_network() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        tiny_network.register(patch)
+        yield
+
+
+@pytest.fixture(scope="module", name="base")
+def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model for happy and sad, by four speakers."""
+    folder = tmp_path_factory.mktemp("base")
+    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 6), takes=2)
+    job = FitJob(
+        recordings=Recordings((corpus,)),
+        network="tiny",
+        output=folder / "base.keras",
+        run_folder=folder / "run",
+        cache_folder=folder / "cache",
+        validation_speakers=("ravdess/05",),
+        epochs=8,
+        description="Two emotions.",
+        limits="Buzzes.",
+    )
+    fit(job, Notes())
+    return job.output
+
+
+def write_table(
+    folder: Path, speakers: str = "abcd", labels: tuple[str, ...] = ("happy", "sad", "angry")
+) -> Path:
+    rows = ["path,label,speaker"]
+    for speaker in speakers:
+        for label in labels:
+            for take in range(3):
+                path = folder / f"{speaker}-{label}-{take}.wav"
+                tiny_corpora.write_sound(path, label, seed=100 * ord(speaker) + take)
+                rows.append(f"{path.name},{label},{speaker}")
+    table = folder / "mine.csv"
+    table.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return table
+
+
+@pytest.fixture(name="job")
+def small_job(tmp_path: Path) -> FitJob:
+    return FitJob(
+        recordings=Recordings(manifests=(write_table(tmp_path),)),
+        network="",
+        output=tmp_path / "out.keras",
+        run_folder=tmp_path / "run",
+        cache_folder=tmp_path / "cache",
+        test_speakers=("mine/d",),
+        epochs=6,
+        seed=3,
+    )
+
+
+def test_adapts_to_new_voices_and_a_new_label(job: FitJob, base: Path) -> None:
+    notes = Notes()
+    comparison = adapt(dataclasses.replace(job, description="Mine."), base, notes)
+    check_comparison(comparison, notes, job.run_folder)
+    check_card(job.output, base)
+    check_statistics(job.output, base)
+
+
+def check_comparison(comparison: Comparison | None, notes: Notes, run_folder: Path) -> None:
+    assert comparison is not None
+    assert comparison.common == ("happy", "sad")
+    assert comparison.before is not None
+    assert comparison.after is not None
+    assert (comparison.before.count, comparison.after.count, comparison.whole.count) == (6, 6, 9)
+    assert comparison.whole.uar > 0.6
+    text = "\n".join(notes.notes)
+    assert "of these labels it knows: happy, sad" in text
+    assert "held-out speakers: mine/d" in text
+    assert "after, all 3 labels" in text
+    figures = json.loads((run_folder / "metrics.json").read_text())
+    assert figures["comparison"]["before"]["count"] == 6
+    assert figures["speaker_independent"] is True
+    for name in ("curves.png", "confusion.png", "reliability.png"):
+        assert (run_folder / name).read_bytes().startswith(b"\x89PNG")
+
+
+def check_card(adapted: Path, base: Path) -> None:
+    """The card says where the model comes from, and what holds for both trainings."""
+    loaded, first = load_model(adapted), load_model(base).card
+    card, mark = loaded.card, hashlib.sha256(base.read_bytes()).hexdigest()
+    assert card.name == "tiny-adapted"
+    assert card.description.startswith(f"Mine. Adapted from tiny (SHA-256 {mark}) to 27 clips")
+    assert card.limits == "Buzzes."
+    assert card.labels == ("happy", "sad", "angry")
+    assert (card.spectrum, card.window) == (first.spectrum, first.window)
+    assert [(c.name, c.clips, c.speakers) for c in card.corpora] == [
+        ("ravdess", 16, 4),
+        ("mine (adapted to)", 27, 3),
+    ]
+    assert (first.licence, card.licence) == ("CC-BY-NC-SA-4.0", "LicenseRef-unknown")
+    assert [metric.name for metric in card.metrics] == ["UAR", "WA", "ECE"]
+    assert all(metric.speaker_independent and metric.count == 9 for metric in card.metrics)
+    assert "mine/d" in card.metrics[0].protocol
+    assert card.calibration.method.startswith("kept from tiny, no speaker was left to fit it")
+    temperature = float(loaded.model.get_layer("temperature").temperature)
+    assert temperature == pytest.approx(card.calibration.temperature)
+    assert loaded.record is not None
+    assert loaded.record.training_speakers[:3] == ("mine/a", "mine/b", "mine/c")
+    assert loaded.record.test_speakers == ("mine/d",)
+    assert all(layer.trainable for layer in loaded.model.layers)
+
+
+def check_statistics(adapted: Path, base: Path) -> None:
+    before, after = (
+        [
+            layer.get_weights()
+            for layer in load_model(path).model.layers
+            if isinstance(layer, keras.layers.BatchNormalization)
+        ]
+        for path in (base, adapted)
+    )
+    np.testing.assert_array_equal(before, after)
+
+
+@pytest.mark.slow
+def test_a_resumed_adaptation_is_bitwise_the_uninterrupted_one(job: FitJob, base: Path) -> None:
+    adapt(job, base, Notes())
+    whole = load_model(job.output).model.get_weights()
+    again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
+    resumed = dataclasses.replace(again, resume=True)
+    with pytest.raises(KeyboardInterrupt):
+        adapt(again, base, Notes(break_at="epoch 1/2"))  # of the head alone
+    with pytest.raises(SerError, match="continue it with --resume"):
+        adapt(again, base, Notes())
+    with pytest.raises(KeyboardInterrupt):
+        adapt(resumed, base, Notes(break_at="epoch 3/4"))  # of all layers
+    notes = Notes()
+    adapt(resumed, base, notes)
+    assert "going on after epoch 3 of 4" in notes.notes
+    for one, two in zip(whole, load_model(job.output).model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_one_speaker_is_measured_on_held_out_clips_and_says_so(job: FitJob, base: Path) -> None:
+    job = dataclasses.replace(job, test_speakers=None, training_speakers=("mine/a",), epochs=2)
+    notes = Notes()
+    comparison = adapt(job, base, notes)
+    assert comparison is not None
+    assert comparison.whole.count == 3
+    warned = next(note for note in notes.notes if note.startswith("warning: no speaker is"))
+    assert "speaker-dependent" in warned
+    card = load_model(job.output).card
+    assert not any(metric.speaker_independent for metric in card.metrics)
+    assert "held-out clips of speakers in training mine/a" in card.metrics[0].protocol
+
+
+def test_nobody_held_out_claims_nothing(job: FitJob, base: Path) -> None:
+    notes = Notes()
+    assert adapt(dataclasses.replace(job, test_speakers=(), epochs=1), base, notes) is None
+    assert "warning: nothing is held out, so nothing will be measured" in notes.notes
+    assert load_model(job.output).card.metrics == ()
+
+
+def test_a_model_that_is_worse_afterwards_says_so(job: FitJob, base: Path) -> None:
+    """Who trains has learnt the labels the wrong way round."""
+    (table_path,) = job.recordings.manifests
+    rows = [row.split(",") for row in table_path.read_text().splitlines()]
+    exchanged = {"happy": "sad", "sad": "happy"}
+    for row in rows:
+        row[1] = row[1] if row[2] == "d" else exchanged.get(row[1], row[1])
+    table_path.write_text("\n".join(map(",".join, rows)) + "\n")
+    recordings = Recordings(manifests=(table_path,), dropped=("angry",))
+    notes = Notes()
+    adapt(dataclasses.replace(job, recordings=recordings), base, notes)
+    (line,) = [note for note in notes.notes if "worse than before" in note]
+    assert line.startswith("warning: on the held-out speakers the adapted model is worse than")
+    assert "NLL by" in line
+    assert job.output.is_file()
+
+
+def test_speakers_that_the_model_has_heard_are_named(job: FitJob, base: Path) -> None:
+    corpus = base.parent / "ravdess"
+    again = dataclasses.replace(
+        job, recordings=Recordings((corpus,)), test_speakers=("ravdess/01",), epochs=1
+    )
+    notes = Notes()
+    adapt(again, base, notes)
+    told = "ravdess/01 were in the first model's training"
+    assert f"warning: {told}: before and after flatter" in notes.notes
+    metric = load_model(job.output).card.metrics[0]
+    assert not metric.speaker_independent
+    assert told in metric.protocol
+
+
+# The head.
+
+
+@pytest.mark.parametrize("name", ["emotion-tcn", "issa-ravdess"])
+@pytest.mark.parametrize(
+    "new", [("neutral", "sad", "angry"), ("sad", "boredom"), ("angry", "happy", "sad", "fearful")]
+)
+def test_labels_in_common_keep_their_scores(name: str, new: tuple[str, ...]) -> None:
+    old = ("neutral", "happy", "sad", "angry")
+    keras.utils.set_random_seed(1)
+    model = create_model(name, len(old))
+    for weight in model.get_layer("logits").weights:
+        weight.assign(np.random.default_rng(0).uniform(0.5, 1.0, weight.shape))
+    if name == "issa-ravdess":
+        shape = (3, *model.get_layer("frontend").output.shape[1:])
+        features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        model.get_layer("standardize").adapt(features)
+    other = with_labels(model, old, new)
+    power = np.random.default_rng(2).random((2, 90, model.input_shape[-1]), np.float32)
+    first, second = (
+        np.asarray(keras.Model(m.input, m.get_layer("logits").output)(power))
+        for m in (model, other)
+    )
+    for place, label in enumerate(new):
+        if label in old:
+            np.testing.assert_allclose(
+                second[:, place], first[:, old.index(label)], rtol=1e-4, atol=1e-5
+            )
+
+
+def test_the_temperature_starts_at_one() -> None:
+    model = create_model("emotion-tcn", 3)
+    model.get_layer("temperature").temperature.assign(2.0)
+    other = with_labels(model, ("happy", "sad", "angry"), ("happy", "sad", "angry"))
+    assert float(other.get_layer("temperature").temperature) == 1.0
+    assert float(model.get_layer("temperature").temperature) == 2.0
+
+
+def test_what_learns_in_each_stage() -> None:
+    assert head_of(create_model("issa-ravdess", 3)) == ("scores", "logits")
+    model = create_model("emotion-tcn", 3)
+    assert head_of(model) == ("logits",)
+    with only_head_learns(model):
+        assert [v.path for v in model.trainable_variables] == ["logits/kernel", "logits/bias"]
+    with statistics_stay(model):
+        names = {v.path.partition("/")[0] for v in model.trainable_variables}
+        assert "logits" in names
+        assert not any(name.startswith("batch_normalization") for name in names)
+    assert any("batch_normalization" in v.path for v in model.trainable_variables)
+
+
+def test_a_model_without_our_head_is_refused() -> None:
+    inputs = keras.Input((3,))
+    with pytest.raises(SerError, match="no layer 'logits'"):
+        head_of(keras.Model(inputs, keras.layers.Dense(2)(inputs)))
+    with pytest.raises(SerError, match="no dense layer"):
+        head_of(keras.Model(inputs, keras.layers.ReLU(name="logits")(inputs)))
+
+
+# Roles and recipe.
+
+
+def clips_of(**speakers: str) -> list[Clip]:
+    """One clip for each letter: h(appy), s(ad), a(ngry)."""
+    names = {"h": "happy", "s": "sad", "a": "angry"}
+    return [
+        Clip(Path(f"{speaker}{number}.wav"), names[letter], f"x/{speaker}", "x")
+        for speaker, letters in speakers.items()
+        for number, letter in enumerate(letters)
+    ]
+
+
+def speakers_in(clips: list[Clip], role: tuple[int, ...]) -> set[str]:
+    return {clips[index].speaker for index in role}
+
+
+@pytest.mark.parametrize(("count", "tested"), [(3, 1), (4, 1), (6, 2), (10, 2), (12, 3)])
+def test_a_quarter_of_the_speakers_is_held_out(count: int, tested: int) -> None:
+    clips = clips_of(**dict.fromkeys("abcdefghijklm"[:count], "hs"))
+    roles = choose_roles(clips, Named())
+    assert roles.speaker_independent
+    split = roles.split
+    assert len(speakers_in(clips, split.test)) == tested
+    assert sorted(split.training + split.validation + split.test) == list(range(len(clips)))
+    assert not speakers_in(clips, split.training) & speakers_in(clips, split.test)
+    assert bool(split.validation) == (count - tested >= 4)
+
+
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_of_few_speakers_clips_are_held_out_and_every_label_trains(speakers: int) -> None:
+    clips = clips_of(**dict.fromkeys("ab"[:speakers], "hhhsssssa"))
+    roles = choose_roles(clips, Named())
+    assert not roles.speaker_independent
+    split = roles.split
+    assert split.test
+    assert not set(split.test) & set(split.training)
+    assert {clips[index].label for index in split.training} == {"happy", "sad", "angry"}
+
+
+def test_a_label_with_one_clip_trains() -> None:
+    split = choose_roles(clips_of(a="hs"), Named()).split
+    assert split == Split((0, 1), (), ())
+
+
+def test_named_speakers_have_their_role() -> None:
+    clips = clips_of(a="hs", b="hs", c="hs", d="hs", e="hs")
+    named = Named(("x/a", "x/b"), ("x/c",), ("x/d",))
+    kept = list(only_named(clips, named))
+    assert {clip.speaker for clip in kept} == {"x/a", "x/b", "x/c", "x/d"}
+    split = choose_roles(kept, named).split
+    assert speakers_in(kept, split.training) == {"x/a", "x/b"}
+    assert speakers_in(kept, split.validation) == {"x/c"}
+    assert speakers_in(kept, split.test) == {"x/d"}
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (Named(("x/z",)), "there is no speaker 'x/z'"),
+        (Named(test=("x/z",)), "there is no speaker 'x/z'"),
+        (Named(("x/a",), None, ("x/a",)), "x/a cannot have two roles"),
+        (Named(None, ("x/a",), ("x/a",)), "x/a cannot have two roles"),
+        (Named(None, ("x/a",), ("x/b",)), "no speaker is left to train on"),
+        (Named(None, ("x/a", "x/b"), None), "no speaker is left to train on"),
+    ],
+)
+def test_roles_that_cannot_be(named: Named, reason: str) -> None:
+    clips = clips_of(a="hs", b="hs")
+    with pytest.raises(SerError, match=reason):
+        choose_roles(only_named(clips, named), named)
+
+
+def test_more_clips_mean_fewer_epochs_and_a_higher_rate() -> None:
+    recipe = Recipe(epochs=45, batch_clips=32, learning_rate=4e-3)
+    stages = [stages_for(recipe, clips, None, None) for clips in (6, 20, 100, 500, 5000)]
+    epochs = [every.epochs for _, every in stages]
+    rates = [every.learning_rate for _, every in stages]
+    assert epochs == sorted(epochs, reverse=True)
+    assert epochs[-1] >= 2
+    assert rates == sorted(rates)
+    for head, every in stages:
+        assert every.learning_rate < head.learning_rate == recipe.learning_rate
+        assert 4 <= every.batch_clips <= 32
+
+
+@pytest.mark.parametrize(("epochs", "wanted"), [(1, (1, 0)), (2, (1, 1)), (12, (4, 8))])
+def test_the_named_epochs_are_those_of_both_stages(epochs: int, wanted: tuple[int, int]) -> None:
+    head, every = stages_for(tiny_network.NETWORK.recipe, 50, epochs, 7)
+    assert (head.epochs, every.epochs) == wanted
+    assert head.batch_clips == every.batch_clips == 7
+
+
+# Before and after.
+
+
+def measured(truth: list[int], rows: list[list[float]]) -> Measured:
+    probabilities, index = np.array(rows), np.array(truth)
+    return Measured((), index, probabilities, score(probabilities, index), "")
+
+
+def test_both_models_are_compared_over_the_labels_in_common() -> None:
+    before = measured([0, 1], [[0.2, 0.1, 0.7], [0.1, 0.2, 0.7]])
+    after = measured([1, 2, 0], [[0.6, 0.1, 0.3], [0.2, 0.2, 0.6], [0.9, 0.1, 0.0]])
+    got = compare(before, ("happy", "sad", "calm"), after, ("boredom", "happy", "sad"))
+    assert got.common == ("happy", "sad")
+    assert got.before is not None
+    assert got.after is not None
+    assert (got.before.uar, got.after.uar) == (1.0, 0.5)
+    assert got.before.nll == pytest.approx(-np.log(2 / 3))
+    assert got.whole.count == 3
+    assert worse(got).startswith("UAR by 50.0 points, WA by 50.0 points, NLL by 0.")
+    assert [line.split()[0] for line in table(got)[1:]] == ["before", "after", "after,"]
+
+
+@pytest.mark.parametrize("old", [("calm", "fearful"), ("calm", "sad")])
+def test_without_two_labels_in_common_nothing_is_compared(old: tuple[str, ...]) -> None:
+    after = measured([0, 1], [[0.9, 0.1], [0.1, 0.9]])
+    got = compare(measured([1], [[0.5, 0.5]]), old, after, ("happy", "sad"))
+    assert (got.before, got.after, worse(got)) == (None, None, "")
+    assert len(table(got)) == 2
+
+
+def test_what_has_not_become_worse_is_not_called_so() -> None:
+    scores = score(np.array([[0.9, 0.1], [0.2, 0.8]]), np.array([0, 1]))
+    assert worse(Comparison(("happy", "sad"), scores, scores, scores)) == ""
+    better = dataclasses.replace(scores, nll=scores.nll - 0.1)
+    assert worse(Comparison(("happy", "sad"), scores, better, better)) == ""
+    assert worse(Comparison(("happy", "sad"), better, scores, scores)) == "NLL by 0.100"
+
+
+def test_whoever_trained_once_has_trained() -> None:
+    clips = clips_of(a="hs", b="hs", c="hs")
+    before = TrainingRecord(("x/c",), ("x/a",), ("x/d",), 0)
+    got = adapted_record(before, clips, Split((0, 1), (2, 3), (4, 5)), 7)
+    assert got == TrainingRecord(("x/a", "x/c"), ("x/b",), ("x/d",), 7)
+
+
+# Mistakes and misfortune.
+
+
+def told(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert cli.main(["fit", *arguments]) == 2
+    text = capsys.readouterr().err.splitlines()[-1]
+    assert text.startswith("ser-train: error: ")
+    return text
+
+
+def test_unlucky_input_is_one_line(
+    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table_path = write_table(tmp_path, speakers="ab")
+    rest = ["--cache-dir", str(tmp_path / "cache"), "-o", str(tmp_path / "out.keras")]
+
+    def refusal(init: Path | str, *more: str, corpus: Path = table_path) -> str:
+        return told(["--init", str(init), "--corpus", str(corpus), *more, *rest], capsys)
+
+    assert "no such file" in refusal(tmp_path / "missing.keras")
+    (tmp_path / "text.keras").write_text("hello")
+    assert "not a .keras model" in refusal(tmp_path / "text.keras")
+    part = tmp_path / "part.keras"
+    part.write_bytes(base.read_bytes()[:5000])
+    assert "not a .keras model" in refusal(part)
+    inputs = keras.Input((3,))
+    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(tmp_path / "other.keras")
+    assert "no model card inside" in refusal(tmp_path / "other.keras")
+    card = load_model(base).card
+    with zipfile.ZipFile(tmp_path / "other.keras", "a") as archive:
+        archive.writestr(KERAS_MEMBER, card.to_json())
+    assert "its axes are" in refusal(tmp_path / "other.keras")
+    strange = dataclasses.replace(card, network="n" * LONGEST_NAME)
+    load_model(base).model.save(tmp_path / "strange.keras")
+    with zipfile.ZipFile(tmp_path / "strange.keras", "a") as archive:
+        archive.writestr(KERAS_MEMBER, strange.to_json())
+    assert "there is no network 'nnn" in refusal(tmp_path / "strange.keras")
+    assert "wanted two or more" in refusal(base, "--drop", "sad", "--drop", "angry")
+    assert "there is no speaker 'x'" in refusal(base, "--test-speakers", "x")
+    broken = tmp_path / "broken.csv"
+    broken.write_text("path,label,speaker\nno.wav,happy,a\nb-sad-0.wav,sad,a\n")
+    assert "no.wav" in refusal(base, corpus=broken)
+    assert "holds nothing" in refusal(base, corpus=empty_folder(tmp_path))
+    assert "wanted one of --network NAME" in refusal(base, "--network", "tiny")
+    assert not (tmp_path / "out.keras").exists()
+
+
+def empty_folder(parent: Path) -> Path:
+    folder = parent / "empty"
+    folder.mkdir()
+    return folder
+
+
+def test_neither_network_nor_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--init MODEL.keras" in told(["-o", str(tmp_path / "out.keras")], capsys)
+
+
+@pytest.mark.slow
+def test_the_command_adapts_a_shipped_model(tmp_path: Path, environment: dict[str, str]) -> None:
+    table_path = write_table(tmp_path, labels=("happy", "boredom"))
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "ser_train", "fit", "--epochs", "2", "--threads", "1"),
+            *("--init", str(ROOT / "models" / "emotion.keras"), "--corpus", str(table_path)),
+            *("--cache-dir", str(tmp_path / "cache"), "-o", str(tmp_path / "mine.keras")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == ""
+    assert "of these labels it knows: happy" in done.stderr
+    assert "held-out speakers: mine/c" in done.stderr
+    assert "after, all 2 labels" in done.stderr
+    assert load_model(tmp_path / "mine.keras").card.labels == ("happy", "boredom")
