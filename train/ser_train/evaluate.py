@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_live.errors import SerError
 from ser_train import report as pictures
-from ser_train.corpora import Clip, speakers_of
+from ser_train.corpora import Clip
+from ser_train.evaluation_clips import choose, leakage, who
 from ser_train.keras_file import ModelFile, load_model
 from ser_train.measuring import heard, measure
 from ser_train.networks import Network, find_network
@@ -45,12 +45,12 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     """
     loaded = load_model(job.model)
     network = _network_of(loaded)
-    clips = _chosen(job, loaded)
+    clips = choose(job.recordings, job.speakers, loaded.card.labels).clips
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     every = range(len(prepared.clips))
     labels = loaded.card.labels
     measured = measure(loaded.model, prepared, every, labels, whole=False)
-    warning = _leakage(loaded, prepared.clips)
+    warning = leakage(loaded.record, prepared.clips)
     if warning:
         report.warn(warning)
     lines = [_protocol(network, prepared.clips, warning)]
@@ -73,36 +73,5 @@ def _network_of(loaded: ModelFile) -> Network:
     return dataclasses.replace(network, spectrum=loaded.card.spectrum, window=loaded.card.window)
 
 
-def _chosen(job: Evaluation, loaded: ModelFile) -> tuple[Clip, ...]:
-    clips = job.recordings.find()
-    if job.speakers is not None:
-        unknown = sorted(set(job.speakers) - set(speakers_of(clips)))
-        if unknown:
-            there = ", ".join(speakers_of(clips))
-            raise SerError(f"there is no speaker {unknown[0]!r}; there are {there}")
-        clips = tuple(clip for clip in clips if clip.speaker in job.speakers)
-    for clip in clips:
-        if clip.label not in loaded.card.labels:
-            raise SerError(
-                f"{clip.path} has the label {clip.label!r}, which the model does not know; "
-                f"leave it out with --drop {clip.label} or rename it with --map"
-            )
-    return clips
-
-
-def _leakage(loaded: ModelFile, clips: Sequence[Clip]) -> str:
-    """Say which of the speakers the model knows already, or that nobody can know."""
-    if loaded.record is None:
-        return "the model file does not say who was in training: the figures may flatter"
-    known = set(loaded.record.training_speakers) & {clip.speaker for clip in clips}
-    if known:
-        return f"{', '.join(sorted(known))} were in training: the figures flatter"
-    held = set(loaded.record.validation_speakers) & {clip.speaker for clip in clips}
-    return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
-
-
 def _protocol(network: Network, clips: Sequence[Clip], warning: str) -> str:
-    speakers = speakers_of(clips)
-    role = warning or "nobody in training was heard (speaker-independent)"
-    who = f"{len(speakers)} speakers" if len(speakers) > 1 else f"the speaker {speakers[0]}"
-    return f"{who}; {role}; {heard(network, whole=False)}:"
+    return f"{who(clips, warning)}; {heard(network, whole=False)}:"

@@ -1,0 +1,49 @@
+"""A picture of what bad conditions cost."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ser_train.disk import write_atomically
+
+_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+
+
+def draw_conditions(
+    path: Path, bars: Sequence[tuple[str, float, float]], title: str, wanted_points: float
+) -> None:
+    """Draw the UAR in each condition.
+
+    Parameters
+    ----------
+    path : Path
+    bars : sequence of (str, float, float)
+        Name, UAR in per cent and points of UAR lost; the clean condition first.
+    title : str
+    wanted_points : float
+        At most so many should be lost.
+    """
+    figure = Figure(figsize=(7.5, 4.2), layout="constrained")
+    axes = figure.subplots()
+    clean = bars[0][1]
+    for place, (_, uar, lost) in enumerate(bars):
+        kept = lost <= wanted_points
+        axes.bar(place, uar, width=0.65, color=_BLUE if kept else _ORANGE)
+        text = f"{uar:.1f}" if place == 0 else f"{uar:.1f}\n{-lost:+.1f}"
+        axes.text(place, uar + 1.0, text, ha="center", va="bottom", fontsize=9)
+    axes.axhline(clean - wanted_points, color=_GREY, linestyle=":", linewidth=1.2)
+    axes.text(
+        len(bars) - 0.5,
+        clean - wanted_points,
+        f" {wanted_points:g} points\n under clean",
+        color=_GREY,
+        fontsize=9,
+        va="center",
+    )
+    axes.set_xticks(range(len(bars)), [name for name, _, _ in bars])
+    axes.set(ylabel="UAR (%)", ylim=(0, min(100.0, max(uar for _, uar, _ in bars) + 14.0)))
+    axes.set_xlim(-0.6, len(bars) - 0.5)
+    axes.set_title(title, fontsize=10)
+    axes.spines[["top", "right"]].set_visible(False)
+    write_atomically(path, lambda file: figure.savefig(file, dpi=120))

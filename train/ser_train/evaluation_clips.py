@@ -1,0 +1,188 @@
+"""Recordings that a saved model is measured on: whose, and where the speech of each one lies."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.card import SAMPLE_RATE_HZ, ModelCard, SpectrumSpec
+from ser_live.classifier import OnnxClassifier
+from ser_live.errors import SerError
+from ser_live.keras_archive import RECORD_MEMBER, read_archive
+from ser_live.records import record_from_json
+from ser_train.audio import read_audio
+from ser_train.corpora import Clip, speakers_of
+from ser_train.disk import content_hash, load_each
+from ser_train.keras_file import TrainingRecord
+from ser_train.progress import Reporter
+from ser_train.selection import Recordings
+from ser_train.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
+
+_SPEC = SpectrumSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The recordings at hand, parted by speaker."""
+
+    clips: tuple[Clip, ...]
+    """To be measured."""
+    others: tuple[Clip, ...]
+    """Of all other speakers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One recording and its speech, in samples at 16 kHz."""
+
+    clip: Clip
+    onset_sample: int
+    end_sample: int
+    """After the last of the speech."""
+    content: str
+    """Hash of the decoded samples."""
+
+    def samples(self) -> NDArray[np.float32]:
+        """Read the recording, shape (n,)."""
+        return read_audio(self.clip.path)
+
+    def speech(self) -> NDArray[np.float32]:
+        """Read the recording without the silence around its speech."""
+        return self.samples()[self.onset_sample : self.end_sample]
+
+
+def choose(recordings: Recordings, speakers: Sequence[str] | None, labels: Sequence[str]) -> Chosen:
+    """Find the recordings of the named speakers; None: of all.
+
+    Raises
+    ------
+    SerError
+        If a speaker does not occur, nobody is named, or a label is none of ``labels``.
+    """
+    found = recordings.find()
+    there = speakers_of(found)
+    named = there if speakers is None else speakers
+    unknown = sorted(set(named) - set(there))
+    if unknown:
+        raise SerError(f"there is no speaker {unknown[0]!r}; there are {', '.join(there)}")
+    if not named:
+        raise SerError(f"--speakers names nobody; there are {', '.join(there)}")
+    clips = tuple(clip for clip in found if clip.speaker in named)
+    for clip in clips:
+        if clip.label not in labels:
+            raise SerError(
+                f"{clip.path} has the label {clip.label!r}, which the model does not know; "
+                f"leave it out with --drop {clip.label} or rename it with --map"
+            )
+    return Chosen(clips, tuple(clip for clip in found if clip.speaker not in named))
+
+
+def find_voices(
+    clips: Sequence[Clip], what: str, report: Reporter, skip: bool
+) -> tuple[Voice, ...]:
+    """Find the speech in each recording, and leave duplicates out."""
+    skipped = report.warn if skip else None
+    with report.counting(what, len(clips)) as advance:
+        voices = load_each(clips, _voice, advance, skipped)
+    unique = {voice.content: voice for voice in reversed(voices)}
+    return tuple(voice for voice in voices if unique[voice.content] is voice)
+
+
+def truth_of(voices: Sequence[Voice], labels: Sequence[str]) -> NDArray[np.intp]:
+    """Give the index of each true label."""
+    return np.array([labels.index(voice.clip.label) for voice in voices], np.intp)
+
+
+def open_onnx(path: Path) -> OnnxClassifier:
+    """Load the model as a live stream runs it.
+
+    Raises
+    ------
+    SerError
+        If it is no ``.onnx`` file, or does not fit its card.
+    """
+    if path.suffix != ".onnx":
+        raise SerError(
+            f"{path}: --stream and --conditions measure the .onnx file that runs live; make it "
+            f"with ser-export {path.with_suffix('.keras')} -o {path.with_suffix('.onnx')}"
+        )
+    return OnnxClassifier.load(path)
+
+
+def window_probabilities(
+    classifier: OnnxClassifier,
+    voice: Voice,
+    clean: NDArray[np.float32],
+    *heard: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Classify the first window of a recording, once for each version of it that is heard.
+
+    Parameters
+    ----------
+    classifier : OnnxClassifier
+    voice : Voice
+    clean : ndarray, shape (n,), float32
+        The recording; its speech is where it begins and ends here.
+    *heard : ndarray, shape (n,), float32
+        Versions of it.
+
+    Returns
+    -------
+    ndarray, shape (versions, labels)
+    """
+    card = classifier.card
+    power = whole_clip_spectrum(voice.clip.path, clean, card.spectrum)
+    start, stop = heard_bounds(*speech_bounds(power), card.spectrum)
+    longest = round(card.window.seconds * SAMPLE_RATE_HZ / card.spectrum.hop_samples)
+    stop = min(stop, start + longest)
+    spectra = [whole_clip_spectrum(voice.clip.path, one, card.spectrum) for one in heard]
+    return np.array(
+        [classifier.probabilities(spectrum[start:stop]) for spectrum in spectra], np.float64
+    )
+
+
+def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
+    """Read who was in training from the ``.keras`` file that an ``.onnx`` file was made of.
+
+    Returns
+    -------
+    TrainingRecord or None
+        None if there is no such file of that name, or it holds another model.
+    """
+    source = path.with_suffix(".keras")
+    if not source.is_file():
+        return None
+    source_card, text = read_archive(source)
+    if text is None or source_card != dataclasses.replace(card, golden=None):
+        return None
+    return record_from_json(TrainingRecord, text, RECORD_MEMBER)
+
+
+def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:
+    """Say which of the speakers the model knows already, or that nobody can know; "" if none."""
+    if record is None:
+        return "the model file does not say who was in training: the figures may flatter"
+    known = set(record.training_speakers) & {clip.speaker for clip in clips}
+    if known:
+        return f"{', '.join(sorted(known))} were in training: the figures flatter"
+    held = set(record.validation_speakers) & {clip.speaker for clip in clips}
+    return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
+
+
+def who(clips: Sequence[Clip], warning: str) -> str:
+    """Say in words whose recordings were heard, and whether the model knew them."""
+    speakers = speakers_of(clips)
+    role = warning or "nobody in training was heard (speaker-independent)"
+    people = f"{len(speakers)} speakers" if len(speakers) > 1 else f"the speaker {speakers[0]}"
+    return f"{people}; {role}"
+
+
+def _voice(clip: Clip) -> Voice:
+    samples = read_audio(clip.path)
+    onset, end = speech_bounds(whole_clip_spectrum(clip.path, samples, _SPEC))
+    middle = _SPEC.fft_samples // 2  # what a frame says, it says of its middle
+    first, last = (frame * _SPEC.hop_samples + middle for frame in (onset, end - 1))
+    return Voice(clip, first, last + _SPEC.hop_samples, content_hash(samples))

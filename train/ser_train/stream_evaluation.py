@@ -1,0 +1,171 @@
+"""Measure a model in the way it is used: on a stream, through the live engine."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live import Prediction, StreamRecognizer
+from ser_live.card import SAMPLE_RATE_HZ
+from ser_live.classifier import OnnxClassifier
+from ser_train.evaluation_clips import (
+    choose,
+    find_voices,
+    leakage,
+    open_onnx,
+    record_beside,
+    truth_of,
+    who,
+    window_probabilities,
+)
+from ser_train.metrics import score
+from ser_train.progress import Reporter
+from ser_train.selection import Recordings
+from ser_train.stream_evaluation_figures import (
+    Confidence,
+    FalseEmotion,
+    StreamFigures,
+    StreamResult,
+)
+from ser_train.stream_evaluation_measures import (
+    Heard,
+    calibration,
+    changes_per_minute,
+    differing_share,
+    listen_to,
+    recall,
+    right_share,
+    smoothed,
+    times,
+    uncertain_share,
+)
+from ser_train.stream_evaluation_report import lines, write_report
+from ser_train.stream_evaluation_sounds import make_sounds
+from ser_train.stream_evaluation_track import Track
+
+SOUND_SECONDS = 60.0
+GAINS_DB = (-20.0, 20.0)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamEvaluation:
+    """Everything that ``ser-train evaluate --stream`` is told."""
+
+    model: Path
+    recordings: Recordings
+    speakers: tuple[str, ...] | None = None
+    """None: all."""
+    report_folder: Path | None = None
+    """None: no report."""
+    skip_broken: bool = False
+    seed: int = 0
+    """Of the order of the recordings."""
+
+
+def evaluate_stream(job: StreamEvaluation, report: Reporter) -> tuple[str, ...]:
+    """Play recordings through the live engine and measure what it says, and when.
+
+    Returns
+    -------
+    tuple of str
+        Lines of text.
+
+    Raises
+    ------
+    SerError
+        If the model, the recordings, their labels or the speakers do not fit.
+    """
+    classifier = open_onnx(job.model)
+    clips = choose(job.recordings, job.speakers, classifier.card.labels).clips
+    warning = leakage(record_beside(job.model, classifier.card), clips)
+    if warning:
+        report.warn(warning)
+    voices = find_voices(clips, "recordings", report, job.skip_broken)
+    track = Track(voices, job.seed)
+    result = measure_stream(classifier, track, who([v.clip for v in voices], warning), report)
+    if job.report_folder:
+        write_report(job.report_folder, result)
+    return lines(result.figures)
+
+
+def measure_stream(
+    classifier: OnnxClassifier, track: Track, protocol: str, report: Reporter
+) -> StreamResult:
+    """Play a track, and measure everything."""
+    labels, spans = classifier.card.labels, track.spans
+    with report.counting("stream", (2 + len(GAINS_DB)) * len(spans)) as advance:
+        offline = _offline(classifier, track, advance)
+        predictions = play(classifier, track, 0.0, advance)
+        louder = [play(classifier, track, gain_db, advance) for gain_db in GAINS_DB]
+    heard = listen_to(spans, predictions)
+    truth, last = [s.voice.clip.label for s in spans], [one.last for one in heard]
+    hop_seconds = StreamRecognizer(classifier).hop_seconds
+    gains = [differing_share(predictions, other) for other in louder]
+    figures = StreamFigures(
+        model=classifier.card.name,
+        protocol=protocol,
+        seconds=track.seconds,
+        hop_seconds=hop_seconds,
+        recordings=len(spans),
+        named=recall(truth, [p.label if p else None for p in last]),
+        unnamed=last.count(None),
+        mixed=sum(one.mixed for one in heard),
+        offline=score(offline, truth_of(track.voices, labels)),
+        right_share=right_share(heard),
+        first=times(one.first_seconds for one in heard),
+        first_correct=times(one.first_correct_seconds for one in heard),
+        first_sure_correct=times(one.first_sure_correct_seconds for one in heard),
+        last_change=times(one.last_change_seconds for one in heard),
+        changes_per_minute=changes_per_minute(heard, hop_seconds),
+        uncertain_share=uncertain_share(heard),
+        confidence=_confidence(heard, labels),
+        gains=tuple(zip(GAINS_DB, gains, strict=True)),
+        false_emotions=_false_emotions(classifier),
+    )
+    return StreamResult(figures, heard, tuple(predictions))
+
+
+def play(
+    classifier: OnnxClassifier, track: Track, gain_db: float, advance: Callable[[], None]
+) -> list[Prediction]:
+    """Let a new live engine hear a track at some level."""
+    recognizer = StreamRecognizer(classifier)
+    gain = np.float32(10.0 ** (gain_db / 20.0))
+    predictions = []
+    for piece in track.pieces():
+        predictions += recognizer.process(gain * piece)
+        advance()
+    return predictions + recognizer.flush()
+
+
+def _offline(
+    classifier: OnnxClassifier, track: Track, advance: Callable[[], None]
+) -> NDArray[np.float64]:
+    rows = []
+    for voice in track.voices:
+        samples = voice.samples()
+        rows.append(window_probabilities(classifier, voice, samples, samples)[0])
+        advance()
+    return np.array(rows)
+
+
+def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> Confidence | None:
+    every = [(one, prediction) for one in heard for prediction in one.predictions]
+    if not every:
+        return None
+    ends = [(one, one.last) for one in heard if one.last]
+    return Confidence(calibration(*smoothed(ends, labels)), calibration(*smoothed(every, labels)))
+
+
+def _false_emotions(classifier: OnnxClassifier) -> tuple[FalseEmotion, ...]:
+    found = []
+    for sound in make_sounds(SOUND_SECONDS, seed=0):
+        recognizer = StreamRecognizer(classifier)
+        predictions = recognizer.process(sound.samples) + recognizer.flush()
+        states = [prediction.state for prediction in predictions]
+        per_minute = recognizer.hop_seconds * 60.0 * SAMPLE_RATE_HZ / sound.samples.size
+        emotion, unsure = (states.count(state) * per_minute for state in ("speech", "uncertain"))
+        found.append(FalseEmotion(sound.name, emotion, unsure))
+    return tuple(found)
