@@ -13,14 +13,11 @@ from ser_export.exporting import export_model
 from ser_live import SerError
 from ser_train import metrics
 from ser_train.corpora import Clip
-from ser_train.cross_validate import CrossValidation, cross_validate
 from ser_train.evaluate import Evaluation, evaluate
 from ser_train.fit import FitJob, fit
-from ser_train.folds import Posteriors
 from ser_train.measuring import Measured
 from ser_train.model_card import held_out_metrics
 from ser_train.predict import load_predictor
-from ser_train.protocols import LUNA_TEST_ACTORS, LUNA_VALIDATION_ACTORS, find_protocol
 from ser_train.selection import Recordings
 from test_fit import Notes
 
@@ -136,61 +133,3 @@ def test_predictions_of_keras_and_onnx_agree(job: FitJob, tmp_path: Path) -> Non
     assert answer["label"] == "sad"
     assert answer["confidence"] == max(answer["probabilities"].values())
     assert keras_answer.line(as_json=False).split("\t")[1] == "sad"
-
-
-def test_the_published_folds_are_disjoint_and_complete() -> None:
-    assert sorted(sum(LUNA_TEST_ACTORS, ())) == list(range(1, 25))
-    for tested, held in zip(LUNA_TEST_ACTORS, LUNA_VALIDATION_ACTORS, strict=True):
-        assert not set(tested) & set(held)
-
-
-def test_protocols_split_as_they_say(tmp_path: Path) -> None:
-    corpus = tiny_corpora.write_ravdess(tmp_path, range(1, 25))
-    clips = Recordings((corpus,)).find()
-    luna, dependent = find_protocol("ravdess-luna5"), find_protocol("ravdess-random5")
-    tested: list[int] = []
-    for fold in range(5):
-        split = luna.split(clips, fold, 0)
-        people = [{clips[i].speaker for i in role} for role in (split.training, split.test)]
-        assert not people[0] & people[1]
-        assert len(split.training) + len(split.validation) + len(split.test) == len(clips)
-        tested += dependent.split(clips, fold, 0).test
-    assert sorted(tested) == list(range(len(clips)))
-    assert dependent.words.startswith("speaker-dependent")
-    with pytest.raises(SerError, match="fold 0 needs the speakers ravdess/02"):
-        luna.split([clip for clip in clips if clip.speaker != "ravdess/02"], 0, 0)
-    with pytest.raises(SerError, match="the protocols are"):
-        find_protocol("loso")
-
-
-def test_cross_validation_keeps_finished_folds(tmp_path: Path) -> None:
-    corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 25))
-    job = CrossValidation(
-        recordings=Recordings((corpus,)),
-        network="tiny",
-        protocol="ravdess-luna5",
-        report_folder=tmp_path / "report",
-        cache_folder=tmp_path / "cache",
-        folds=(0,),
-        epochs=2,
-    )
-    lines = cross_validate(job, Notes())
-    assert "1 of 5 folds" in lines[2]
-    notes = Notes()
-    lines = cross_validate(dataclasses.replace(job, folds=(0, 4)), notes)
-    assert "fold 0 is finished: kept" in notes.notes
-    assert "2 of 5 folds; seed 0; 2 epochs" in lines[2]
-    assert "speaker-independent" in lines[2]
-    assert " ± " in lines[6]
-    row = json.loads((tmp_path / "report" / "fold4" / "result.json").read_text())
-    assert row["test_speakers"] == ["ravdess/01", "ravdess/04", "ravdess/09", "ravdess/22"]
-    assert not set(row["test_speakers"]) & set(row["training_speakers"])
-    saved = Posteriors.load(tmp_path / "report" / "fold4" / "posteriors.npz")
-    assert saved.window.shape == (8, 2)
-    assert saved.names[0] == "03-01-03-01-01-01-01.wav"
-    for name in ("summary.md", "summary.json", "confusion.png", "reliability.png"):
-        assert (tmp_path / "report" / name).is_file()
-    with pytest.raises(SerError, match="give another --report-dir"):
-        cross_validate(dataclasses.replace(job, seed=1), Notes())
-    with pytest.raises(SerError, match="there is no fold 5"):
-        cross_validate(dataclasses.replace(job, folds=(5,)), Notes())

@@ -6,6 +6,7 @@ from pathlib import Path
 from ser_live.command_line import Parser
 from ser_train.given_recordings import add_recordings
 from ser_train.networks import NETWORKS
+from ser_train.protocols import PROTOCOLS
 
 _NETWORK_HELP = f"one of {', '.join(NETWORKS)}"
 _EPILOG = """\
@@ -32,6 +33,7 @@ def make_parser() -> argparse.ArgumentParser:
     _add_cross_validate(
         commands.add_parser("cross-validate", help="measure a network by a published protocol")
     )
+    _add_report(commands.add_parser("report", help="write the report of finished folds once more"))
     _add_evaluate(commands.add_parser("evaluate", help="measure a model on recordings"))
     _add_predict(commands.add_parser("predict", help="name the emotion of recordings"))
     return parser
@@ -100,10 +102,25 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
 
 def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--protocol", required=True, metavar="NAME", help="ravdess-luna5 or ravdess-random5"
+        "--protocol", required=True, metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}"
     )
     add_recordings(parser)
+    parser.add_argument(
+        "--also",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="DIR",
+        help="further corpora, which train in every fold and are never tested; may be given again",
+    )
     _add_training(parser)
+    parser.add_argument(
+        "--seeds",
+        type=_positive,
+        default=1,
+        metavar="N",
+        help="so many from --seed on (default: 1)",
+    )
     parser.add_argument(
         "--folds", type=_numbers, metavar="0,1", help="only these folds (default: all)"
     )
@@ -112,17 +129,38 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
         type=Path,
         required=True,
         metavar="DIR",
-        help="for results; finished folds that it holds are kept",
+        help="for ledger, posteriors and report; folds that it holds are kept",
+    )
+    parser.add_argument(
+        "--run-dir", type=Path, metavar="DIR", help="for checkpoints (default: runs in the former)"
+    )
+
+
+def _add_report(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "folder", type=Path, metavar="DIR", help="report folder of a cross-validation"
     )
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", type=Path, metavar="MODEL.keras")
+    parser.add_argument(
+        "model", type=Path, metavar="MODEL", help=".keras; .onnx with --stream or --conditions"
+    )
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--stream", action="store_true", help="play the recordings through the live engine"
+    )
+    how.add_argument(
+        "--conditions", action="store_true", help="with noise, in a room, over a telephone"
+    )
     add_recordings(parser)
     parser.add_argument(
         "--speakers", type=_names, metavar="A,B", help="only these speakers (default: all)"
     )
     parser.add_argument("--report-dir", type=Path, metavar="DIR", help="for pictures and figures")
+    parser.add_argument(
+        "--seed", type=_natural, default=0, metavar="N", help="order of the stream (default: 0)"
+    )
 
 
 def _add_predict(parser: argparse.ArgumentParser) -> None:

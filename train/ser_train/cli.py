@@ -86,11 +86,8 @@ def _fit(options: argparse.Namespace) -> int:
 
 
 def _cross_validate(options: argparse.Namespace) -> int:
-    _start_tensorflow(options.threads)
-    from ser_train.cross_validate import (  # noqa: PLC0415 - TensorFlow takes seconds
-        CrossValidation,
-        cross_validate,
-    )
+    from ser_train.cross_validate import cross_validate  # noqa: PLC0415 - libsndfile, soxr
+    from ser_train.plan import CrossValidation  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
     job = CrossValidation(
@@ -99,17 +96,32 @@ def _cross_validate(options: argparse.Namespace) -> int:
         protocol=options.protocol,
         report_folder=options.report_dir,
         cache_folder=_cache(options),
+        run_folder=options.run_dir,
         seed=options.seed,
+        seeds=options.seeds,
         folds=options.folds,
+        also=tuple(options.also),
         epochs=options.epochs,
         batch_clips=options.batch,
+        threads=options.threads,
         skip_broken=options.skip_broken,
     )
-    print("\n".join(cross_validate(job, Reporter())))
+    print("\n".join(cross_validate(job, Reporter(), lambda: _start_tensorflow(options.threads))))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ser_train.summary import summarise  # noqa: PLC0415 - Matplotlib takes a second
+
+    print("\n".join(summarise(options.folder)))
     return 0
 
 
 def _evaluate(options: argparse.Namespace) -> int:
+    if options.stream:
+        return _evaluate_stream(options)
+    if options.conditions:
+        return _evaluate_conditions(options)
     _start_tensorflow(None)
     from ser_train.evaluate import Evaluation, evaluate  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.progress import Reporter  # noqa: PLC0415
@@ -123,6 +135,40 @@ def _evaluate(options: argparse.Namespace) -> int:
         skip_broken=options.skip_broken,
     )
     print("\n".join(evaluate(job, Reporter())))
+    return 0
+
+
+def _evaluate_stream(options: argparse.Namespace) -> int:
+    from ser_train.progress import Reporter  # noqa: PLC0415 - only who measures needs these
+    from ser_train.stream_evaluation import StreamEvaluation, evaluate_stream  # noqa: PLC0415
+
+    job = StreamEvaluation(
+        model=options.model,
+        recordings=recordings_of(options),
+        speakers=options.speakers,
+        report_folder=options.report_dir,
+        skip_broken=options.skip_broken,
+        seed=options.seed,
+    )
+    print("\n".join(evaluate_stream(job, Reporter())))
+    return 0
+
+
+def _evaluate_conditions(options: argparse.Namespace) -> int:
+    from ser_train.conditions_evaluation import (  # noqa: PLC0415 - only who measures needs these
+        ConditionsEvaluation,
+        evaluate_conditions,
+    )
+    from ser_train.progress import Reporter  # noqa: PLC0415
+
+    job = ConditionsEvaluation(
+        model=options.model,
+        recordings=recordings_of(options),
+        speakers=options.speakers,
+        report_folder=options.report_dir,
+        skip_broken=options.skip_broken,
+    )
+    print("\n".join(evaluate_conditions(job, Reporter())))
     return 0
 
 
@@ -176,6 +222,7 @@ def _cache(options: argparse.Namespace) -> Path:
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "fit": _fit,
     "cross-validate": _cross_validate,
+    "report": _report,
     "evaluate": _evaluate,
     "predict": _predict,
 }

@@ -1,128 +1,118 @@
-"""Train and test each fold of a protocol; finished folds are kept."""
+"""Train and test each fold of a protocol with several seeds; finished folds are kept."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from ser_live.errors import SerError
-from ser_train import report as pictures
 from ser_train.corpora import Clip, labels_of, speakers_of
-from ser_train.fit import override
-from ser_train.folds import POSTERIORS, RESULT, FoldResult, Posteriors
-from ser_train.measuring import calibrate, measure
-from ser_train.networks import Network, find_network
-from ser_train.prepare import Prepared, prepare
+from ser_train.ledger import Row
+from ser_train.plan import CrossValidation, Plan, make_plan
 from ser_train.progress import Reporter
-from ser_train.protocols import Protocol, find_protocol
-from ser_train.selection import Recordings
-from ser_train.summary import summarise
-from ser_train.training import CHECKPOINT, Settings, train
+from ser_train.provenance import commit, versions
+from ser_train.selection import Split
+
+if TYPE_CHECKING:
+    from ser_train.folds import Tested
+    from ser_train.prepare import Prepared
 
 
-@dataclass(frozen=True, slots=True)
-class CrossValidation:
-    """Everything that ``ser-train cross-validate`` is told."""
+def cross_validate(
+    job: CrossValidation, report: Reporter, before_training: Callable[[], None] = lambda: None
+) -> tuple[str, ...]:
+    """Run the folds that are not finished, then sum up all that are.
 
-    recordings: Recordings
-    network: str
-    protocol: str
-    report_folder: Path
-    cache_folder: Path
-    seed: int = 0
-    folds: tuple[int, ...] | None = None
-    """None: all."""
-    epochs: int | None = None
-    batch_clips: int | None = None
-    skip_broken: bool = False
-
-
-def cross_validate(job: CrossValidation, report: Reporter) -> tuple[str, ...]:
-    """Run the folds that are not finished, then sum up those that are.
+    Parameters
+    ----------
+    job : CrossValidation
+    report : Reporter
+    before_training : callable
+        Called once, before TensorFlow is needed, and not at all if every fold is finished.
 
     Returns
     -------
     tuple of str
-        The summary as lines of Markdown; also in ``summary.md``.
+        The figures as lines of text; the report is in the folder.
 
     Raises
     ------
     SerError
         If the recordings do not fit the protocol, or the folder holds folds of other settings.
     """
-    network = override(find_network(job.network), job.epochs, job.batch_clips)
-    protocol = find_protocol(job.protocol)
-    chosen = job.folds if job.folds is not None else tuple(range(protocol.folds))
-    outside = [fold for fold in chosen if not 0 <= fold < protocol.folds]
-    if outside:
-        raise SerError(f"there is no fold {outside[0]}; the folds are 0 to {protocol.folds - 1}")
-    prepared = _ravdess_only(job, network, report)
-    for fold in chosen:
-        _run_fold(job, network, protocol, prepared, fold, report)
-    return summarise(job.report_folder, network, protocol, job.seed)
+    plan = make_plan(job)
+    plan.ledger.require(plan.configuration)
+    missing = plan.missing()
+    if missing:
+        before_training()
+        _run(plan, missing, report)
+    else:
+        report.note("every fold is finished: kept")
+    from ser_train.summary import summarise  # noqa: PLC0415 - Matplotlib takes a second
+
+    return summarise(job.report_folder)
 
 
-def _ravdess_only(job: CrossValidation, network: Network, report: Reporter) -> Prepared:
-    clips = [clip for clip in job.recordings.find() if clip.corpus == "ravdess"]
-    if not clips:
-        raise SerError(f"{job.protocol} needs RAVDESS, and none of the folders holds it")
-    return prepare(clips, network, job.cache_folder, report, job.skip_broken)
+def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> None:
+    from ser_train.folds import train_and_test  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.prepare import prepare  # noqa: PLC0415
+    from ser_train.training import CHECKPOINT, Settings  # noqa: PLC0415
+
+    job, recipe = plan.job, plan.network.recipe
+    clips = (*plan.clips, *plan.also)
+    prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
+    for seed, fold in missing:
+        split, renamed = _split(plan, prepared, fold, seed)
+        learnt = [renamed.clips[index] for index in split.training]
+        labels, corpora = labels_of(learnt), {clip.corpus for clip in learnt}
+        settings = Settings(labels, recipe, seed, mask_missing_labels=len(corpora) > 1)
+        name = f"seed {seed}, {plan.fold_names[fold]}"
+        report.note(f"{name}: {len(split.training)} clips train, {len(split.test)} test")
+        folder = plan.run_folder(seed, fold)
+        tested = train_and_test(renamed, split, settings, folder, report)
+        row = _row(plan, seed, fold, split, renamed.clips, tested)
+        plan.ledger.append(row, tested.posteriors)
+        (folder / CHECKPOINT).unlink(missing_ok=True)
+        report.note(f"{name}: finished")
 
 
-def _run_fold(
-    job: CrossValidation,
-    network: Network,
-    protocol: Protocol,
-    prepared: Prepared,
-    fold: int,
-    report: Reporter,
-) -> None:
-    folder = job.report_folder / f"fold{fold}"
-    if (folder / RESULT).is_file():
-        _require_same(job, network, folder / RESULT)
-        report.note(f"fold {fold} is finished: kept")
-        return
-    split = protocol.split(prepared.clips, fold, job.seed)
-    labels = labels_of(prepared.clips)
-    report.note(f"fold {fold}: {len(split.training)} clips train, {len(split.test)} test")
-    settings = Settings(labels, network.recipe, job.seed)
-    trained = train(prepared, split.training, split.validation, settings, folder, report)
-    calibrated = calibrate(trained.model, prepared, split.validation, labels)
-    window = measure(trained.model, prepared, split.test, labels, whole=False)
-    whole = measure(trained.model, prepared, split.test, labels, whole=True)
-    result = FoldResult(
-        fold=fold,
-        network=network.name,
-        protocol=protocol.name,
-        seed=job.seed,
-        epochs=network.recipe.epochs,
-        batch_clips=network.recipe.batch_clips,
-        temperature=calibrated.calibration.temperature,
-        training_speakers=_speakers(prepared.clips, split.training),
-        test_speakers=_speakers(prepared.clips, split.test),
-        window=window.scores,
-        whole=whole.scores,
+def _split(plan: Plan, prepared: "Prepared", fold: int, seed: int) -> tuple[Split, "Prepared"]:
+    """Split the protocol's clips, let the others train, and rename what trains under a name."""
+    clips, protocol = prepared.clips, plan.protocol
+    own = sum(clip.corpus in protocol.corpora for clip in clips)
+    split = protocol.split(clips[:own], fold, seed)
+    training = (*split.training, *range(own, len(clips)))
+    renamed = [dataclasses.replace(clip, label=protocol.rename(clip.label)) for clip in clips]
+    return (
+        Split(training, split.validation, split.test),
+        dataclasses.replace(prepared, clips=tuple(renamed)),
     )
-    names = np.array([clip.path.name for clip in window.clips])
-    posteriors = Posteriors(names, window.truth, labels, window.probabilities, whole.probabilities)
-    posteriors.save(folder / POSTERIORS)
-    pictures.draw_curves(folder / "curves.png", trained.history, f"{network.name}, fold {fold}")
-    result.save(folder / RESULT)  # last: it says that the fold is finished
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    report.note(f"fold {fold}: {pictures.score_lines(result.window, labels)[0]}")
+
+
+def _row(
+    plan: Plan, seed: int, fold: int, split: Split, clips: Sequence[Clip], tested: "Tested"
+) -> Row:
+    corpora = {clips[index].corpus for index in split.test}
+    return Row(
+        configuration=plan.configuration,
+        seed=seed,
+        fold=fold,
+        fold_name=plan.fold_names[fold],
+        folds=len(plan.fold_names),
+        labels=tested.posteriors.labels,
+        corpus_labels=labels_of(clip for clip in clips if clip.corpus in corpora),
+        training_speakers=_speakers(clips, split.training),
+        validation_speakers=_speakers(clips, split.validation),
+        test_speakers=_speakers(clips, split.test),
+        training_clips=len(split.training),
+        validation_clips=len(split.validation),
+        test_clips=len(split.test),
+        temperature=tested.temperature,
+        training_seconds=tested.training_seconds,
+        threads=plan.job.threads,
+        versions=versions(),
+        commit=commit(),
+        history=tested.history,
+    )
 
 
 def _speakers(clips: Sequence[Clip], chosen: Sequence[int]) -> tuple[str, ...]:
     return speakers_of(clips[index] for index in chosen)
-
-
-def _require_same(job: CrossValidation, network: Network, path: Path) -> None:
-    found, recipe = FoldResult.load(path), network.recipe
-    wanted = (job.network, job.protocol, job.seed, recipe.epochs, recipe.batch_clips)
-    got = (found.network, found.protocol, found.seed, found.epochs, found.batch_clips)
-    if got != wanted:
-        raise SerError(
-            f"{path} belongs to (network, protocol, seed, epochs, batch) {got}, wanted {wanted}; "
-            "give another --report-dir"
-        )

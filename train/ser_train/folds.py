@@ -1,87 +1,104 @@
-"""What one fold of a cross-validation leaves on disk."""
+"""One fold of a cross-validation: train a network, then ask it about the test clips."""
 
-import dataclasses
-import json
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_train import report as pictures
-from ser_train.disk import write_atomically
-from ser_train.metrics import Scores
+from ser_train.inference import Inference
+from ser_train.ledger import Epoch
+from ser_train.metrics import fit_temperature
+from ser_train.networks import Network
+from ser_train.posteriors import WHOLE, Posteriors
+from ser_train.prepare import Prepared
+from ser_train.progress import Reporter
+from ser_train.selection import Split
+from ser_train.training import Settings, part, train, truth_of
 
-RESULT = "result.json"
-POSTERIORS = "posteriors.npz"
-
-
-@dataclass(frozen=True, slots=True)
-class FoldResult:
-    """What was measured on one fold's test clips."""
-
-    fold: int
-    network: str
-    protocol: str
-    seed: int
-    epochs: int
-    batch_clips: int
-    temperature: float
-    training_speakers: tuple[str, ...]
-    test_speakers: tuple[str, ...]
-    window: Scores
-    """Hearing the first window of each clip."""
-    whole: Scores
-    """Hearing the whole speech of each clip."""
-
-    def save(self, path: Path) -> None:
-        """Write a JSON object in one step."""
-        pictures.write_json(path, dataclasses.asdict(self))
-
-    @classmethod
-    def load(cls, path: Path) -> "FoldResult":
-        """Read what `save` wrote."""
-        data = json.loads(path.read_text(encoding="utf-8"))
-        data["training_speakers"] = tuple(data["training_speakers"])
-        data["test_speakers"] = tuple(data["test_speakers"])
-        return cls(**{**data, "window": Scores(**data["window"]), "whole": Scores(**data["whole"])})
+_HEARD_SECONDS = (1.0, 1.5, 2.0, 3.0)
+_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
-class Posteriors:
-    """A fold's predictions."""
+class Tested:
+    """What a fold's training and test gave."""
 
-    names: NDArray[np.str_]
-    truth: NDArray[np.intp]
-    labels: tuple[str, ...]
-    window: NDArray[np.float64]
-    """(clips, labels) probabilities."""
-    whole: NDArray[np.float64]
+    posteriors: Posteriors
+    temperature: float | None
+    """Fitted on the validation clips; None without."""
+    training_seconds: float
+    history: tuple[Epoch, ...]
 
-    def save(self, path: Path) -> None:
-        """Write a compressed archive in one step."""
 
-        def write(file: Path) -> None:
-            with file.open("wb") as stream:
-                np.savez_compressed(
-                    stream,
-                    names=self.names,
-                    truth=self.truth,
-                    labels=np.array(self.labels),
-                    window=self.window.astype(np.float32),
-                    whole=self.whole.astype(np.float32),
-                )
+def train_and_test(
+    prepared: Prepared, split: Split, settings: Settings, run_folder: Path, report: Reporter
+) -> Tested:
+    """Train on a fold's training clips, or go on from the checkpoint, and ask about the others.
 
-        write_atomically(path, write)
+    Parameters
+    ----------
+    prepared : Prepared
+    split : Split
+    settings : Settings
+    run_folder : Path
+        For the checkpoint.
+    report : Reporter
+    """
+    start = time.monotonic()
+    trained = train(prepared, split.training, split.validation, settings, run_folder, report)
+    seconds = time.monotonic() - start
+    inference = Inference(part(trained.model, prepared, "probabilities"))
+    temperature = None
+    if split.validation:
+        held_out = _ask(inference, prepared, split.validation, prepared.network.window.seconds)
+        truth = truth_of(prepared, split.validation, settings.labels)
+        temperature = round(fit_temperature(held_out, truth), 4)
+    history = tuple(
+        Epoch(
+            round(epoch.loss, _DIGITS),
+            _rounded(epoch.validation_uar),
+            _rounded(epoch.validation_nll),
+        )
+        for epoch in trained.history
+    )
+    posteriors = _posteriors(inference, prepared, split.test, settings.labels)
+    return Tested(posteriors, temperature, round(seconds, 1), history)
 
-    @classmethod
-    def load(cls, path: Path) -> "Posteriors":
-        """Read what `save` wrote."""
-        with np.load(path) as saved:
-            return cls(
-                saved["names"],
-                saved["truth"],
-                tuple(saved["labels"].tolist()),
-                saved["window"].astype(np.float64),
-                saved["whole"].astype(np.float64),
-            )
+
+def heard_seconds(network: Network) -> tuple[float | None, ...]:
+    """Give how much of each clip a network is tested with, ascending; None is all of it.
+
+    A front end's output is computed once per clip, for the window alone.
+    """
+    window = network.window.seconds
+    if network.front_end:
+        return (window,)
+    return (*(s for s in _HEARD_SECONDS if s < window), window, None)
+
+
+def _posteriors(
+    inference: Inference, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
+) -> Posteriors:
+    clips = [prepared.clips[index] for index in chosen]
+    heard = heard_seconds(prepared.network)
+    return Posteriors(
+        np.array([f"{clip.corpus}/{clip.path.name}" for clip in clips]),
+        np.array([clip.speaker for clip in clips]),
+        truth_of(prepared, chosen, labels),
+        labels,
+        tuple(WHOLE if seconds is None else f"{seconds:g}" for seconds in heard),
+        np.stack([_ask(inference, prepared, chosen, seconds) for seconds in heard]),
+    )
+
+
+def _ask(
+    inference: Inference, prepared: Prepared, chosen: Sequence[int], seconds: float | None
+) -> NDArray[np.float64]:
+    return inference.process(prepared.speech(index, seconds) for index in chosen)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)

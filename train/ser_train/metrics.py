@@ -1,5 +1,6 @@
 """Figures of merit: unweighted recall, accuracy, calibration."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,8 +55,7 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Scores
         float(right[truth == label].mean()) if (truth == label).any() else None
         for label in range(probabilities.shape[1])
     )
-    surest = np.argsort(-probabilities.max(axis=1), kind="stable")
-    kept = surest[: max(1, round(_KEPT_SHARE * len(truth)))]
+    kept = max(1, round(_KEPT_SHARE * len(truth)))
     return Scores(
         count=len(truth),
         uar=float(np.mean([recall for recall in recalls if recall is not None])),
@@ -63,7 +63,7 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Scores
         recalls=recalls,
         nll=negative_log_likelihood(probabilities, truth),
         ece=calibration_error(probabilities, truth),
-        wa_of_surest=float(right[kept].mean()),
+        wa_of_surest=float(risk_coverage(probabilities, truth)[kept - 1]),
     )
 
 
@@ -120,11 +120,29 @@ def fit_temperature(probabilities: NDArray[np.float64], truth: NDArray[np.intp])
     float
         From 0.25 to 8.
     """
+    return fit_shared_temperature([(probabilities, truth)])
+
+
+def fit_shared_temperature(
+    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]],
+) -> float:
+    """Find the temperature that fits several models best, as `fit_temperature` does for one.
+
+    Parameters
+    ----------
+    parts : sequence of (probabilities, truth)
+        One for each model; their labels may differ.
+    """
     from scipy.optimize import minimize_scalar  # noqa: PLC0415 - comes with the train extra
 
     def loss(log_temperature: float) -> float:
-        tempered = with_temperature(probabilities, float(np.exp(log_temperature)))
-        return negative_log_likelihood(tempered, truth)
+        temperature = float(np.exp(log_temperature))
+        losses = [
+            len(truth)
+            * negative_log_likelihood(with_temperature(probabilities, temperature), truth)
+            for probabilities, truth in parts
+        ]
+        return sum(losses)
 
     bounds = (float(np.log(0.25)), float(np.log(8.0)))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
@@ -133,9 +151,19 @@ def fit_temperature(probabilities: NDArray[np.float64], truth: NDArray[np.intp])
 def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Divide the logits behind probabilities by a temperature."""
     logits = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    result: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    result: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
     return result
+
+
+def risk_coverage(
+    probabilities: NDArray[np.float64], truth: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    """Give the accuracy of the k clips with the highest confidence, for k from 1 on."""
+    right = probabilities.argmax(axis=1) == truth
+    surest = np.argsort(-probabilities.max(axis=1), kind="stable")
+    accuracy: NDArray[np.float64] = np.cumsum(right[surest]) / np.arange(1, len(truth) + 1)
+    return accuracy
 
 
 def uncertain_threshold(probabilities: NDArray[np.float64]) -> float:

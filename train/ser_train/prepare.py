@@ -74,13 +74,28 @@ class Prepared:
         -------
         ndarray, shape (frames, bins) or that of the features, float32
         """
+        return self.speech(index, None if whole else self.network.window.seconds)
+
+    def speech(self, index: int, longest_seconds: float | None) -> NDArray[np.float32]:
+        """Give the beginning of a clip's speech; with features, those of its first window.
+
+        Parameters
+        ----------
+        index : int
+        longest_seconds : float or None
+            Counted from just before the speech onset; None: the whole speech.
+
+        Returns
+        -------
+        ndarray, shape (frames, bins) or that of the features, float32
+        """
         if self.features:
             return self.features[index].features
         spectra, section = self.spectra[index], self.spectra[index].sections[0]
         spec = self.network.spectrum
         start, stop = heard_bounds(section.onset, section.end, spec)
-        if not whole:
-            longest = round(self.network.window.seconds * SAMPLE_RATE_HZ / spec.hop_samples)
+        if longest_seconds is not None:
+            longest = round(longest_seconds * SAMPLE_RATE_HZ / spec.hop_samples)
             stop = min(stop, start + longest)
         return spectra.power(0, start, stop)
 

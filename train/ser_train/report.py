@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,12 +12,22 @@ from numpy.typing import NDArray
 
 from ser_train.disk import write_atomically
 from ser_train.metrics import ReliabilityBin, Scores, confusion, reliability, score
-from ser_train.training import EpochRecord
 
 _BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
 
 
-def draw_curves(path: Path, history: Sequence[EpochRecord], title: str) -> None:
+class Epoch(Protocol):
+    """What was seen in one epoch; None without validation speakers."""
+
+    @property
+    def loss(self) -> float: ...  # noqa: D102
+    @property
+    def validation_uar(self) -> float | None: ...  # noqa: D102
+    @property
+    def validation_nll(self) -> float | None: ...  # noqa: D102
+
+
+def draw_curves(path: Path, history: Sequence[Epoch], title: str) -> None:
     """Draw training loss and, where there are validation speakers, their loss and UAR."""
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.subplots()

@@ -1,0 +1,204 @@
+"""Every finished fold of a cross-validation: one line each, never lost and never half written."""
+
+import dataclasses
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from ser_live.errors import SerError
+from ser_train.posteriors import Posteriors
+
+if sys.platform != "win32":
+    import fcntl
+
+LEDGER = "ledger.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What all rows of a ledger have in common."""
+
+    protocol: str
+    network: str
+    window_seconds: float
+    """Of the network: the longest that it hears."""
+    recipe: dict[str, Any]
+    """Every number of the training, as JSON."""
+    also: tuple[str, ...] = ()
+    """Further corpora in the training of every fold."""
+    mapping: tuple[tuple[str, str], ...] = ()
+    """Old and new labels, renamed before anything else."""
+    dropped: tuple[str, ...] = ()
+    """Labels that were left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """What was seen in one epoch of training."""
+
+    loss: float
+    validation_uar: float | None
+    """None without validation speakers."""
+    validation_nll: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One finished fold."""
+
+    configuration: Configuration
+    seed: int
+    fold: int
+    fold_name: str
+    folds: int
+    """Of the protocol, in all."""
+    labels: tuple[str, ...]
+    """That the network gives."""
+    corpus_labels: tuple[str, ...]
+    """That the tested corpus has."""
+    training_speakers: tuple[str, ...]
+    validation_speakers: tuple[str, ...]
+    test_speakers: tuple[str, ...]
+    training_clips: int
+    validation_clips: int
+    test_clips: int
+    temperature: float | None
+    """Fitted on the validation speakers; None without."""
+    training_seconds: float | None = None
+    """Since the start or the last resume; None: unknown."""
+    threads: int | None = None
+    """Of TensorFlow; None: all cores, or unknown."""
+    versions: dict[str, str] = dataclasses.field(default_factory=dict)
+    """Of keras, tensorflow and ser-live, where they are known."""
+    commit: str | None = None
+    """Of the source tree, with "-dirty" behind it where files differ from it."""
+    history: tuple[Epoch, ...] = ()
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """Seed and fold."""
+        return self.seed, self.fold
+
+    def to_line(self) -> bytes:
+        """Give one line of JSON."""
+        text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
+        return text.encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Row":
+        """Read what `to_line` gave."""
+        data = json.loads(line)
+        given = data["configuration"]
+        configuration = Configuration(
+            **{
+                **given,
+                "also": tuple(given["also"]),
+                "mapping": tuple((old, new) for old, new in given["mapping"]),
+                "dropped": tuple(given["dropped"]),
+            }
+        )
+        lists = {
+            name: tuple(value)
+            for name, value in data.items()
+            if isinstance(value, list) and name != "history"
+        }
+        history = tuple(Epoch(**epoch) for epoch in data["history"])
+        return cls(**{**data, **lists, "configuration": configuration, "history": history})
+
+
+class Ledger:
+    """The finished folds in a report folder.
+
+    A fold's posteriors are written before its row, so that a row is never without them. A row
+    counts when its line is complete: what a killed process wrote of a line is ignored, and cut
+    off before the next row.
+
+    Parameters
+    ----------
+    folder : Path
+        May be missing until the first row is written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._file = folder / LEDGER
+
+    def rows(self) -> tuple[Row, ...]:
+        """Read the finished folds, by seed and fold.
+
+        Raises
+        ------
+        SerError
+            If a complete line is no row.
+        """
+        if not self._file.is_file():
+            return ()
+        *lines, _torn = self._file.read_bytes().split(b"\n")
+        rows = {}
+        for number, line in enumerate(lines, start=1):
+            try:
+                row = Row.from_line(line)
+            except (ValueError, KeyError, TypeError) as error:
+                raise SerError(
+                    f"{self._file}, line {number}: not a row of a ledger ({error!r}); wanted what "
+                    "ser-train cross-validate writes"
+                ) from error
+            if self.posteriors_file(row).is_file():
+                rows[row.key] = row
+        return tuple(rows[key] for key in sorted(rows))
+
+    def require(self, configuration: Configuration) -> None:
+        """Refuse to mix settings.
+
+        Raises
+        ------
+        SerError
+            If a row has another configuration; the message names the first difference.
+        """
+        wanted = dataclasses.asdict(configuration)
+        for row in self.rows():
+            got = dataclasses.asdict(row.configuration)
+            for name, value in wanted.items():
+                if got[name] != value:
+                    raise SerError(
+                        f"{self._file} has rows with {_difference(name, got[name], value)}; "
+                        "give another --report-dir"
+                    )
+
+    def append(self, row: Row, posteriors: Posteriors) -> None:
+        """Keep a finished fold for good."""
+        posteriors.save(self.posteriors_file(row))
+        with self._file.open("a+b") as stream:
+            _lock(stream)
+            stream.seek(0)
+            complete = stream.read().rfind(b"\n") + 1
+            stream.truncate(complete)
+            stream.write(row.to_line())
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    def posteriors(self, row: Row) -> Posteriors:
+        """Load the posteriors that belong to a row."""
+        return Posteriors.load(self.posteriors_file(row))
+
+    def posteriors_file(self, row: Row) -> Path:
+        """Name the file of a row's posteriors."""
+        return self.folder / "posteriors" / f"seed{row.seed}-fold{row.fold}.npz"
+
+
+def _difference(name: str, got: object, wanted: object) -> str:
+    """Name the first differing part of a setting."""
+    if isinstance(got, dict) and isinstance(wanted, dict):
+        for key in [*wanted, *got]:
+            if got.get(key) != wanted.get(key):
+                return _difference(key, got.get(key), wanted.get(key))
+    return f"{name.replace('_', ' ')} {got}, wanted {wanted}"
+
+
+def _lock(stream: BinaryIO) -> None:
+    """Keep other processes out until the file is closed; Windows has no such lock."""
+    if sys.platform != "win32":
+        fcntl.flock(stream, fcntl.LOCK_EX)

@@ -1,0 +1,121 @@
+"""What a cross-validation has to do: its job, and what follows from the files on disk."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_train.corpora import Clip, labels_of
+from ser_train.ledger import Configuration, Ledger
+from ser_train.networks import Network, find_network
+from ser_train.protocols import Protocol, find_protocol
+from ser_train.selection import Recordings
+
+
+@dataclass(frozen=True, slots=True)
+class CrossValidation:
+    """Everything that ``ser-train cross-validate`` is told."""
+
+    recordings: Recordings
+    network: str
+    protocol: str
+    report_folder: Path
+    cache_folder: Path
+    run_folder: Path | None = None
+    """For checkpoints; None: the folder ``runs`` in the report folder."""
+    seed: int = 0
+    """The first one."""
+    seeds: int = 1
+    folds: tuple[int, ...] | None = None
+    """None: all."""
+    also: tuple[Path, ...] = ()
+    """Folders with further corpora, which train in every fold and are never tested."""
+    epochs: int | None = None
+    batch_clips: int | None = None
+    threads: int | None = None
+    """Of TensorFlow, for the ledger."""
+    skip_broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What follows from a job and the files in its folders."""
+
+    job: CrossValidation
+    network: Network
+    protocol: Protocol
+    configuration: Configuration
+    clips: tuple[Clip, ...]
+    """Of the protocol."""
+    also: tuple[Clip, ...]
+    fold_names: tuple[str, ...]
+    ledger: Ledger
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Give the seeds and folds that are wanted and not in the ledger."""
+        job = self.job
+        folds = job.folds if job.folds is not None else range(len(self.fold_names))
+        finished = {row.key for row in self.ledger.rows()}
+        wanted = product(range(job.seed, job.seed + job.seeds), folds)
+        return [key for key in wanted if key not in finished]
+
+    def run_folder(self, seed: int, fold: int) -> Path:
+        """Name the folder of a fold's checkpoint."""
+        folder = self.job.run_folder or self.job.report_folder / "runs"
+        return folder / f"seed{seed}-fold{fold}"
+
+
+def make_plan(job: CrossValidation) -> Plan:
+    """Look at the recordings; no sound is read.
+
+    Raises
+    ------
+    SerError
+        If network or protocol are unknown, or the recordings do not fit the protocol.
+    """
+    network, protocol = _network(job), find_protocol(job.protocol)
+    clips = protocol.choose(job.recordings.find())
+    also = _also(job, protocol, labels_of(clips))
+    names = protocol.fold_names(clips)
+    outside = [fold for fold in job.folds or () if not 0 <= fold < len(names)]
+    if outside:
+        raise SerError(f"there is no fold {outside[0]}; the folds are 0 to {len(names) - 1}")
+    configuration = Configuration(
+        protocol=protocol.name,
+        network=network.name,
+        window_seconds=network.window.seconds,
+        recipe=json.loads(json.dumps(dataclasses.asdict(network.recipe))),
+        also=tuple(sorted({clip.corpus for clip in also})),
+        mapping=job.recordings.mapping,
+        dropped=job.recordings.dropped,
+    )
+    ledger = Ledger(job.report_folder)
+    return Plan(job, network, protocol, configuration, clips, also, names, ledger)
+
+
+def _network(job: CrossValidation) -> Network:
+    network = find_network(job.network)
+    recipe = dataclasses.replace(
+        network.recipe,
+        epochs=job.epochs or network.recipe.epochs,
+        batch_clips=job.batch_clips or network.recipe.batch_clips,
+    )
+    return dataclasses.replace(network, recipe=recipe)
+
+
+def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:
+    """Only labels that the protocol's corpora have: so calm stays out unless they have it."""
+    if not job.also:
+        return ()
+    found = Recordings(job.also, all_labels=job.recordings.all_labels).find()
+    tested = sorted({clip.corpus for clip in found} & set(protocol.corpora))
+    if tested:
+        raise SerError(
+            f"--also holds {', '.join(tested)}, which {protocol.name} tests; wanted other corpora"
+        )
+    chosen = tuple(clip for clip in found if clip.label in labels)
+    if not chosen:
+        raise SerError(f"--also holds no clip with one of the labels {', '.join(labels)}")
+    return chosen

@@ -1,0 +1,70 @@
+"""What the networks of one fold answered for each of its test clips."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+WHOLE = "whole"
+"""In ``heard``: the whole speech of each clip."""
+_SMALLEST = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class Posteriors:
+    """Probabilities of clips, untempered."""
+
+    names: NDArray[np.str_]
+    """(clips,) of corpus and file: "ravdess/03-01-03-01-01-01-07.flac"."""
+    speakers: NDArray[np.str_]
+    """(clips,)."""
+    truth: NDArray[np.intp]
+    """(clips,) indices of the true labels."""
+    labels: tuple[str, ...]
+    heard: tuple[str, ...]
+    """Seconds from the speech onset that were heard, ascending; last perhaps ``WHOLE``."""
+    probabilities: NDArray[np.float64]
+    """(heard, clips, labels) at temperature 1."""
+
+    def save(self, path: Path) -> None:
+        """Write a compressed archive in one step; a killed process leaves at most a .part file.
+
+        Logarithms keep small probabilities in half precision, with errors below 0.0005 of the
+        logarithm.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".part")
+        with unfinished.open("wb") as stream:
+            self._write(stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        unfinished.replace(path)
+
+    def _write(self, stream: BinaryIO) -> None:
+        logarithms = np.log(np.maximum(self.probabilities, _SMALLEST))
+        np.savez_compressed(
+            stream,
+            names=self.names,
+            speakers=self.speakers,
+            truth=self.truth.astype(np.int16),
+            labels=np.array(self.labels),
+            heard=np.array(self.heard),
+            log_probabilities=logarithms.astype(np.float16),
+        )
+
+    @classmethod
+    def load(cls, path: Path) -> "Posteriors":
+        """Read what `save` wrote."""
+        with np.load(path) as saved:
+            probabilities = np.exp(saved["log_probabilities"].astype(np.float64))
+            return cls(
+                saved["names"],
+                saved["speakers"],
+                saved["truth"].astype(np.intp),
+                tuple(saved["labels"].tolist()),
+                tuple(saved["heard"].tolist()),
+                probabilities / probabilities.sum(axis=-1, keepdims=True),
+            )
