@@ -32,8 +32,8 @@ class Posteriors:
     def save(self, path: Path) -> None:
         """Write a compressed archive in one step; a killed process leaves at most a .part file.
 
-        Logarithms keep small probabilities in half precision, with errors below 0.0005 of the
-        logarithm.
+        Half precision suffices for logits that count from the highest: the answer is exactly 0,
+        whatever comes close to it is as finely told apart, and small ones do not vanish.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(".part")
@@ -44,7 +44,8 @@ class Posteriors:
         unfinished.replace(path)
 
     def _write(self, stream: BinaryIO) -> None:
-        logarithms = np.log(np.maximum(self.probabilities, _SMALLEST))
+        logits = np.log(np.maximum(self.probabilities, _SMALLEST))
+        logits -= logits.max(axis=-1, keepdims=True)
         np.savez_compressed(
             stream,
             names=self.names,
@@ -52,19 +53,19 @@ class Posteriors:
             truth=self.truth.astype(np.int16),
             labels=np.array(self.labels),
             heard=np.array(self.heard),
-            log_probabilities=logarithms.astype(np.float16),
+            logits=logits.astype(np.float16),
         )
 
     @classmethod
     def load(cls, path: Path) -> "Posteriors":
         """Read what `save` wrote."""
         with np.load(path) as saved:
-            probabilities = np.exp(saved["log_probabilities"].astype(np.float64))
+            powers = np.exp(saved["logits"].astype(np.float64))
             return cls(
                 saved["names"],
                 saved["speakers"],
                 saved["truth"].astype(np.intp),
                 tuple(saved["labels"].tolist()),
                 tuple(saved["heard"].tolist()),
-                probabilities / probabilities.sum(axis=-1, keepdims=True),
+                powers / powers.sum(axis=-1, keepdims=True),
             )
