@@ -75,8 +75,30 @@ def test_the_default_network_is_small() -> None:
     assert networks.create_model("emotion-tcn", 8).count_params() <= 1_000_000
 
 
+def test_names_joined_by_plus_are_an_ensemble() -> None:
+    both = networks.find_network("issa-emodb+issa-ravdess")
+    assert both.members == ("issa-emodb", "issa-ravdess")
+    assert both.recipe == networks.find_network("issa-emodb").recipe
+    assert both.front_end == "frontend"
+    single = networks.create_model("issa-emodb", 4)
+    assert networks.create_model(both.name, 4).count_params() > single.count_params() + 500_000
+
+
+@pytest.mark.parametrize("network", networks.NETWORKS.values(), ids=lambda network: network.name)
+def test_members_of_an_ensemble_hear_the_same(network: networks.Network) -> None:
+    for name in network.members:
+        member = networks.NETWORKS[name]
+        assert not member.members
+        heard = (member.spectrum, member.window, member.front_end)
+        assert heard == (network.spectrum, network.window, network.front_end)
+
+
 def test_names_and_labels_are_checked() -> None:
     with pytest.raises(SerError, match="'tcn'; the networks are emotion-tcn, issa-ravdess"):
         ser_train.create_model("tcn", 8)
+    with pytest.raises(SerError, match="'tcn'; the networks are"):
+        networks.find_network("emotion-tcn+tcn")
+    with pytest.raises(SerError, match=r"differ in spectrum, window or front end"):
+        networks.find_network("emotion-tcn+issa-ravdess")
     with pytest.raises(SerError, match="at least 2 labels, got 1"):
         ser_train.create_model("emotion-tcn", 1)

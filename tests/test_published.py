@@ -1,3 +1,5 @@
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import pytest
@@ -5,9 +7,16 @@ import pytest
 import ser_train
 from ser_live.errors import SerError
 from ser_train.layers import Pooled193
-from ser_train.published import SPECTRUM, build_issa_ravdess
+from ser_train.published import (
+    SPECTRUM,
+    build_issa_emodb,
+    build_issa_iemocap,
+    build_issa_ravdess,
+)
 
 LABELS = 8
+OWN_PARAMETERS = 2 * 193 + 1 + 1
+"""Statistics of "standardize" with their count, and the temperature: not in the paper."""
 
 
 @pytest.fixture(scope="module")
@@ -22,8 +31,54 @@ def test_has_the_size_of_the_paper(model: keras.Model) -> None:
     assert next(la for la in model.layers if isinstance(la, keras.layers.Flatten)).output.shape[
         1
     ] == (3072)
-    own = 2 * 193 + 1 + 1  # statistics of "standardize" with their count, and the temperature
-    assert model.count_params() - own == 520_360
+    assert model.count_params() - OWN_PARAMETERS == 520_360
+
+
+@pytest.mark.parametrize(
+    ("build", "labels", "padding", "parameters"),
+    [
+        (build_issa_ravdess, 8, "valid", 502_952),  # the published code
+        (build_issa_ravdess, 8, "same", 520_360),  # the paper's figure
+        (build_issa_emodb, 7, "valid", 266_119),  # the published code
+        (build_issa_iemocap, 4, "valid", 499_348),  # by hand: that for RAVDESS with 4 labels
+    ],
+)
+def test_has_as_many_parameters_as_published(
+    build: Callable[[int, int, str], keras.Model], labels: int, padding: str, parameters: int
+) -> None:
+    model = build(labels, SPECTRUM.bins, padding)
+    assert model.count_params() - OWN_PARAMETERS == parameters
+
+
+def layers_of(model: keras.Model) -> list[str]:
+    """Name each layer behind the features by its kind, with its size or rate."""
+    kinds = {"Conv1D": "filters", "Dropout": "rate", "MaxPooling1D": "pool_size", "Dense": "units"}
+    names = [type(layer).__name__ for layer in model.layers[3:]]
+    values = [
+        getattr(layer, kinds[name], None) if name in kinds else None
+        for layer, name in zip(model.layers[3:], names, strict=True)
+    ]
+    return [
+        name if value is None else f"{name} {value}"
+        for name, value in zip(names, values, strict=True)
+    ]
+
+
+def test_model_a_for_emodb_is_the_published_one() -> None:
+    assert layers_of(build_issa_emodb(7, SPECTRUM.bins)) == [
+        *("Conv1D 256", "BatchNormalization", "ReLU"),
+        *("Conv1D 128", "ReLU", "Dropout 0.1", "MaxPooling1D (8,)"),
+        *("Conv1D 128", "BatchNormalization", "ReLU", "Dropout 0.2"),
+        *("Flatten", "Dense 7", "Temperature", "Softmax"),
+    ]
+
+
+def test_iemocap_differs_from_ravdess_in_one_dropout() -> None:
+    ravdess = layers_of(build_issa_ravdess(4, SPECTRUM.bins))
+    iemocap = layers_of(build_issa_iemocap(4, SPECTRUM.bins))
+    pairs = list(zip(ravdess, iemocap, strict=True))
+    assert [pair for pair in pairs if pair[0] != pair[1]] == [("Dropout 0.1", "Dropout 0.2")]
+    assert iemocap.index("Dropout 0.2") < iemocap.index("MaxPooling1D (8,)")
 
 
 def test_names_its_parts(model: keras.Model) -> None:

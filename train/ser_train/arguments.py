@@ -35,6 +35,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     _add_report(commands.add_parser("report", help="write the report of finished folds once more"))
     _add_evaluate(commands.add_parser("evaluate", help="measure a model on recordings"))
+    _add_ensemble(commands.add_parser("ensemble", help="make one model of several"))
     _add_predict(commands.add_parser("predict", help="name the emotion of recordings"))
     return parser
 
@@ -167,6 +168,16 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", type=Path, metavar="MODEL", help="a .keras or .onnx file")
     parser.add_argument("files", type=Path, nargs="+", metavar="FILE", help="recordings")
     parser.add_argument("--json", action="store_true", help="one JSON object for each recording")
+
+
+def _add_ensemble(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "models", type=Path, nargs="+", metavar="MODEL.keras", help="two or more that hear alike"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, required=True, metavar="ALL.keras", help="model file to write"
+    )
+    parser.add_argument("--name", help="name in the model card (default: the file's)")
 
 
 def _add_training(parser: argparse.ArgumentParser, network_default: str = "") -> None:

@@ -183,6 +183,16 @@ def _predict(options: argparse.Namespace) -> int:
     return 0
 
 
+def _ensemble(options: argparse.Namespace) -> int:
+    _start_tensorflow(None)
+    from ser_train.merge import merge  # noqa: PLC0415 - TensorFlow takes seconds
+
+    card = merge(options.models, options.output, options.name)
+    print(f"wrote {options.output}: {card.description}")
+    print("its members' figures are not its own; measure it with ser-train evaluate")
+    return 0
+
+
 def _start_tensorflow(threads: int | None) -> None:
     """Import TensorFlow quietly and limit its threads before it starts any."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -225,4 +235,5 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "report": _report,
     "evaluate": _evaluate,
     "predict": _predict,
+    "ensemble": _ensemble,
 }

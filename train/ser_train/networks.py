@@ -1,5 +1,6 @@
 """The networks that ``ser-train`` knows by name."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,8 @@ class Network:
     recipe: Recipe
     front_end: str | None = None
     """Layer without trainable weights whose outputs are computed once per clip."""
+    members: tuple[str, ...] = ()
+    """Names of the networks of an ensemble, which hear the same; its own recipe trains each."""
 
 
 def _build_emotion_tcn(n_labels: int, bins: int) -> Any:
@@ -36,56 +39,110 @@ def _build_issa_ravdess(n_labels: int, bins: int) -> Any:
     return build_issa_ravdess(n_labels, bins)
 
 
+def _build_issa_emodb(n_labels: int, bins: int) -> Any:
+    from ser_train.published import build_issa_emodb  # noqa: PLC0415 - Keras takes seconds
+
+    return build_issa_emodb(n_labels, bins)
+
+
+def _build_issa_iemocap(n_labels: int, bins: int) -> Any:
+    from ser_train.published import build_issa_iemocap  # noqa: PLC0415 - Keras takes seconds
+
+    return build_issa_iemocap(n_labels, bins)
+
+
+def _ensemble(members: tuple[Network, ...], name: str, recipe: Recipe) -> Network:
+    """Make a network of networks that hear the same."""
+    first = members[0]
+
+    def build(n_labels: int, bins: int) -> Any:
+        from ser_train.ensemble import combine  # noqa: PLC0415 - Keras takes seconds
+
+        return combine([member.build(n_labels, bins) for member in members], first.front_end)
+
+    return Network(
+        name=name,
+        spectrum=first.spectrum,
+        window=first.window,
+        build=build,
+        recipe=recipe,
+        front_end=first.front_end,
+        members=tuple(member.name for member in members),
+    )
+
+
+_EMOTION_TCN = Network(
+    name="emotion-tcn",
+    spectrum=SpectrumSpec(),
+    window=WindowSpec(),
+    build=_build_emotion_tcn,
+    recipe=Recipe(
+        epochs=45,
+        batch_clips=32,
+        learning_rate=4e-3,
+        weight_decay=0.02,
+        ema_momentum=0.995,
+        label_smoothing=0.1,
+        windows=WindowSampling(),
+        augmentation=Augmentation(),
+    ),
+)
+_ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
+_ISSA_RAVDESS = Network(
+    name="issa-ravdess",
+    spectrum=_ISSA_SPECTRUM,
+    window=WindowSpec(),
+    build=_build_issa_ravdess,
+    recipe=Recipe(
+        epochs=60,
+        batch_clips=32,
+        learning_rate=1e-3,
+        weight_decay=0.02,
+        ema_momentum=0.99,
+        label_smoothing=0.1,
+        mixup=0.4,
+    ),
+    front_end="frontend",
+)
+_ISSA_EMODB = dataclasses.replace(_ISSA_RAVDESS, name="issa-emodb", build=_build_issa_emodb)
+_ISSA_IEMOCAP = dataclasses.replace(_ISSA_RAVDESS, name="issa-iemocap", build=_build_issa_iemocap)
+
 NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
-        Network(
-            name="emotion-tcn",
-            spectrum=SpectrumSpec(),
-            window=WindowSpec(),
-            build=_build_emotion_tcn,
-            recipe=Recipe(
-                epochs=45,
-                batch_clips=32,
-                learning_rate=4e-3,
-                weight_decay=0.02,
-                ema_momentum=0.995,
-                label_smoothing=0.1,
-                windows=WindowSampling(),
-                augmentation=Augmentation(),
-            ),
-        ),
-        Network(
-            name="issa-ravdess",
-            spectrum=SpectrumSpec(fft_samples=2048, hop_samples=512),
-            window=WindowSpec(),
-            build=_build_issa_ravdess,
-            recipe=Recipe(
-                epochs=60,
-                batch_clips=32,
-                learning_rate=1e-3,
-                weight_decay=0.02,
-                ema_momentum=0.99,
-                label_smoothing=0.1,
-                mixup=0.4,
-            ),
-            front_end="frontend",
+        _EMOTION_TCN,
+        _ISSA_RAVDESS,
+        _ISSA_EMODB,
+        _ISSA_IEMOCAP,
+        _ensemble((_EMOTION_TCN,) * 3, "emotion-tcn-3", _EMOTION_TCN.recipe),
+        _ensemble(
+            (_ISSA_EMODB, _ISSA_RAVDESS, _ISSA_IEMOCAP), "issa-emodb-ensemble", _ISSA_EMODB.recipe
         ),
     )
 }
 
 
 def find_network(name: str) -> Network:
-    """Give the network of that name.
+    """Give the network of that name; names joined by "+" are an ensemble of these.
 
     Raises
     ------
     SerError
-        If there is none; the message lists the names.
+        If there is none, in which case the message lists the names, or if the members of an
+        ensemble do not hear the same.
     """
-    if name not in NETWORKS:
-        raise SerError(f"there is no network {name!r}; the networks are {', '.join(NETWORKS)}")
-    return NETWORKS[name]
+    if name in NETWORKS:
+        return NETWORKS[name]
+    names = name.split("+")
+    unknown = [part for part in names if part not in NETWORKS]
+    if unknown:
+        raise SerError(
+            f"there is no network {unknown[0]!r}; the networks are {', '.join(NETWORKS)}"
+        )
+    members = tuple(NETWORKS[part] for part in names)
+    if len({(member.spectrum, member.window, member.front_end) for member in members}) > 1:
+        raise SerError(f"{name}: the members differ in spectrum, window or front end, wanted one")
+    return _ensemble(members, name, members[0].recipe)
 
 
 def create_model(name: str, n_labels: int) -> Any:

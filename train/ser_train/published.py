@@ -1,4 +1,4 @@
-"""The published network and its input: 193 pooled features of a recording, and a CNN over them.
+"""The published networks and their input: 193 pooled features of a recording, and CNNs over them.
 
 Issa, Demirci, Yazici: Speech emotion recognition with deep convolutional neural networks.
 Biomedical Signal Processing and Control 59:101894, 2020.
@@ -29,7 +29,7 @@ def pooled_features(path: Path) -> NDArray[np.float32]:
     return features
 
 
-def build_issa_ravdess(n_labels: int, bins: int) -> keras.Model:
+def build_issa_ravdess(n_labels: int, bins: int, padding: str = "same") -> keras.Model:
     """Build the network that the paper uses for RAVDESS, with fresh weights.
 
     Parameters
@@ -38,6 +38,8 @@ def build_issa_ravdess(n_labels: int, bins: int) -> keras.Model:
         Number of labels.
     bins : int
         Frequency bins of the power spectrum; 1025 for the paper's transform.
+    padding : str
+        Of all convolutions: "same" as in the paper's figure, "valid" as in the published code.
 
     Returns
     -------
@@ -52,23 +54,60 @@ def build_issa_ravdess(n_labels: int, bins: int) -> keras.Model:
     Recordings are at 16 kHz and heard from the speech onset for at most three seconds, as a live
     stream hears them, not as whole clips at 22.05 kHz.
     """
+    return _six_convolutions(n_labels, bins, padding, 0.1, "issa_ravdess")
+
+
+def build_issa_iemocap(n_labels: int, bins: int, padding: str = "same") -> keras.Model:
+    """Build the paper's network for IEMOCAP: that for RAVDESS with more dropout before pooling.
+
+    Parameters, result and what differs from the paper are those of `build_issa_ravdess`.
+    """
+    return _six_convolutions(n_labels, bins, padding, 0.2, "issa_iemocap")
+
+
+def build_issa_emodb(n_labels: int, bins: int, padding: str = "same") -> keras.Model:
+    """Build the paper's "model A" for EMO-DB: half as deep as that for RAVDESS.
+
+    Parameters, result and what differs from the paper are those of `build_issa_ravdess`.
+    """
     spectrum = keras.Input((None, bins), name="spectrum")
-    features = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
-    x = layers.Normalization(axis=1, name="standardize")(features)
-    x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 256)))
-    x = layers.Dropout(0.1)(layers.ReLU()(_convolution(x, 128)))
+    x = _first_two(spectrum, padding, 0.1)
+    x = layers.MaxPooling1D(8)(x)
+    x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 128, padding)))
+    x = layers.Flatten()(layers.Dropout(0.2)(x))
+    logits = layers.Dense(n_labels, name="logits")(x)
+    return _with_probabilities(spectrum, logits, "issa_emodb")
+
+
+def _six_convolutions(
+    n_labels: int, bins: int, padding: str, dropout: float, name: str
+) -> keras.Model:
+    spectrum = keras.Input((None, bins), name="spectrum")
+    x = _first_two(spectrum, padding, dropout)
     x = layers.MaxPooling1D(8)(layers.BatchNormalization()(x))
-    x = layers.ReLU()(_convolution(x, 128))
-    x = layers.ReLU()(_convolution(x, 128))
-    x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 128)))
-    x = layers.ReLU()(_convolution(layers.Dropout(0.2)(x), 128))
+    x = layers.ReLU()(_convolution(x, 128, padding))
+    x = layers.ReLU()(_convolution(x, 128, padding))
+    x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 128, padding)))
+    x = layers.ReLU()(_convolution(layers.Dropout(0.2)(x), 128, padding))
     x = layers.Dropout(0.2)(layers.Flatten()(x))
     x = layers.Dense(n_labels, name="scores")(x)
     logits = layers.BatchNormalization(name="logits")(x)
+    return _with_probabilities(spectrum, logits, name)
+
+
+def _first_two(spectrum: KerasTensor, padding: str, dropout: float) -> KerasTensor:
+    """Pool and standardise the features, then convolve twice: alike in all of the paper's."""
+    features = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
+    x = layers.Normalization(axis=1, name="standardize")(features)
+    x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 256, padding)))
+    return layers.Dropout(dropout)(layers.ReLU()(_convolution(x, 128, padding)))
+
+
+def _with_probabilities(spectrum: KerasTensor, logits: KerasTensor, name: str) -> keras.Model:
     tempered = Temperature(name="temperature")(logits)
     probabilities = layers.Softmax(name="probabilities")(tempered)
-    return keras.Model(spectrum, probabilities, name="issa_ravdess")
+    return keras.Model(spectrum, probabilities, name=name)
 
 
-def _convolution(x: KerasTensor, channels: int) -> KerasTensor:
-    return layers.Conv1D(channels, 5, padding="same")(x)
+def _convolution(x: KerasTensor, channels: int, padding: str) -> KerasTensor:
+    return layers.Conv1D(channels, 5, padding=padding)(x)

@@ -64,6 +64,8 @@ def train(
 ) -> Trained:
     """Train a network on some of the clips, going on from the checkpoint where there is one.
 
+    The members of an ensemble are trained one after the other.
+
     Parameters
     ----------
     prepared : Prepared
@@ -84,11 +86,23 @@ def train(
     SerError
         If the folder holds a checkpoint of other settings.
     """
+    if prepared.network.members:
+        from ser_train.training_members import train_members  # noqa: PLC0415 - it trains with this
+
+        return train_members(prepared, training, validation, settings, run_folder, report)
+    model = fresh_model(prepared, training, settings)
+    return learn(model, prepared, training, validation, settings, run_folder, report)
+
+
+def fresh_model(prepared: Prepared, training: Sequence[int], settings: Settings) -> Any:
+    """Build the network as it is before the first step, with the training clips' statistics."""
     make_repeatable(settings.seed)
     network = prepared.network
     model = network.build(len(settings.labels), network.spectrum.bins)
-    _adapt(model, prepared, training)
-    return learn(model, prepared, training, validation, settings, run_folder, report)
+    names = [layer.name for layer in model.layers]
+    if prepared.features and "standardize" in names:
+        model.get_layer("standardize").adapt(prepared.feature_array(training))
+    return model
 
 
 def make_repeatable(seed: int) -> None:
@@ -169,7 +183,7 @@ class _Checkpoint:
 
     def __init__(self, folder: Path, settings: Settings, clips: list[str]) -> None:
         self._file = folder / CHECKPOINT
-        self._settings = json.dumps([dataclasses.asdict(settings), clips], sort_keys=True)
+        self._settings = identity(settings, clips)
 
     def save(self, trainer: Trainer, history: list[EpochRecord]) -> None:
         arrays: dict[str, Any] = {f"state{i}": a for i, a in enumerate(trainer.state())}
@@ -186,20 +200,23 @@ class _Checkpoint:
             return []
         with np.load(self._file) as saved:
             if str(saved["settings"]) != self._settings:
-                raise SerError(
-                    f"{self._file} belongs to a training with other settings or clips; "
-                    "give another folder or remove it"
-                )
+                raise foreign_checkpoint(self._file)
             count = sum(name.startswith("state") for name in saved.files)
             trainer.restore(tuple(saved[f"state{i}"] for i in range(count)))
             return [EpochRecord(**record) for record in json.loads(str(saved["history"]))]
 
 
-def _adapt(model: Any, prepared: Prepared, training: Sequence[int]) -> None:
-    """Fit the statistics of a "standardize" layer on training clips only."""
-    names = [layer.name for layer in model.layers]
-    if prepared.features and "standardize" in names:
-        model.get_layer("standardize").adapt(prepared.feature_array(training))
+def identity(settings: Settings, clips: Sequence[str]) -> str:
+    """Name what a checkpoint belongs to."""
+    return json.dumps([dataclasses.asdict(settings), clips], sort_keys=True)
+
+
+def foreign_checkpoint(file: Path) -> SerError:
+    """Say that a checkpoint belongs to something else."""
+    return SerError(
+        f"{file} belongs to a training with other settings or clips; "
+        "give another folder or remove it"
+    )
 
 
 def _words(record: EpochRecord) -> str:

@@ -1,0 +1,313 @@
+"""Several networks as one: their mean, one graph, one card, one training that resumes."""
+
+import dataclasses
+from pathlib import Path
+
+import keras
+import numpy as np
+import onnx
+import pytest
+from numpy.typing import NDArray
+
+import tiny_corpora
+import tiny_network
+from ser_export.exporting import export_model
+from ser_live import SerError, StreamRecognizer
+from ser_live.card import Corpus, ModelCard, SpectrumSpec, WindowSpec
+from ser_live.classifier import OnnxClassifier
+from ser_live.onnx_graph import check_graph
+from ser_live.onnx_session import open_session
+from ser_train import cli, networks
+from ser_train.ensemble import combine
+from ser_train.evaluate import Evaluation, evaluate
+from ser_train.fit import FitJob, fit
+from ser_train.keras_file import TrainingRecord, load_model, save_model
+from ser_train.layers import LogMel, Pooled193, Temperature
+from ser_train.merge import merge
+from ser_train.networks import Network, find_network
+from ser_train.selection import Recordings
+from ser_train.training import CHECKPOINT
+from test_fit import Notes
+from test_stream_laws import at_random, demo_voice, run
+
+LABELS = ("happy", "sad", "angry", "fearful", "neutral")
+
+
+def member(name: str, seed: int, softness: float = 1.0) -> keras.Model:
+    """A network with random weights, statistics and temperature: no two answers are alike."""
+    keras.utils.set_random_seed(seed)
+    network = find_network(name)
+    model = network.build(len(LABELS), network.spectrum.bins)
+    random = np.random.default_rng(seed)
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(random.normal(0, 0.3, shape))
+            layer.moving_variance.assign(random.uniform(0.5, 2, shape))
+        elif isinstance(layer, keras.layers.Normalization):
+            layer.adapt(random.normal(-20, 15, (50, 193, 1)))
+    logits = keras.Model(model.input, model.get_layer("logits").output)
+    spread = float(np.std(logits(heard(network, 60, 4))))
+    model.get_layer("temperature").temperature.assign(softness * spread)
+    return model
+
+
+def heard(network: Network, frames: int, windows: int = 1) -> NDArray[np.float32]:
+    random = np.random.default_rng(1)
+    return random.exponential(size=(windows, frames, network.spectrum.bins)).astype(np.float32)
+
+
+def save(path: Path, name: str, seed: int, **changes: object) -> Path:
+    network = find_network(name)
+    card = ModelCard(
+        name=path.stem,
+        labels=LABELS,
+        licence="CC-BY-4.0",
+        network=name,
+        spectrum=network.spectrum,
+        window=network.window,
+        corpora=(Corpus("emodb", 100 + seed, 10, "CC-BY-4.0"),),
+    )
+    record = TrainingRecord(("a", "b"), (f"c{seed}",), ("d", f"e{seed}"), seed)
+    save_model(path, member(name, seed, 1.0 + seed), dataclasses.replace(card, **changes), record)
+    return path
+
+
+@pytest.mark.parametrize(
+    "names", [("emotion-tcn", "emotion-tcn"), ("issa-emodb", "issa-ravdess", "issa-iemocap")]
+)
+def test_probabilities_are_the_mean_of_the_members(names: tuple[str, ...]) -> None:
+    network = find_network(names[0])
+    members = [member(name, seed, 0.5 + seed) for seed, name in enumerate(names)]
+    whole = combine(members, network.front_end)
+    for frames, windows in ((40, 1), (93, 3)):
+        power = heard(network, frames, windows)
+        answers = [np.asarray(model(power)) for model in members]
+        assert np.abs(answers[0] - answers[1]).max() > 0.01
+        # A softmax of a logarithm is only mathematically the identity.
+        np.testing.assert_allclose(whole(power), np.mean(answers, axis=0), atol=1e-6)
+    whole.get_layer("temperature").temperature.assign(2.0)
+    flattened = np.sqrt(np.mean(answers, axis=0))
+    flattened /= flattened.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(whole(power), flattened, atol=1e-6)
+
+
+def count(model: keras.Model, kind: type) -> int:
+    inner = sum(count(layer, kind) for layer in model.layers if isinstance(layer, keras.Model))
+    return inner + sum(isinstance(layer, kind) for layer in model.layers)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"), [("emotion-tcn-3", LogMel), ("issa-emodb-ensemble", Pooled193)]
+)
+def test_the_front_end_is_computed_once(name: str, kind: type) -> None:
+    model = networks.create_model(name, 4)
+    assert count(model, kind) == 1
+    assert count(model, Temperature) == 4
+
+
+def test_different_front_ends_of_one_name_are_refused() -> None:
+    power = keras.Input((None, 1025), name="spectrum")
+    flat = keras.layers.Flatten()(Pooled193(name="frontend")(power))
+    scores = keras.layers.Dense(len(LABELS), activation="softmax", name="probabilities")(flat)
+    with pytest.raises(SerError, match="front ends 'frontend' differ"):
+        combine([keras.Model(power, scores), member("issa-emodb", 0)], "frontend")
+
+
+@pytest.fixture(name="merged", scope="module")
+def merged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("ensemble")
+    names = ("issa-emodb", "issa-ravdess", "issa-iemocap")
+    files = [save(folder / f"m{k}.keras", name, k) for k, name in enumerate(names)]
+    merge(files, folder / "all.keras", None)
+    return folder / "all.keras"
+
+
+def test_a_merged_file_has_one_card(merged: Path) -> None:
+    loaded = load_model(merged)
+    card = loaded.card
+    assert (card.name, card.labels, card.metrics) == ("all", LABELS, ())
+    assert card.network == "issa-emodb+issa-ravdess+issa-iemocap"
+    assert card.corpora == (Corpus("emodb", 102, 10, "CC-BY-4.0"),)
+    assert card.licence == "CC-BY-4.0"
+    assert "m0, m1, m2" in card.description
+    assert loaded.record == TrainingRecord(("a", "b"), ("c0", "c1", "c2"), ("d",), 0)
+    members = [load_model(merged.with_name(f"m{k}.keras")).model for k in range(3)]
+    power = heard(find_network("issa-emodb"), 60, 2)
+    answers = np.mean([model(power) for model in members], axis=0)
+    np.testing.assert_allclose(loaded.model(power), answers, atol=1e-6)
+
+
+def check_export(source: Path, folder: Path, members: int) -> OnnxClassifier:
+    """Export, compare with Keras, and check that batches give the bits of single windows."""
+    export = export_model(source, folder / "all.onnx", [], lambda _: None)
+    assert export.verification.worst_difference <= 1e-5
+    assert export.verification.batch_is_bitwise
+    assert export.emulated_dilations == 0
+    check_graph(export.path.read_bytes(), "all.onnx")
+    graph = onnx.load(export.path).graph
+    assert [value.name for value in graph.output] == ["probabilities"]
+    assert export.nodes < 150 * members
+    classifier = OnnxClassifier.load(export.path)
+    session = open_session(export.path.read_bytes(), "all.onnx")
+    power = heard(find_network(export.card.network), 90, 7)
+    batch = session.run(None, {"spectrum": power})[0]
+    single = [session.run(None, {"spectrum": window[None]})[0][0] for window in power]
+    np.testing.assert_array_equal(batch, single)
+    return classifier
+
+
+@pytest.mark.slow
+def test_published_ensemble_exports_to_one_graph_and_runs_live(
+    merged: Path, tmp_path: Path
+) -> None:
+    classifier = check_export(merged, tmp_path, 3)
+    voice = demo_voice(16000, 6.0)
+    whole = run(StreamRecognizer(classifier), iter([voice]))
+    assert sum(prediction.probabilities is not None for prediction in whole) > 5
+    assert whole == run(StreamRecognizer(classifier), at_random(3)(voice))
+
+
+@pytest.mark.slow
+def test_sequence_ensemble_exports_to_one_graph(tmp_path: Path) -> None:
+    files = [save(tmp_path / f"m{seed}.keras", "emotion-tcn", seed) for seed in range(2)]
+    merge(files, tmp_path / "all.keras", "mine")
+    classifier = check_export(tmp_path / "all.keras", tmp_path, 2)
+    assert classifier.card.name == "mine"
+
+
+def test_members_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    first = save(tmp_path / "first.keras", "issa-emodb", 0)
+    target = tmp_path / "all.keras"
+    others = {
+        "its labels is ('calm',": {"labels": ("calm", *LABELS[1:])},
+        "its spectrum is SpectrumSpec(fft_samples=2048, hop_samples=256)": {
+            "spectrum": SpectrumSpec(2048, 256)
+        },
+        "its window is WindowSpec(seconds=2.0": {"window": WindowSpec(seconds=2.0)},
+    }
+    for words, changes in others.items():
+        other = save(tmp_path / "other.keras", "issa-emodb", 1, **changes)
+        with pytest.raises(SerError) as caught:
+            merge([first, other], target, None)
+        assert words in str(caught.value)
+        assert "other.keras" in str(caught.value)
+        assert "\n" not in str(caught.value)
+    assert not target.exists()
+
+
+def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    only = save(tmp_path / "only.keras", "issa-emodb", 0)
+    for arguments, reason in (
+        ([str(only), "-o", str(tmp_path / "all.keras")], "at least 2 models, got 1"),
+        ([str(only), str(only), "-o", str(tmp_path / "all.onnx")], "ends in .keras"),
+        ([str(only), "no.keras", "-o", str(tmp_path / "all.keras")], "no such file"),
+    ):
+        assert cli.main(["ensemble", *arguments]) == 2
+        text = capsys.readouterr().err
+        assert text.startswith("ser-train: error: ")
+        assert reason in text
+        assert text.count("\n") == 1
+
+
+def build_pooled(n_labels: int, bins: int) -> keras.Model:
+    """A tiny network over the published features, with statistics of the training clips."""
+    spectrum = keras.Input((None, bins), name="spectrum")
+    features = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
+    x = keras.layers.Normalization(axis=1, name="standardize")(features)
+    x = keras.layers.BatchNormalization(momentum=0.8)(keras.layers.Flatten()(x))
+    logits = keras.layers.Dense(n_labels, name="logits")(keras.layers.Dropout(0.2)(x))
+    tempered = Temperature(name="temperature")(logits)
+    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
+
+
+POOLED = dataclasses.replace(
+    tiny_network.NETWORK,
+    name="pooled",
+    spectrum=SpectrumSpec(2048, 512),
+    build=build_pooled,
+    recipe=dataclasses.replace(tiny_network.NETWORK.recipe, windows=None, augmentation=None),
+    front_end="frontend",
+)
+
+
+@pytest.fixture(name="job", params=["tiny+tiny+tiny", "pooled+pooled"])
+def ensemble_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> FitJob:
+    tiny_network.register(monkeypatch)
+    monkeypatch.setitem(networks.NETWORKS, POOLED.name, POOLED)
+    corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7), takes=2)
+    return FitJob(
+        recordings=Recordings((corpus,)),
+        network=request.param,
+        output=tmp_path / "out.keras",
+        run_folder=tmp_path / "run",
+        cache_folder=tmp_path / "cache",
+        epochs=3,
+        validation_speakers=("ravdess/05",),
+        test_speakers=("ravdess/06",),
+        seed=3,
+    )
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    return [np.asarray(value) for value in load_model(path).model.get_weights()]
+
+
+class Interrupted(Notes):
+    """Breaks off after an epoch of a member."""
+
+    def __init__(self, number: int, epoch: int) -> None:
+        super().__init__()
+        self._wanted = (f"member {number} of", f"epoch {epoch}/")
+        self._inside = False
+
+    def note(self, text: str) -> None:
+        super().note(text)
+        if text.startswith("member "):
+            self._inside = text.startswith(self._wanted[0])
+        if self._inside and text.startswith(self._wanted[1]):
+            raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob) -> None:
+    members = job.network.count("+") + 1
+    fit(job, Notes())
+    whole = weights(job.output)
+    assert [path.name for path in job.run_folder.iterdir() if path.is_dir()] == []
+    assert (job.run_folder / CHECKPOINT).is_file()
+    again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
+    for number, epoch, resume in ((1, 2, False), (2, 1, True), (2, 2, True)):
+        with pytest.raises(KeyboardInterrupt):
+            fit(dataclasses.replace(again, resume=resume), Interrupted(number, epoch))
+        with pytest.raises(SerError, match="--resume"):
+            fit(again, Notes())
+    notes = Notes()
+    fit(dataclasses.replace(again, resume=True), notes)
+    assert f"member {members} of {members}: {job.network.split('+')[0]}" in notes.notes
+    assert not any(note.startswith("member 1 of") for note in notes.notes)
+    for first, second in zip(whole, weights(job.output), strict=True):
+        np.testing.assert_array_equal(first, second)
+
+
+def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None:
+    scores = fit(job, Notes())
+    assert scores is not None
+    assert scores.count == 4
+    loaded = load_model(job.output)
+    assert loaded.card.network == job.network
+    temperature = float(loaded.model.get_layer("temperature").temperature)
+    assert temperature == pytest.approx(loaded.card.calibration.temperature)
+    assert temperature != 1.0
+    inner = [layer for layer in loaded.model.layers if isinstance(layer, keras.Model)]
+    assert len(inner) == job.network.count("+") + 1
+    kernels = [layer.get_layer("logits").get_weights()[0] for layer in inner]
+    assert not np.array_equal(kernels[0], kernels[1])
+    lines = evaluate(
+        Evaluation(job.output, job.recordings, job.cache_folder, ("ravdess/06",)), Notes()
+    )
+    assert f"{100 * scores.uar:.1f} %" in lines[1]
+    with pytest.raises(SerError, match="other settings or clips"):
+        fit(dataclasses.replace(job, resume=True, seed=4), Notes())
