@@ -9,7 +9,7 @@ import soundfile
 import tiny_corpora
 from ser_live import SerError
 from ser_train.audio import read_audio
-from ser_train.corpora import Clip, find_clips
+from ser_train.corpora import Clip, find_clips, relabel
 
 
 def told(clips: tuple[Clip, ...]) -> list[tuple[str, str, str, str | None]]:
@@ -28,6 +28,10 @@ def test_ravdess_tells_sex_and_strength_and_has_stereo_files(tmp_path: Path) -> 
         ("female", "strong"),
     ]
     assert read_audio(clips[2].path).ndim == 1
+    kept = relabel(clips, [("angry", "neutral")])
+    assert [(clip.sex, clip.strength) for clip in kept] == [
+        (clip.sex, clip.strength) for clip in clips
+    ]
 
 
 def test_a_copy_of_ravdess_inside_itself_counts_once(tmp_path: Path) -> None:

@@ -41,14 +41,13 @@ class Corpus:
 
 
 def audio_in(*folders: Path) -> Iterator[Path]:
-    """Give the recordings of each folder that exists, sorted, without hidden files."""
+    """Give the recordings of each folder that exists, sorted.
+
+    The copies that macOS leaves beside them (``._name.wav``) have no corpus's names.
+    """
     for folder in folders:
         if folder.is_dir():
-            yield from sorted(
-                path
-                for path in folder.iterdir()
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-            )
+            yield from sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
 
 
 def folders_in(folder: Path) -> list[Path]:
