@@ -124,6 +124,17 @@ def test_a_row_without_its_posteriors_does_not_count(tmp_path: Path) -> None:
     assert ledger.rows() == (make_row(0), make_row(1))
 
 
+def test_damaged_posteriors_are_named(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append(make_row(), make_posteriors())
+    file = ledger.posteriors_file(make_row())
+    whole = file.read_bytes()
+    for damaged in (b"", whole[:100], b"\0" * 50, whole[:-200] + b"\0" * 200):
+        file.write_bytes(damaged)
+        with pytest.raises(SerError, match=r"seed0-fold0.npz: .*remove it, and"):
+            ledger.posteriors(make_row())
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

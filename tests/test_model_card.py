@@ -1,41 +1,59 @@
 """Figures of a cross-validation on their way into a model's card."""
 
-import json
+import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ser_live import SerError
+from ser_train.ledger import Ledger
 from ser_train.model_card import cross_validated_metrics
+from test_ledger import CONFIGURATION, make_posteriors, make_row
 
 
-def write_summary(folder: Path, network: str = "issa-ravdess") -> Path:
-    folds = [
-        {"network": network, "epochs": 7, "seed": 3, "window": {"uar": u, "wa": u, "ece": 0.1}}
-        for u in (0.6, 0.7, 0.8)
-    ]
-    summary = {
-        "protocol": "speaker-dependent: made up",
-        "speaker_independent": False,
-        "window": {"uar": 0.71, "wa": 0.72, "ece": 0.05, "count": 300},
-        "folds": folds,
-    }
-    (folder / "summary.json").write_text(json.dumps(summary))
+def write_report(folder: Path, right: dict[tuple[int, int], int]) -> Path:
+    """Seed and fold to how many of its four clips are right."""
+    configuration = dataclasses.replace(CONFIGURATION, protocol="ravdess-random5")
+    for (seed, fold), count in right.items():
+        truth = np.array([0, 1, 0, 1])
+        answers = np.where(np.arange(4) < count, truth, 1 - truth)
+        posteriors = dataclasses.replace(
+            make_posteriors(),
+            names=np.array([f"ravdess/{fold}{k}.wav" for k in range(4)]),
+            speakers=np.array(["ravdess/01", "ravdess/01", "ravdess/02", "ravdess/02"]),
+            truth=truth,
+            probabilities=np.stack([0.2 + 0.6 * np.eye(2)[answers]] * 2),
+        )
+        row = dataclasses.replace(make_row(seed, fold), configuration=configuration, folds=2)
+        Ledger(folder).append(dataclasses.replace(row, temperature=1.0), posteriors)
     return folder
 
 
-def test_pooled_figures_with_their_spread_and_protocol(tmp_path: Path) -> None:
-    uar, wa, ece = cross_validated_metrics(write_summary(tmp_path), "issa-ravdess")
-    assert (uar.name, uar.value, uar.spread, uar.spread_over) == ("UAR", 0.71, 0.1, "folds")
-    assert (wa.name, wa.value, wa.count) == ("WA", 0.72, 300)
-    assert (ece.name, ece.value, ece.spread) == ("ECE", 0.05, 0.0)
+def test_pooled_figures_with_their_spread_over_folds_and_protocol(tmp_path: Path) -> None:
+    folder = write_report(tmp_path, {(3, 0): 4, (3, 1): 2})
+    uar, wa, ece = cross_validated_metrics(folder, "tiny")
+    assert (uar.name, uar.value, uar.spread_over) == ("UAR", 0.75, "folds")
+    assert uar.spread == pytest.approx(np.std([1.0, 0.5], ddof=1), abs=1e-4)
+    assert (wa.name, wa.value, wa.count) == ("WA", 0.75, 8)
+    assert (ece.name, ece.spread, ece.spread_over) == ("ECE", None, "")
+    assert ece.value == pytest.approx(0.05, abs=0.001)
     assert not uar.speaker_independent
-    for words in ("speaker-dependent", "3 folds", "7 epochs", "seed 3", "not these very weights"):
+    for words in ("speaker-dependent", "2 folds", "2 epochs", "seed 3", "not these very weights"):
         assert words in uar.protocol
 
 
+def test_with_several_seeds_the_spread_is_over_them(tmp_path: Path) -> None:
+    folder = write_report(tmp_path, {(0, 0): 4, (0, 1): 2, (1, 0): 2, (1, 1): 2, (2, 0): 4})
+    uar, _, ece = cross_validated_metrics(folder, "tiny")
+    assert (uar.value, uar.spread_over) == (0.625, "seeds")
+    assert uar.spread == pytest.approx(np.std([0.75, 0.5], ddof=1), abs=1e-4)
+    assert ece.spread is not None
+    assert "mean of the seeds 0, 1;" in uar.protocol
+
+
 def test_another_network_and_an_empty_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(SerError, match="no finished cross-validation"):
-        cross_validated_metrics(tmp_path, "issa-ravdess")
-    with pytest.raises(SerError, match="measured issa-ravdess, wanted emotion-tcn"):
-        cross_validated_metrics(write_summary(tmp_path), "emotion-tcn")
+    with pytest.raises(SerError, match="holds no finished fold; run ser-train cross-validate"):
+        cross_validated_metrics(tmp_path, "tiny")
+    with pytest.raises(SerError, match="measured tiny, wanted emotion-tcn"):
+        cross_validated_metrics(write_report(tmp_path, {(0, 0): 4}), "emotion-tcn")

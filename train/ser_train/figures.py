@@ -24,7 +24,7 @@ class Figure:
     """Over seeds; None for a single one."""
     seeds: tuple[float, ...]
     interval: Interval | None = None
-    """95 %, over speakers; None where it is not computed."""
+    """95 %, over speakers; None where it is not computed or there is one speaker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,6 @@ class FoldFigures:
 
     fold: int
     name: str
-    training_speakers: tuple[str, ...]
     validation_speakers: tuple[str, ...]
     test_speakers: tuple[str, ...]
     training_clips: int
@@ -191,9 +190,11 @@ def _right(one: Pool, heard: int) -> NDArray[np.bool_]:
     return right
 
 
-def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval, Interval]:
+def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval | None, Interval | None]:
     first = pools[0]
     speakers, place = np.unique(first.speakers, return_inverse=True)
+    if len(speakers) < 2:
+        return None, None
     clips = np.zeros((len(speakers), len(first.labels)), np.int64)
     right = np.zeros(clips.shape)
     np.add.at(clips, (place, first.truth), 1)
@@ -238,7 +239,6 @@ def _fold(
     return FoldFigures(
         fold=row.fold,
         name=row.fold_name,
-        training_speakers=row.training_speakers,
         validation_speakers=row.validation_speakers,
         test_speakers=row.test_speakers,
         training_clips=row.training_clips,

@@ -1,6 +1,5 @@
 """The card of a freshly trained model."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,10 +8,11 @@ import numpy as np
 from ser_live.card import Corpus, Metric, ModelCard
 from ser_live.errors import SerError
 from ser_train.corpora import LICENCES, Clip, speakers_of
+from ser_train.figures import Figure, measure_ledger
+from ser_train.ledger import Ledger
 from ser_train.measuring import Calibrated, Measured
 from ser_train.metrics import Scores, score
 from ser_train.networks import Network
-from ser_train.summary import SUMMARY
 
 _STRICTEST_FIRST = ("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "CC-BY-4.0")
 
@@ -71,7 +71,7 @@ def held_out_metrics(measured: Measured, conditions: str) -> tuple[Metric, ...]:
 
 
 def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
-    """Read the pooled figures of a finished cross-validation for a card.
+    """Compute the pooled figures of a cross-validation for a card.
 
     Parameters
     ----------
@@ -83,36 +83,45 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
     Raises
     ------
     SerError
-        If the folder holds no summary, or one of another network.
+        If the folder holds no finished fold, or one of another network.
     """
-    try:
-        summary = json.loads((folder / SUMMARY).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise SerError(
-            f"{folder}: no finished cross-validation here ({error}); run ser-train "
-            "cross-validate with this --report-dir first"
-        ) from error
-    folds = summary["folds"]
-    if any(fold["network"] != network for fold in folds):
-        raise SerError(f"{folder}: measured {folds[0]['network']}, wanted {network}")
+    measured = measure_ledger(Ledger(folder))
+    configuration = measured.rows[0].configuration
+    if configuration.network != network:
+        raise SerError(f"{folder}: measured {configuration.network}, wanted {network}")
+    seeds = ", ".join(str(seed) for seed in measured.seeds)
+    several = len(measured.seeds) > 1
     protocol = (
-        f"{summary['protocol']}; {len(folds)} folds pooled, {folds[0]['epochs']} epochs, last "
-        f"epoch, seed {folds[0]['seed']}; the same network and recipe trained on each fold, not "
-        "these very weights"
+        f"{measured.protocol.words}; {len(measured.per_fold)} folds pooled, "
+        f"{configuration.recipe['epochs']} epochs, last epoch, "
+        f"{f'mean of the seeds {seeds}' if several else f'seed {seeds}'}; the same network and "
+        "recipe trained on each fold, not these very weights"
     )
-    independent, count = summary["speaker_independent"], summary["window"]["count"]
+    uar = [fold.uar.mean for fold in measured.per_fold]
+    wa = [fold.wa.mean for fold in measured.per_fold]
     return tuple(
         Metric(
-            name=name.upper(),
-            value=round(summary["window"][name], 6),
+            name=name,
+            value=round(figure.mean, 6),
             protocol=protocol,
-            speaker_independent=independent,
-            count=count,
-            spread=round(float(np.std([fold["window"][name] for fold in folds], ddof=1)), 4),
-            spread_over="folds",
+            speaker_independent=measured.protocol.speaker_independent,
+            count=measured.single.clips,
+            spread=_spread(figure, folds),
+            spread_over="seeds" if several else "folds" if len(folds) > 1 else "",
         )
-        for name in ("uar", "wa", "ece")
+        for name, figure, folds in (
+            ("UAR", measured.single.uar, uar),
+            ("WA", measured.single.wa, wa),
+            ("ECE", measured.single.ece, []),
+        )
     )
+
+
+def _spread(figure: Figure, folds: Sequence[float]) -> float | None:
+    """Over seeds, or over the folds of a single seed."""
+    if figure.sd is not None:
+        return round(figure.sd, 4)
+    return round(float(np.std(folds, ddof=1)), 4) if len(folds) > 1 else None
 
 
 def _protocol(measured: Measured, clips: Sequence[Clip], conditions: str) -> str:

@@ -1,12 +1,16 @@
 """What the networks of one fold answered for each of its test clips."""
 
 import os
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ser_live.errors import SerError
 
 WHOLE = "whole"
 """In ``heard``: the whole speech of each clip."""
@@ -58,14 +62,26 @@ class Posteriors:
 
     @classmethod
     def load(cls, path: Path) -> "Posteriors":
-        """Read what `save` wrote."""
-        with np.load(path) as saved:
-            powers = np.exp(saved["logits"].astype(np.float64))
-            return cls(
-                saved["names"],
-                saved["speakers"],
-                saved["truth"].astype(np.intp),
-                tuple(saved["labels"].tolist()),
-                tuple(saved["heard"].tolist()),
-                powers / powers.sum(axis=-1, keepdims=True),
-            )
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        SerError
+            If the file is damaged.
+        """
+        try:
+            with np.load(path) as saved:
+                powers = np.exp(saved["logits"].astype(np.float64))
+                return cls(
+                    saved["names"],
+                    saved["speakers"],
+                    saved["truth"].astype(np.intp),
+                    tuple(saved["labels"].tolist()),
+                    tuple(saved["heard"].tolist()),
+                    powers / powers.sum(axis=-1, keepdims=True),
+                )
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+            raise SerError(
+                f"{path}: not readable as posteriors ({error}); remove it, and ser-train "
+                "cross-validate runs that fold again"
+            ) from error

@@ -1,7 +1,7 @@
 """Pictures and tables of a training."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -11,9 +11,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ser_train.disk import write_atomically
-from ser_train.metrics import ReliabilityBin, Scores, confusion, reliability, score
+from ser_train.metrics import ECE_BINS, ReliabilityBin, Scores, confusion, reliability, score
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+COLOURS = ("#2b6cb0", "#dd6b20")
+"""Of what is compared in a picture."""
+GREY = "#718096"
+_BLUE, _ORANGE = COLOURS
 
 
 class Epoch(Protocol):
@@ -45,44 +48,57 @@ def draw_curves(path: Path, history: Sequence[Epoch], title: str) -> None:
         right.set_ylim(0, 100)
     axes.set_ylim(bottom=0.0)
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_confusion(
-    path: Path, counts: NDArray[np.int64], labels: Sequence[str], title: str
+    path: Path, counts: NDArray[np.number], labels: Sequence[str], title: str
 ) -> None:
-    """Draw the share of each true label (row) that got each predicted label (column)."""
-    rows = counts.sum(axis=1, keepdims=True)
-    shares = 100.0 * counts / np.maximum(rows, 1)
-    size = 2.0 + 0.5 * len(labels)
-    figure = Figure(figsize=(size + 1.4, size), layout="constrained")
+    """Draw the share of each true label (row) that got each predicted label (column).
+
+    Labels that no clip has get no row. Counts of several networks may be means.
+    """
+    tested = np.flatnonzero(counts.sum(axis=1))
+    rows = counts[tested].sum(axis=1, keepdims=True)
+    shares = 100.0 * counts[tested] / rows
+    width, height = 3.4 + 0.5 * len(labels), 2.0 + 0.5 * len(tested)
+    figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
-    names = [f"{label} ({count})" for label, count in zip(labels, rows[:, 0], strict=True)]
+    names = [f"{labels[k]} ({count:.0f})" for k, count in zip(tested, rows[:, 0], strict=True)]
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), names)
+    axes.set_yticks(range(len(tested)), names)
     axes.set(xlabel="predicted", ylabel="true (clips)")
     axes.set_title(title, fontsize=10)
     for (row, column), share in np.ndenumerate(shares):
         colour = "white" if share > 55.0 else "black"
         axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
     figure.colorbar(image, ax=axes, label="% of the true label", shrink=0.8)
-    _save(figure, path)
+    save(figure, path)
 
 
-def draw_reliability(path: Path, bins: Sequence[ReliabilityBin], scores: Scores) -> None:
-    """Draw accuracy over confidence; bars show how many clips are in each bin."""
-    figure = Figure(figsize=(5.0, 5.0), layout="constrained")
+def draw_reliability(
+    path: Path, curves: Mapping[str, Sequence[ReliabilityBin]], title: str
+) -> None:
+    """Draw accuracy over confidence, by name; bars show how many clips are in each bin."""
+    figure = Figure(figsize=(5.0, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    confidence = [b.confidence for b in bins]
-    upper.plot([0, 1], [0, 1], color=_GREY, linestyle=":", label="perfectly calibrated")
-    upper.plot(confidence, [b.accuracy for b in bins], color=_BLUE, marker="o", label="measured")
+    upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfectly calibrated")
+    width = 1.0 / (ECE_BINS * (len(curves) + 0.5))
+    for number, (name, bins) in enumerate(curves.items()):
+        colour = COLOURS[number]
+        confidence = [b.confidence for b in bins]
+        upper.plot(confidence, [b.accuracy for b in bins], color=colour, marker="o", label=name)
+        middles = [(int(c * ECE_BINS) + 0.5) / ECE_BINS for c in np.minimum(confidence, 0.999)]
+        places = np.array(middles) + (number - (len(curves) - 1) / 2) * width
+        total = sum(b.count for b in bins)
+        lower.bar(places, [100 * b.count / total for b in bins], width=width, color=colour)
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    upper.set_title(f"ECE {100 * scores.ece:.1f} %, NLL {scores.nll:.3f}, {scores.count} clips")
+    upper.set_title(title, fontsize=10)
     upper.legend(frameon=False, loc="upper left")
-    lower.bar(confidence, [b.count for b in bins], width=0.04, color=_BLUE)
-    lower.set(xlabel="confidence", ylabel="clips")
-    _save(figure, path)
+    upper.grid(alpha=0.25)
+    lower.set(xlabel="confidence", ylabel="% of clips")
+    save(figure, path)
 
 
 def draw_measured(
@@ -96,7 +112,9 @@ def draw_measured(
     scores = score(probabilities, truth)
     title = f"{what}: UAR {100 * scores.uar:.1f} %, WA {100 * scores.wa:.1f} %"
     draw_confusion(folder / "confusion.png", confusion(probabilities, truth), labels, title)
-    draw_reliability(folder / "reliability.png", reliability(probabilities, truth), scores)
+    title = f"ECE {100 * scores.ece:.1f} %, NLL {scores.nll:.3f}, {scores.count} clips"
+    curves = {"measured": reliability(probabilities, truth)}
+    draw_reliability(folder / "reliability.png", curves, title)
 
 
 def write_json(path: Path, data: object) -> None:
@@ -120,5 +138,6 @@ def score_lines(scores: Scores, labels: Sequence[str]) -> tuple[str, ...]:
     )
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a picture in one step."""
     write_atomically(path, lambda file: figure.savefig(file, dpi=120))

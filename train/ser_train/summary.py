@@ -11,6 +11,7 @@ from ser_train.disk import write_atomically
 from ser_train.figures import Measurement, measure_ledger
 from ser_train.ledger import Ledger
 from ser_train.metrics import confusion, reliability
+from ser_train.report_pictures import draw_report
 from ser_train.report_text import headline, markdown, repeat_command
 
 SUMMARY = "summary.json"
@@ -32,7 +33,8 @@ def summarise(folder: Path) -> tuple[str, ...]:
     """
     measured = measure_ledger(Ledger(folder))
     pictures.write_json(folder / SUMMARY, _data(measured, folder))
-    text = "\n".join(markdown(measured, folder.name)) + "\n"
+    drawn = draw_report(folder, measured)
+    text = "\n".join(markdown(measured, folder.name, drawn)) + "\n"
     write_atomically(folder / REPORT, lambda path: path.write_text(text, encoding="utf-8"))
     return (*headline(measured), f"the report is {folder / REPORT}")
 
