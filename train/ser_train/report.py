@@ -65,7 +65,9 @@ def draw_confusion(
     figure = Figure(figsize=(width, height), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
-    names = [f"{labels[k]} ({count:.0f})" for k, count in zip(tested, rows[:, 0], strict=True)]
+    names = [
+        f"{labels[k]} ({count:.0f})" for k, count in zip(tested.tolist(), rows[:, 0], strict=True)
+    ]
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(tested)), names)
     axes.set(xlabel="predicted", ylabel="true (clips)")

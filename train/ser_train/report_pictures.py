@@ -107,7 +107,7 @@ def _draw_seconds(path: Path, measured: Measurement, title: str) -> None:
 
 
 def _compared(measured: Measurement) -> dict[str, Sequence[Pool]]:
-    single = {"one network": measured.pools}
+    single: dict[str, Sequence[Pool]] = {"one network": measured.pools}
     if measured.ensemble is None:
         return single
     return {**single, f"ensemble of the {len(measured.seeds)} seeds": (measured.ensemble,)}
