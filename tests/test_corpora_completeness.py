@@ -1,6 +1,7 @@
 """What is said of an incomplete corpus, its licence, and the real ones where they are at hand."""
 
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -46,6 +47,14 @@ def test_a_missing_session_is_named(tmp_path: Path) -> None:
     clips = find_clips(tiny_corpora.write_iemocap(tmp_path, [1, 2, 4, 5]))
     (line,) = shortfalls(clips)
     assert line == "iemocap: 28 of 5531 clips; missing speakers: Ses03F, Ses03M"
+
+
+@pytest.mark.parametrize("lost", ["dialog/EmoEvaluation", "sentences/wav"])
+def test_a_session_of_which_half_was_unpacked_is_named(tmp_path: Path, lost: str) -> None:
+    tiny_corpora.write_iemocap(tmp_path, [1, 2, 3, 4, 5])
+    shutil.rmtree(tmp_path / "Session2" / lost)
+    (line,) = shortfalls(find_clips(tmp_path))
+    assert line == "iemocap: 28 of 5531 clips; missing speakers: Ses02F, Ses02M"
 
 
 def test_the_note_comes_before_labels_are_left_out_and_is_short(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The layouts of the published corpora, each with the traps that it is known for."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -107,6 +108,16 @@ def test_place_holders_of_git_lfs_are_not_taken_for_recordings(tmp_path: Path) -
     assert "1 of 5 recordings are Git LFS pointers, not audio" in message
     assert "1003_DFA_ANG_XX.wav" in message
     assert "git lfs pull" in message
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such files")
+def test_what_is_no_file_is_left_to_the_reader(tmp_path: Path) -> None:
+    """Opening a pipe would wait for ever, and a link may point nowhere."""
+    os.mkfifo(tmp_path / "1001_DFA_ANG_XX.wav")
+    (tmp_path / "1001_DFA_SAD_XX.wav").symlink_to("nowhere.wav")
+    for clip in find_clips(tmp_path):
+        with pytest.raises(SerError, match="no such audio file"):
+            read_audio(clip.path)
 
 
 TESS_CLIPS = [

@@ -120,7 +120,7 @@ def _require_recordings(folder: Path, clips: Sequence[Clip]) -> None:
 
 def _is_pointer(path: Path) -> bool:
     try:
-        if path.stat().st_size > _LARGEST_POINTER_BYTES:
+        if not path.is_file() or path.stat().st_size > _LARGEST_POINTER_BYTES:
             return False
         with path.open("rb") as file:
             return file.read(len(_POINTER)) == _POINTER
