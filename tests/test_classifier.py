@@ -337,9 +337,9 @@ def test_names_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
             OnnxClassifier.load(path)
 
 
-@pytest.mark.parametrize("number", range(4))
+@pytest.mark.parametrize("number", range(5))
 def test_networks_of_all_kinds_pass(tmp_path: Path, number: int) -> None:
-    """Convolutions, recurrent ones, shapes that are computed, and quantized ones."""
+    """Convolutions, recurrent ones, shapes that are computed, and two ways of quantized ones."""
     network = networks()[number]
     card = with_golden(tiny_card(spectrum=SpectrumSpec(2 * BINS - 2, 32)), network)
     path = write_graph(tmp_path / "network.onnx", network, card.to_json())

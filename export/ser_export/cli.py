@@ -12,6 +12,8 @@ from ser_live.errors import SerError
 if TYPE_CHECKING:
     from ser_export.exporting import Export
 
+_MAX_DROP_POINTS = 1.0
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a model; give the exit status: 0, or 2 after one line on stderr."""
@@ -31,17 +33,32 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _export(arguments: argparse.Namespace) -> "Export":
     if not arguments.model.is_file():  # known at once, without the seconds that Keras takes
         raise SerError(f"{arguments.model}: no such file; wanted what ser-train fit wrote")
+    if arguments.quantize and not arguments.corpus:
+        raise SerError(
+            "--quantize needs recordings, for the ranges of its numbers and to measure what it "
+            "costs; give --corpus PATH"
+        )
+    if not arguments.quantize and (arguments.corpus or arguments.max_drop is not None):
+        raise SerError("--corpus and --max-drop belong to --quantize; give it as well")
     _note("loading TensorFlow")
     from ser_export.quiet import quiet  # noqa: PLC0415
 
     try:
         with quiet():
             from ser_export.exporting import export_model  # noqa: PLC0415 - takes seconds
+            from ser_export.quantization_clips import recordings_in  # noqa: PLC0415
+            from ser_export.quantized_export import Quantization  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SerError(
             f"the packages for training are not installed ({error}): pip install 'ser-live[train]'"
         ) from error
-    export = export_model(arguments.model, arguments.output, arguments.verify_audio, _note)
+    quantization = None
+    if arguments.quantize:
+        drop = _MAX_DROP_POINTS if arguments.max_drop is None else arguments.max_drop
+        quantization = Quantization(recordings_in(arguments.corpus), drop)
+    export = export_model(
+        arguments.model, arguments.output, arguments.verify_audio, _note, quantization
+    )
     if arguments.page:
         export.write_page()
     return export
@@ -73,7 +90,36 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--page", action="store_true", help="also write the card as MODEL.md beside MODEL.onnx"
     )
+    parser.add_argument(
+        "--quantize",
+        action="store_true",
+        help="compute the convolutions in int8: a smaller file and faster windows",
+    )
+    parser.add_argument(
+        "--corpus",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="with --quantize: recordings as ser-train takes them, a folder of corpora or a table "
+        "path,label,speaker (.csv); speakers that trained the model are left out; may be given "
+        "again",
+    )
+    parser.add_argument(
+        "--max-drop",
+        type=_points,
+        metavar="POINTS",
+        help="with --quantize: refuse if UAR falls by more percentage points "
+        f"(default: {_MAX_DROP_POINTS:g})",
+    )
     return parser
+
+
+def _points(text: str) -> float:
+    points = float(text)
+    if not 0.0 <= points <= 100.0:
+        raise argparse.ArgumentTypeError(f"{text} is not within 0 to 100")
+    return points
 
 
 def _note(text: str) -> None:

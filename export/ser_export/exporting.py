@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from ser_export.checkpoint import load_checkpoint
 from ser_export.conversion import OPSET, Converted, convert
 from ser_export.page import card_as_page
+from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
 from ser_export.quiet import quiet
-from ser_export.verification import TOLERANCE, Verification, run, verify
+from ser_export.verification import TOLERANCE, Verification, batch_is_bitwise, run, verify
 from ser_export.windows import batches, golden_spectrum, read_speech
 from ser_live.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.classifier import OnnxClassifier, encode_golden
@@ -34,11 +35,14 @@ class Export:
     nodes: int
     emulated_dilations: int
     verification: Verification
+    quantized: Quantized | None = None
+    """None: everything is in float32."""
 
     def summary(self) -> str:
         """Give some lines for people."""
         checked, golden = self.verification, self.card.golden
         frames = golden.frames if golden else 0
+        quantized = self.quantized.summary(self.bytes) if self.quantized else ()
         return "\n".join(
             (
                 f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
@@ -49,6 +53,7 @@ class Export:
                 f"  a batch gives the bits of single windows: {_yes(checked.batch_is_bitwise)}",
                 f"  nodes that emulate dilations: {self.emulated_dilations}",
                 f"  golden test: {frames} frames",
+                *quantized,
             )
         )
 
@@ -59,7 +64,11 @@ class Export:
 
 
 def export_model(
-    source: Path, target: Path, verify_audio: Sequence[Path], note: Callable[[str], None]
+    source: Path,
+    target: Path,
+    verify_audio: Sequence[Path],
+    note: Callable[[str], None],
+    quantization: Quantization | None = None,
 ) -> Export:
     """Convert, verify, add the golden test and write.
 
@@ -73,6 +82,8 @@ def export_model(
         Recordings to compare on; none: the demo voice.
     note : callable
         Takes one line on each step.
+    quantization : Quantization, optional
+        Left out: all stays in float32.
 
     Returns
     -------
@@ -82,7 +93,7 @@ def export_model(
     ------
     SerError
         If a file cannot be read or written, the model does not fit its card, cannot be
-        converted, or the graph differs from the model.
+        converted, the graph differs from the model, or quantization costs too much.
     """
     _check_target(target)
     speech = read_speech(verify_audio)
@@ -94,16 +105,22 @@ def export_model(
     session = open_session(converted.graph.SerializeToString(), str(source))
     note("comparing with Keras")
     checked = verify(model, session, batches(speech, card))
+    graph, smaller = converted.graph, None
+    if quantization:
+        smaller = quantized(graph, session, card, source, quantization, note)
+        graph, session, card = smaller.graph, smaller.session, smaller.card
+        bitwise = batch_is_bitwise(session, batches(speech, card))
+        checked = dataclasses.replace(checked, batch_is_bitwise=bitwise)
     spectrum = golden_spectrum(speech, card)
     golden = _golden(spectrum, run(session, spectrum[None].astype(np.float32))[0])
+    if smaller:
+        golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
-    data = _with_card(converted.graph, card)
+    data = _with_card(graph, card)
     OnnxClassifier(open_session(data, str(target)), card, str(target))  # as ser-live will
     _write(target, data)
-    nodes = len(converted.graph.graph.node)
-    return Export(
-        target, card, len(data), model.count_params(), nodes, converted.emulated_dilations, checked
-    )
+    nodes, emulated = len(graph.graph.node), converted.emulated_dilations
+    return Export(target, card, len(data), model.count_params(), nodes, emulated, checked, smaller)
 
 
 def _check_target(target: Path) -> None:

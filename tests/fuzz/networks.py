@@ -129,10 +129,31 @@ QUANTIZED = """
     probabilities = Softmax (y)
 }"""
 
+FAKE_QUANTIZED = """
+<float s = {0.02}, uint8 z = {3}, int8[4, 33, 1] w = {I132}, float[4] ws = {0.1, 0.2, 0.1, 0.3},
+ int8[4] wz = {0, 0, 0, 0}, int32[4] b = {1, -2, 3, -4}, float[4] bs = {0.002, 0.004, 0.002, 0.006},
+ int32[4] bz = {0, 0, 0, 0}, float o = {0.05}, uint8 oz = {0}, int64[1] two = {2}>
+{
+    t = Transpose <perm = [0, 2, 1]> (spectrum)
+    q = QuantizeLinear (t, s, z)
+    d = DequantizeLinear (q, s, z)
+    dw = DequantizeLinear <axis = 0> (w, ws, wz)
+    db = DequantizeLinear <axis = 0> (b, bs, bz)
+    c = Conv <kernel_shape = [1]> (d, dw, db)
+    r = Relu (c)
+    q2 = QuantizeLinear (r, o, oz)
+    d2 = DequantizeLinear (q2, o, oz)
+    y = ReduceMean <keepdims = 0> (d2, two)
+    probabilities = Softmax (y)
+}"""
+
+
+_TEXTS = (CONVOLUTIONS, RECURRENT, SHAPES, QUANTIZED, FAKE_QUANTIZED)
+
 
 def networks() -> list[onnx.ModelProto]:
     """Give each network with its weights drawn from a fixed seed."""
-    return [_parsed(text) for text in (CONVOLUTIONS, RECURRENT, SHAPES, QUANTIZED)]
+    return [_parsed(text) for text in _TEXTS]
 
 
 def _parsed(text: str) -> onnx.ModelProto:
