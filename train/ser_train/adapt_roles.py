@@ -102,6 +102,7 @@ def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Roles:
     test: set[int] = set()
     for label in labels_of(clips):
         own = [i for i, c in enumerate(clips) if c.label == label and c.speaker not in validation]
+        own.sort(key=lambda i: (clips[i].speaker, i))  # every fourth of each speaker, not of one
         test.update(own[1::_HELD_OUT_OF])
     split = Split(
         tuple(i for i, c in enumerate(clips) if i not in test and c.speaker not in validation),
