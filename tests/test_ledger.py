@@ -21,7 +21,7 @@ CONFIGURATION = Configuration(
     protocol="ravdess-luna5",
     network="tiny",
     window_seconds=1.0,
-    recipe={"epochs": 2, "windows": {"speeds": [1.0, 1.1]}, "augmentation": None},
+    recipe={"epochs": 2, "batch_clips": 4, "windows": {"speeds": [1.0, 1.1]}, "augmentation": None},
     also=("nemo",),
     mapping=(("calm", "neutral"),),
 )
@@ -139,7 +139,7 @@ def test_damaged_posteriors_are_named(tmp_path: Path) -> None:
     ("change", "words"),
     [
         ({"network": "issa-ravdess"}, "network tiny, wanted issa-ravdess"),
-        ({"also": ()}, r"also \('nemo',\), wanted \(\)"),
+        ({"also": ()}, r"also \('nemo',\), wanted None"),
         (
             {"recipe": {**CONFIGURATION.recipe, "windows": {"speeds": [1.0]}}},
             r"rows with speeds \[1.0, 1.1\], wanted \[1.0\]; give another --report-dir",

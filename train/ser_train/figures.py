@@ -138,10 +138,10 @@ def measure_ledger(ledger: Ledger) -> Measurement:
     of_seed = {row.seed: [r for r in rows if r.seed == row.seed] for row in rows}
     complete = [seed for seed, own in of_seed.items() if len(own) == rows[0].folds]
     seeds = tuple(complete or list(of_seed)[:1])
-    pooled = [pool(ledger, of_seed[seed]) for seed in seeds]
+    pooled = _pooled(ledger, [of_seed[seed] for seed in seeds])
     pools = tuple(one for one, _ in pooled)
     protocol = find_protocol(rows[0].configuration.protocol)
-    headline = pools[0].heard.index(f"{rows[0].configuration.window_seconds:g}")
+    headline = pools[0].heard.index(rows[0].window)
     together = ensemble(pools) if len(pools) > 1 else None
     among = [one.restricted(protocol.tested) for one in pools] if protocol.tested else []
     return Measurement(
@@ -160,6 +160,16 @@ def measure_ledger(ledger: Ledger) -> Measurement:
         among_tested=figures_of(among, headline) if among else None,
         per_fold=_per_fold(of_seed, seeds, pooled, headline, protocol),
     )
+
+
+def _pooled(
+    ledger: Ledger, of_seeds: Sequence[Sequence[Row]]
+) -> list[tuple[Pool, dict[int, float]]]:
+    """Pool each seed, with what all of their folds heard."""
+    folds = [[ledger.posteriors(row) for row in rows] for rows in of_seeds]
+    every = [set(fold.heard) for of_seed in folds for fold in of_seed]
+    heard = [name for name in folds[0][0].heard if all(name in names for names in every)]
+    return [pool(rows, own, heard) for rows, own in zip(of_seeds, folds, strict=True)]
 
 
 def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figures:

@@ -82,6 +82,11 @@ class Row:
         """Seed and fold."""
         return self.seed, self.fold
 
+    @property
+    def window(self) -> str:
+        """The name in `Posteriors.heard` of what the network's window holds."""
+        return f"{self.configuration.window_seconds:g}"
+
     def to_line(self) -> bytes:
         """Give one line of JSON."""
         text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
@@ -158,15 +163,14 @@ class Ledger:
         SerError
             If a row has another configuration; the message names the first difference.
         """
-        wanted = dataclasses.asdict(configuration)
+        wanted = _switched_on(dataclasses.asdict(configuration))
         for row in self.rows():
-            got = dataclasses.asdict(row.configuration)
-            for name, value in wanted.items():
-                if got[name] != value:
-                    raise SerError(
-                        f"{self._file} has rows with {_difference(name, got[name], value)}; "
-                        "give another --report-dir"
-                    )
+            got = _switched_on(dataclasses.asdict(row.configuration))
+            if got != wanted:
+                raise SerError(
+                    f"{self._file} has rows with {_difference('', got, wanted)}; "
+                    "give another --report-dir"
+                )
 
     def append(self, row: Row, posteriors: Posteriors) -> None:
         """Keep a finished fold for good."""
@@ -189,10 +193,19 @@ class Ledger:
         return self.folder / "posteriors" / f"seed{row.seed}-fold{row.fold}.npz"
 
 
-def _difference(name: str, got: object, wanted: object) -> str:
-    """Name the first differing part of a setting."""
+def _switched_on(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what is None, zero or empty: a later version's option that is off adds nothing."""
+    return {
+        key: _switched_on(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if value
+    }
+
+
+def _difference(name: str, got: Any, wanted: Any) -> str:
+    """Name the first part of a setting that differs."""
     if isinstance(got, dict) and isinstance(wanted, dict):
-        for key in [*wanted, *got]:
+        for key in (*wanted, *got):
             if got.get(key) != wanted.get(key):
                 return _difference(key, got.get(key), wanted.get(key))
     return f"{name.replace('_', ' ')} {got}, wanted {wanted}"

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_train.corpora import LABELS
-from ser_train.ledger import Ledger, Row
+from ser_train.ledger import Row
 from ser_train.metrics import fit_shared_temperature, with_temperature
 from ser_train.posteriors import Posteriors
 
@@ -55,14 +55,19 @@ class Pool:
         )
 
 
-def pool(ledger: Ledger, rows: Sequence[Row]) -> tuple[Pool, dict[int, float]]:
+def pool(
+    rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str]
+) -> tuple[Pool, dict[int, float]]:
     """Put the folds of one seed together.
 
     Parameters
     ----------
-    ledger : Ledger
     rows : sequence of Row
         Of one seed.
+    folds : sequence of Posteriors
+        Of the same rows.
+    heard : sequence of str
+        What of each clip to take; all of them have it.
 
     Returns
     -------
@@ -74,7 +79,6 @@ def pool(ledger: Ledger, rows: Sequence[Row]) -> tuple[Pool, dict[int, float]]:
     SerError
         If a clip is in the test of two folds.
     """
-    folds = [ledger.posteriors(row) for row in rows]
     temperatures = _temperatures(rows, folds)
     every = {label for fold in folds for label in fold.labels}
     labels = tuple(label for label in LABELS if label in every)
@@ -82,23 +86,22 @@ def pool(ledger: Ledger, rows: Sequence[Row]) -> tuple[Pool, dict[int, float]]:
     order = np.argsort(names, kind="stable")
     twice = names[order][1:][names[order][1:] == names[order][:-1]]
     if len(twice):
-        raise SerError(f"{ledger.folder}: {twice[0]} was tested in two folds of one seed")
-    tempered = [
-        with_temperature(f.probabilities, t) for f, t in zip(folds, temperatures, strict=True)
-    ]
+        raise SerError(
+            f"{twice[0]} was tested in two folds of seed {rows[0].seed}: the recordings have "
+            "changed between them; give another --report-dir"
+        )
+    numbers = [np.full(len(fold.names), row.fold) for row, fold in zip(rows, folds, strict=True)]
+    raw = [_chosen(fold, heard) for fold in folds]
+    tempered = [with_temperature(p, t) for p, t in zip(raw, temperatures, strict=True)]
     return Pool(
         names[order],
         np.concatenate([fold.speakers for fold in folds])[order],
-        np.concatenate([[row.fold] * len(f.names) for row, f in zip(rows, folds, strict=True)])[
-            order
-        ],
+        np.concatenate(numbers)[order],
         np.concatenate([_places(fold, labels)[fold.truth] for fold in folds])[order],
         labels,
-        folds[0].heard,
-        np.concatenate(
-            [_spread(p, f, labels) for p, f in zip(tempered, folds, strict=True)], axis=1
-        )[:, order],
-        np.concatenate([_spread(f.probabilities, f, labels) for f in folds], axis=1)[:, order],
+        tuple(heard),
+        _side_by_side(tempered, folds, labels)[:, order],
+        _side_by_side(raw, folds, labels)[:, order],
     ), dict(zip((row.fold for row in rows), temperatures, strict=True))
 
 
@@ -125,11 +128,10 @@ def _temperatures(rows: Sequence[Row], folds: Sequence[Posteriors]) -> list[floa
     found = []
     for index, row in enumerate(rows):
         others = [fold for other, fold in enumerate(folds) if other != index]
-        heard = f"{row.configuration.window_seconds:g}"
         if row.temperature is not None:
             found.append(row.temperature)
         elif others:
-            parts = [(f.probabilities[f.heard.index(heard)], f.truth) for f in others]
+            parts = [(f.probabilities[f.heard.index(row.window)], f.truth) for f in others]
             found.append(round(fit_shared_temperature(parts), 4))
         else:
             found.append(1.0)
@@ -140,10 +142,16 @@ def _places(fold: Posteriors, labels: Sequence[str]) -> NDArray[np.intp]:
     return np.array([labels.index(label) for label in fold.labels], np.intp)
 
 
-def _spread(
-    probabilities: NDArray[np.float64], fold: Posteriors, labels: Sequence[str]
+def _chosen(fold: Posteriors, heard: Sequence[str]) -> NDArray[np.float64]:
+    return fold.probabilities[[fold.heard.index(name) for name in heard]]
+
+
+def _side_by_side(
+    parts: Sequence[NDArray[np.float64]], folds: Sequence[Posteriors], labels: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Give a column to every label."""
-    wide = np.zeros((*probabilities.shape[:2], len(labels)))
-    wide[:, :, _places(fold, labels)] = probabilities
-    return wide
+    """Give a column to every label, and put the clips of all folds into one array."""
+    wide = []
+    for part, fold in zip(parts, folds, strict=True):
+        wide.append(np.zeros((*part.shape[:2], len(labels))))
+        wide[-1][:, :, _places(fold, labels)] = part
+    return np.concatenate(wide, axis=1)

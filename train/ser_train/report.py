@@ -17,6 +17,7 @@ COLOURS = ("#2b6cb0", "#dd6b20")
 """Of what is compared in a picture."""
 GREY = "#718096"
 _BLUE, _ORANGE = COLOURS
+_TELLING_CLIPS = 10
 
 
 class Epoch(Protocol):
@@ -82,15 +83,25 @@ def draw_confusion(
 def draw_reliability(
     path: Path, curves: Mapping[str, Sequence[ReliabilityBin]], title: str
 ) -> None:
-    """Draw accuracy over confidence, by name; bars show how many clips are in each bin."""
+    """Draw accuracy over confidence, by name; bars show how many clips are in each bin.
+
+    A handful of clips says nothing: bins of fewer than ten have a bar only.
+    """
     figure = Figure(figsize=(5.0, 5.4), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfectly calibrated")
     width = 1.0 / (ECE_BINS * (len(curves) + 0.5))
     for number, (name, bins) in enumerate(curves.items()):
         colour = COLOURS[number]
+        told = [b for b in bins if b.count >= _TELLING_CLIPS]
+        upper.plot(
+            [b.confidence for b in told],
+            [b.accuracy for b in told],
+            color=colour,
+            marker="o",
+            label=name,
+        )
         confidence = [b.confidence for b in bins]
-        upper.plot(confidence, [b.accuracy for b in bins], color=colour, marker="o", label=name)
         middles = [(int(c * ECE_BINS) + 0.5) / ECE_BINS for c in np.minimum(confidence, 0.999)]
         places = np.array(middles) + (number - (len(curves) - 1) / 2) * width
         total = sum(b.count for b in bins)

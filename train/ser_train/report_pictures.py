@@ -14,6 +14,8 @@ from ser_train.posteriors import WHOLE
 from ser_train.report import COLOURS, GREY, draw_confusion, draw_curves, draw_reliability, save
 
 _KEPT_SHARE = 0.8
+_TELLING_PERCENT = 2
+"""Of the clips: fewer say nothing."""
 
 
 def draw_report(folder: Path, measured: Measurement) -> tuple[str, ...]:
@@ -64,21 +66,19 @@ def _draw_risk_coverage(path: Path, measured: Measurement, title: str) -> None:
     figure = Figure(figsize=(6.0, 4.0), layout="constrained")
     axes = figure.subplots()
     axes.axvline(100 * _KEPT_SHARE, color=GREY, linestyle=":")
-    for colour, (name, pools) in zip(COLOURS, _compared(measured).items(), strict=False):
+    offsets = ((-44, -14), (6, 8))  # below and above: the ensemble is the better one
+    compared = _compared(measured).items()
+    for colour, offset, (name, pools) in zip(COLOURS, offsets, compared, strict=False):
         curves = [risk_coverage(one.probabilities[measured.headline], one.truth) for one in pools]
         accuracy = 100 * np.mean(curves, axis=0)
         coverage = 100 * np.arange(1, len(accuracy) + 1) / len(accuracy)
-        seen = coverage >= 2  # a handful of clips says nothing
-        axes.plot(coverage[seen], accuracy[seen], color=colour, label=name)
+        told = coverage >= _TELLING_PERCENT
+        axes.plot(coverage[told], accuracy[told], color=colour, label=name)
         kept = max(1, round(_KEPT_SHARE * len(accuracy))) - 1
-        axes.plot(coverage[kept], accuracy[kept], "o", color=colour)
-        axes.annotate(
-            f"{accuracy[kept]:.1f} %",
-            (coverage[kept], accuracy[kept]),
-            xytext=(6, 8 if colour == COLOURS[-1] or len(_compared(measured)) == 1 else -14),
-            textcoords="offset points",
-            color=colour,
-        )
+        place = (coverage[kept], accuracy[kept])
+        axes.plot(*place, "o", color=colour)
+        text = f"{accuracy[kept]:.1f} %"
+        axes.annotate(text, place, xytext=offset, textcoords="offset points", color=colour)
     axes.set(xlabel="share of clips that are answered, surest first (%)", ylabel="accuracy (%)")
     axes.set(xlim=(0, 100), ylim=(None, 100))
     axes.set_title(title, fontsize=10)
@@ -89,20 +89,24 @@ def _draw_risk_coverage(path: Path, measured: Measurement, title: str) -> None:
 
 def _draw_seconds(path: Path, measured: Measurement, title: str) -> None:
     figures = measured.heard_figures()
-    timed = {float(name): value for name, value in figures.items() if name != WHOLE}
+    names = [name for name in figures if name != WHOLE]
+    seconds = [float(name) for name in names]
     figure = Figure(figsize=(6.0, 4.0), layout="constrained")
     axes = figure.subplots()
-    for place, (name, colour) in enumerate(zip(("UAR", "WA"), COLOURS, strict=True)):
-        values = [100 * value[place] for value in timed.values()]
-        axes.plot(list(timed), values, color=colour, marker="o", label=name)
-        if WHOLE in figures:
-            whole = 100 * figures[WHOLE][place]
-            axes.axhline(whole, color=colour, linestyle=":", label=f"{name}, the whole speech")
-    axes.set(xlabel="seconds heard from the speech onset", ylabel="%", xlim=(0, None))
+    for place, (what, colour) in enumerate(zip(("UAR", "WA"), COLOURS, strict=True)):
+        values = [100 * figures[name][place] for name in names]
+        axes.plot(seconds, values, color=colour, marker="o", label=what)
+        if WHOLE in figures:  # clips differ in length: no number of seconds, but beyond the last
+            ends = ([seconds[-1], seconds[-1] + 1], [values[-1], 100 * figures[WHOLE][place]])
+            axes.plot(*ends, color=colour, linestyle=":", marker="o")
+    if WHOLE in figures:
+        seconds, names = [*seconds, seconds[-1] + 1], [*names, "the whole\nspeech"]
+    axes.set_xticks(seconds, names)
+    axes.set(xlabel="seconds heard from the speech onset", ylabel="%")
     axes.set_title(title, fontsize=10)
     axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right", ncols=2)
-    axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, loc="lower right")
+    axes.margins(y=0.15)
     save(figure, path)
 
 

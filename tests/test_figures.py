@@ -1,0 +1,188 @@
+"""Figures of hand-made answers: intervals, excess calibration error, ensembles, temperatures."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ser_live import SerError
+from ser_train.figures import Measurement, figures_of, measure_ledger
+from ser_train.ledger import Ledger
+from ser_train.metrics import calibration_error, risk_coverage, with_temperature
+from ser_train.posteriors import WHOLE, Posteriors
+from ser_train.report_text import headline, markdown, repeat_command
+from ser_train.resampling import excess_calibration_error, speaker_intervals
+from ser_train.summary import summarise
+from test_ledger import CONFIGURATION, make_row
+
+LABELS = ("neutral", "happy", "sad", "angry")
+
+
+def answers(clips: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Probabilities, and labels that are drawn from them: perfectly calibrated."""
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet([0.4] * 4, clips)
+    truth = [random.choice(4, p=row) for row in probabilities]
+    return probabilities, np.array(truth, np.intp)
+
+
+def write(
+    folder: Path, folds: dict[tuple[int, int], Posteriors], total: int, **changes: object
+) -> Measurement:
+    """Seed and fold to answers."""
+    configuration = dataclasses.replace(CONFIGURATION, protocol="emodb-loso", also=(), mapping=())
+    for (seed, fold), posteriors in folds.items():
+        row = dataclasses.replace(
+            make_row(seed, fold),
+            configuration=configuration,
+            labels=posteriors.labels,
+            corpus_labels=posteriors.labels,
+            validation_speakers=(),
+            test_speakers=(f"emodb/{fold}",),
+            temperature=None,
+            folds=total,
+        )
+        row = dataclasses.replace(row, **changes)  # type: ignore[arg-type]
+        Ledger(folder).append(row, posteriors)
+    return measure_ledger(Ledger(folder))
+
+
+def posteriors_of(
+    fold: int, probabilities: NDArray[np.float64], truth: NDArray[np.intp]
+) -> Posteriors:
+    clips = len(truth)
+    return Posteriors(
+        np.array([f"emodb/{fold}-{k}.wav" for k in range(clips)]),
+        np.array([f"emodb/{fold}"] * clips),
+        truth,
+        LABELS,
+        ("1", WHOLE),
+        np.stack([probabilities] * 2),
+    )
+
+
+@pytest.mark.parametrize("clips", [60, 500, 5000])
+def test_a_perfectly_calibrated_model_has_no_excess(clips: int) -> None:
+    errors, excess = [], []
+    for seed in range(20):
+        probabilities, truth = answers(clips, seed)
+        errors.append(calibration_error(probabilities, truth))
+        excess.append(excess_calibration_error(probabilities, truth))
+    assert np.mean(errors) > 0.3 / np.sqrt(clips)
+    assert abs(np.mean(excess)) < 0.15 * np.mean(errors)
+
+
+def test_overconfidence_is_excess() -> None:
+    probabilities, truth = answers(4000)
+    loud = with_temperature(probabilities, 0.4)
+    gap = calibration_error(loud, truth)
+    assert gap > 0.08
+    assert excess_calibration_error(loud, truth) == pytest.approx(gap, abs=0.015)
+
+
+def test_the_interval_of_equal_speakers_is_a_point() -> None:
+    clips = np.full((6, 2), 10)
+    right = np.tile([5.0, 8.0], (6, 1))
+    uar, wa = speaker_intervals(right, clips)
+    assert (uar.low, uar.high, wa.low, wa.high) == pytest.approx((0.65, 0.65, 0.65, 0.65))
+
+
+def test_the_interval_is_as_wide_as_the_theory_says() -> None:
+    """The mean over n speakers has the standard error sd / sqrt(n)."""
+    random = np.random.default_rng(5)
+    accuracy = random.uniform(0.3, 0.9, 40)
+    clips = np.full((40, 1), 50)
+    _, wa = speaker_intervals(accuracy[:, None] * 50, clips)
+    error = accuracy.std() / np.sqrt(40)
+    assert wa.high - wa.low == pytest.approx(2 * 1.96 * error, rel=0.06)
+    assert (wa.high + wa.low) / 2 == pytest.approx(accuracy.mean(), abs=0.3 * error)
+    assert speaker_intervals(accuracy[:, None] * 50, clips)[1] == wa
+
+
+def test_a_label_that_few_speakers_have_is_left_out_where_none_is_drawn() -> None:
+    clips = np.array([[10, 1], [10, 0], [10, 0]])
+    right = np.array([[10.0, 0.0], [10.0, 0.0], [10.0, 0.0]])
+    uar, wa = speaker_intervals(right, clips)
+    assert (uar.low, uar.high) == (0.5, 1.0)
+    assert wa.low < wa.high == 1.0
+
+
+def test_risk_coverage_of_known_answers() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    curve = risk_coverage(probabilities, np.array([1, 0, 1, 0]))
+    assert curve.tolist() == pytest.approx([1.0, 1.0, 2 / 3, 0.5])
+
+
+def test_the_other_folds_of_a_seed_set_the_temperature(tmp_path: Path) -> None:
+    loud = {}
+    for fold, sharpness in enumerate((2.0, 2.0, 0.5)):
+        probabilities, truth = answers(1500, fold)
+        loud[0, fold] = posteriors_of(fold, with_temperature(probabilities, 1 / sharpness), truth)
+    first, second, third = (
+        fold.temperatures[0] for fold in write(tmp_path / "a", loud, total=3).per_fold
+    )
+    assert third == pytest.approx(2.0, rel=0.08)
+    assert 0.6 < first < 1.6
+    assert 0.6 < second < 1.6
+    held_out = write(tmp_path / "b", loud, total=3, temperature=1.5, validation_speakers=("x",))
+    assert [fold.temperatures for fold in held_out.per_fold] == [(1.5,)] * 3
+
+
+def test_a_single_fold_is_uncalibrated_and_says_so(tmp_path: Path) -> None:
+    single = write(tmp_path, {(0, 2): posteriors_of(2, *answers(50))}, total=10)
+    assert single.per_fold[0].temperatures == (1.0,)
+    assert single.single.uar.interval is None
+    assert "Uncalibrated: without other folds" in "\n".join(markdown(single, "x", ()))
+    assert headline(single)[0].startswith("1 of 10 folds, seed 0, 50 clips")
+
+
+def test_seeds_have_a_spread_and_an_ensemble(tmp_path: Path) -> None:
+    folds = {}
+    for seed in range(3):
+        for fold in range(2):
+            probabilities, truth = answers(400, fold)
+            noise = np.random.default_rng((seed, fold)).dirichlet([0.5] * 4, 400)
+            folds[seed, fold] = posteriors_of(fold, 0.5 * probabilities + 0.5 * noise, truth)
+    folds[3, 0] = folds[0, 0]
+    measured = write(tmp_path, folds, total=2)
+    assert (measured.seeds, measured.left_out) == ((0, 1, 2), (3,))
+    assert measured.single.uar.sd == pytest.approx(np.std(measured.single.uar.seeds, ddof=1))
+    assert measured.together is not None
+    assert measured.together.wa.mean > max(measured.single.wa.seeds)
+    mean = np.mean([one.probabilities for one in measured.pools], axis=0)
+    assert measured.ensemble is not None
+    np.testing.assert_allclose(measured.ensemble.probabilities, mean)
+    summarise(tmp_path)
+    text = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "**ensemble of the 3 seeds**" in text
+    assert "Not finished and left out: seed 3." in text
+    assert "--seeds 3 " in repeat_command(measured, "x")
+
+
+def test_answers_among_fewer_labels(tmp_path: Path) -> None:
+    probabilities = np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.6, 0.2, 0.1]])
+    posteriors = posteriors_of(0, probabilities, np.array([1, 1]))
+    (one,) = write(tmp_path, {(0, 0): posteriors}, total=1).pools
+    among = one.restricted(("neutral", "happy"))
+    np.testing.assert_allclose(among.probabilities[0], [[1 / 3, 2 / 3], [1 / 7, 6 / 7]], rtol=0.002)
+    assert figures_of([one], 0).wa.mean == 0.5
+    assert figures_of([among], 0).wa.mean == 1.0
+
+
+def test_a_clip_that_two_folds_test_is_refused(tmp_path: Path) -> None:
+    same = posteriors_of(0, *answers(5))
+    with pytest.raises(SerError, match=r"emodb/0-0.wav was tested in two folds of seed 0"):
+        write(tmp_path, {(0, 0): same, (0, 1): same}, total=2)
+
+
+def test_seeds_that_heard_different_lengths_are_compared_by_what_both_heard(
+    tmp_path: Path,
+) -> None:
+    probabilities, truth = answers(30)
+    more = posteriors_of(0, probabilities, truth)
+    less = dataclasses.replace(more, heard=("1",), probabilities=more.probabilities[:1])
+    measured = write(tmp_path, {(0, 0): more, (1, 0): less}, total=1)
+    assert measured.pools[0].heard == measured.pools[1].heard == ("1",)
+    assert measured.single.uar.sd == 0.0
