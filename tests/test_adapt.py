@@ -205,11 +205,16 @@ def test_one_speaker_is_measured_on_held_out_clips_and_says_so(job: FitJob, base
     assert "held-out clips of speakers in training mine/a" in card.metrics[0].protocol
 
 
-def test_nobody_held_out_claims_nothing(job: FitJob, base: Path) -> None:
+def test_nobody_held_out_claims_nothing_and_labels_may_be_own_ones(job: FitJob, base: Path) -> None:
     notes = Notes()
-    assert adapt(dataclasses.replace(job, test_speakers=(), epochs=1), base, notes) is None
+    renamed = dataclasses.replace(job.recordings, mapping=(("angry", "fed up"),))
+    job = dataclasses.replace(job, recordings=renamed, test_speakers=(), epochs=1)
+    assert adapt(job, base, notes) is None
     assert "warning: nothing is held out, so nothing will be measured" in notes.notes
-    assert load_model(job.output).card.metrics == ()
+    assert any("no known corpus has the label fed up" in note for note in notes.notes)
+    card = load_model(job.output).card
+    assert card.labels == ("happy", "sad", "fed up")
+    assert card.metrics == ()
 
 
 def test_a_model_that_is_worse_afterwards_says_so(job: FitJob, base: Path) -> None:

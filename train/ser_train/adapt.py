@@ -19,7 +19,7 @@ from ser_train.adapt_card import (
 from ser_train.adapt_comparison import Comparison, common_labels, compare, table, worse
 from ser_train.adapt_recipe import stages_for
 from ser_train.adapt_roles import Roles, choose_roles, only_named
-from ser_train.corpora import labels_of, speakers_of
+from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.fit import FitJob, describe
 from ser_train.head import head_of, only_head_learns, statistics_stay, with_labels
 from ser_train.keras_file import ModelFile, load_model, save_model
@@ -75,7 +75,8 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
         If the model, the recordings, the speakers or the folders do not fit.
     """
     first, network = _load(init)
-    clips = only_named(job.recordings.find(), job.named)
+    recordings = dataclasses.replace(job.recordings, own_labels=True)
+    clips = only_named(recordings.find(), job.named)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     roles = choose_roles(prepared.clips, job.named)
     task = _Task(job, first, fingerprint(init), prepared, roles, labels_of(prepared.clips), report)
@@ -114,6 +115,9 @@ def _announce(task: _Task) -> None:
     report.note(describe(task.prepared.clips, split, task.labels))
     known = ", ".join(common_labels(task.first.card.labels, task.labels)) or "none"
     report.note(f"adapting {task.first.card.name}; of these labels it knows: {known}")
+    own = [label for label in task.labels if label not in LABELS]
+    if own:
+        report.warn(f"no known corpus has the label {', '.join(own)}; if it is a slip, use --map")
     if not split.test:
         report.warn("nothing is held out, so nothing will be measured")
         return

@@ -27,6 +27,8 @@ class Recordings:
     """Labels that are left out."""
     all_labels: bool = False
     """Also the labels that a corpus leaves out or merges by default."""
+    own_labels: bool = False
+    """Also labels that no corpus of ours has."""
     note: Callable[[str], None] = field(default=_say_nothing, compare=False)
     """Told, in a line each, of which corpus a part is missing."""
 
@@ -41,7 +43,7 @@ class Recordings:
         for line in shortfalls(found, self.all_labels):
             self.note(line)
         own = [clip for table in self.manifests for clip in read_manifest(table)]
-        clips = relabel(_once([*found, *own]), self.mapping, self.dropped)
+        clips = relabel(_once([*found, *own]), self.mapping, self.dropped, self.own_labels)
         return tuple(sorted(clips, key=lambda clip: (clip.corpus, clip.path.name, clip.path)))
 
 

@@ -44,7 +44,10 @@ class Clip:
 
 
 def relabel(
-    clips: Iterable[Clip], mapping: Iterable[tuple[str, str]] = (), dropped: Iterable[str] = ()
+    clips: Iterable[Clip],
+    mapping: Iterable[tuple[str, str]] = (),
+    dropped: Iterable[str] = (),
+    own_labels: bool = False,
 ) -> tuple[Clip, ...]:
     """Rename labels, leave labels out, and check that the rest is known.
 
@@ -55,12 +58,14 @@ def relabel(
         Old and new label; done before the dropping.
     dropped : iterable of str
         Labels to leave out.
+    own_labels : bool
+        Also allow labels that are not in `LABELS`.
 
     Raises
     ------
     SerError
-        If a label is not in `LABELS` after the renaming, if an old or dropped label does not
-        occur, or if fewer than two labels are left.
+        If a label is not in `LABELS` after the renaming and must be, if an old or dropped label
+        does not occur, or if fewer than two labels are left.
     """
     clips, names = tuple(clips), dict(mapping)
     _require_present(names, {clip.label for clip in clips}, "--map")
@@ -69,7 +74,7 @@ def relabel(
     _require_present(dropped, {clip.label for clip in renamed}, "--drop")
     kept = tuple(clip for clip in renamed if clip.label not in dropped)
     for clip in kept:
-        if clip.label not in LABELS:
+        if clip.label not in LABELS and not own_labels:
             raise SerError(
                 f"{plain(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
                 f"{', '.join(LABELS)}; rename it with --map {plain(clip.label)}=..."
@@ -80,9 +85,10 @@ def relabel(
 
 
 def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Give the labels that occur, in the order of `LABELS`."""
+    """Give the labels that occur, in the order of `LABELS`; own ones behind, sorted."""
     present = {clip.label for clip in clips}
-    return tuple(label for label in LABELS if label in present)
+    known = tuple(label for label in LABELS if label in present)
+    return known + tuple(sorted(present.difference(LABELS)))
 
 
 def speakers_of(clips: Iterable[Clip]) -> tuple[str, ...]:
