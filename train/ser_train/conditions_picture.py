@@ -30,8 +30,8 @@ def draw_conditions(
     for place, (_, uar, lost) in enumerate(bars):
         kept = lost <= wanted_points
         axes.bar(place, uar, width=0.65, color=_BLUE if kept else _ORANGE)
-        text = f"{uar:.1f}" if place == 0 else f"{uar:.1f}\n{-lost:+.1f}"
-        axes.text(place, uar + 1.0, text, ha="center", va="bottom", fontsize=9)
+        text = f"{uar:.1f}" if place == 0 else f"{uar:.1f}\n({-lost:+.1f})"
+        axes.text(place, uar - 1.0, text, ha="center", va="top", fontsize=10, color="white")
     axes.axhline(clean - wanted_points, color=_GREY, linestyle=":", linewidth=1.2)
     axes.text(
         len(bars) - 0.5,
@@ -42,7 +42,7 @@ def draw_conditions(
         va="center",
     )
     axes.set_xticks(range(len(bars)), [name for name, _, _ in bars])
-    axes.set(ylabel="UAR (%)", ylim=(0, min(100.0, max(uar for _, uar, _ in bars) + 14.0)))
+    axes.set(ylabel="UAR (%)", ylim=(0, min(100.0, 1.1 * max(uar for _, uar, _ in bars))))
     axes.set_xlim(-0.6, len(bars) - 0.5)
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)

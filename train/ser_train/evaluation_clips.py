@@ -1,6 +1,7 @@
 """Recordings that a saved model is measured on: whose, and where the speech of each one lies."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class Voice:
     onset_sample: int
     end_sample: int
     """After the last of the speech."""
+    level_dbfs: float
+    """Of the speech."""
     content: str
     """Hash of the decoded samples."""
 
@@ -185,4 +188,7 @@ def _voice(clip: Clip) -> Voice:
     onset, end = speech_bounds(whole_clip_spectrum(clip.path, samples, _SPEC))
     middle = _SPEC.fft_samples // 2  # what a frame says, it says of its middle
     first, last = (frame * _SPEC.hop_samples + middle for frame in (onset, end - 1))
-    return Voice(clip, first, last + _SPEC.hop_samples, content_hash(samples))
+    end_sample = last + _SPEC.hop_samples
+    power_of_speech = float(np.square(samples[first:end_sample], dtype=np.float64).mean())
+    level_dbfs = 10.0 * math.log10(power_of_speech + 1e-12)
+    return Voice(clip, first, end_sample, level_dbfs, content_hash(samples))

@@ -17,11 +17,12 @@ _PALE = (
     "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
     "#9edae5",
 )  # fmt: skip
-_LONGEST_SHOWN_SECONDS = 45.0
+_LONGEST_SHOWN_SECONDS = 36.0
 _CURVE_SECONDS = 6.0
 _FEWEST_SHOWN = 10
 """Recordings behind a point of a curve."""
-_NARROWEST_NAMED_SECONDS = 0.7
+_SECONDS_PER_LETTER = 0.19
+"""That a name takes in the bars of the timeline."""
 
 
 def draw_timeline(
@@ -125,7 +126,7 @@ def _bar(
     axes: Axes, start: float, end: float, height: float, label: str, colours: Mapping[str, object]
 ) -> None:
     axes.barh(height, end - start, left=start, height=0.8, color=colours[label], alpha=0.8)
-    if end - start >= _NARROWEST_NAMED_SECONDS:
+    if end - start >= _SECONDS_PER_LETTER * len(label):
         axes.text((start + end) / 2, height, label, ha="center", va="center", fontsize=8)
 
 

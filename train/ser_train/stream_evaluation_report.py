@@ -8,7 +8,7 @@ from ser_train.disk import write_atomically
 from ser_train.stream_evaluation_figures import StreamFigures, StreamResult
 from ser_train.stream_evaluation_measures import Calibration
 from ser_train.stream_evaluation_pictures import draw_timeline, draw_times
-from ser_train.stream_evaluation_track import FLOOR_DBFS, PAUSE_SECONDS, PAUSES
+from ser_train.stream_evaluation_track import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
 
 WANTED_MEDIAN_SECONDS = 2.0
 WANTED_P90_SECONDS = 3.0
@@ -45,8 +45,10 @@ def _page(figures: StreamFigures) -> list[str]:
     page = [f"# {figures.model} on a stream", "", f"{figures.protocol}; {_stream(figures)}.", ""]
     page += [
         f"The recordings follow each other in a random order, with {PAUSE_SECONDS:g} s from each "
-        f"end of speech to the next onset. The pauses are {PAUSES}; white noise of "
-        f"{FLOOR_DBFS:g} dBFS lies under everything. Onset and end are found by energy. A label "
+        "end of speech to the next onset: the recordings' own background where they have some, "
+        f"faded into pink noise of {ROOM_DBFS:g} dBFS, which lies under the whole stream as a "
+        "quiet room does. One gain for each speaker brings the median level of their speech to "
+        f"{SPEAKER_DBFS:g} dBFS. Onset and end are found by energy. A label "
         "counts for a recording from its onset to the next one, when no earlier recording is in "
         "the window; labels in state uncertain count, and are also counted apart. Clips without "
         "any label count as wrong.",

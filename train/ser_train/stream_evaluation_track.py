@@ -5,21 +5,19 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve
 
-from ser_live.card import SAMPLE_RATE_HZ, SpectrumSpec
-from ser_live.spectrum import PowerSpectrum
+from ser_live.card import SAMPLE_RATE_HZ
+from ser_train.conditions import coloured
 from ser_train.evaluation_clips import Voice
 
 PAUSE_SECONDS = 1.0
-PAUSES = (
-    "their own quiet background, and where a recording has too little of it, noise with the "
-    "level and spectrum of its quietest tenth"
-)
-FLOOR_DBFS = -90.0
-"""Noise under everything: a microphone is never digitally silent."""
-_SPEC = SpectrumSpec()
+SPEAKER_DBFS = -26.0
+"""Median level of each speaker's speech: corpora were recorded up to 30 dB apart."""
+ROOM_DBFS = -75.0
+"""Pink noise under the whole stream: a room is never digitally silent, and never switches."""
 _HALF_PAUSE = round(PAUSE_SECONDS * SAMPLE_RATE_HZ / 2)
+_KEPT = SAMPLE_RATE_HZ // 5
+"""Of the recording's own background, before the onset and after the end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +32,9 @@ class Span:
 class Track:
     """Recordings in a random order, with one second from each end of speech to the next onset.
 
+    Each speaker gets one gain, as a microphone that is set once; how loud and soft one speaker's
+    recordings are beside each other stays.
+
     Parameters
     ----------
     voices : sequence of Voice
@@ -45,6 +46,7 @@ class Track:
         self._seed = seed
         order = np.random.default_rng(seed).permutation(len(voices))
         self.voices = tuple(voices[index] for index in order)
+        self._gains = _gains(voices)
 
     @property
     def seconds(self) -> float:
@@ -66,34 +68,28 @@ class Track:
         """Give the stream, one recording after another, with half a pause on either side."""
         for number, voice in enumerate(self.voices):
             random = np.random.default_rng((self._seed, number))
-            yield _with_pauses(voice.samples(), voice.onset_sample, voice.end_sample, random)
+            samples = self._gains[voice.clip.speaker] * voice.samples()
+            yield _with_pauses(samples, voice.onset_sample, voice.end_sample, random)
 
 
-def background(
-    samples: NDArray[np.float32], length: int, random: np.random.Generator
-) -> NDArray[np.float32]:
-    """Make noise with the level and spectrum of the quietest tenth of a recording."""
-    power = PowerSpectrum(_SPEC).process(samples)
-    loudness = power.sum(axis=1)
-    quiet = power[loudness <= np.quantile(loudness, 0.1)].mean(axis=0)
-    of_white = 0.375 * _SPEC.fft_samples  # power of white noise under a Hann window
-    taps = np.fft.irfft(np.sqrt(quiet / of_white))
-    taps = np.roll(taps, _SPEC.fft_samples // 2) * np.hanning(_SPEC.fft_samples)
-    white = random.standard_normal(length + _SPEC.fft_samples)
-    noise: NDArray[np.float32] = fftconvolve(white, taps, "same")[:length].astype(np.float32)
-    return noise
+def _gains(voices: Sequence[Voice]) -> dict[str, np.float32]:
+    levels: dict[str, list[float]] = {}
+    for voice in voices:
+        levels.setdefault(voice.clip.speaker, []).append(voice.level_dbfs)
+    return {
+        speaker: np.float32(10.0 ** ((SPEAKER_DBFS - np.median(own)) / 20.0))
+        for speaker, own in levels.items()
+    }
 
 
 def _with_pauses(
     samples: NDArray[np.float32], onset: int, end: int, random: np.random.Generator
 ) -> NDArray[np.float32]:
-    before = samples[max(0, onset - _HALF_PAUSE) : onset]
-    after = samples[end : end + _HALF_PAUSE]
-    speech = samples[onset:end]
-    noise = background(samples, 2 * _HALF_PAUSE, random)
-    piece = np.concatenate(
-        (noise[before.size : _HALF_PAUSE], before, speech, after, noise[_HALF_PAUSE + after.size :])
-    )
-    floor = 10.0 ** (FLOOR_DBFS / 20.0) * random.standard_normal(piece.size)
-    result: NDArray[np.float32] = (piece + floor).astype(np.float32)
+    start, stop = max(0, onset - _KEPT), min(len(samples), end + _KEPT)
+    own = samples[start:stop].copy()
+    own[: onset - start] *= np.linspace(0.0, 1.0, onset - start, dtype=np.float32)
+    own[end - start :] *= np.linspace(1.0, 0.0, stop - end, dtype=np.float32)
+    piece = np.pad(own, (_HALF_PAUSE - (onset - start), _HALF_PAUSE - (stop - end)))
+    room = np.float32(10.0 ** (ROOM_DBFS / 20.0)) * coloured(piece.size, -3.0, random)
+    result: NDArray[np.float32] = piece + room
     return result
