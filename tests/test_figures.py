@@ -8,8 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live import SerError
-from ser_train.figures import Measurement, figures_of, measure_ledger
+from ser_train.figures import figures_of
 from ser_train.ledger import Ledger
+from ser_train.measurement import Measurement, measure_ledger
 from ser_train.metrics import calibration_error, risk_coverage, with_temperature
 from ser_train.posteriors import WHOLE, Posteriors
 from ser_train.report_text import headline, markdown, repeat_command

@@ -7,12 +7,12 @@ import pytest
 import tiny_corpora
 from ser_live import SerError
 from ser_train.corpora import Clip
+from ser_train.protocol import Protocol
 from ser_train.protocols import (
     FOUR_LABELS,
     LUNA_TEST_ACTORS,
     LUNA_VALIDATION_ACTORS,
     PROTOCOLS,
-    Protocol,
     find_protocol,
 )
 from ser_train.selection import Recordings, Split

@@ -1,4 +1,4 @@
-"""Every figure of a cross-validation, from its ledger alone."""
+"""Figures of merit of several seeds together."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,12 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.errors import SerError
-from ser_train.ledger import Ledger, Row
 from ser_train.metrics import Scores, score
-from ser_train.pooling import Pool, ensemble, pool
-from ser_train.posteriors import WHOLE
-from ser_train.protocols import Protocol, find_protocol
+from ser_train.pooling import Pool
 from ser_train.resampling import Interval, excess_calibration_error, speaker_intervals
 
 
@@ -48,130 +44,6 @@ class Figures:
     """Mean over seeds, for each label that is tested."""
 
 
-@dataclass(frozen=True, slots=True)
-class FoldFigures:
-    """One fold, over all seeds."""
-
-    fold: int
-    name: str
-    validation_speakers: tuple[str, ...]
-    test_speakers: tuple[str, ...]
-    training_clips: int
-    test_clips: int
-    uar: Figure
-    wa: Figure
-    temperatures: tuple[float, ...]
-    """One for each seed."""
-    among_tested: Figure | None = None
-    """UAR where the network chooses among the tested labels only."""
-    untested_mass: float | None = None
-    """Mean probability of labels that are not tested."""
-    missing_mass: float | None = None
-    """Mean probability of labels that the tested corpus lacks."""
-
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """A cross-validation as far as it is finished."""
-
-    rows: tuple[Row, ...]
-    """Of the seeds that count, by seed and fold."""
-    protocol: Protocol
-    labels: tuple[str, ...]
-    seeds: tuple[int, ...]
-    folds: int
-    """Of the protocol."""
-    left_out: tuple[int, ...]
-    """Seeds that are not finished."""
-    pools: tuple[Pool, ...]
-    """One for each seed."""
-    ensemble: Pool | None
-    """None for a single seed."""
-    headline: int
-    """Index of the window among ``heard``."""
-    single: Figures
-    together: Figures | None
-    """Of the ensemble."""
-    untempered: Figures
-    among_tested: Figures | None
-    """Where the network chooses among the tested labels only; None where all are tested."""
-    per_fold: tuple[FoldFigures, ...]
-
-    @property
-    def heard(self) -> str:
-        """What of each clip the headline figures rest on, in words."""
-        seconds = self.pools[0].heard[self.headline]
-        if seconds == WHOLE:
-            return "the whole speech of each clip, silence trimmed"
-        return f"the first {seconds} s from the speech onset"
-
-    def speakers(self) -> dict[str, float]:
-        """Give the accuracy for each test speaker, mean over seeds."""
-        names = self.pools[0].speakers
-        right = np.mean([_right(one, self.headline) for one in self.pools], axis=0)
-        return {name: float(right[names == name].mean()) for name in np.unique(names).tolist()}
-
-    def heard_figures(self) -> dict[str, tuple[float, float]]:
-        """Give mean UAR and WA for each length of speech that was heard."""
-        found = {}
-        for index, name in enumerate(self.pools[0].heard):
-            scores = [score(one.probabilities[index], one.truth) for one in self.pools]
-            uar, wa = np.mean([s.uar for s in scores]), np.mean([s.wa for s in scores])
-            found[name] = (float(uar), float(wa))
-        return found
-
-
-def measure_ledger(ledger: Ledger) -> Measurement:
-    """Compute all figures of the seeds that are finished; of the first if none is.
-
-    Raises
-    ------
-    SerError
-        If the ledger is empty or does not fit its posteriors.
-    """
-    rows = ledger.rows()
-    if not rows:
-        raise SerError(
-            f"{ledger.folder} holds no finished fold; run ser-train cross-validate with this "
-            "--report-dir first"
-        )
-    of_seed = {row.seed: [r for r in rows if r.seed == row.seed] for row in rows}
-    complete = [seed for seed, own in of_seed.items() if len(own) == rows[0].folds]
-    seeds = tuple(complete or list(of_seed)[:1])
-    pooled = _pooled(ledger, [of_seed[seed] for seed in seeds])
-    pools = tuple(one for one, _ in pooled)
-    protocol = find_protocol(rows[0].configuration.protocol)
-    headline = pools[0].heard.index(rows[0].window)
-    together = ensemble(pools) if len(pools) > 1 else None
-    among = [one.restricted(protocol.tested) for one in pools] if protocol.tested else []
-    return Measurement(
-        rows=tuple(row for seed in seeds for row in of_seed[seed]),
-        protocol=protocol,
-        labels=pools[0].labels,
-        seeds=seeds,
-        folds=rows[0].folds,
-        left_out=tuple(seed for seed in of_seed if seed not in seeds),
-        pools=pools,
-        ensemble=together,
-        headline=headline,
-        single=figures_of(pools, headline),
-        together=figures_of([together], headline) if together else None,
-        untempered=figures_of(pools, headline, tempered=False),
-        among_tested=figures_of(among, headline) if among else None,
-        per_fold=_per_fold(of_seed, seeds, pooled, headline, protocol),
-    )
-
-
-def _pooled(
-    ledger: Ledger, of_seeds: Sequence[Sequence[Row]]
-) -> list[tuple[Pool, dict[int, float]]]:
-    """Pool each seed, with what all of their folds heard."""
-    folds = [[ledger.posteriors(row) for row in rows] for rows in of_seeds]
-    every = [set(fold.heard) for of_seed in folds for fold in of_seed]
-    heard = [name for name in folds[0][0].heard if all(name in names for names in every)]
-    return [pool(rows, own, heard) for rows, own in zip(of_seeds, folds, strict=True)]
-
-
 def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figures:
     """Measure each seed, and what the seeds have in common."""
     answers = [(one.probabilities if tempered else one.raw)[heard] for one in pools]
@@ -180,22 +52,24 @@ def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figu
     uar, wa = _intervals(pools, heard)
     return Figures(
         clips=scores[0].count,
-        uar=_figure([s.uar for s in scores], uar),
-        wa=_figure([s.wa for s in scores], wa),
-        ece=_figure([s.ece for s in scores]),
-        excess_ece=_figure(excess),
-        nll=_figure([s.nll for s in scores]),
-        wa_of_surest=_figure([s.wa_of_surest for s in scores]),
+        uar=figure_of([s.uar for s in scores], uar),
+        wa=figure_of([s.wa for s in scores], wa),
+        ece=figure_of([s.ece for s in scores]),
+        excess_ece=figure_of(excess),
+        nll=figure_of([s.nll for s in scores]),
+        wa_of_surest=figure_of([s.wa_of_surest for s in scores]),
         recalls=_recalls(scores, pools[0].labels),
     )
 
 
-def _figure(values: Sequence[float], interval: Interval | None = None) -> Figure:
+def figure_of(values: Sequence[float], interval: Interval | None = None) -> Figure:
+    """Sum up one value for each seed."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Figure(float(np.mean(values)), sd, tuple(values), interval)
 
 
-def _right(one: Pool, heard: int) -> NDArray[np.bool_]:
+def right_answers(one: Pool, heard: int) -> NDArray[np.bool_]:
+    """Say of each clip whether the most probable label is the true one."""
     right: NDArray[np.bool_] = one.probabilities[heard].argmax(axis=1) == one.truth
     return right
 
@@ -208,7 +82,9 @@ def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval | None, Inte
     clips = np.zeros((len(speakers), len(first.labels)), np.int64)
     right = np.zeros(clips.shape)
     np.add.at(clips, (place, first.truth), 1)
-    np.add.at(right, (place, first.truth), np.mean([_right(p, heard) for p in pools], axis=0))
+    np.add.at(
+        right, (place, first.truth), np.mean([right_answers(p, heard) for p in pools], axis=0)
+    )
     return speaker_intervals(right, clips)
 
 
@@ -219,52 +95,3 @@ def _recalls(scores: Sequence[Scores], labels: Sequence[str]) -> dict[str, float
         for label, column in columns
         if None not in column
     }
-
-
-def _per_fold(
-    of_seed: dict[int, list[Row]],
-    seeds: Sequence[int],
-    pooled: Sequence[tuple[Pool, dict[int, float]]],
-    heard: int,
-    protocol: Protocol,
-) -> tuple[FoldFigures, ...]:
-    return tuple(
-        _fold(row, [one for one, _ in pooled], [t[row.fold] for _, t in pooled], heard, protocol)
-        for row in of_seed[seeds[0]]
-    )
-
-
-def _fold(
-    row: Row,
-    pools: Sequence[Pool],
-    temperatures: Sequence[float],
-    heard: int,
-    protocol: Protocol,
-) -> FoldFigures:
-    own = [one.only(one.folds == row.fold) for one in pools]
-    scores = [score(one.probabilities[heard], one.truth) for one in own]
-    lacking = [label for label in own[0].labels if label not in row.corpus_labels]
-    among = [one.restricted(protocol.tested) for one in own] if protocol.tested else []
-    untested = [label for label in own[0].labels if label not in protocol.tested]
-    return FoldFigures(
-        fold=row.fold,
-        name=row.fold_name,
-        validation_speakers=row.validation_speakers,
-        test_speakers=row.test_speakers,
-        training_clips=row.training_clips,
-        test_clips=row.test_clips,
-        uar=_figure([s.uar for s in scores]),
-        wa=_figure([s.wa for s in scores]),
-        temperatures=tuple(temperatures),
-        among_tested=_figure([score(o.probabilities[heard], o.truth).uar for o in among])
-        if among
-        else None,
-        untested_mass=_mass(own, heard, untested) if among else None,
-        missing_mass=_mass(own, heard, lacking) if among else None,
-    )
-
-
-def _mass(pools: Sequence[Pool], heard: int, labels: Sequence[str]) -> float:
-    """Mean probability that some labels get together."""
-    places = [pools[0].labels.index(label) for label in labels]
-    return float(np.mean([one.probabilities[heard][:, places].sum(axis=1) for one in pools]))

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ser_train.figures import Measurement
+from ser_train.measurement import Measurement
 from ser_train.metrics import confusion, reliability, risk_coverage
 from ser_train.pooling import Pool
 from ser_train.posteriors import WHOLE

@@ -1,11 +1,18 @@
 """A cross-validation in words and tables."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from ser_train.figures import Figure, Figures, FoldFigures, Measurement
-from ser_train.posteriors import WHOLE
+from ser_train.measurement import Measurement
+from ser_train.report_tables import (
+    ensemble_name,
+    figures_table,
+    folds_table,
+    percent,
+    recalls_table,
+    seconds_table,
+)
 
 _LEGEND = (
     "UAR: unweighted average recall; WA: accuracy; ± is the standard deviation over seeds. The "
@@ -21,13 +28,13 @@ def headline(measured: Measurement) -> tuple[str, ...]:
     figures = measured.single
     lines = [
         f"{_finished(measured)}, {figures.clips} clips, {measured.heard}",
-        f"UAR {_percent(figures.uar)} %   WA {_percent(figures.wa)} %   "
-        f"ECE {_percent(figures.ece)} %   NLL {figures.nll.mean:.3f}",
+        f"UAR {percent(figures.uar)} %   WA {percent(figures.wa)} %   "
+        f"ECE {percent(figures.ece)} %   NLL {figures.nll.mean:.3f}",
     ]
     if measured.together:
         lines.append(
-            f"{_ensemble(measured)}: UAR {_percent(measured.together.uar)} %   "
-            f"WA {_percent(measured.together.wa)} %"
+            f"{ensemble_name(measured)}: UAR {percent(measured.together.uar)} %   "
+            f"WA {percent(measured.together.wa)} %"
         )
     return tuple(lines)
 
@@ -63,15 +70,15 @@ def markdown(measured: Measurement, folder: str, drawn: Sequence[str]) -> tuple[
     """
     sections = (
         _opening(measured, folder),
-        ["## Figures", "", *_figures_table(measured), "", _LEGEND, *_calibration(measured)],
-        ["## Labels", "", *_recalls(measured), "", _picture("confusion.png", drawn)],
+        ["## Figures", "", *figures_table(measured), "", _LEGEND, *_calibration(measured)],
+        ["## Labels", "", *recalls_table(measured), "", _picture("confusion.png", drawn)],
         [
             "## Confidence",
             "",
             *(_picture(n, drawn) for n in ("reliability.png", "risk_coverage.png")),
         ],
-        ["## Seconds heard", "", *_seconds(measured), "", _picture("seconds.png", drawn)],
-        ["## Folds", "", *_folds(measured)],
+        ["## Seconds heard", "", *seconds_table(measured), "", _picture("seconds.png", drawn)],
+        ["## Folds", "", *folds_table(measured)],
         ["## Speakers", "", _speakers(measured)],
         ["## Training", "", *_training(measured), "", _picture("curves.png", drawn)],
     )
@@ -99,93 +106,11 @@ def _opening(measured: Measurement, folder: str) -> list[str]:
     ]
 
 
-def _figures_table(measured: Measurement) -> list[str]:
-    seeds = len(measured.seeds)
-    rows = [
-        _figures_row(
-            "one network" + (f", mean of {seeds} seeds" if seeds > 1 else ""), measured.single
-        )
-    ]
-    if measured.together:
-        rows.append(_figures_row(f"**{_ensemble(measured)}**", measured.together))
-    if measured.among_tested:
-        labels = ", ".join(measured.protocol.tested)
-        rows.append(_figures_row(f"one network, answers among {labels}", measured.among_tested))
-    rows.append(_figures_row("one network, temperature 1", measured.untempered))
-    header = (
-        "", "UAR %", "95 %", "WA %", "95 %", "ECE %", "excess ECE %", "NLL", "surest 80 %: WA %"
-    )  # fmt: skip
-    return _table(header, rows)
-
-
-def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
-    return (
-        name,
-        _percent(figures.uar),
-        _interval(figures.uar),
-        _percent(figures.wa),
-        _interval(figures.wa),
-        _percent(figures.ece),
-        _percent(figures.excess_ece),
-        f"{figures.nll.mean:.3f}",
-        _percent(figures.wa_of_surest),
-    )
-
-
 def _calibration(measured: Measurement) -> list[str]:
     fold = measured.per_fold[0]
     if len(measured.per_fold) > 1 or fold.validation_speakers:
         return []
     return ["", "Uncalibrated: without other folds nothing can set the temperature."]
-
-
-def _recalls(measured: Measurement) -> list[str]:
-    rows = [("one network", *(f"{100 * r:.0f}" for r in measured.single.recalls.values()))]
-    if measured.together:
-        shares = measured.together.recalls.values()
-        rows.append((_ensemble(measured), *(f"{100 * r:.0f}" for r in shares)))
-    return _table(("recall %", *measured.single.recalls), rows)
-
-
-def _seconds(measured: Measurement) -> list[str]:
-    figures = measured.heard_figures()
-    names = ["the whole speech" if name == WHOLE else f"{name} s" for name in figures]
-    rows = [
-        (what, *(f"{100 * pair[place]:.1f}" for pair in figures.values()))
-        for place, what in enumerate(("UAR %", "WA %"))
-    ]
-    return _table(("heard", *names), rows)
-
-
-def _folds(measured: Measurement) -> list[str]:
-    header = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
-    if not measured.protocol.tested:
-        return _table(header, [_fold_row(fold) for fold in measured.per_fold])
-    more = ("UAR % among the tested labels", "mass on other labels %", "of it, labels it lacks %")
-    rows = [
-        (
-            *_fold_row(fold),
-            _percent(fold.among_tested) if fold.among_tested else "",
-            f"{100 * (fold.untested_mass or 0.0):.1f}",
-            f"{100 * (fold.missing_mass or 0.0):.1f}",
-        )
-        for fold in measured.per_fold
-    ]
-    return _table((*header, *more), rows)
-
-
-def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
-    who = fold.test_speakers
-    tested = ", ".join(who) if len(who) <= 5 else f"{len(who)} speakers"
-    temperatures = ", ".join(f"{value:.2f}" for value in fold.temperatures)
-    return (
-        fold.name,
-        tested,
-        str(fold.test_clips),
-        _percent(fold.uar),
-        _percent(fold.wa),
-        temperatures,
-    )
 
 
 def _speakers(measured: Measurement) -> str:
@@ -215,11 +140,6 @@ def _training(measured: Measurement) -> list[str]:
     return [" ".join(lines), "", "Every other number of the recipe is in `ledger.jsonl`."]
 
 
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
-
-
 def _picture(name: str, drawn: Sequence[str]) -> str:
     words = name.removesuffix(".png").replace("_", " ")
     return f"![{words}]({name})" if name in drawn else ""
@@ -234,18 +154,3 @@ def _finished(measured: Measurement) -> str:
     folds = f"{len(measured.rows)} of {len(measured.seeds) * measured.folds} folds"
     seeds = ", ".join(str(seed) for seed in measured.seeds)
     return f"{folds}, seed{'s' if len(measured.seeds) > 1 else ''} {seeds}"
-
-
-def _ensemble(measured: Measurement) -> str:
-    return f"ensemble of the {len(measured.seeds)} seeds"
-
-
-def _percent(figure: Figure) -> str:
-    spread = "" if figure.sd is None else f" ± {100 * figure.sd:.1f}"
-    return f"{100 * figure.mean:.1f}{spread}"
-
-
-def _interval(figure: Figure) -> str:
-    if figure.interval is None:
-        return ""
-    return f"{100 * figure.interval.low:.1f} to {100 * figure.interval.high:.1f}"

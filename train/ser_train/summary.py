@@ -8,8 +8,8 @@ import numpy as np
 
 from ser_train import report as pictures
 from ser_train.disk import write_atomically
-from ser_train.figures import Measurement, measure_ledger
 from ser_train.ledger import Ledger
+from ser_train.measurement import Measurement, measure_ledger
 from ser_train.metrics import confusion, reliability
 from ser_train.report_pictures import draw_report
 from ser_train.report_text import headline, markdown, repeat_command

@@ -1,0 +1,115 @@
+"""The tables of a cross-validation's report, as Markdown."""
+
+from collections.abc import Iterable, Sequence
+
+from ser_train.figures import Figure, Figures
+from ser_train.measurement import FoldFigures, Measurement
+from ser_train.posteriors import WHOLE
+
+
+def figures_table(measured: Measurement) -> list[str]:
+    """Compare one network, the ensemble and what answers otherwise."""
+    seeds = len(measured.seeds)
+    rows = [
+        _figures_row(
+            "one network" + (f", mean of {seeds} seeds" if seeds > 1 else ""), measured.single
+        )
+    ]
+    if measured.together:
+        rows.append(_figures_row(f"**{ensemble_name(measured)}**", measured.together))
+    if measured.among_tested:
+        labels = ", ".join(measured.protocol.tested)
+        rows.append(_figures_row(f"one network, answers among {labels}", measured.among_tested))
+    rows.append(_figures_row("one network, temperature 1", measured.untempered))
+    header = (
+        "", "UAR %", "95 %", "WA %", "95 %", "ECE %", "excess ECE %", "NLL", "surest 80 %: WA %"
+    )  # fmt: skip
+    return _table(header, rows)
+
+
+def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
+    return (
+        name,
+        percent(figures.uar),
+        _interval(figures.uar),
+        percent(figures.wa),
+        _interval(figures.wa),
+        percent(figures.ece),
+        percent(figures.excess_ece),
+        f"{figures.nll.mean:.3f}",
+        percent(figures.wa_of_surest),
+    )
+
+
+def recalls_table(measured: Measurement) -> list[str]:
+    """Give the recall of each label."""
+    rows = [("one network", *(f"{100 * r:.0f}" for r in measured.single.recalls.values()))]
+    if measured.together:
+        shares = measured.together.recalls.values()
+        rows.append((ensemble_name(measured), *(f"{100 * r:.0f}" for r in shares)))
+    return _table(("recall %", *measured.single.recalls), rows)
+
+
+def seconds_table(measured: Measurement) -> list[str]:
+    """Give UAR and WA for each length of speech that was heard."""
+    figures = measured.heard_figures()
+    names = ["the whole speech" if name == WHOLE else f"{name} s" for name in figures]
+    rows = [
+        (what, *(f"{100 * pair[place]:.1f}" for pair in figures.values()))
+        for place, what in enumerate(("UAR %", "WA %"))
+    ]
+    return _table(("heard", *names), rows)
+
+
+def folds_table(measured: Measurement) -> list[str]:
+    """Give the folds; of an unseen corpus also what goes to labels that are not tested."""
+    header = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
+    if not measured.protocol.tested:
+        return _table(header, [_fold_row(fold) for fold in measured.per_fold])
+    more = ("UAR % among the tested labels", "mass on other labels %", "of it, labels it lacks %")
+    rows = [
+        (
+            *_fold_row(fold),
+            percent(fold.among_tested) if fold.among_tested else "",
+            f"{100 * (fold.untested_mass or 0.0):.1f}",
+            f"{100 * (fold.missing_mass or 0.0):.1f}",
+        )
+        for fold in measured.per_fold
+    ]
+    return _table((*header, *more), rows)
+
+
+def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
+    who = fold.test_speakers
+    tested = ", ".join(who) if len(who) <= 5 else f"{len(who)} speakers"
+    temperatures = ", ".join(f"{value:.2f}" for value in fold.temperatures)
+    return (
+        fold.name,
+        tested,
+        str(fold.test_clips),
+        percent(fold.uar),
+        percent(fold.wa),
+        temperatures,
+    )
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [header, ["---"] * len(header), *rows]
+    return ["| " + " | ".join(cells) + " |" for cells in lines]
+
+
+def ensemble_name(measured: Measurement) -> str:
+    """Name the ensemble of all seeds."""
+    return f"ensemble of the {len(measured.seeds)} seeds"
+
+
+def percent(figure: Figure) -> str:
+    """Give mean and deviation, both in percent."""
+    spread = "" if figure.sd is None else f" ± {100 * figure.sd:.1f}"
+    return f"{100 * figure.mean:.1f}{spread}"
+
+
+def _interval(figure: Figure) -> str:
+    if figure.interval is None:
+        return ""
+    return f"{100 * figure.interval.low:.1f} to {100 * figure.interval.high:.1f}"
