@@ -215,6 +215,9 @@ def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
     calibration, judges = parted("1", "")
     assert "1" not in calibration | judges
     assert judges == set("23456")
+    nobody_knows = part(Recordings((corpus,)), card, None)
+    assert not nobody_knows.speaker_independent
+    assert "does not say who was in its training" in nobody_knows.describe()
     with pytest.raises(SerError, match=r"ravdess/01, .* were in the model's training"):
         parted("123456", "")
     other = dataclasses.replace(card, labels=("fearful", "boredom"))

@@ -28,6 +28,8 @@ class Parted:
     judges: tuple[Clip, ...]
     unknown_labels: tuple[str, ...]
     """Whose clips are left out."""
+    speaker_independent: bool
+    """False: nobody knows who trained the model."""
 
     def describe(self) -> str:
         """Say whose recordings were used for what."""
@@ -39,6 +41,8 @@ class Parted:
             parts.append(
                 f"left out {', '.join(self.unknown_labels)}, which the model does not know"
             )
+        if not self.speaker_independent:
+            parts.append("the model does not say who was in its training")
         return "; ".join(parts)
 
 
@@ -74,7 +78,7 @@ def part(recordings: Recordings, card: ModelCard, record: TrainingRecord | None)
         calibration = [clip for place, clip in enumerate(fresh) if place in calibrates]
         judges = [clip for place, clip in enumerate(fresh) if place not in calibrates]
     unknown = labels_of(clip for clip in found if clip.label not in card.labels)
-    return Parted(_some(calibration), tuple(judges), unknown)
+    return Parted(_some(calibration), tuple(judges), unknown, record is not None)
 
 
 def _some(clips: Sequence[Clip]) -> tuple[Clip, ...]:

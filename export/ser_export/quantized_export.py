@@ -113,7 +113,8 @@ def _card(card: ModelCard, cost: Cost) -> ModelCard:
         f"convolutions in int8, {cost.clips.describe()}; the first {card.window.seconds:g} s from "
         f"the speech onset; the same clips in float32: {100 * cost.before.uar:.1f} %"
     )
-    metric = Metric("UAR", round(cost.after.uar, 6), protocol, True, cost.after.count)
+    uar, independent = round(cost.after.uar, 6), cost.clips.speaker_independent
+    metric = Metric("UAR", uar, protocol, independent, cost.after.count)
     return dataclasses.replace(
         card,
         name=f"{card.name}-int8"[:LONGEST_NAME],
