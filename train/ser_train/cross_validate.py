@@ -8,7 +8,7 @@ from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.ledger import Row
 from ser_train.plan import CrossValidation, Plan, make_plan
 from ser_train.progress import Reporter
-from ser_train.provenance import commit, versions
+from ser_train.provenance import Provenance
 from ser_train.selection import Split
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> No
     from ser_train.prepare import prepare  # noqa: PLC0415
     from ser_train.training import CHECKPOINT, Settings  # noqa: PLC0415
 
-    job, recipe = plan.job, plan.network.recipe
+    job, recipe, provenance = plan.job, plan.network.recipe, Provenance.now()
     clips = (*plan.clips, *plan.also)
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
     for seed, fold in missing:
@@ -68,7 +68,7 @@ def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> No
         report.note(f"{name}: {len(split.training)} clips train, {len(split.test)} test")
         folder = plan.run_folder(seed, fold)
         tested = train_and_test(renamed, split, settings, folder, report)
-        row = _row(plan, seed, fold, split, renamed.clips, tested)
+        row = _row(plan, (seed, fold), split, renamed.clips, tested, provenance)
         plan.ledger.append(row, tested.posteriors)
         (folder / CHECKPOINT).unlink(missing_ok=True)
         report.note(f"{name}: finished")
@@ -88,8 +88,14 @@ def _split(plan: Plan, prepared: "Prepared", fold: int, seed: int) -> tuple[Spli
 
 
 def _row(
-    plan: Plan, seed: int, fold: int, split: Split, clips: Sequence[Clip], tested: "Tested"
+    plan: Plan,
+    key: tuple[int, int],
+    split: Split,
+    clips: Sequence[Clip],
+    tested: "Tested",
+    provenance: Provenance,
 ) -> Row:
+    seed, fold = key
     corpora = {clips[index].corpus for index in split.test}
     return Row(
         configuration=plan.configuration,
@@ -108,8 +114,8 @@ def _row(
         temperature=tested.temperature,
         training_seconds=tested.training_seconds,
         threads=plan.job.threads,
-        versions=versions(),
-        commit=commit(),
+        versions=provenance.versions,
+        commit=provenance.commit,
         history=tested.history,
     )
 

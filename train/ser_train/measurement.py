@@ -72,6 +72,14 @@ class Measurement:
             return "the whole speech of each clip, silence trimmed"
         return f"the first {seconds} s from the speech onset"
 
+    def mean_over_folds(self) -> dict[str, float] | None:
+        """Give mean UARs in which each unseen corpus counts alike; None where all are tested."""
+        among = [fold.among_tested.mean for fold in self.per_fold if fold.among_tested]
+        if not among:
+            return None
+        uar = [fold.uar.mean for fold in self.per_fold]
+        return {"uar": float(np.mean(uar)), "uar_among_tested": float(np.mean(among))}
+
     def speakers(self) -> dict[str, float]:
         """Give the accuracy for each test speaker, mean over seeds."""
         names = self.pools[0].speakers

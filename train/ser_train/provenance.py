@@ -1,11 +1,25 @@
 """Which code and which libraries made a figure."""
 
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = ("keras", "tensorflow", "ser-live")
 _ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Taken when a training begins: files may change under it."""
+
+    versions: dict[str, str]
+    commit: str | None
+
+    @classmethod
+    def now(cls) -> "Provenance":
+        """Look at what is installed and checked out."""
+        return cls(versions(), commit())
 
 
 def versions() -> dict[str, str]:

@@ -62,9 +62,10 @@ def seconds_table(measured: Measurement) -> list[str]:
 
 
 def folds_table(measured: Measurement) -> list[str]:
-    """Give the folds; of an unseen corpus also what goes to labels that are not tested."""
+    """Give the folds; of unseen corpora also what goes to labels that are not tested."""
     header = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
-    if not measured.protocol.tested:
+    means = measured.mean_over_folds()
+    if means is None:
         return _table(header, [_fold_row(fold) for fold in measured.per_fold])
     more = ("UAR % among the tested labels", "mass on other labels %", "of it, labels it lacks %")
     rows = [
@@ -76,7 +77,8 @@ def folds_table(measured: Measurement) -> list[str]:
         )
         for fold in measured.per_fold
     ]
-    return _table((*header, *more), rows)
+    uar, among = (f"{100 * means[name]:.1f}" for name in ("uar", "uar_among_tested"))
+    return _table((*header, *more), [*rows, ("mean", "", "", uar, "", "", among, "", "")])
 
 
 def _fold_row(fold: FoldFigures) -> tuple[str, ...]:

@@ -61,6 +61,7 @@ def _data(measured: Measurement, folder: Path) -> dict[str, Any]:
             name: {"uar": uar, "wa": wa} for name, (uar, wa) in measured.heard_figures().items()
         },
         "by_speaker": measured.speakers(),
+        "mean_over_folds": measured.mean_over_folds(),
         "by_fold": [dataclasses.asdict(fold) for fold in measured.per_fold],
         "confusion": confusion(answers, truth).tolist(),
         "reliability": [dataclasses.asdict(one) for one in reliability(answers, truth)],
