@@ -1,6 +1,7 @@
 """Several networks as one: their mean, one graph, one card, one training that resumes."""
 
-import dataclasses
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,6 +19,7 @@ from ser_live.classifier import OnnxClassifier
 from ser_live.onnx_graph import check_graph
 from ser_live.onnx_session import open_session
 from ser_train import cli, networks
+from ser_train.corpora import Clip
 from ser_train.ensemble import combine
 from ser_train.evaluate import Evaluation, evaluate
 from ser_train.fit import FitJob, fit
@@ -25,6 +27,8 @@ from ser_train.keras_file import TrainingRecord, load_model, save_model
 from ser_train.layers import LogMel, Pooled193, Temperature
 from ser_train.merge import merge
 from ser_train.networks import Network, find_network
+from ser_train.prepare import Prepared, prepare
+from ser_train.recipe import WindowSampling
 from ser_train.selection import Recordings
 from ser_train.training import CHECKPOINT
 from test_fit import Notes
@@ -57,7 +61,13 @@ def heard(network: Network, frames: int, windows: int = 1) -> NDArray[np.float32
     return random.exponential(size=(windows, frames, network.spectrum.bins)).astype(np.float32)
 
 
-def save(path: Path, name: str, seed: int, **changes: object) -> Path:
+def as_it_is(card: ModelCard) -> ModelCard:
+    return card
+
+
+def save(
+    path: Path, name: str, seed: int, change: Callable[[ModelCard], ModelCard] = as_it_is
+) -> Path:
     network = find_network(name)
     card = ModelCard(
         name=path.stem,
@@ -69,7 +79,7 @@ def save(path: Path, name: str, seed: int, **changes: object) -> Path:
         corpora=(Corpus("emodb", 100 + seed, 10, "CC-BY-4.0"),),
     )
     record = TrainingRecord(("a", "b"), (f"c{seed}",), ("d", f"e{seed}"), seed)
-    save_model(path, member(name, seed, 1.0 + seed), dataclasses.replace(card, **changes), record)
+    save_model(path, member(name, seed, 1.0 + seed), change(card), record)
     return path
 
 
@@ -179,15 +189,17 @@ def test_sequence_ensemble_exports_to_one_graph(tmp_path: Path) -> None:
 def test_members_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     first = save(tmp_path / "first.keras", "issa-emodb", 0)
     target = tmp_path / "all.keras"
-    others = {
-        "its labels is ('calm',": {"labels": ("calm", *LABELS[1:])},
-        "its spectrum is SpectrumSpec(fft_samples=2048, hop_samples=256)": {
-            "spectrum": SpectrumSpec(2048, 256)
-        },
-        "its window is WindowSpec(seconds=2.0": {"window": WindowSpec(seconds=2.0)},
+    others: dict[str, Callable[[ModelCard], ModelCard]] = {
+        "its labels is ('calm',": lambda card: replace(card, labels=("calm", *LABELS[1:])),
+        "its spectrum is SpectrumSpec(fft_samples=2048, hop_samples=256)": lambda card: replace(
+            card, spectrum=SpectrumSpec(2048, 256)
+        ),
+        "its window is WindowSpec(seconds=2.0": lambda card: replace(
+            card, window=WindowSpec(seconds=2.0)
+        ),
     }
-    for words, changes in others.items():
-        other = save(tmp_path / "other.keras", "issa-emodb", 1, **changes)
+    for words, change in others.items():
+        other = save(tmp_path / "other.keras", "issa-emodb", 1, change)
         with pytest.raises(SerError) as caught:
             merge([first, other], target, None)
         assert words in str(caught.value)
@@ -210,6 +222,40 @@ def test_the_command_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFi
         assert text.count("\n") == 1
 
 
+def test_features_of_several_windows_are_drawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, POOLED.name, POOLED)
+    path = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 3, seconds=2.5)
+    clips = [Clip(path, "sad", "x/1", "x")]
+    cut = WindowSampling(speeds=(1.0, 1.1), shortest_seconds=0.4, longest_seconds=0.8)
+    network = replace(POOLED, recipe=replace(POOLED.recipe, windows=cut))
+    folder = tmp_path / "cache"
+
+    def prepared(train: bool) -> Prepared:
+        return prepare(clips, network, folder, Notes(), skip=False, train=train)
+
+    several, alone = prepared(True), prepared(False)
+    windows = several.features[0].windows
+    assert windows.shape == (6, 193, 1)
+    assert len({window.tobytes() for window in windows}) == 6
+    np.testing.assert_array_equal(several.test_input(0, whole=False), windows[0])
+    np.testing.assert_array_equal(alone.test_input(0, whole=False), windows[0])
+    assert alone.features[0].windows.shape == (1, 193, 1)
+    np.testing.assert_array_equal(prepared(True).features[0].windows, windows)  # from the disk
+
+    def drawn(seed: int) -> list[bytes]:
+        source = several.source([0], network.recipe, seed)
+        random = np.random.default_rng(0)
+        return [source.draw(np.array([0]), random, epoch)[0].tobytes() for epoch in range(40)]
+
+    assert set(drawn(0)) == {window.tobytes() for window in windows}
+    assert drawn(0) == drawn(0) != drawn(1)
+    renamed = replace(network, name="another")
+    prepare(clips, renamed, folder, Notes(), skip=False)
+    assert len(list((folder / "features").glob("*.npz"))) == 2  # networks share what they hear
+
+
 def build_pooled(n_labels: int, bins: int) -> keras.Model:
     """A tiny network over the published features, with statistics of the training clips."""
     spectrum = keras.Input((None, bins), name="spectrum")
@@ -221,12 +267,12 @@ def build_pooled(n_labels: int, bins: int) -> keras.Model:
     return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
 
 
-POOLED = dataclasses.replace(
+POOLED = replace(
     tiny_network.NETWORK,
     name="pooled",
     spectrum=SpectrumSpec(2048, 512),
     build=build_pooled,
-    recipe=dataclasses.replace(tiny_network.NETWORK.recipe, windows=None, augmentation=None),
+    recipe=replace(tiny_network.NETWORK.recipe, windows=None, augmentation=None),
     front_end="frontend",
 )
 
@@ -278,14 +324,14 @@ def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob) -> Non
     whole = weights(job.output)
     assert [path.name for path in job.run_folder.iterdir() if path.is_dir()] == []
     assert (job.run_folder / CHECKPOINT).is_file()
-    again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
+    again = replace(job, run_folder=job.run_folder.with_name("again"))
     for number, epoch, resume in ((1, 2, False), (2, 1, True), (2, 2, True)):
         with pytest.raises(KeyboardInterrupt):
-            fit(dataclasses.replace(again, resume=resume), Interrupted(number, epoch))
+            fit(replace(again, resume=resume), Interrupted(number, epoch))
         with pytest.raises(SerError, match="--resume"):
             fit(again, Notes())
     notes = Notes()
-    fit(dataclasses.replace(again, resume=True), notes)
+    fit(replace(again, resume=True), notes)
     assert f"member {members} of {members}: {job.network.split('+')[0]}" in notes.notes
     assert not any(note.startswith("member 1 of") for note in notes.notes)
     for first, second in zip(whole, weights(job.output), strict=True):
@@ -310,4 +356,4 @@ def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None
     )
     assert f"{100 * scores.uar:.1f} %" in lines[1]
     with pytest.raises(SerError, match="other settings or clips"):
-        fit(dataclasses.replace(job, resume=True, seed=4), Notes())
+        fit(replace(job, resume=True, seed=4), Notes())

@@ -46,7 +46,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     loaded = load_model(job.model)
     network = _network_of(loaded)
     clips = choose(job.recordings, job.speakers, loaded.card.labels).clips
-    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
+    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken, train=False)
     every = range(len(prepared.clips))
     labels = loaded.card.labels
     measured = measure(loaded.model, prepared, every, labels, whole=False)

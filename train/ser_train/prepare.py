@@ -1,20 +1,17 @@
 """From clips to what a network is fed with: cached, without duplicates."""
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ
-from ser_train.audio import read_audio
 from ser_train.batches import InputSource
 from ser_train.corpora import Clip
-from ser_train.disk import content_hash, file_key, load_each, write_atomically
+from ser_train.disk import load_each
+from ser_train.feature_cache import ClipFeatures, FeatureCache
 from ser_train.networks import Network
 from ser_train.progress import Reporter
 from ser_train.recipe import Recipe
@@ -22,23 +19,8 @@ from ser_train.sources import FeatureSource, WindowSource
 from ser_train.spectra import (
     ClipSpectra,
     SpectrumCache,
-    first_window,
     heard_bounds,
-    whole_clip_spectrum,
 )
-
-_LAYOUT = 2
-"""Part of every key: a new number makes old files unused."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClipFeatures:
-    """The first window of one clip after a front end without trainable weights."""
-
-    clip: Clip
-    content: str
-    """Hash of the decoded samples."""
-    features: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,12 +35,12 @@ class Prepared:
     def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
         """Give the training inputs of the chosen clips."""
         if self.features:
-            return FeatureSource(self.feature_array(chosen))
+            return FeatureSource(np.stack([self.features[k].windows for k in chosen]), seed)
         spectra = [self.spectra[index] for index in chosen]
         return WindowSource(spectra, recipe, self.network.spectrum, seed)
 
     def feature_array(self, chosen: Sequence[int]) -> NDArray[np.float32]:
-        """Stack the features of the chosen clips."""
+        """Stack the features of the first windows of the chosen clips."""
         return np.stack([self.features[index].features for index in chosen])
 
     def test_input(self, index: int, whole: bool) -> NDArray[np.float32]:
@@ -101,7 +83,12 @@ class Prepared:
 
 
 def prepare(
-    clips: Sequence[Clip], network: Network, cache_folder: Path, report: Reporter, skip: bool
+    clips: Sequence[Clip],
+    network: Network,
+    cache_folder: Path,
+    report: Reporter,
+    skip: bool,
+    train: bool = True,
 ) -> Prepared:
     """Compute or load what the network is fed with, and leave duplicates out.
 
@@ -114,6 +101,8 @@ def prepare(
         Shows progress and is told of broken and duplicate recordings.
     skip : bool
         Leave broken recordings out instead of raising SerError.
+    train : bool
+        False: only for tests, without the further windows of features.
     """
     skipped = report.warn if skip else None
     if network.front_end is None:
@@ -125,60 +114,12 @@ def prepare(
         kept = _first_of_each([item.content for item in spectra], spectra, report)
         spectra = [spectra[index] for index in kept]
         return Prepared(network, tuple(item.clip for item in spectra), tuple(spectra))
-    load = _FeatureCache(cache_folder, network).load
+    load = FeatureCache(cache_folder, network, network.recipe.windows if train else None).load
     with report.counting("features", len(clips)) as advance:
         features = load_each(clips, load, advance, skipped, threads=1)
     kept = _first_of_each([item.content for item in features], features, report)
     features = [features[index] for index in kept]
     return Prepared(network, tuple(item.clip for item in features), features=tuple(features))
-
-
-class _FeatureCache:
-    """Outputs of a front end without trainable weights, on disk."""
-
-    def __init__(self, folder: Path, network: Network) -> None:
-        self._folder = folder / "features"
-        self._network = network
-        hears = [asdict(network.spectrum), asdict(network.window)]
-        self._settings = json.dumps([network.name, *hears, _LAYOUT, _source_of_layers()])
-        self._front_end: Any = None
-
-    def load(self, clip: Clip) -> ClipFeatures:
-        stem = self._folder / file_key(clip.path, self._settings)
-        file = stem.with_suffix(".npz")
-        if not file.is_file():
-            samples = read_audio(clip.path)
-            features = self._compute(clip, samples)
-            content = np.array(content_hash(samples))
-            write_atomically(file, lambda path: _save(path, features, content))
-        with np.load(file) as saved:
-            return ClipFeatures(clip, str(saved["content"]), saved["features"])
-
-    def _compute(self, clip: Clip, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        import keras  # noqa: PLC0415 - takes seconds, and the cache may hold everything
-
-        if self._front_end is None:
-            model = self._network.build(2, self._network.spectrum.bins)
-            output = model.get_layer(self._network.front_end).output
-            self._front_end = keras.Model(model.input, output)
-        spec, window = self._network.spectrum, self._network.window
-        whole = whole_clip_spectrum(clip.path, samples, spec)
-        power = first_window(whole, spec, window.seconds)
-        features: NDArray[np.float32] = self._front_end(power[None], training=False).numpy()[0]
-        return features
-
-
-def _save(path: Path, features: NDArray[np.float32], content: NDArray[np.str_]) -> None:
-    with path.open("wb") as stream:
-        np.savez(stream, features=features, content=content)
-
-
-def _source_of_layers() -> str:
-    """Hash the front ends' source: changed code makes old features unused."""
-    digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parent / "layers").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _first_of_each(

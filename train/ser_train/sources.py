@@ -90,21 +90,28 @@ class WindowSource:
 
 
 class FeatureSource:
-    """Features of clips, computed before.
+    """Features of random windows of clips, computed before.
 
     Parameters
     ----------
-    features : ndarray, shape (clips, ...), float32
+    windows : ndarray, shape (clips, windows, ...), float32
+    seed : int
     """
 
-    def __init__(self, features: NDArray[np.float32]) -> None:
-        self._features = features
+    def __init__(self, windows: NDArray[np.float32], seed: int = 0) -> None:
+        self._windows = windows
+        self._seed = seed
 
     def draw(
         self, indices: NDArray[np.intp], random: np.random.Generator, epoch: int
     ) -> NDArray[np.float32]:
-        """Give the features of the clips; nothing is random."""
-        return self._features[indices]
+        """Give the features of one window of each clip."""
+        return np.stack([self._window(int(index), epoch) for index in indices])
+
+    def _window(self, index: int, epoch: int) -> NDArray[np.float32]:
+        random = np.random.default_rng((self._seed, epoch, index + 1))
+        window: NDArray[np.float32] = self._windows[index, random.integers(self._windows.shape[1])]
+        return window
 
 
 def _padded(spectra: ClipSpectra, speed: int, start: int, frames: int) -> NDArray[np.float32]:
