@@ -30,8 +30,8 @@ def draw_conditions(
     for place, (_, uar, lost) in enumerate(bars):
         kept = lost <= wanted_points
         axes.bar(place, uar, width=0.65, color=_BLUE if kept else _ORANGE)
-        text = f"{uar:.1f}" if place == 0 else f"{uar:.1f}\n({-lost:+.1f})"
-        axes.text(place, uar - 1.0, text, ha="center", va="top", fontsize=10, color="white")
+        text = f"{uar:.1f}" if place == 0 else f"{uar:.1f}\n{-lost:+.1f}"
+        axes.text(place, 2.0, text, ha="center", va="bottom", fontsize=10, color="white")
     axes.axhline(clean - wanted_points, color=_GREY, linestyle=":", linewidth=1.2)
     axes.text(
         len(bars) - 0.5,

@@ -16,16 +16,15 @@ from ser_train.evaluation_clips import (
     leakage,
     open_onnx,
     record_beside,
-    truth_of,
     who,
     window_probabilities,
 )
-from ser_train.metrics import score
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings
 from ser_train.stream_evaluation_figures import (
     Confidence,
     FalseEmotion,
+    OfCorpus,
     StreamFigures,
     StreamResult,
 )
@@ -100,7 +99,6 @@ def measure_stream(
         predictions = play(classifier, track, 0.0, advance)
         louder = [play(classifier, track, gain_db, advance) for gain_db in GAINS_DB]
     heard = listen_to(spans, predictions)
-    truth, last = [s.voice.clip.label for s in spans], [one.last for one in heard]
     hop_seconds = StreamRecognizer(classifier).hop_seconds
     gains = [differing_share(predictions, other) for other in louder]
     figures = StreamFigures(
@@ -109,10 +107,9 @@ def measure_stream(
         seconds=track.seconds,
         hop_seconds=hop_seconds,
         recordings=len(spans),
-        named=recall(truth, [p.label if p else None for p in last]),
-        unnamed=last.count(None),
+        accuracy=_accuracy(heard, [labels[place] for place in offline.argmax(axis=1)]),
+        unnamed=[one.last for one in heard].count(None),
         mixed=sum(one.mixed for one in heard),
-        offline=score(offline, truth_of(track.voices, labels)),
         right_share=right_share(heard),
         first=times(one.first_seconds for one in heard),
         first_correct=times(one.first_correct_seconds for one in heard),
@@ -149,6 +146,18 @@ def _offline(
         rows.append(window_probabilities(classifier, voice, samples, samples)[0])
         advance()
     return np.array(rows)
+
+
+def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[OfCorpus, ...]:
+    clips = [one.span.voice.clip for one in heard]
+    corpora = sorted({clip.corpus for clip in clips})
+    accuracy = []
+    for name in ["all", *(corpora if len(corpora) > 1 else ())]:
+        mine = [k for k, clip in enumerate(clips) if name in ("all", clip.corpus)]
+        truth, last = [clips[k].label for k in mine], [heard[k].last for k in mine]
+        named = recall(truth, [p.label if p else None for p in last])
+        accuracy.append(OfCorpus(name, named, recall(truth, [offline[k] for k in mine])))
+    return tuple(accuracy)
 
 
 def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> Confidence | None:

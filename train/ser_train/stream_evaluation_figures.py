@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ser_live.prediction import Prediction
-from ser_train.metrics import Scores
 from ser_train.stream_evaluation_measures import Calibration, Heard, Recall, Times
 
 
@@ -15,6 +14,17 @@ class FalseEmotion:
     emotion_seconds: float
     """In state ``speech``."""
     uncertain_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfCorpus:
+    """The recordings of one corpus, or of all."""
+
+    name: str
+    named: Recall
+    """The last stable label of each."""
+    offline: Recall
+    """The first window of each, without stream and smoothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +46,12 @@ class StreamFigures:
     seconds: float
     hop_seconds: float
     recordings: int
-    named: Recall
-    """The last stable label of each recording."""
+    accuracy: tuple[OfCorpus, ...]
+    """All recordings come first."""
     unnamed: int
     """Recordings without any label."""
     mixed: int
     """Predictions that still hear a recording before."""
-    offline: Scores
-    """First window of the same recordings."""
     right_share: float
     """Of all predictions with a label."""
     first: Times

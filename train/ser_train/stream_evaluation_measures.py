@@ -8,10 +8,8 @@ from numpy.typing import NDArray
 
 from ser_live.prediction import Prediction
 from ser_train.metrics import calibration_error, negative_log_likelihood
+from ser_train.resampling import excess_calibration_error
 from ser_train.stream_evaluation_track import Span
-
-_DRAWS = 200
-"""Of labels, from the model's own probabilities."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,19 +168,14 @@ def smoothed(
     return np.array(rows, np.float64).reshape(-1, len(labels)), np.array(truth, np.intp)
 
 
-def calibration(
-    probabilities: NDArray[np.float64], truth: NDArray[np.intp], seed: int = 0
-) -> Calibration:
+def calibration(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Calibration:
     """Measure smoothed probabilities of shape (predictions, labels)."""
-    ece = calibration_error(probabilities, truth)
-    random = np.random.default_rng(seed)
-    bounds = probabilities.cumsum(axis=1)[:, :-1]
-    drawn = [
-        calibration_error(probabilities, (random.random((len(truth), 1)) > bounds).sum(axis=1))
-        for _ in range(_DRAWS)
-    ]
-    nll = negative_log_likelihood(probabilities, truth)
-    return Calibration(len(truth), ece, ece - float(np.mean(drawn)), nll)
+    return Calibration(
+        len(truth),
+        calibration_error(probabilities, truth),
+        excess_calibration_error(probabilities, truth),
+        negative_log_likelihood(probabilities, truth),
+    )
 
 
 def differing_share(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:

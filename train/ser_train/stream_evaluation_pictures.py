@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from ser_live.prediction import Prediction
 from ser_train.disk import write_atomically
@@ -19,7 +20,7 @@ _PALE = (
 )  # fmt: skip
 _LONGEST_SHOWN_SECONDS = 36.0
 _CURVE_SECONDS = 6.0
-_FEWEST_SHOWN = 10
+_FEWEST_SHOWN = 30
 """Recordings behind a point of a curve."""
 _SECONDS_PER_LETTER = 0.19
 """That a name takes in the bars of the timeline."""
@@ -34,7 +35,7 @@ def draw_timeline(
     seen = [p for p in predictions if p.end_seconds <= until]
     labels = sorted({p.label for p in seen if p.label} | {_true_label(one) for one in shown})
     colours = dict(zip(labels, itertools.cycle(_PALE), strict=False))
-    figure = Figure(figsize=(12.0, 4.2), layout="constrained")
+    figure = Figure(figsize=(12.0, 4.6), layout="constrained")
     upper, lower = figure.subplots(2, 1, height_ratios=(2, 3), sharex=True)
     for one in shown:
         start, end = one.span.onset_seconds, one.span.end_seconds
@@ -45,6 +46,8 @@ def draw_timeline(
     upper.set_yticks([1.0, 0.0], ["truth", "stable label"])
     upper.set_ylim(-0.5, 1.5)
     upper.tick_params(axis="y", length=0)
+    named = [Patch(color=colours[label], label=label) for label in labels]
+    figure.legend(handles=named, loc="outside upper center", ncols=len(named), frameon=False)
     _draw_confidence(lower, seen)
     lower.set(xlabel="seconds of the stream", ylabel="confidence", ylim=(0, 1), xlim=(0, until))
     for axes in (upper, lower):
@@ -125,7 +128,7 @@ def _runs(predictions: Sequence[Prediction], hop_seconds: float) -> list[tuple[f
 def _bar(
     axes: Axes, start: float, end: float, height: float, label: str, colours: Mapping[str, object]
 ) -> None:
-    axes.barh(height, end - start, left=start, height=0.8, color=colours[label], alpha=0.8)
+    axes.barh(height, end - start, left=start, height=0.8, color=colours[label])
     if end - start >= _SECONDS_PER_LETTER * len(label):
         axes.text((start + end) / 2, height, label, ha="center", va="center", fontsize=8)
 

@@ -87,19 +87,15 @@ def _tables(figures: StreamFigures) -> list[tuple[str, list[tuple[str, ...]]]]:
 
 
 def _accuracy(figures: StreamFigures) -> list[tuple[str, ...]]:
-    named, offline = figures.named, figures.offline
-    return [
-        ("what", "UAR %", "WA %", "recordings"),
-        ("the last stable label", _percent(named.uar), _percent(named.wa), str(named.count)),
-        (
-            "offline, first window of each",
-            _percent(offline.uar),
-            _percent(offline.wa),
-            str(offline.count),
-        ),
-        ("all predictions with a label", "", _percent(figures.right_share), ""),
-        ("recordings without any label", "", "", str(figures.unnamed)),
-    ]
+    rows: list[tuple[str, ...]] = [("what", "of", "UAR %", "WA %", "recordings")]
+    for one in figures.accuracy:
+        for what, found in (
+            ("the last stable label", one.named),
+            ("offline, the first window", one.offline),
+        ):
+            rows.append((what, one.name, _percent(found.uar), _percent(found.wa), str(found.count)))
+    rows.append(("every label of the stream", "all", "", _percent(figures.right_share), ""))
+    return [*rows, ("without any label", "all", "", "", str(figures.unnamed))]
 
 
 def _times(figures: StreamFigures) -> list[tuple[str, ...]]:
