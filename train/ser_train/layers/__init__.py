@@ -2,8 +2,16 @@
 
 from ser_train.layers.averaging import LogMeanProbability
 from ser_train.layers.logmel import LogMel
+from ser_train.layers.pitchgram import Pitchgram
 from ser_train.layers.pooled193 import Pooled193
 from ser_train.layers.pooling import AttentiveStatistics
 from ser_train.layers.temperature import Temperature
 
-__all__ = ["AttentiveStatistics", "LogMeanProbability", "LogMel", "Pooled193", "Temperature"]
+__all__ = [
+    "AttentiveStatistics",
+    "LogMeanProbability",
+    "LogMel",
+    "Pitchgram",
+    "Pooled193",
+    "Temperature",
+]
