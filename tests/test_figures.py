@@ -178,6 +178,13 @@ def test_a_clip_that_two_folds_test_is_refused(tmp_path: Path) -> None:
         write(tmp_path, {(0, 0): same, (0, 1): same}, total=2)
 
 
+def test_rows_of_two_settings_have_no_common_figure(tmp_path: Path) -> None:
+    write(tmp_path, {(0, 0): posteriors_of(0, *answers(5))}, total=2)
+    other = dataclasses.replace(CONFIGURATION, network="other", protocol="emodb-loso")
+    with pytest.raises(SerError, match="rows with network other, wanted tiny"):
+        write(tmp_path, {(0, 1): posteriors_of(1, *answers(5))}, total=2, configuration=other)
+
+
 def test_seeds_that_heard_different_lengths_are_compared_by_what_both_heard(
     tmp_path: Path,
 ) -> None:

@@ -62,6 +62,8 @@ class Measurement:
     untempered: Figures
     among_tested: Figures | None
     """Where the network chooses among the tested labels only; None where all are tested."""
+    together_among_tested: Figures | None
+    """The same of the ensemble."""
     per_fold: tuple[FoldFigures, ...]
 
     @property
@@ -110,6 +112,7 @@ def measure_ledger(ledger: Ledger) -> Measurement:
             f"{ledger.folder} holds no finished fold; run ser-train cross-validate with this "
             "--report-dir first"
         )
+    ledger.require(rows[0].configuration)
     of_seed = {row.seed: [r for r in rows if r.seed == row.seed] for row in rows}
     complete = [seed for seed, own in of_seed.items() if len(own) == rows[0].folds]
     seeds = tuple(complete or list(of_seed)[:1])
@@ -133,6 +136,9 @@ def measure_ledger(ledger: Ledger) -> Measurement:
         together=figures_of([together], headline) if together else None,
         untempered=figures_of(pools, headline, tempered=False),
         among_tested=figures_of(among, headline) if among else None,
+        together_among_tested=figures_of([together.restricted(protocol.tested)], headline)
+        if together and among
+        else None,
         per_fold=_per_fold(of_seed, seeds, pooled, headline, protocol),
     )
 

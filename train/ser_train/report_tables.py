@@ -17,9 +17,13 @@ def figures_table(measured: Measurement) -> list[str]:
     ]
     if measured.together:
         rows.append(_figures_row(f"**{ensemble_name(measured)}**", measured.together))
+    among = f"answers among {', '.join(measured.protocol.tested)}"
     if measured.among_tested:
-        labels = ", ".join(measured.protocol.tested)
-        rows.append(_figures_row(f"one network, answers among {labels}", measured.among_tested))
+        rows.append(_figures_row(f"one network, {among}", measured.among_tested))
+    if measured.together_among_tested:
+        rows.append(
+            _figures_row(f"{ensemble_name(measured)}, {among}", measured.together_among_tested)
+        )
     rows.append(_figures_row("one network, temperature 1", measured.untempered))
     header = (
         "", "UAR %", "95 %", "WA %", "95 %", "ECE %", "excess ECE %", "NLL", "surest 80 %: WA %"
