@@ -104,8 +104,16 @@ _ISSA_RAVDESS = Network(
     ),
     front_end="frontend",
 )
-_ISSA_EMODB = dataclasses.replace(_ISSA_RAVDESS, name="issa-emodb", build=_build_issa_emodb)
-_ISSA_IEMOCAP = dataclasses.replace(_ISSA_RAVDESS, name="issa-iemocap", build=_build_issa_iemocap)
+_ISSA_EMODB = dataclasses.replace(
+    _ISSA_RAVDESS,
+    name="issa-emodb",
+    build=_build_issa_emodb,
+    recipe=dataclasses.replace(
+        _ISSA_RAVDESS.recipe,
+        windows=WindowSampling(speeds=(1.0, 0.95, 1.05, 0.9, 1.1), shortest_seconds=1.5),
+    ),
+)
+_ISSA_IEMOCAP = dataclasses.replace(_ISSA_EMODB, name="issa-iemocap", build=_build_issa_iemocap)
 
 NETWORKS: dict[str, Network] = {
     network.name: network
