@@ -90,7 +90,7 @@ def test_finished_folds_are_kept(finished: CrossValidation, tmp_path: Path) -> N
     assert saved.probabilities.shape == (2, 8, 2)
     np.testing.assert_allclose(saved.probabilities.sum(axis=2), 1.0, atol=1e-12)
     assert saved.names[0] == "ravdess/03-01-03-01-01-01-01.wav"
-    assert not list(job.report_folder.glob("runs/*/*"))
+    assert not (job.report_folder / "runs").exists()
 
 
 def test_a_finished_ledger_needs_neither_tensorflow_nor_spectra(

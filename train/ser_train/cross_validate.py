@@ -1,7 +1,9 @@
 """Train and test each fold of a protocol with several seeds; finished folds are kept."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_train.corpora import Clip, labels_of, speakers_of
@@ -71,7 +73,14 @@ def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> No
         row = _row(plan, (seed, fold), split, renamed.clips, tested, provenance)
         plan.ledger.append(row, tested.posteriors)
         (folder / CHECKPOINT).unlink(missing_ok=True)
+        _remove_empty(folder, folder.parent)
         report.note(f"{name}: finished")
+
+
+def _remove_empty(*folders: Path) -> None:
+    with contextlib.suppress(OSError):  # other folds' checkpoints are in it
+        for folder in folders:
+            folder.rmdir()
 
 
 def _split(plan: Plan, prepared: "Prepared", fold: int, seed: int) -> tuple[Split, "Prepared"]:
