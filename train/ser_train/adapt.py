@@ -152,18 +152,19 @@ def _train(task: _Task) -> Trained:
 
 
 def _calibrate(task: _Task, model: Any) -> Calibrated:
-    """Set the temperature on validation speakers; without any the first model's stays."""
+    """Set the temperature on validation speakers; without any the first model's stays.
+
+    A temperature under 1 sharpens, which new data must have allowed: 1 is then the least.
+    """
     card, validation = task.first.card, task.roles.split.validation
     if validation:
         fitted = calibrate(model, task.prepared, validation, task.labels)
         threshold = fitted.smoothing.uncertain_below
         smoothing = dataclasses.replace(card.smoothing, uncertain_below=threshold)
         return Calibrated(fitted.calibration, smoothing)
-    if not common_labels(card.labels, task.labels):
-        return Calibrated(Calibration(), card.smoothing)
-    temperature = card.calibration.temperature
+    temperature = max(1.0, card.calibration.temperature)
     model.get_layer("temperature").temperature.assign(temperature)
-    method = f"kept from {card.name}, no speaker was left to fit it: {card.calibration.method}"
+    method = f"that of {card.name}, but at least 1: no speaker was left to fit it on"
     return Calibrated(Calibration(temperature, method), card.smoothing)
 
 
