@@ -14,7 +14,9 @@ from ser_train import cli
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.mark.parametrize("command", [[], ["fit"], ["cross-validate"], ["evaluate"], ["predict"]])
+@pytest.mark.parametrize(
+    "command", [[], ["fit"], ["cross-validate"], ["evaluate"], ["predict"], ["ensemble"]]
+)
 def test_help_loads_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\n"
