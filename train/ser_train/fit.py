@@ -14,7 +14,7 @@ from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
 from ser_train.metrics import Scores
 from ser_train.model_card import cross_validated_metrics, held_out_metrics, make_card
-from ser_train.networks import Network, find_network
+from ser_train.networks import find_network
 from ser_train.prepare import Prepared, prepare
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings, Split, choose_validation_speakers, split_by_speakers
@@ -90,23 +90,13 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
     report.note(describe(prepared.clips, split, labels))
     settings = Settings(
         labels,
-        override(network, job.epochs, job.batch_clips).recipe,
+        network.with_length(job.epochs, job.batch_clips).recipe,
         job.seed,
         job.mask_missing_labels,
     )
     trained = train(prepared, split.training, split.validation, settings, job.run_folder, report)
     calibrated = calibrate(trained.model, prepared, split.validation, labels)
     return _finish(job, prepared, split, labels, trained, calibrated, published, report)
-
-
-def override(network: Network, epochs: int | None, batch_clips: int | None) -> Network:
-    """Give the network with other numbers of epochs and clips in a batch; None keeps one."""
-    recipe = dataclasses.replace(
-        network.recipe,
-        epochs=epochs or network.recipe.epochs,
-        batch_clips=batch_clips or network.recipe.batch_clips,
-    )
-    return dataclasses.replace(network, recipe=recipe)
 
 
 def _split(job: FitJob, clips: Sequence[Clip]) -> Split:

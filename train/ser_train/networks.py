@@ -26,6 +26,15 @@ class Network:
     members: tuple[str, ...] = ()
     """Names of the networks of an ensemble, which hear the same; its own recipe trains each."""
 
+    def with_length(self, epochs: int | None, batch_clips: int | None) -> "Network":
+        """Give the network with other numbers of epochs and clips in a batch; None keeps one."""
+        recipe = dataclasses.replace(
+            self.recipe,
+            epochs=epochs or self.recipe.epochs,
+            batch_clips=batch_clips or self.recipe.batch_clips,
+        )
+        return dataclasses.replace(self, recipe=recipe)
+
 
 def _build_emotion_tcn(n_labels: int, bins: int) -> Any:
     from ser_train.emotion_tcn import build_emotion_tcn  # noqa: PLC0415 - Keras takes seconds

@@ -76,7 +76,8 @@ def make_plan(job: CrossValidation) -> Plan:
     SerError
         If network or protocol are unknown, or the recordings do not fit the protocol.
     """
-    network, protocol = _network(job), find_protocol(job.protocol)
+    network = find_network(job.network).with_length(job.epochs, job.batch_clips)
+    protocol = find_protocol(job.protocol)
     clips = protocol.choose(job.recordings.find())
     also = _also(job, protocol, labels_of(clips))
     names = protocol.fold_names(clips)
@@ -94,16 +95,6 @@ def make_plan(job: CrossValidation) -> Plan:
     )
     ledger = Ledger(job.report_folder)
     return Plan(job, network, protocol, configuration, clips, also, names, ledger)
-
-
-def _network(job: CrossValidation) -> Network:
-    network = find_network(job.network)
-    recipe = dataclasses.replace(
-        network.recipe,
-        epochs=job.epochs or network.recipe.epochs,
-        batch_clips=job.batch_clips or network.recipe.batch_clips,
-    )
-    return dataclasses.replace(network, recipe=recipe)
 
 
 def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:
