@@ -325,6 +325,7 @@ def test_mistakes_are_one_line(
         ([str(tiny_model), "--stream"], "no recordings are named"),
         ([str(tiny_model), "--stream", "--corpus", str(tmp_path / "empty")], "holds nothing"),
         ([str(tiny_model), *given, "--map", "sad=boredom"], "--drop boredom"),
+        ([str(tiny_model), *given, "--report-dir", str(spoken / "a")], "cannot be made"),
     ):
         assert cli.main(["evaluate", *arguments]) == 2
         told = capsys.readouterr()

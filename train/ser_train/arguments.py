@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from ser_live.command_line import Parser
+from ser_train.evaluate_live import add_live_options
 from ser_train.given_recordings import add_recordings
 from ser_train.networks import NETWORKS
 from ser_train.protocols import PROTOCOLS
@@ -147,13 +148,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help=".keras; .onnx with --stream or --conditions"
     )
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument(
-        "--stream", action="store_true", help="play the recordings through the live engine"
-    )
-    how.add_argument(
-        "--conditions", action="store_true", help="with noise, in a room, over a telephone"
-    )
+    add_live_options(parser)
     add_recordings(parser)
     parser.add_argument(
         "--speakers", type=_names, metavar="A,B", help="only these speakers (default: all)"

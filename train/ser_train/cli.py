@@ -9,9 +9,10 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_train.arguments import make_parser
+from ser_train.evaluate_live import evaluate_live
 from ser_train.given_recordings import recordings_of
 
-_NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "matplotlib")
+_NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -118,10 +119,9 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    if options.stream:
-        return _evaluate_stream(options)
-    if options.conditions:
-        return _evaluate_conditions(options)
+    if options.stream or options.conditions:
+        print("\n".join(evaluate_live(options)))
+        return 0
     _start_tensorflow(None)
     from ser_train.evaluate import Evaluation, evaluate  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.progress import Reporter  # noqa: PLC0415
@@ -135,40 +135,6 @@ def _evaluate(options: argparse.Namespace) -> int:
         skip_broken=options.skip_broken,
     )
     print("\n".join(evaluate(job, Reporter())))
-    return 0
-
-
-def _evaluate_stream(options: argparse.Namespace) -> int:
-    from ser_train.progress import Reporter  # noqa: PLC0415 - only who measures needs these
-    from ser_train.stream_evaluation import StreamEvaluation, evaluate_stream  # noqa: PLC0415
-
-    job = StreamEvaluation(
-        model=options.model,
-        recordings=recordings_of(options),
-        speakers=options.speakers,
-        report_folder=options.report_dir,
-        skip_broken=options.skip_broken,
-        seed=options.seed,
-    )
-    print("\n".join(evaluate_stream(job, Reporter())))
-    return 0
-
-
-def _evaluate_conditions(options: argparse.Namespace) -> int:
-    from ser_train.conditions_evaluation import (  # noqa: PLC0415 - only who measures needs these
-        ConditionsEvaluation,
-        evaluate_conditions,
-    )
-    from ser_train.progress import Reporter  # noqa: PLC0415
-
-    job = ConditionsEvaluation(
-        model=options.model,
-        recordings=recordings_of(options),
-        speakers=options.speakers,
-        report_folder=options.report_dir,
-        skip_broken=options.skip_broken,
-    )
-    print("\n".join(evaluate_conditions(job, Reporter())))
     return 0
 
 

@@ -25,6 +25,7 @@ from ser_train.evaluation_clips import (
     choose,
     find_voices,
     leakage,
+    make_report_folder,
     open_onnx,
     record_beside,
     truth_of,
@@ -91,6 +92,7 @@ def evaluate_conditions(job: ConditionsEvaluation, report: Reporter) -> tuple[st
         If the model, the recordings, their labels or the speakers do not fit, or if no speaker
         is left for the babble.
     """
+    make_report_folder(job.report_folder)
     classifier = open_onnx(job.model)
     chosen = choose(job.recordings, job.speakers, classifier.card.labels)
     if not chosen.others:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ser_train import report as pictures
 from ser_train.corpora import Clip
-from ser_train.evaluation_clips import choose, leakage, who
+from ser_train.evaluation_clips import choose, leakage, make_report_folder, who
 from ser_train.keras_file import ModelFile, load_model
 from ser_train.measuring import heard, measure
 from ser_train.networks import Network, find_network
@@ -43,6 +43,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
+    make_report_folder(job.report_folder)
     loaded = load_model(job.model)
     network = _network_of(loaded)
     clips = choose(job.recordings, job.speakers, loaded.card.labels).clips

@@ -13,6 +13,7 @@ from ser_live.card import SAMPLE_RATE_HZ, ModelCard, SpectrumSpec
 from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
 from ser_live.keras_archive import RECORD_MEMBER, read_archive
+from ser_live.quoting import plain
 from ser_live.records import record_from_json
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, speakers_of
@@ -21,6 +22,7 @@ from ser_train.keras_file import TrainingRecord
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings
 from ser_train.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
+from ser_train.tables import reason
 
 _SPEC = SpectrumSpec()
 
@@ -92,6 +94,23 @@ def find_voices(
         voices = load_each(clips, _voice, advance, skipped)
     unique = {voice.content: voice for voice in reversed(voices)}
     return tuple(voice for voice in voices if unique[voice.content] is voice)
+
+
+def make_report_folder(folder: Path | None) -> None:
+    """Make the folder for a report, before anything is measured.
+
+    Raises
+    ------
+    SerError
+        If it cannot be.
+    """
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SerError(
+            f"--report-dir {plain(folder)} cannot be made ({reason(error)}); name another folder"
+        ) from error
 
 
 def truth_of(voices: Sequence[Voice], labels: Sequence[str]) -> NDArray[np.intp]:

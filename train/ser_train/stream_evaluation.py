@@ -14,6 +14,7 @@ from ser_train.evaluation_clips import (
     choose,
     find_voices,
     leakage,
+    make_report_folder,
     open_onnx,
     record_beside,
     who,
@@ -76,6 +77,7 @@ def evaluate_stream(job: StreamEvaluation, report: Reporter) -> tuple[str, ...]:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
+    make_report_folder(job.report_folder)
     classifier = open_onnx(job.model)
     clips = choose(job.recordings, job.speakers, classifier.card.labels).clips
     warning = leakage(record_beside(job.model, classifier.card), clips)

@@ -1,0 +1,53 @@
+"""What ``ser-train evaluate`` does with a file that runs live: its options, and what they start."""
+
+import argparse
+
+from ser_train.given_recordings import recordings_of
+
+
+def add_live_options(parser: argparse.ArgumentParser) -> None:
+    """Let a command measure on a stream or in bad conditions, but not both at once."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--stream", action="store_true", help="play the recordings through the live engine"
+    )
+    how.add_argument(
+        "--conditions", action="store_true", help="with noise, in a room, over a telephone"
+    )
+
+
+def evaluate_live(options: argparse.Namespace) -> tuple[str, ...]:
+    """Do what `add_live_options` was told; gives lines of text."""
+    return _stream(options) if options.stream else _conditions(options)
+
+
+def _stream(options: argparse.Namespace) -> tuple[str, ...]:
+    from ser_train.progress import Reporter  # noqa: PLC0415 - not for --help
+    from ser_train.stream_evaluation import StreamEvaluation, evaluate_stream  # noqa: PLC0415
+
+    job = StreamEvaluation(
+        model=options.model,
+        recordings=recordings_of(options),
+        speakers=options.speakers,
+        report_folder=options.report_dir,
+        skip_broken=options.skip_broken,
+        seed=options.seed,
+    )
+    return evaluate_stream(job, Reporter())
+
+
+def _conditions(options: argparse.Namespace) -> tuple[str, ...]:
+    from ser_train.conditions_evaluation import (  # noqa: PLC0415 - not for --help
+        ConditionsEvaluation,
+        evaluate_conditions,
+    )
+    from ser_train.progress import Reporter  # noqa: PLC0415
+
+    job = ConditionsEvaluation(
+        model=options.model,
+        recordings=recordings_of(options),
+        speakers=options.speakers,
+        report_folder=options.report_dir,
+        skip_broken=options.skip_broken,
+    )
+    return evaluate_conditions(job, Reporter())
