@@ -5,6 +5,7 @@ never draw from them (`SEED`), nor imitate them sample by sample: a model that h
 noises and rooms of the test would be measured on what it knows by heart.
 """
 
+import functools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -126,6 +127,7 @@ def babble_bed(voices: Sequence[Samples], seconds: float = BED_SECONDS) -> Sampl
     return bed
 
 
+@functools.cache
 def street_bed(seconds: float) -> Samples:
     """Make far traffic that swells, and cars that pass every five seconds or so."""
     random = np.random.default_rng((SEED, _STREET))
@@ -145,6 +147,7 @@ def street_bed(seconds: float) -> Samples:
         gain = 10.0 ** (random.uniform(3.0, 12.0) / 20.0)
         street[near] += gain * np.exp(-(passing**2)) * (tyres[near] + 0.3 * engine)
     bed: Samples = street.astype(np.float32)
+    bed.setflags(write=False)
     return bed
 
 
