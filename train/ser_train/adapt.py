@@ -7,7 +7,6 @@ from typing import Any
 
 from ser_live.card import Calibration, Metric
 from ser_live.errors import SerError
-from ser_live.quoting import plain
 from ser_train import report as pictures
 from ser_train.adapt_card import (
     adapted_card,
@@ -17,14 +16,14 @@ from ser_train.adapt_card import (
     heard_before,
 )
 from ser_train.adapt_comparison import Comparison, common_labels, compare, table, worse
+from ser_train.adapt_model import load_first, relabelled
 from ser_train.adapt_recipe import stages_for
 from ser_train.adapt_roles import Roles, choose_roles, only_named
 from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.fit import FitJob, describe
-from ser_train.head import head_of, only_head_learns, statistics_stay, with_labels
-from ser_train.keras_file import ModelFile, load_model, save_model
+from ser_train.head import only_head_learns, statistics_stay
+from ser_train.keras_file import ModelFile, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
-from ser_train.networks import Network, find_network
 from ser_train.prepare import Prepared, prepare
 from ser_train.progress import Reporter
 from ser_train.training import CHECKPOINT, EpochRecord, Settings, Trained, learn, make_repeatable
@@ -37,6 +36,7 @@ class _Task:
     """One adaptation, ready to train."""
 
     job: FitJob
+    init: Path
     first: ModelFile
     mark: str
     """Fingerprint of the first model's file."""
@@ -74,12 +74,13 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     SerError
         If the model, the recordings, the speakers or the folders do not fit.
     """
-    first, network = _load(init)
+    first, network = load_first(init)
     recordings = dataclasses.replace(job.recordings, own_labels=True)
     clips = only_named(recordings.find(), job.named)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     roles = choose_roles(prepared.clips, job.named)
-    task = _Task(job, first, fingerprint(init), prepared, roles, labels_of(prepared.clips), report)
+    labels, mark = labels_of(prepared.clips), fingerprint(init)
+    task = _Task(job, init, first, mark, prepared, roles, labels, report)
     if not job.resume and any((task.folder(stage) / CHECKPOINT).is_file() for stage in _STAGES):
         raise SerError(
             f"{job.run_folder} holds the checkpoint of an adaptation; continue it with --resume, "
@@ -88,26 +89,6 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     _announce(task)
     trained = _train(task)
     return _finish(task, trained, _calibrate(task, trained.model))
-
-
-def _load(path: Path) -> tuple[ModelFile, Network]:
-    """Take what the network hears from the card, and how it learns from the network's name."""
-    loaded = load_model(path)
-    card, model = loaded.card, loaded.model
-    try:
-        network = find_network(card.network)
-        shapes = (model.input_shape, model.output_shape)
-        wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
-        if shapes != wanted:
-            raise SerError(f"its axes are {shapes}, its card wants {wanted}")
-        names = {layer.name for layer in model.layers}
-        missing = {network.front_end or "spectrum", "temperature", "probabilities"} - names
-        if missing:
-            raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
-        head_of(model)
-    except SerError as error:
-        raise SerError(f"{plain(path)}: {error}") from error
-    return loaded, dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
 
 
 def _announce(task: _Task) -> None:
@@ -136,7 +117,7 @@ def _train(task: _Task) -> Trained:
     own = task.prepared.network.recipe
     stages = stages_for(own, len(split.training), job.epochs, job.batch_clips)
     make_repeatable(job.seed)
-    model = with_labels(task.first.model, task.first.card.labels, task.labels)
+    model = relabelled(task.first, task.labels, task.init)
     history: tuple[EpochRecord, ...] = ()
     for (name, (what, learning)), recipe in zip(_STAGES.items(), stages, strict=True):
         rate, batch = recipe.learning_rate, recipe.batch_clips

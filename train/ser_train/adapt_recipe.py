@@ -53,7 +53,7 @@ def _epochs(steps: int, steps_of_epoch: int) -> int:
 
 
 def _share_of_rate(clips: int) -> float:
-    """From a fiftieth of the network's highest rate with 20 clips to a tenth with 500."""
+    """From a tenth of the network's highest rate with 20 clips to three tenths with 500."""
     place = (math.log(max(1, clips)) - math.log(20)) / (math.log(500) - math.log(20))
-    share: float = 0.02 * 5.0 ** min(1.0, max(0.0, place))
+    share: float = 0.1 * 3.0 ** min(1.0, max(0.0, place))
     return share

@@ -1,0 +1,67 @@
+"""The model that an adaptation begins with: checked, and made ready for other labels."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ser_live.errors import SerError
+from ser_live.keras_archive import keras_reason
+from ser_live.quoting import plain
+from ser_train.head import head_of, with_labels
+from ser_train.keras_file import ModelFile, load_model
+from ser_train.networks import Network, find_network
+
+
+def load_first(path: Path) -> tuple[ModelFile, Network]:
+    """Read a model that can be adapted.
+
+    Returns
+    -------
+    ModelFile
+    Network
+        What it hears is the card's, how it learns that of the network of its name.
+
+    Raises
+    ------
+    SerError
+        If the file is no model of ours, or no single network with a head of its own.
+    """
+    loaded = load_model(path)
+    try:
+        network = find_network(loaded.card.network)
+        _require_fitting(loaded, network)
+    except SerError as error:
+        raise SerError(f"{plain(path)}: {error}") from error
+    spectrum, window = loaded.card.spectrum, loaded.card.window
+    return loaded, dataclasses.replace(network, spectrum=spectrum, window=window)
+
+
+def relabelled(first: ModelFile, labels: Sequence[str], path: Path) -> Any:
+    """Copy the network of a model for other labels.
+
+    Raises
+    ------
+    SerError
+        If it is built in a way that Keras cannot rebuild.
+    """
+    try:
+        return with_labels(first.model, first.card.labels, labels)
+    except Exception as error:  # Keras raises many unrelated types
+        raise SerError(
+            f"{plain(path)}: the network cannot be rebuilt for {len(labels)} labels "
+            f"({keras_reason(error)})"
+        ) from error
+
+
+def _require_fitting(loaded: ModelFile, network: Network) -> None:
+    model, card = loaded.model, loaded.card
+    shapes = (model.input_shape, model.output_shape)
+    wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
+    if shapes != wanted:
+        raise SerError(f"its axes are {shapes}, its card wants {wanted}")
+    names = {layer.name for layer in model.layers}
+    missing = {network.front_end or "spectrum", "temperature", "probabilities"} - names
+    if missing:
+        raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
+    head_of(model)
