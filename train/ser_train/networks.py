@@ -119,6 +119,8 @@ _ISSA_EMODB = dataclasses.replace(
     build=_build_issa_emodb,
     recipe=dataclasses.replace(
         _ISSA_RAVDESS.recipe,
+        learning_rate=4e-3,
+        mixup=0.1,
         windows=WindowSampling(speeds=(1.0, 0.95, 1.05, 0.9, 1.1), shortest_seconds=1.5),
     ),
 )
