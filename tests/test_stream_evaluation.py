@@ -98,6 +98,7 @@ def test_pauses_are_the_recordings_own_background_and_then_a_quiet_room(tmp_path
     piece = next(Track([voice], seed=0).pieces())
     near, far = piece[7200:8000], piece[:4000]  # 50 ms before the onset; over 250 ms before it
     assert near.std() > 5 * far.std()
+    assert piece[4800:5200].std() < near.std() / 4, "it is faded, not cut"
 
 
 def test_each_speaker_gets_one_gain(tmp_path: Path) -> None:
@@ -149,6 +150,7 @@ def known_stream() -> tuple[measures.Heard, ...]:
     return measures.listen_to(
         spans,
         [
+            prediction(0.75, "sad"),  # before anyone spoke
             prediction(1.0, None, "silence"),
             prediction(2.25, "happy", "uncertain", 1.0),
             prediction(2.5, "sad", "uncertain", 1.0),
