@@ -277,7 +277,9 @@ POOLED = replace(
 )
 
 
-@pytest.fixture(name="job", params=["tiny+tiny+tiny", "pooled+pooled"])
+@pytest.fixture(
+    name="job", params=[pytest.param("tiny+tiny", marks=pytest.mark.slow), "pooled+pooled"]
+)
 def ensemble_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> FitJob:
