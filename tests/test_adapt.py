@@ -383,15 +383,18 @@ def test_roles_that_cannot_be(named: Named, reason: str) -> None:
         choose_roles(only_named(clips, named), named)
 
 
-def test_more_clips_allow_a_higher_rate() -> None:
+def test_few_clips_only_nudge_and_many_need_fewer_epochs() -> None:
     recipe = Recipe(epochs=45, batch_clips=32, learning_rate=4e-3)
-    stages = [stages_for(recipe, clips, None, None) for clips in (6, 20, 300, 800, 5000)]
-    rates = [every.learning_rate for _, every in stages]
+    few, *many = [stages_for(recipe, clips, None, None) for clips in (60, 100, 500, 5000)]
+    rates = [every.learning_rate for _, every in (few, *many)]
     assert rates == sorted(rates)
-    assert rates[0] < rates[-1]
-    for head, every in stages:
-        assert every.learning_rate < head.learning_rate < recipe.learning_rate
-        assert head.epochs == every.epochs == 10
+    assert few[0].epochs == few[1].epochs < many[0][1].epochs
+    assert few[0].learning_rate < many[0][0].learning_rate == recipe.learning_rate
+    epochs = [every.epochs for _, every in many]
+    assert epochs == sorted(epochs, reverse=True)
+    for head, every in (few, *many):
+        assert every.learning_rate < head.learning_rate
+        assert 2 <= every.epochs <= 40
         assert 4 <= every.batch_clips <= 32
 
 
