@@ -60,7 +60,7 @@ def test_digital_silence_is_zero() -> None:
 
 
 def test_saved_and_loaded_it_is_the_same() -> None:
-    layer = Pitchgram(pitches=24, lowest_hz=80.0, band_hz=(60.0, 3000.0), exponent=0.4)
+    layer = Pitchgram(pitches=24, lowest_hz=80.0, band_hz=(60.0, 3000.0))
     again = Pitchgram.from_config(layer.get_config())
     power = np.random.default_rng(0).random((1, 5, 257), np.float32)
     np.testing.assert_array_equal(layer(power), again(power))

@@ -28,6 +28,7 @@ class Augmenter:
         self._settings = settings
         self._bins = np.arange(spec.bins)
         frequencies_hz = self._bins * (SAMPLE_RATE_HZ / spec.fft_samples)
+        self._frequencies_hz = frequencies_hz
         self._octaves = np.log2(np.maximum(frequencies_hz, frequencies_hz[1]) / 1000.0)
         mels = np.log1p(frequencies_hz / 700.0)
         self._mel_position = mels / mels[-1]
@@ -60,6 +61,8 @@ class Augmenter:
         if random.random() < settings.noise_probability:
             snr_db = random.uniform(*settings.noise_snr_db)
             power += self._coloured_noise(len(power), random) * np.float32(10 ** (-snr_db / 10))
+        if settings.channel_probability and random.random() < settings.channel_probability:
+            power *= self._channel(random)
         self._mask(power, random)
         return power
 
@@ -99,6 +102,15 @@ class Augmenter:
         colour = _power_gain(tilt_db * self._octaves)
         noise: NDArray[np.float32] = self._noise[start : start + frames] * (colour / colour.mean())
         return noise
+
+    def _channel(self, random: np.random.Generator) -> NDArray[np.float32]:
+        """Draw the gains of a channel that loses low and high frequencies, as telephones do."""
+        low_hz = random.uniform(*self._settings.channel_low_hz)
+        high_hz = random.uniform(*self._settings.channel_high_hz)
+        loss_db = random.uniform(*self._settings.channel_loss_db)
+        below = (low_hz - self._frequencies_hz) / (0.4 * low_hz)
+        above = (self._frequencies_hz - high_hz) / (0.15 * high_hz)
+        return _power_gain(-loss_db * np.clip(np.maximum(below, above), 0.0, 1.0))
 
     def _mask(self, power: NDArray[np.float32], random: np.random.Generator) -> None:
         """Attenuate one band and one stretch of time in place (Park et al. 2019, SpecAugment)."""

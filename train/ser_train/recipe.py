@@ -23,6 +23,13 @@ class Augmentation:
     noise_snr_db: tuple[float, float] = (8.0, 45.0)
     noise_tilt_db_per_octave: tuple[float, float] = (-9.0, 0.0)
     """Range of the noise's colour: 0 is white, -3 pink, -6 brown."""
+    channel_probability: float = 0.0
+    channel_low_hz: tuple[float, float] = (50.0, 400.0)
+    """Range of the lower edge of a narrow channel."""
+    channel_high_hz: tuple[float, float] = (3000.0, 7500.0)
+    """Range of its upper edge."""
+    channel_loss_db: tuple[float, float] = (25.0, 80.0)
+    """Range of what it takes away outside."""
     mel_mask_share: float = 0.16
     """Widest masked part of the mel axis (one mask)."""
     time_mask_seconds: float = 0.2

@@ -15,9 +15,9 @@ _SILENCE = 1e-10
 class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
     """How well each frame repeats after the period of each pitch, whatever its timbre and level.
 
-    The autocorrelation is the cosine transform of the power spectrum; compressing the spectrum
-    first keeps formants from hiding the pitch. Its pitches lie at equal musical intervals, so that
-    a voice that is higher by some interval gives the same picture, shifted.
+    The autocorrelation is the cosine transform of the power spectrum; taking magnitudes instead
+    of powers keeps formants from hiding the pitch. The pitches lie at equal musical intervals, so
+    that a voice that is higher by some interval gives the same picture, shifted.
 
     Parameters
     ----------
@@ -27,8 +27,6 @@ class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
         First and last pitch.
     band_hz : tuple of float
         Lowest and highest frequency of the partials that count.
-    exponent : float
-        What magnitudes squared are raised to: 0.5 gives magnitudes.
 
     References
     ----------
@@ -42,7 +40,6 @@ class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
         lowest_hz: float = 62.5,
         highest_hz: float = 500.0,
         band_hz: tuple[float, float] = (50.0, 4000.0),
-        exponent: float = 0.5,
         **options: Any,
     ) -> None:
         super().__init__(**options)
@@ -50,22 +47,21 @@ class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
         self.lowest_hz = lowest_hz
         self.highest_hz = highest_hz
         self.band_hz = (float(band_hz[0]), float(band_hz[1]))
-        self.exponent = exponent
 
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Make the cosines for the number of bins."""
         bin_hz = SAMPLE_RATE_HZ / 2.0 / (input_shape[-1] - 1) * np.arange(input_shape[-1])
+        inside = np.flatnonzero((bin_hz > self.band_hz[0]) & (bin_hz < self.band_hz[1]))
+        self._bins = slice(int(inside[0]), int(inside[-1]) + 1)
         pitch_hz = np.geomspace(self.lowest_hz, self.highest_hz, self.pitches)
-        counts = (bin_hz > self.band_hz[0]) & (bin_hz < self.band_hz[1])
-        cosines = np.cos(2.0 * np.pi * np.outer(bin_hz, 1.0 / pitch_hz))
-        everything = np.ones((input_shape[-1], 1))
-        bank = np.concatenate((cosines, everything), axis=1) * (counts / counts.sum())[:, None]
+        cosines = np.cos(2.0 * np.pi * np.outer(bin_hz[self._bins], 1.0 / pitch_hz))
+        bank = np.concatenate((cosines, np.ones((inside.size, 1))), axis=1) / inside.size
         self._bank = np.ascontiguousarray(bank.astype(np.float32))
         self.built = True
 
     def call(self, power: Any) -> Any:
         """Map (batch, frames, bins) power to (batch, pitches, frames, 1), from -1 to 1."""
-        sums = ops.matmul(ops.power(power, self.exponent), self._bank)
+        sums = ops.matmul(ops.sqrt(power[..., self._bins]), self._bank)
         shares = sums[..., :-1] / (sums[..., -1:] + _SILENCE)
         return ops.expand_dims(ops.transpose(shares, (0, 2, 1)), -1)
 
@@ -76,6 +72,5 @@ class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
             "lowest_hz": self.lowest_hz,
             "highest_hz": self.highest_hz,
             "band_hz": self.band_hz,
-            "exponent": self.exponent,
         }
         return {**super().get_config(), **own}
