@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from ser_live import SerError
-from ser_train.ledger import LEDGER, Configuration, Epoch, Ledger, Row
+from ser_train.history import EpochRecord
+from ser_train.ledger import LEDGER, Configuration, Ledger, Row
 from ser_train.posteriors import WHOLE, Posteriors
 
 CONFIGURATION = Configuration(
@@ -59,7 +60,7 @@ def make_row(seed: int = 0, fold: int = 0) -> Row:
         training_seconds=2.5,
         versions={"keras": "3.14"},
         commit="0" * 40,
-        history=(Epoch(0.7, 0.5, None), Epoch(0.6, None, 0.4)),
+        history=(EpochRecord(0.7, 0.5, None), EpochRecord(0.6, None, 0.4)),
     )
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_train.history import EpochRecord
 from ser_train.inference import Inference
-from ser_train.ledger import Epoch
 from ser_train.metrics import fit_temperature
 from ser_train.networks import Network
 from ser_train.posteriors import WHOLE, Posteriors
@@ -30,7 +30,7 @@ class Tested:
     temperature: float | None
     """Fitted on the validation clips; None without."""
     training_seconds: float
-    history: tuple[Epoch, ...]
+    history: tuple[EpochRecord, ...]
 
 
 def train_and_test(
@@ -56,14 +56,7 @@ def train_and_test(
         held_out = _ask(inference, prepared, split.validation, prepared.network.window.seconds)
         truth = truth_of(prepared, split.validation, settings.labels)
         temperature = round(fit_temperature(held_out, truth), 4)
-    history = tuple(
-        Epoch(
-            round(epoch.loss, _DIGITS),
-            _rounded(epoch.validation_uar),
-            _rounded(epoch.validation_nll),
-        )
-        for epoch in trained.history
-    )
+    history = tuple(epoch.rounded(_DIGITS) for epoch in trained.history)
     posteriors = _posteriors(inference, prepared, split.test, settings.labels)
     return Tested(posteriors, temperature, round(seconds, 1), history)
 
@@ -98,7 +91,3 @@ def _ask(
     inference: Inference, prepared: Prepared, chosen: Sequence[int], seconds: float | None
 ) -> NDArray[np.float64]:
     return inference.process(prepared.speech(index, seconds) for index in chosen)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, _DIGITS)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ser_live.errors import SerError
+from ser_train.history import EpochRecord
 from ser_train.posteriors import Posteriors
 
 if sys.platform != "win32":
@@ -33,16 +34,6 @@ class Configuration:
     """Old and new labels, renamed before anything else."""
     dropped: tuple[str, ...] = ()
     """Labels that were left out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Epoch:
-    """What was seen in one epoch of training."""
-
-    loss: float
-    validation_uar: float | None
-    """None without validation speakers."""
-    validation_nll: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +66,7 @@ class Row:
     """Of keras, tensorflow and ser-live, where they are known."""
     commit: str | None = None
     """Of the source tree, with "-dirty" behind it where files differ from it."""
-    history: tuple[Epoch, ...] = ()
+    history: tuple[EpochRecord, ...] = ()
 
     @property
     def key(self) -> tuple[int, int]:
@@ -110,7 +101,7 @@ class Row:
             for name, value in data.items()
             if isinstance(value, list) and name != "history"
         }
-        history = tuple(Epoch(**epoch) for epoch in data["history"])
+        history = tuple(EpochRecord(**epoch) for epoch in data["history"])
         return cls(**{**data, **lists, "configuration": configuration, "history": history})
 
 

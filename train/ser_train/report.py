@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -11,6 +10,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ser_train.disk import write_atomically
+from ser_train.history import EpochRecord
 from ser_train.metrics import ECE_BINS, ReliabilityBin, Scores, confusion, reliability, score
 
 COLOURS = ("#2b6cb0", "#dd6b20")
@@ -20,18 +20,7 @@ _BLUE, _ORANGE = COLOURS
 _TELLING_CLIPS = 10
 
 
-class Epoch(Protocol):
-    """What was seen in one epoch; None without validation speakers."""
-
-    @property
-    def loss(self) -> float: ...  # noqa: D102
-    @property
-    def validation_uar(self) -> float | None: ...  # noqa: D102
-    @property
-    def validation_nll(self) -> float | None: ...  # noqa: D102
-
-
-def draw_curves(path: Path, history: Sequence[Epoch], title: str) -> None:
+def draw_curves(path: Path, history: Sequence[EpochRecord], title: str) -> None:
     """Draw training loss and, where there are validation speakers, their loss and UAR."""
     figure = Figure(figsize=(7.0, 4.0), layout="constrained")
     axes = figure.subplots()

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from ser_live.errors import SerError
 from ser_train.batches import Batches, Targets
 from ser_train.disk import write_atomically
+from ser_train.history import EpochRecord
 from ser_train.inference import Inference
 from ser_train.metrics import score
 from ser_train.prepare import Prepared
@@ -33,16 +34,6 @@ class Settings:
     recipe: Recipe
     seed: int = 0
     mask_missing_labels: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRecord:
-    """What was seen in one epoch."""
-
-    loss: float
-    validation_uar: float | None
-    """None without validation speakers."""
-    validation_nll: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,12 @@ import numpy as np
 
 from ser_train.disk import write_atomically
 from ser_train.ensemble import combine
+from ser_train.history import EpochRecord
 from ser_train.networks import find_network
 from ser_train.prepare import Prepared
 from ser_train.progress import Reporter
 from ser_train.training import (
     CHECKPOINT,
-    EpochRecord,
     Settings,
     Trained,
     foreign_checkpoint,
