@@ -96,17 +96,13 @@ def adapted_record(
 ) -> TrainingRecord:
     """Join who was heard before and who was heard now; whoever trained once has trained."""
     before = first or TrainingRecord((), (), (), seed)
-    now = [speakers_of(clips[i] for i in role) for role in _roles(split)]
+    now = split.speakers(clips)
     training = {*before.training_speakers, *now[0]}
     validation = {*before.validation_speakers, *now[1]} - training
     test = {*before.test_speakers, *now[2]} - training - validation
     return TrainingRecord(
         tuple(sorted(training)), tuple(sorted(validation)), tuple(sorted(test)), seed
     )
-
-
-def _roles(split: Split) -> tuple[tuple[int, ...], ...]:
-    return split.training, split.validation, split.test
 
 
 def _origin(first: ModelCard, mark: str, added: Sequence[Corpus]) -> str:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 
 from ser_live.errors import SerError
 from ser_train.corpora import Clip, labels_of, speakers_of
-from ser_train.selection import Split, choose_validation_speakers, require_disjoint
+from ser_train.selection import (
+    Split,
+    by_speakers,
+    choose_validation_speakers,
+    in_two,
+    require_disjoint,
+    require_present,
+)
 
 _HELD_OUT_OF = 4
 """One speaker, or one clip of each label, of so many is held out where nobody is named."""
@@ -45,9 +52,7 @@ def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
     present = speakers_of(clips)
     roles = (named.training or (), named.validation or (), named.test or ())
     wanted = {speaker for role in roles for speaker in role}
-    unknown = sorted(wanted - set(present))
-    if unknown:
-        raise SerError(f"there is no speaker {unknown[0]!r}; there are {', '.join(present)}")
+    require_present(wanted, present)
     if named.training is None:
         return tuple(clips)
     return tuple(clip for clip in clips if clip.speaker in wanted)
@@ -70,18 +75,13 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
             return _by_clips(clips, validation)
     if named.validation is None and named.training is None:
         validation = set(choose_validation_speakers(clips, test))
-    split = Split(
-        tuple(i for i, clip in enumerate(clips) if clip.speaker not in validation | test),
-        tuple(i for i, clip in enumerate(clips) if clip.speaker in validation),
-        tuple(i for i, clip in enumerate(clips) if clip.speaker in test),
-    )
+    split = by_speakers(clips, validation, test)
     require_disjoint(clips, split)
     return Roles(split, speaker_independent=True)
 
 
 def _require_one_role(named: Named) -> None:
-    roles = [set(role or ()) for role in (named.training, named.validation, named.test)]
-    twice = (roles[0] & roles[1]) | (roles[0] & roles[2]) | (roles[1] & roles[2])
+    twice = in_two(role or () for role in (named.training, named.validation, named.test))
     if twice:
         raise SerError(
             f"{min(twice)} cannot have two roles, wanted each speaker in one of training, "

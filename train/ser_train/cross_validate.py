@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ser_train.corpora import Clip, labels_of, speakers_of
+from ser_train.corpora import Clip, labels_of
 from ser_train.ledger import Row
 from ser_train.plan import CrossValidation, Plan, make_plan
 from ser_train.progress import Reporter
@@ -105,6 +105,7 @@ def _row(
     provenance: Provenance,
 ) -> Row:
     seed, fold = key
+    training, validation, test = split.speakers(clips)
     corpora = {clips[index].corpus for index in split.test}
     return Row(
         configuration=plan.configuration,
@@ -114,9 +115,9 @@ def _row(
         folds=len(plan.fold_names),
         labels=tested.posteriors.labels,
         corpus_labels=labels_of(clip for clip in clips if clip.corpus in corpora),
-        training_speakers=_speakers(clips, split.training),
-        validation_speakers=_speakers(clips, split.validation),
-        test_speakers=_speakers(clips, split.test),
+        training_speakers=training,
+        validation_speakers=validation,
+        test_speakers=test,
         training_clips=len(split.training),
         validation_clips=len(split.validation),
         test_clips=len(split.test),
@@ -127,7 +128,3 @@ def _row(
         commit=provenance.commit,
         history=tested.history,
     )
-
-
-def _speakers(clips: Sequence[Clip], chosen: Sequence[int]) -> tuple[str, ...]:
-    return speakers_of(clips[index] for index in chosen)

@@ -20,7 +20,7 @@ from ser_train.corpora import Clip, speakers_of
 from ser_train.disk import content_hash, load_each
 from ser_train.keras_file import TrainingRecord
 from ser_train.progress import Reporter
-from ser_train.selection import Recordings
+from ser_train.selection import Recordings, require_present
 from ser_train.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
 from ser_train.tables import reason
 
@@ -70,9 +70,7 @@ def choose(recordings: Recordings, speakers: Sequence[str] | None, labels: Seque
     found = recordings.find()
     there = speakers_of(found)
     named = there if speakers is None else speakers
-    unknown = sorted(set(named) - set(there))
-    if unknown:
-        raise SerError(f"there is no speaker {unknown[0]!r}; there are {', '.join(there)}")
+    require_present(named, there)
     if not named:
         raise SerError(f"--speakers names nobody; there are {', '.join(there)}")
     clips = tuple(clip for clip in found if clip.speaker in named)

@@ -9,7 +9,7 @@ from ser_live.card import Metric
 from ser_live.errors import SerError
 from ser_train import report as pictures
 from ser_train.adapt_roles import Named, only_named
-from ser_train.corpora import Clip, labels_of, speakers_of
+from ser_train.corpora import Clip, labels_of
 from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
 from ser_train.metrics import Scores
@@ -108,13 +108,11 @@ def _split(job: FitJob, clips: Sequence[Clip]) -> Split:
 
 def describe(clips: Sequence[Clip], split: Split, labels: tuple[str, ...]) -> str:
     """Count clips and speakers of each role, and name the labels."""
+    counts = [len(role) for role in (split.training, split.validation, split.test)]
     parts = [
-        f"{name}: {_counted(len(role), 'clip')} of "
-        f"{_counted(len(speakers_of(clips[i] for i in role)), 'speaker')}"
-        for name, role in (
-            ("training", split.training),
-            ("validation", split.validation),
-            ("test", split.test),
+        f"{name}: {_counted(count, 'clip')} of {_counted(len(speakers), 'speaker')}"
+        for name, count, speakers in zip(
+            ("training", "validation", "test"), counts, split.speakers(clips), strict=True
         )
     ]
     return f"{', '.join(parts)}; labels: {', '.join(labels)}"
@@ -179,8 +177,5 @@ def _write_metrics(
 
 
 def _record(job: FitJob, prepared: Prepared, split: Split) -> TrainingRecord:
-    roles = [
-        speakers_of(prepared.clips[index] for index in role)
-        for role in (split.training, split.validation, split.test)
-    ]
-    return TrainingRecord(roles[0], roles[1], roles[2], job.seed)
+    training, validation, test = split.speakers(prepared.clips)
+    return TrainingRecord(training, validation, test, job.seed)

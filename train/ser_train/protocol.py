@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ser_live.errors import SerError
 from ser_train.corpora import Clip, speakers_of
-from ser_train.selection import Split
+from ser_train.selection import Split, require_apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Protocol:
         if not split.training or not split.test:
             raise SerError(f"fold {fold} of {self.name} has no clips to train on or to test")
         if self.speaker_independent:
-            self._require_disjoint(clips, split)
+            require_apart(clips, split)
         learnt = {self.rename(clips[index].label) for index in split.training}
         unknown = sorted({clips[index].label for index in split.test} - learnt)
         if unknown:
@@ -85,13 +85,3 @@ class Protocol:
     def rename(self, label: str) -> str:
         """Give the label under which a clip trains."""
         return dict(self.renamed).get(label, label)
-
-    def _require_disjoint(self, clips: Sequence[Clip], split: Split) -> None:
-        roles = [
-            {clips[index].speaker for index in role}
-            for role in (split.training, split.validation, split.test)
-        ]
-        shared = (roles[0] & roles[1]) | (roles[0] & roles[2]) | (roles[1] & roles[2])
-        if shared:
-            names = ", ".join(sorted(shared))
-            raise SerError(f"{names} would be in two of training, validation and test")

@@ -6,7 +6,7 @@ from functools import partial
 from ser_live.errors import SerError
 from ser_train.corpora import KNOWN, Clip
 from ser_train.protocol import Protocol
-from ser_train.selection import Split
+from ser_train.selection import Split, by_speakers
 
 LUNA_TEST_ACTORS = (
     (2, 5, 14, 15, 16),
@@ -47,11 +47,7 @@ def _numbered(folds: int, clips: Sequence[Clip]) -> tuple[str, ...]:
 def _luna(clips: Sequence[Clip], fold: int, seed: int) -> Split:
     tested = {f"ravdess/{actor:02d}" for actor in LUNA_TEST_ACTORS[fold]}
     held = {f"ravdess/{actor:02d}" for actor in LUNA_VALIDATION_ACTORS[fold]}
-    return Split(
-        tuple(i for i, clip in enumerate(clips) if clip.speaker not in tested | held),
-        tuple(i for i, clip in enumerate(clips) if clip.speaker in held),
-        tuple(i for i, clip in enumerate(clips) if clip.speaker in tested),
-    )
+    return by_speakers(clips, held, tested)
 
 
 def _random(clips: Sequence[Clip], fold: int, seed: int) -> Split:
@@ -96,10 +92,20 @@ _OTHER_FOLDS = (
     "nobody is held out for the temperature: that of a fold is the one that fits the test clips "
     "of the other folds of the same seed best; last epoch, nothing is chosen"
 )
-_RANDOM = (
-    "speaker-dependent: five random folds over clips, so that every speaker and sentence is also "
-    f"in training; not comparable with speaker-independent figures; {_OTHER_FOLDS}"
-)
+
+
+def _random5(corpus: str) -> Protocol:
+    return Protocol(
+        name=f"{corpus}-random5",
+        words="speaker-dependent: five random folds over clips, so that every speaker and "
+        "sentence is also in training; not comparable with speaker-independent figures; "
+        f"{_OTHER_FOLDS}",
+        speaker_independent=False,
+        corpora=(corpus,),
+        fold_names=partial(_numbered, _RANDOM_FOLDS),
+        parting=_random,
+    )
+
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -115,14 +121,7 @@ PROTOCOLS = {
             parting=_luna,
             speakers=_everybody("ravdess"),
         ),
-        Protocol(
-            name="ravdess-random5",
-            words=_RANDOM,
-            speaker_independent=False,
-            corpora=("ravdess",),
-            fold_names=partial(_numbered, _RANDOM_FOLDS),
-            parting=_random,
-        ),
+        _random5("ravdess"),
         Protocol(
             name="emodb-loso",
             words="speaker-independent: each of the ten speakers of EMO-DB is tested by a "
@@ -133,14 +132,7 @@ PROTOCOLS = {
             parting=partial(_leave_one_out, _speaker),
             speakers=_everybody("emodb"),
         ),
-        Protocol(
-            name="emodb-random5",
-            words=_RANDOM,
-            speaker_independent=False,
-            corpora=("emodb",),
-            fold_names=partial(_numbered, _RANDOM_FOLDS),
-            parting=_random,
-        ),
+        _random5("emodb"),
         Protocol(
             name="nemo-loso",
             words="speaker-independent: each speaker of nEMO that is there is tested by a "

@@ -1,5 +1,6 @@
 """Which clips take part, and in which role."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +58,21 @@ class Split:
     test: tuple[int, ...]
     """Measured once, at the end."""
 
+    def speakers(self, clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
+        """Give who trains, who is watched and who is tested."""
+        roles = (self.training, self.validation, self.test)
+        return tuple(speakers_of(clips[index] for index in role) for role in roles)
+
+
+def by_speakers(clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]) -> Split:
+    """Give the clips of each speaker the speaker's role, unchecked; all others train."""
+    held, tested = set(validation), set(test)
+    return Split(
+        tuple(i for i, clip in enumerate(clips) if clip.speaker not in held | tested),
+        tuple(i for i, clip in enumerate(clips) if clip.speaker in held),
+        tuple(i for i, clip in enumerate(clips) if clip.speaker in tested),
+    )
+
 
 def split_by_speakers(
     clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]
@@ -75,18 +91,44 @@ def split_by_speakers(
         If a speaker does not occur or has two roles, or if nobody is left to train on.
     """
     held, tested, present = set(validation), set(test), set(speakers_of(clips))
-    unknown = sorted((held | tested) - present)
-    if unknown:
-        raise SerError(f"there is no speaker {unknown[0]!r}; there are {_joined(present)}")
+    require_present(held | tested, present)
     if held & tested:
         raise SerError(f"{_joined(held & tested)} cannot be both validation and test speaker")
-    split = Split(
-        _of_speakers(clips, present - held - tested),
-        _of_speakers(clips, held),
-        _of_speakers(clips, tested),
-    )
+    split = by_speakers(clips, held, tested)
     require_disjoint(clips, split)
     return split
+
+
+def require_present(wanted: Iterable[str], speakers: Iterable[str]) -> None:
+    """Check that all speakers who are named occur.
+
+    Raises
+    ------
+    SerError
+        Naming the first who does not, and all who do.
+    """
+    unknown = sorted(set(wanted) - set(speakers))
+    if unknown:
+        raise SerError(f"there is no speaker {unknown[0]!r}; there are {_joined(speakers)}")
+
+
+def in_two(roles: Iterable[Iterable[str]]) -> set[str]:
+    """Give the speakers who have more than one role."""
+    counts = Counter(speaker for role in roles for speaker in set(role))
+    return {speaker for speaker, count in counts.items() if count > 1}
+
+
+def require_apart(clips: Sequence[Clip], split: Split) -> None:
+    """Check that no speaker has two roles.
+
+    Raises
+    ------
+    SerError
+        Naming the speakers.
+    """
+    shared = in_two(split.speakers(clips))
+    if shared:
+        raise SerError(f"{_joined(shared)} would be in two of training, validation and test")
 
 
 def require_disjoint(clips: Sequence[Clip], split: Split) -> None:
@@ -99,13 +141,7 @@ def require_disjoint(clips: Sequence[Clip], split: Split) -> None:
     """
     if not split.training:
         raise SerError("no speaker is left to train on; name fewer validation and test speakers")
-    roles = [
-        {clips[index].speaker for index in role}
-        for role in (split.training, split.validation, split.test)
-    ]
-    shared = (roles[0] & roles[1]) | (roles[0] & roles[2]) | (roles[1] & roles[2])
-    if shared:
-        raise SerError(f"{_joined(shared)} would be in two of training, validation and test")
+    require_apart(clips, split)
     learnt = {clips[index].label for index in split.training}
     missing = {clip.label for clip in clips} - learnt
     if missing:
@@ -132,10 +168,6 @@ def _once(clips: Iterable[Clip]) -> list[Clip]:
     for clip in clips:
         unique.setdefault(clip.path.resolve(), clip)
     return list(unique.values())
-
-
-def _of_speakers(clips: Sequence[Clip], speakers: set[str]) -> tuple[int, ...]:
-    return tuple(index for index, clip in enumerate(clips) if clip.speaker in speakers)
 
 
 def _joined(names: Iterable[str]) -> str:
