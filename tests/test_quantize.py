@@ -20,7 +20,7 @@ import tiny_network
 from ser_export.cli import main
 from ser_export.exporting import Export, export_model
 from ser_export.quantization import quantize
-from ser_export.quantization_clips import part, recordings_in
+from ser_export.quantization_clips import part
 from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.classifier import OnnxClassifier
@@ -227,8 +227,7 @@ def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
 
 def test_folders_and_tables(tmp_path: Path) -> None:
     named = [tmp_path / "ravdess", tmp_path / "mine.csv"]
-    got = recordings_in(named)
-    assert (got.folders, got.manifests) == ((named[0],), (named[1],))
+    assert Recordings.part(named) == ((named[0],), (named[1],))
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,14 +90,3 @@ def window_of(clip: Clip, card: ModelCard) -> NDArray[np.float32]:
     """Give the first window of a clip as a live stream hears it, shape (frames, bins)."""
     power = whole_clip_spectrum(clip.path, read_audio(clip.path), card.spectrum)
     return first_window(power, card.spectrum, card.window.seconds)
-
-
-def truth_of(clips: Sequence[Clip], card: ModelCard) -> NDArray[np.intp]:
-    """Give the index of each true label."""
-    return np.array([card.labels.index(clip.label) for clip in clips], np.intp)
-
-
-def recordings_in(paths: Sequence[Path]) -> Recordings:
-    """Take folders of corpora, and tables path,label,speaker (.csv)."""
-    tables = tuple(path for path in paths if path.suffix.lower() == ".csv" and not path.is_dir())
-    return Recordings(tuple(path for path in paths if path not in tables), tables)

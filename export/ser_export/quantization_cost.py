@@ -8,9 +8,10 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ser_export.quantization_clips import Parted, truth_of, window_of
+from ser_export.quantization_clips import Parted, window_of
 from ser_export.verification import run
 from ser_live.card import SAMPLE_RATE_HZ, ModelCard
+from ser_train.corpora import truth_of
 from ser_train.metrics import Scores, score
 
 _ROUNDS = 30
@@ -47,7 +48,7 @@ def measure_cost(
     """Ask both graphs about each clip, and time them in turn."""
     sessions = (before, after)
     answers = np.array([_ask(sessions, window_of(clip, card)) for clip in clips.judges])
-    truth = truth_of(clips.judges, card)
+    truth = truth_of(clips.judges, card.labels)
     decided = answers.argmax(axis=2)
     times = _times(sessions, _longest(window_of(clips.judges[0], card), card))
     return Cost(

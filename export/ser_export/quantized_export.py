@@ -13,10 +13,8 @@ from ser_export.quantization_clips import part, window_of
 from ser_export.quantization_cost import Cost, measure_cost
 from ser_live.card import LONGEST_NAME, Metric, ModelCard
 from ser_live.errors import SerError
-from ser_live.keras_archive import RECORD_MEMBER, read_archive
 from ser_live.onnx_session import open_session
-from ser_live.records import record_from_json
-from ser_train.keras_file import TrainingRecord
+from ser_train.keras_file import read_record
 from ser_train.selection import Recordings
 
 GOLDEN_TOLERANCE = 0.05
@@ -86,7 +84,7 @@ def quantized(
     SerError
         If the recordings do not fit, or UAR falls by more than is allowed.
     """
-    clips = part(wanted.recordings, card, _record(source))
+    clips = part(wanted.recordings, card, read_record(source)[1])
     note(f"quantizing; {clips.describe()}")
     smaller = quantize(graph, (window_of(clip, card) for clip in clips.calibration))
     other = open_session(smaller.SerializeToString(), f"{source}, quantized")
@@ -100,11 +98,6 @@ def quantized(
         )
     saved_bytes = graph.ByteSize() - smaller.ByteSize()
     return Quantized(smaller, other, _card(card, cost), cost, saved_bytes)
-
-
-def _record(source: Path) -> TrainingRecord | None:
-    _, text = read_archive(source)
-    return None if text is None else record_from_json(TrainingRecord, text, RECORD_MEMBER)
 
 
 def _card(card: ModelCard, cost: Cost) -> ModelCard:

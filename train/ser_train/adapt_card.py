@@ -9,7 +9,7 @@ from ser_live.card import LONGEST_NAME, Corpus, Metric, ModelCard
 from ser_train.corpora import Clip, speakers_of
 from ser_train.keras_file import TrainingRecord
 from ser_train.measuring import Calibrated, Measured
-from ser_train.model_card import corpora_of, strictest_licence
+from ser_train.model_card import corpora_of, metrics_of, strictest_licence
 from ser_train.selection import Split
 
 
@@ -76,11 +76,7 @@ def adapted_metrics(
     protocol = "; ".join(
         part for part in (f"{who} {', '.join(speakers)}", known, measured.heard, conditions) if part
     )
-    scores = measured.scores
-    return tuple(
-        Metric(name, round(value, 6), protocol, speaker_independent and not known, scores.count)
-        for name, value in (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
-    )
+    return metrics_of(measured.scores, protocol, speaker_independent and not known)
 
 
 def heard_before(record: TrainingRecord | None, speakers: Sequence[str]) -> str:

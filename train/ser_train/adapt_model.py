@@ -1,6 +1,5 @@
 """The model that an adaptation begins with: checked, and made ready for other labels."""
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from ser_live.keras_archive import keras_reason
 from ser_live.quoting import plain
 from ser_train.head import head_of, with_labels
 from ser_train.keras_file import ModelFile, load_model
-from ser_train.networks import Network, find_network
+from ser_train.networks import Network, network_of
 
 
 def load_first(path: Path) -> tuple[ModelFile, Network]:
@@ -29,12 +28,11 @@ def load_first(path: Path) -> tuple[ModelFile, Network]:
     """
     loaded = load_model(path)
     try:
-        network = find_network(loaded.card.network)
+        network = network_of(loaded.card)
         _require_fitting(loaded, network)
     except SerError as error:
         raise SerError(f"{plain(path)}: {error}") from error
-    spectrum, window = loaded.card.spectrum, loaded.card.window
-    return loaded, dataclasses.replace(network, spectrum=spectrum, window=window)
+    return loaded, network
 
 
 def relabelled(first: ModelFile, labels: Sequence[str], path: Path) -> Any:

@@ -18,7 +18,7 @@ from ser_train.conditions import (
     make_conditions,
 )
 from ser_train.conditions_picture import draw_conditions
-from ser_train.corpora import Clip, speakers_of
+from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.disk import write_atomically
 from ser_train.evaluation_clips import (
     Voice,
@@ -28,7 +28,6 @@ from ser_train.evaluation_clips import (
     make_report_folder,
     open_onnx,
     record_beside,
-    truth_of,
     who,
     window_probabilities,
 )
@@ -130,9 +129,9 @@ def measure_conditions(
             clean = voice.samples()
             speech = slice(voice.onset_sample, voice.end_sample)
             bad = [c.process(clean, speech, voice.clip.path.name) for c in conditions]
-            rows.append(window_probabilities(classifier, voice, clean, clean, *bad))
+            rows.append(window_probabilities(classifier, voice, clean, *bad))
             advance()
-    truth = truth_of(voices, classifier.card.labels)
+    truth = truth_of((voice.clip for voice in voices), classifier.card.labels)
     scores = [score(probabilities, truth) for probabilities in np.stack(rows, axis=1)]
     names = [(CLEAN, "the recordings as they are")] + [(c.name, c.words) for c in conditions]
     measured = tuple(

@@ -8,9 +8,9 @@ from pathlib import Path
 from ser_train import report as pictures
 from ser_train.corpora import Clip
 from ser_train.evaluation_clips import choose, leakage, make_report_folder, who
-from ser_train.keras_file import ModelFile, load_model
+from ser_train.keras_file import load_model
 from ser_train.measuring import heard, measure
-from ser_train.networks import Network, find_network
+from ser_train.networks import Network, network_of
 from ser_train.prepare import prepare
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings
@@ -45,7 +45,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     """
     make_report_folder(job.report_folder)
     loaded = load_model(job.model)
-    network = _network_of(loaded)
+    network = network_of(loaded.card)
     clips = choose(job.recordings, job.speakers, loaded.card.labels).clips
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken, train=False)
     every = range(len(prepared.clips))
@@ -66,12 +66,6 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
         data = {"protocol": lines[0], "scores": dataclasses.asdict(measured.scores)}
         pictures.write_json(job.report_folder / "metrics.json", data)
     return tuple(lines)
-
-
-def _network_of(loaded: ModelFile) -> Network:
-    """Take what the network hears from the card, and how from the network of that name."""
-    network = find_network(loaded.card.network)
-    return dataclasses.replace(network, spectrum=loaded.card.spectrum, window=loaded.card.window)
 
 
 def _protocol(network: Network, clips: Sequence[Clip], warning: str) -> str:

@@ -9,16 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.card import SAMPLE_RATE_HZ, ModelCard, SpectrumSpec
+from ser_live.card import ModelCard, SpectrumSpec
 from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
-from ser_live.keras_archive import RECORD_MEMBER, read_archive
 from ser_live.quoting import plain
-from ser_live.records import record_from_json
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, speakers_of
 from ser_train.disk import content_hash, load_each
-from ser_train.keras_file import TrainingRecord
+from ser_train.keras_file import TrainingRecord, read_record
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings, require_present
 from ser_train.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
@@ -111,11 +109,6 @@ def make_report_folder(folder: Path | None) -> None:
         ) from error
 
 
-def truth_of(voices: Sequence[Voice], labels: Sequence[str]) -> NDArray[np.intp]:
-    """Give the index of each true label."""
-    return np.array([labels.index(voice.clip.label) for voice in voices], np.intp)
-
-
 def open_onnx(path: Path) -> OnnxClassifier:
     """Load the model as a live stream runs it.
 
@@ -136,9 +129,9 @@ def window_probabilities(
     classifier: OnnxClassifier,
     voice: Voice,
     clean: NDArray[np.float32],
-    *heard: NDArray[np.float32],
+    *others: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Classify the first window of a recording, once for each version of it that is heard.
+    """Classify the first window of a recording, and of other versions of it.
 
     Parameters
     ----------
@@ -146,19 +139,18 @@ def window_probabilities(
     voice : Voice
     clean : ndarray, shape (n,), float32
         The recording; its speech is where it begins and ends here.
-    *heard : ndarray, shape (n,), float32
+    *others : ndarray, shape (n,), float32
         Versions of it.
 
     Returns
     -------
-    ndarray, shape (versions, labels)
+    ndarray, shape (1 + others, labels)
     """
     card = classifier.card
-    power = whole_clip_spectrum(voice.clip.path, clean, card.spectrum)
-    start, stop = heard_bounds(*speech_bounds(power), card.spectrum)
-    longest = round(card.window.seconds * SAMPLE_RATE_HZ / card.spectrum.hop_samples)
-    stop = min(stop, start + longest)
-    spectra = [whole_clip_spectrum(voice.clip.path, one, card.spectrum) for one in heard]
+    spectra = [
+        whole_clip_spectrum(voice.clip.path, samples, card.spectrum) for samples in (clean, *others)
+    ]
+    start, stop = heard_bounds(*speech_bounds(spectra[0]), card.spectrum, card.window.seconds)
     return np.array(
         [classifier.probabilities(spectrum[start:stop]) for spectrum in spectra], np.float64
     )
@@ -175,10 +167,8 @@ def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
     source = path.with_suffix(".keras")
     if not source.is_file():
         return None
-    source_card, text = read_archive(source)
-    if text is None or source_card != dataclasses.replace(card, golden=None):
-        return None
-    return record_from_json(TrainingRecord, text, RECORD_MEMBER)
+    source_card, record = read_record(source)
+    return record if source_card == dataclasses.replace(card, golden=None) else None
 
 
 def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:

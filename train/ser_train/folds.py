@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_train.corpora import truth_of
 from ser_train.history import EpochRecord
 from ser_train.inference import Inference
 from ser_train.metrics import fit_temperature
@@ -16,7 +17,7 @@ from ser_train.posteriors import WHOLE, Posteriors
 from ser_train.prepare import Prepared
 from ser_train.progress import Reporter
 from ser_train.selection import Split
-from ser_train.training import Settings, part, train, truth_of
+from ser_train.training import Settings, part, train
 
 _HEARD_SECONDS = (1.0, 1.5, 2.0, 3.0)
 _DIGITS = 5
@@ -54,7 +55,7 @@ def train_and_test(
     temperature = None
     if split.validation:
         held_out = _ask(inference, prepared, split.validation, prepared.network.window.seconds)
-        truth = truth_of(prepared, split.validation, settings.labels)
+        truth = truth_of(prepared.chosen(split.validation), settings.labels)
         temperature = round(fit_temperature(held_out, truth), 4)
     history = tuple(epoch.rounded(_DIGITS) for epoch in trained.history)
     posteriors = _posteriors(inference, prepared, split.test, settings.labels)
@@ -75,12 +76,12 @@ def heard_seconds(network: Network) -> tuple[float | None, ...]:
 def _posteriors(
     inference: Inference, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
 ) -> Posteriors:
-    clips = [prepared.clips[index] for index in chosen]
+    clips = prepared.chosen(chosen)
     heard = heard_seconds(prepared.network)
     return Posteriors(
         np.array([f"{clip.corpus}/{clip.path.name}" for clip in clips]),
         np.array([clip.speaker for clip in clips]),
-        truth_of(prepared, chosen, labels),
+        truth_of(clips, labels),
         labels,
         tuple(WHOLE if seconds is None else f"{seconds:g}" for seconds in heard),
         np.stack([_ask(inference, prepared, chosen, seconds) for seconds in heard]),

@@ -37,10 +37,7 @@ def recordings_of(options: argparse.Namespace) -> Recordings:
     """Give what `add_recordings` was told; what is missing of a corpus is said on stderr."""
     from ser_train.progress import Reporter  # noqa: PLC0415 - rich is not for --help
 
-    tables = [
-        path for path in options.corpus if path.suffix.lower() == ".csv" and not path.is_dir()
-    ]
-    folders = [path for path in options.corpus if path not in tables]
+    folders, tables = Recordings.part(options.corpus)
     return Recordings(
         folders=(*folders, *options.train_dir),
         manifests=(*tables, *options.manifest),

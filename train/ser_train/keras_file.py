@@ -55,8 +55,20 @@ def load_model(path: Path) -> ModelFile:
     SerError
         If the file is missing, is no Keras archive, or holds no card.
     """
-    card, record = read_archive(path)
-    return ModelFile(_load(path), card, None if record is None else _record(record, path))
+    card, record = read_record(path)
+    return ModelFile(_load(path), card, record)
+
+
+def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
+    """Read the card of a ``.keras`` file and who was in its training; Keras is not needed.
+
+    Raises
+    ------
+    SerError
+        If the file is missing, is no Keras archive, or holds no card.
+    """
+    card, text = read_archive(path)
+    return card, None if text is None else _record(text, path)
 
 
 def _load(path: Path) -> Any:

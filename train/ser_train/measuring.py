@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.card import Calibration, SmoothingSpec
-from ser_train.corpora import Clip, speakers_of
+from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.inference import Inference
 from ser_train.metrics import Scores, fit_temperature, score, uncertain_threshold, with_temperature
 from ser_train.networks import Network
 from ser_train.prepare import Prepared
-from ser_train.training import part, truth_of
+from ser_train.training import part
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +43,8 @@ def measure(
 ) -> Measured:
     """Predict the chosen clips, hearing their first window or their whole speech."""
     probabilities = _predict(model, prepared, chosen, whole)
-    truth = truth_of(prepared, chosen, labels)
-    clips = tuple(prepared.clips[index] for index in chosen)
+    clips = tuple(prepared.chosen(chosen))
+    truth = truth_of(clips, labels)
     scores = score(probabilities, truth)
     return Measured(clips, truth, probabilities, scores, heard(prepared.network, whole))
 
@@ -55,10 +55,11 @@ def calibrate(
     """Set the model's temperature, and the threshold of uncertainty, on held-out speakers."""
     if not len(chosen):
         return Calibrated(Calibration(), SmoothingSpec())
+    clips = prepared.chosen(chosen)
     probabilities = _predict(model, prepared, chosen, whole=False)
-    temperature = round(fit_temperature(probabilities, truth_of(prepared, chosen, labels)), 4)
+    temperature = round(fit_temperature(probabilities, truth_of(clips, labels)), 4)
     model.get_layer("temperature").temperature.assign(temperature)
-    speakers = speakers_of(prepared.clips[index] for index in chosen)
+    speakers = speakers_of(clips)
     method = f"least NLL on {len(chosen)} clips of the held-out speakers {', '.join(speakers)}"
     threshold = uncertain_threshold(with_temperature(probabilities, temperature))
     return Calibrated(Calibration(temperature, method), SmoothingSpec(uncertain_below=threshold))

@@ -60,14 +60,14 @@ def make_card(
 def held_out_metrics(measured: Measured, conditions: str) -> tuple[Metric, ...]:
     """Turn the scores of test speakers into metrics; with several corpora, of each one too."""
     corpora = sorted({clip.corpus for clip in measured.clips})
-    metrics = _metrics(measured.scores, _protocol(measured, measured.clips, conditions))
+    metrics = metrics_of(measured.scores, _protocol(measured, measured.clips, conditions))
     if len(corpora) == 1:
         return metrics
     for corpus in corpora:
         mine = np.array([clip.corpus == corpus for clip in measured.clips])
         scores = score(measured.probabilities[mine], measured.truth[mine])
         clips = [clip for clip in measured.clips if clip.corpus == corpus]
-        metrics += _metrics(scores, f"{corpus} alone: {_protocol(measured, clips, conditions)}")
+        metrics += metrics_of(scores, f"{corpus} alone: {_protocol(measured, clips, conditions)}")
     return metrics
 
 
@@ -132,10 +132,14 @@ def _protocol(measured: Measured, clips: Sequence[Clip], conditions: str) -> str
     )
 
 
-def _metrics(scores: Scores, protocol: str) -> tuple[Metric, ...]:
+def metrics_of(
+    scores: Scores, protocol: str, speaker_independent: bool = True
+) -> tuple[Metric, ...]:
+    """Turn scores into metrics of a card."""
     values = (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
     return tuple(
-        Metric(name, round(value, 6), protocol, True, scores.count) for name, value in values
+        Metric(name, round(value, 6), protocol, speaker_independent, scores.count)
+        for name, value in values
     )
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.card import SAMPLE_RATE_HZ
 from ser_train.batches import InputSource
 from ser_train.corpora import Clip
 from ser_train.disk import load_each
@@ -16,11 +16,9 @@ from ser_train.networks import Network
 from ser_train.progress import Reporter
 from ser_train.recipe import Recipe
 from ser_train.sources import FeatureSource, WindowSource
-from ser_train.spectra import (
-    ClipSpectra,
-    SpectrumCache,
-    heard_bounds,
-)
+from ser_train.spectra import ClipSpectra, SpectrumCache, heard_bounds
+
+_Item = TypeVar("_Item", ClipSpectra, ClipFeatures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +29,10 @@ class Prepared:
     clips: tuple[Clip, ...]
     spectra: tuple[ClipSpectra, ...] = ()
     features: tuple[ClipFeatures, ...] = ()
+
+    def chosen(self, indices: Sequence[int]) -> list[Clip]:
+        """Give some of the clips."""
+        return [self.clips[index] for index in indices]
 
     def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
         """Give the training inputs of the chosen clips."""
@@ -75,10 +77,7 @@ class Prepared:
             return self.features[index].features
         spectra, section = self.spectra[index], self.spectra[index].sections[0]
         spec = self.network.spectrum
-        start, stop = heard_bounds(section.onset, section.end, spec)
-        if longest_seconds is not None:
-            longest = round(longest_seconds * SAMPLE_RATE_HZ / spec.hop_samples)
-            stop = min(stop, start + longest)
+        start, stop = heard_bounds(section.onset, section.end, spec, longest_seconds)
         return spectra.power(0, start, stop)
 
 
@@ -111,27 +110,21 @@ def prepare(
         cache = SpectrumCache(cache_folder, network.spectrum, speeds)
         with report.counting("spectra", len(clips)) as advance:
             spectra = load_each(clips, cache.load, advance, skipped)
-        kept = _first_of_each([item.content for item in spectra], spectra, report)
-        spectra = [spectra[index] for index in kept]
+        spectra = _first_of_each(spectra, report)
         return Prepared(network, tuple(item.clip for item in spectra), tuple(spectra))
     load = FeatureCache(cache_folder, network, network.recipe.windows if train else None).load
     with report.counting("features", len(clips)) as advance:
         features = load_each(clips, load, advance, skipped, threads=1)
-    kept = _first_of_each([item.content for item in features], features, report)
-    features = [features[index] for index in kept]
+    features = _first_of_each(features, report)
     return Prepared(network, tuple(item.clip for item in features), features=tuple(features))
 
 
-def _first_of_each(
-    contents: Sequence[str], items: Sequence[ClipSpectra | ClipFeatures], report: Reporter
-) -> list[int]:
-    first: dict[str, int] = {}
-    kept = []
-    for index, content in enumerate(contents):
-        if content in first:
-            same, other = items[index].clip, items[first[content]].clip
-            report.note(f"{same.path.name} is the same recording as {other.path.name}: left out")
-        else:
-            first[content] = index
-            kept.append(index)
-    return kept
+def _first_of_each(items: Sequence[_Item], report: Reporter) -> list[_Item]:
+    first: dict[str, _Item] = {}
+    for item in items:
+        other = first.setdefault(item.content, item)
+        if other is not item:
+            report.note(
+                f"{item.clip.path.name} is the same recording as {other.clip.path.name}: left out"
+            )
+    return list(first.values())

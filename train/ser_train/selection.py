@@ -33,6 +33,13 @@ class Recordings:
     note: Callable[[str], None] = field(default=_say_nothing, compare=False)
     """Told, in a line each, of which corpus a part is missing."""
 
+    @staticmethod
+    def part(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """Tell folders from tables (.csv)."""
+        paths = tuple(paths)
+        tables = tuple(p for p in paths if p.suffix.lower() == ".csv" and not p.is_dir())
+        return tuple(path for path in paths if path not in tables), tables
+
     def find(self) -> tuple[Clip, ...]:
         """Find all clips, in a fixed order; a file that is named twice counts once."""
         if not self.folders and not self.manifests:

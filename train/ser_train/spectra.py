@@ -159,10 +159,24 @@ def whole_clip_spectrum(
     return power
 
 
-def heard_bounds(onset: int, end: int, spec: SpectrumSpec) -> tuple[int, int]:
-    """Widen the frames of speech by the lead that is heard around them in a test."""
+def heard_bounds(
+    onset: int, end: int, spec: SpectrumSpec, longest_seconds: float | None = None
+) -> tuple[int, int]:
+    """Widen the frames of speech by the lead that is heard around them in a test.
+
+    Parameters
+    ----------
+    onset, end : int
+        First frame of speech, and the one after the last.
+    spec : SpectrumSpec
+    longest_seconds : float or None
+        Counted from just before the speech onset; None: the whole speech.
+    """
     lead = round(LEAD_SECONDS * SAMPLE_RATE_HZ / spec.hop_samples)
-    return max(0, onset - lead), end + lead
+    start, stop = max(0, onset - lead), end + lead
+    if longest_seconds is None:
+        return start, stop
+    return start, min(stop, start + round(longest_seconds * SAMPLE_RATE_HZ / spec.hop_samples))
 
 
 def first_window(
@@ -178,9 +192,8 @@ def first_window(
     longest_seconds : float
         Counted from just before the speech onset.
     """
-    start, stop = heard_bounds(*speech_bounds(power), spec)
-    longest = round(longest_seconds * SAMPLE_RATE_HZ / spec.hop_samples)
-    return power[start : min(stop, start + longest)]
+    start, stop = heard_bounds(*speech_bounds(power), spec, longest_seconds)
+    return power[start:stop]
 
 
 def at_speed(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:

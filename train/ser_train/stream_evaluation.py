@@ -145,7 +145,7 @@ def _offline(
     rows = []
     for voice in track.voices:
         samples = voice.samples()
-        rows.append(window_probabilities(classifier, voice, samples, samples)[0])
+        rows.append(window_probabilities(classifier, voice, samples)[0])
         advance()
     return np.array(rows)
 

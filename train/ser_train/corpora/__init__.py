@@ -11,6 +11,7 @@ from ser_train.corpora.clip import (
     labels_of,
     relabel,
     speakers_of,
+    truth_of,
 )
 from ser_train.corpora.corpus import Corpus
 from ser_train.corpora.finding import KNOWN, LICENCES, find_clips, shortfalls
@@ -30,4 +31,5 @@ __all__ = [
     "relabel",
     "shortfalls",
     "speakers_of",
+    "truth_of",
 ]

@@ -1,10 +1,13 @@
 """One recording of one emotion, and what a set of them has."""
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.quoting import plain, quoted
@@ -89,6 +92,11 @@ def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
     present = {clip.label for clip in clips}
     known = tuple(label for label in LABELS if label in present)
     return known + tuple(sorted(present.difference(LABELS)))
+
+
+def truth_of(clips: Iterable[Clip], labels: Sequence[str]) -> NDArray[np.intp]:
+    """Give the index of each clip's label."""
+    return np.array([labels.index(clip.label) for clip in clips], np.intp)
 
 
 def speakers_of(clips: Iterable[Clip]) -> tuple[str, ...]:
