@@ -104,3 +104,25 @@ def test_masks_are_no_wider_than_allowed() -> None:
         mels = np.log1p(HZ / 700.0)
         hidden = mels[quiet.all(axis=0)] / mels[-1]
         assert hidden.size == 0 or hidden[-1] - hidden[0] <= 0.16
+
+
+def test_babble_adds_other_windows_at_the_ratio_that_was_asked_for() -> None:
+    settings = dataclasses.replace(
+        NOTHING, babble_probability=0.5, babble_voices=(2, 2), babble_snr_db=(10.0, 10.0)
+    )
+    windows = np.zeros((16, 16, 1), np.float32)
+    np.fill_diagonal(windows[:, :, 0], 1.0)  # every window sounds in a frame of its own
+    mixed = Augmenter(settings, SPEC).babbled(windows, np.random.default_rng(0))[:, :, 0]
+    np.testing.assert_array_equal(np.diag(mixed), 1.0)
+    added = mixed - np.eye(16)
+    changed = added.any(axis=1)
+    assert 0 < changed.sum() < 16
+    np.testing.assert_allclose(added.sum(axis=1)[changed], 0.1, rtol=1e-6)
+    np.testing.assert_array_equal((added > 0).sum(axis=1)[changed], 2)
+
+
+def test_a_window_alone_has_no_babble() -> None:
+    settings = dataclasses.replace(NOTHING, babble_probability=1.0)
+    alone = sound()[None]
+    same = Augmenter(settings, SPEC).babbled(alone, np.random.default_rng(0))
+    np.testing.assert_array_equal(same, alone)

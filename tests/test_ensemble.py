@@ -24,7 +24,7 @@ from ser_train.ensemble import combine
 from ser_train.evaluate import Evaluation, evaluate
 from ser_train.fit import FitJob, fit
 from ser_train.keras_file import TrainingRecord, load_model, save_model
-from ser_train.layers import LogMel, Pooled193, Temperature
+from ser_train.layers import MelAndPitch, Pooled193, Temperature
 from ser_train.merge import merge
 from ser_train.networks import Network, find_network
 from ser_train.prepare import Prepared, prepare
@@ -108,7 +108,7 @@ def count(model: keras.Model, kind: type) -> int:
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("emotion-tcn-3", LogMel), ("issa-emodb-ensemble", Pooled193)]
+    ("name", "kind"), [("emotion-tcn-3", MelAndPitch), ("issa-emodb-ensemble", Pooled193)]
 )
 def test_the_front_end_is_computed_once(name: str, kind: type) -> None:
     model = networks.create_model(name, 4)

@@ -160,11 +160,39 @@ def test_labels_that_a_corpus_lacks_are_masked() -> None:
     ]
     labels = ("happy", "sad", "boredom")
     targets = Targets(clips, labels, 0.2, mask_missing=True)
-    np.testing.assert_array_equal(targets.allowed, [[1, 1, 0], [1, 1, 0], [1, 0, 1], [1, 0, 1]])
+    np.testing.assert_array_equal(
+        targets.offsets == 0, [[1, 1, 0], [1, 1, 0], [1, 0, 1], [1, 0, 1]]
+    )
+    assert targets.offsets.min() <= -1e8
     np.testing.assert_allclose(targets.targets[0], [0.9, 0.1, 0.0], atol=1e-6)
     np.testing.assert_allclose(targets.targets.sum(axis=1), 1.0, atol=1e-6)
     unmasked = Targets(clips, labels, 0.0, mask_missing=False)
-    assert unmasked.allowed.all()
+    assert not unmasked.offsets.any()
+
+
+def test_the_loss_counts_from_how_frequent_a_label_is() -> None:
+    clips = [Clip(Path("a"), label, "x/1", "x") for label in ("happy", "sad", "sad", "sad")]
+    targets = Targets(clips, ("happy", "sad"), 0.0, mask_missing=True, balance=1.0)
+    np.testing.assert_allclose(targets.offsets, np.log([[0.25, 0.75]] * 4), rtol=1e-6)
+    half = Targets(clips, ("happy", "sad"), 0.0, mask_missing=False, balance=0.5)
+    np.testing.assert_allclose(half.offsets, 0.5 * targets.offsets, rtol=1e-6)
+
+
+def test_an_epoch_draws_as_many_clips_of_each_corpus_as_the_smallest_has() -> None:
+    corpora = ["large"] * 9 + ["small"] * 3
+    clips = [Clip(Path("a"), "happy", f"{name}/1", name) for name in corpora]
+    targets = Targets(clips, ("happy", "sad"), 0.0, mask_missing=False)
+    numbers = np.arange(12, dtype=np.float32).reshape(12, 1, 1)
+    batches = Batches(FeatureSource(numbers), targets, 4, 0.0, 0, corpora)
+    assert batches.count == 2
+    heard = [
+        np.sort(np.concatenate([batch.inputs for batch in batches.epoch(epoch)])[:, 0])
+        for epoch in range(20)
+    ]
+    for drawn in heard:
+        assert len(set(drawn)) == 6
+        np.testing.assert_array_equal(drawn[3:], [9, 10, 11])
+    assert set(np.concatenate(heard)) == set(range(12))
 
 
 def test_batches_depend_on_seed_and_epoch_alone(tmp_path: Path) -> None:

@@ -66,6 +66,34 @@ class Augmenter:
         self._mask(power, random)
         return power
 
+    def babbled(
+        self, windows: NDArray[np.float32], random: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """Let other windows of a batch be heard behind some: power adds like sounds do.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (clips, frames, bins), float32
+            Of a mean power of about 1 each.
+        random : Generator
+
+        Returns
+        -------
+        ndarray, shape (clips, frames, bins), float32
+        """
+        settings, count = self._settings, len(windows)
+        if not settings.babble_probability or count < 2:
+            return windows
+        weights = np.eye(count, dtype=np.float32)
+        for own in np.flatnonzero(random.random(count) < settings.babble_probability):
+            others = np.delete(np.arange(count), own)
+            voices = int(random.integers(settings.babble_voices[0], settings.babble_voices[1] + 1))
+            heard = random.permutation(others)[:voices]
+            snr_db = random.uniform(*settings.babble_snr_db)
+            weights[own, heard] = 10 ** (-snr_db / 10) / len(heard)
+        mixed: NDArray[np.float32] = np.tensordot(weights, windows, axes=1)
+        return mixed
+
     def _warped(
         self, power: NDArray[np.float32], random: np.random.Generator
     ) -> NDArray[np.float32]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ser_train.corpora import Clip
 
 _PREFETCHED = 6
+_FORBIDDEN = -1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +23,8 @@ class Batch:
     """(clips, frames, bins) power, or (clips, ...) features."""
     targets: NDArray[np.float32]
     """(clips, labels), rows sum to 1; smoothed and mixed."""
-    allowed: NDArray[np.float32]
-    """(clips, labels), 1 where the label takes part in the softmax of the loss."""
+    offsets: NDArray[np.float32]
+    """(clips, labels), what the loss adds to the logits before its softmax."""
 
 
 class InputSource(Protocol):
@@ -46,19 +47,30 @@ class Targets:
         Share of the probability that is spread over all allowed labels.
     mask_missing : bool
         Labels that a corpus lacks are not allowed for its clips.
+    balance : float
+        Share of the logarithm of each label's frequency (in the corpus, with ``mask_missing``)
+        that the loss adds to the logits, so that the network need not learn it (Menon et al.
+        2021, logit adjustment).
     """
 
     def __init__(
-        self, clips: Sequence[Clip], labels: tuple[str, ...], smoothing: float, mask_missing: bool
+        self,
+        clips: Sequence[Clip],
+        labels: tuple[str, ...],
+        smoothing: float,
+        mask_missing: bool,
+        balance: float = 0.0,
     ) -> None:
         one_hot = np.zeros((len(clips), len(labels)), np.float32)
         one_hot[np.arange(len(clips)), [labels.index(clip.label) for clip in clips]] = 1.0
-        self.allowed = np.ones_like(one_hot)
-        if mask_missing:
-            corpora = np.array([clip.corpus for clip in clips])
-            for corpus in set(corpora.tolist()):
-                self.allowed[corpora == corpus] = one_hot[corpora == corpus].max(axis=0)
-        spread = self.allowed / self.allowed.sum(axis=1, keepdims=True)
+        frequencies = np.empty_like(one_hot)
+        groups = np.array([clip.corpus if mask_missing else "all" for clip in clips])
+        for group in set(groups.tolist()):
+            frequencies[groups == group] = one_hot[groups == group].mean(axis=0)
+        allowed = frequencies > 0
+        self.offsets = np.full_like(one_hot, _FORBIDDEN)
+        self.offsets[allowed] = balance * np.log(frequencies[allowed])
+        spread = allowed / allowed.sum(axis=1, keepdims=True, dtype=np.float32)
         self.targets = one_hot * (1.0 - smoothing) + spread * np.float32(smoothing)
 
 
@@ -74,17 +86,28 @@ class Batches:
     mixup : float
         Both parameters of the beta distribution of the mixing weight; 0: no mixing.
     seed : int
+    corpora : sequence of str or None
+        That of each clip: an epoch then draws as many clips of each as the smallest has. None: an
+        epoch has all clips.
     """
 
     def __init__(
-        self, source: InputSource, targets: Targets, batch_clips: int, mixup: float, seed: int
+        self,
+        source: InputSource,
+        targets: Targets,
+        batch_clips: int,
+        mixup: float,
+        seed: int,
+        corpora: Sequence[str] | None = None,
     ) -> None:
         self._source = source
         self._targets = targets
         self._mixup = mixup
         self._seed = seed
-        self._clips = len(targets.targets)
-        self.count = -(-self._clips // batch_clips)
+        names = np.array(corpora if corpora is not None else ["all"] * len(targets.targets))
+        self._groups = [np.flatnonzero(names == name) for name in sorted(set(names.tolist()))]
+        self._drawn = min(map(len, self._groups), default=0)
+        self.count = -(-self._drawn * len(self._groups) // batch_clips)
 
     def epoch(self, epoch: int, mixed: bool = True) -> Iterator[Batch]:
         """Give the batches of one epoch, prepared in a background thread."""
@@ -92,11 +115,13 @@ class Batches:
 
     def _epoch(self, epoch: int, mixed: bool) -> Iterator[Batch]:
         random = np.random.default_rng((self._seed, epoch))
-        for indices in np.array_split(random.permutation(self._clips), self.count):
+        drawn = [random.permutation(group)[: self._drawn] for group in self._groups]
+        order = drawn[0] if len(drawn) == 1 else random.permutation(np.concatenate(drawn))
+        for indices in np.array_split(order, self.count):
             batch = Batch(
                 self._source.draw(indices, random, epoch),
                 self._targets.targets[indices],
-                self._targets.allowed[indices],
+                self._targets.offsets[indices],
             )
             yield _mixed(batch, self._mixup, random) if mixed and self._mixup else batch
 
@@ -112,8 +137,8 @@ def _mixed(batch: Batch, mixup: float, random: np.random.Generator) -> Batch:
         mixed: NDArray[np.float32] = values * own + values[other] * (1.0 - own)
         return mixed
 
-    allowed = np.maximum(batch.allowed, batch.allowed[other])
-    return Batch(mix(batch.inputs), mix(batch.targets), allowed)
+    offsets = np.maximum(batch.offsets, batch.offsets[other])
+    return Batch(mix(batch.inputs), mix(batch.targets), offsets)
 
 
 def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:

@@ -1,4 +1,4 @@
-"""Our sequence network: log-mel, a small 2-D stem, residual dilated convolutions, attention.
+"""Our sequence network: log-mel and pitch, 2-D stems, residual dilated convolutions, attention.
 
 Inside, the axes are (batch, mel, time, channels) and every convolution is a 2-D one: the export
 then folds each normalisation and each padding into its convolution and needs no transposes, and
@@ -10,11 +10,14 @@ from typing import Any
 import keras
 from keras import layers
 
-from ser_train.layers import AttentiveStatistics, LogMel, Temperature
+from ser_train.layers import AttentiveStatistics, MelAndPitch, Temperature
 
-STEM_CHANNELS = (16, 32, 64)
+MEL_STEM_CHANNELS = (16, 32, 64)
+PITCH_STEM_CHANNELS = (8, 16, 32)
 STEM_KERNELS = (5, 3, 3)
 TRUNK_CHANNELS = 192
+PITCH_CHANNELS = 48
+"""Of those of the trunk."""
 TRUNK_DILATIONS = (1, 2, 1, 2)
 ATTENTION_UNITS = 64
 BLOCK_DROPOUT = 0.1
@@ -39,8 +42,9 @@ def build_emotion_tcn(n_labels: int, bins: int) -> Any:
         of frames from 8 on.
     """
     spectrum = keras.Input((None, bins), name="spectrum")
-    x = _stem(LogMel(name="log_mel")(spectrum))
-    x = _convolution(x, TRUNK_CHANNELS, (x.shape[1], 1))  # what is left of mel goes into channels
+    log_mel, pitchgram = MelAndPitch(name="mel_and_pitch")(spectrum)
+    timbre = _stem(log_mel, MEL_STEM_CHANNELS, TRUNK_CHANNELS - PITCH_CHANNELS)
+    x = layers.Concatenate()([timbre, _stem(pitchgram, PITCH_STEM_CHANNELS, PITCH_CHANNELS)])
     for dilation in TRUNK_DILATIONS:
         x = _residual(x, dilation)
     x = layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)(_pool(x))
@@ -51,12 +55,12 @@ def build_emotion_tcn(n_labels: int, bins: int) -> Any:
     return keras.Model(spectrum, probabilities, name="emotion_tcn")
 
 
-def _stem(x: Any) -> Any:
-    """Map (batch, mel, time, 1) to an eighth of mel and time: steps of 80 ms."""
-    for channels, size in zip(STEM_CHANNELS, STEM_KERNELS, strict=True):
+def _stem(x: Any, channels: tuple[int, ...], last_channels: int) -> Any:
+    """Map (batch, bands, time, 1) to (batch, 1, time / 8, last_channels): steps of 80 ms."""
+    for count, size in zip(channels, STEM_KERNELS, strict=True):
         x = layers.ZeroPadding2D(size // 2)(x)
-        x = _convolution(x, channels, (size, size), stride=2)
-    return x
+        x = _convolution(x, count, (size, size), stride=2)
+    return _convolution(x, last_channels, (x.shape[1], 1))  # what is left of the bands
 
 
 def _residual(x: Any, dilation: int) -> Any:

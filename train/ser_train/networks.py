@@ -1,11 +1,12 @@
 """The networks that ``ser-train`` knows by name."""
 
 import dataclasses
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ser_live.card import SpectrumSpec, WindowSpec
+from ser_live.card import ModelCard, SpectrumSpec, WindowSpec
 from ser_live.errors import SerError
 from ser_train.recipe import Augmentation, Recipe, WindowSampling
 
@@ -36,28 +37,13 @@ class Network:
         return dataclasses.replace(self, recipe=recipe)
 
 
-def _build_emotion_tcn(n_labels: int, bins: int) -> Any:
-    from ser_train.emotion_tcn import build_emotion_tcn  # noqa: PLC0415 - Keras takes seconds
+def _builder(module: str, function: str) -> Callable[[int, int], Any]:
+    """Name a builder without importing it: Keras takes seconds."""
 
-    return build_emotion_tcn(n_labels, bins)
+    def build(n_labels: int, bins: int) -> Any:
+        return getattr(importlib.import_module(f"ser_train.{module}"), function)(n_labels, bins)
 
-
-def _build_issa_ravdess(n_labels: int, bins: int) -> Any:
-    from ser_train.published import build_issa_ravdess  # noqa: PLC0415 - Keras takes seconds
-
-    return build_issa_ravdess(n_labels, bins)
-
-
-def _build_issa_emodb(n_labels: int, bins: int) -> Any:
-    from ser_train.published import build_issa_emodb  # noqa: PLC0415 - Keras takes seconds
-
-    return build_issa_emodb(n_labels, bins)
-
-
-def _build_issa_iemocap(n_labels: int, bins: int) -> Any:
-    from ser_train.published import build_issa_iemocap  # noqa: PLC0415 - Keras takes seconds
-
-    return build_issa_iemocap(n_labels, bins)
+    return build
 
 
 def _ensemble(members: tuple[Network, ...], name: str, recipe: Recipe) -> Network:
@@ -82,18 +68,26 @@ def _ensemble(members: tuple[Network, ...], name: str, recipe: Recipe) -> Networ
 
 _EMOTION_TCN = Network(
     name="emotion-tcn",
-    spectrum=SpectrumSpec(),
+    spectrum=SpectrumSpec(fft_samples=1024),
     window=WindowSpec(),
-    build=_build_emotion_tcn,
+    build=_builder("emotion_tcn", "build_emotion_tcn"),
     recipe=Recipe(
-        epochs=45,
+        epochs=60,
         batch_clips=32,
         learning_rate=4e-3,
         weight_decay=0.02,
         ema_momentum=0.995,
         label_smoothing=0.1,
+        label_balance=1.0,
+        balanced_corpora=True,
         windows=WindowSampling(),
-        augmentation=Augmentation(),
+        augmentation=Augmentation(
+            room_probability=0.35,
+            reverberation_seconds=(0.15, 0.9),
+            reverberation_db=(-12.0, 4.0),
+            babble_probability=0.25,
+            channel_probability=0.3,
+        ),
     ),
 )
 _ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
@@ -101,7 +95,7 @@ _ISSA_RAVDESS = Network(
     name="issa-ravdess",
     spectrum=_ISSA_SPECTRUM,
     window=WindowSpec(),
-    build=_build_issa_ravdess,
+    build=_builder("published", "build_issa_ravdess"),
     recipe=Recipe(
         epochs=60,
         batch_clips=32,
@@ -116,7 +110,7 @@ _ISSA_RAVDESS = Network(
 _ISSA_EMODB = dataclasses.replace(
     _ISSA_RAVDESS,
     name="issa-emodb",
-    build=_build_issa_emodb,
+    build=_builder("published", "build_issa_emodb"),
     recipe=dataclasses.replace(
         _ISSA_RAVDESS.recipe,
         learning_rate=4e-3,
@@ -124,7 +118,9 @@ _ISSA_EMODB = dataclasses.replace(
         windows=WindowSampling(speeds=(1.0, 0.95, 1.05, 0.9, 1.1), shortest_seconds=1.5),
     ),
 )
-_ISSA_IEMOCAP = dataclasses.replace(_ISSA_EMODB, name="issa-iemocap", build=_build_issa_iemocap)
+_ISSA_IEMOCAP = dataclasses.replace(
+    _ISSA_EMODB, name="issa-iemocap", build=_builder("published", "build_issa_iemocap")
+)
 
 NETWORKS: dict[str, Network] = {
     network.name: network
@@ -162,6 +158,18 @@ def find_network(name: str) -> Network:
     if len({(member.spectrum, member.window, member.front_end) for member in members}) > 1:
         raise SerError(f"{name}: the members differ in spectrum, window or front end, wanted one")
     return _ensemble(members, name, members[0].recipe)
+
+
+def network_of(card: ModelCard) -> Network:
+    """Take what a saved network hears from its card, and all else from the network of that name.
+
+    Raises
+    ------
+    SerError
+        If there is none.
+    """
+    network = find_network(card.network)
+    return dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
 
 
 def create_model(name: str, n_labels: int) -> Any:

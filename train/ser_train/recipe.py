@@ -19,6 +19,10 @@ class Augmentation:
     """Standard deviation of the gain at each of seven knots, even in mels."""
     tilt_db_per_octave: float = 0.6
     """Largest spectral tilt either way."""
+    babble_probability: float = 0.0
+    babble_voices: tuple[int, int] = (2, 8)
+    """Fewest and most other windows of the batch that are heard behind one."""
+    babble_snr_db: tuple[float, float] = (5.0, 30.0)
     noise_probability: float = 0.5
     noise_snr_db: tuple[float, float] = (8.0, 45.0)
     noise_tilt_db_per_octave: tuple[float, float] = (-9.0, 0.0)
@@ -71,6 +75,11 @@ class Recipe:
     label_smoothing: float = 0.0
     mixup: float = 0.0
     """Both parameters of the beta distribution of the mixing weight."""
+    label_balance: float = 0.0
+    """Share of the logarithm of a label's frequency that the loss adds to its logit: at 1, the
+    network does not learn how frequent a label is."""
+    balanced_corpora: bool = False
+    """Whether an epoch draws as many clips of each corpus as the smallest has, not all clips."""
     windows: WindowSampling | None = None
     """None: the first window of each clip through a front end without trainable weights, once."""
     augmentation: Augmentation | None = None

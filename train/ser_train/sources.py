@@ -54,7 +54,8 @@ class WindowSource:
         ndarray, shape (clips, frames, bins), float32
         """
         frames = self._batch_frames(random)
-        return np.stack([self._window(int(index), frames, epoch) for index in indices])
+        windows = np.stack([self._window(int(index), frames, epoch) for index in indices])
+        return self._augmenter.babbled(windows, random) if self._augmenter else windows
 
     def _batch_frames(self, random: np.random.Generator) -> int:
         sampling = self._sampling

@@ -13,7 +13,6 @@ from ser_train.batches import Batch
 from ser_train.recipe import Recipe
 
 _CLIP_NORM = 2.0
-_FORBIDDEN = -1e9
 _FINAL_RATE = 0.01
 
 
@@ -48,7 +47,7 @@ class Trainer:
         """Learn from every batch once; gives the mean loss."""
         losses = []
         for batch in batches:
-            losses.append(float(self._step(batch.inputs, batch.targets, batch.allowed)))
+            losses.append(float(self._step(batch.inputs, batch.targets, batch.offsets)))
             advance()
         return float(np.mean(losses))
 
@@ -94,9 +93,9 @@ class Trainer:
     def _variables(self) -> list[Any]:
         return [*self._model.variables, *self._optimiser.variables, *self._averages]
 
-    def _run_step(self, inputs: Any, targets: Any, allowed: Any) -> Any:
+    def _run_step(self, inputs: Any, targets: Any, offsets: Any) -> Any:
         with tf.GradientTape() as tape:
-            logits = self._model(inputs, training=True) + (1.0 - allowed) * _FORBIDDEN
+            logits = self._model(inputs, training=True) + offsets
             losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(losses)
         variables = self._model.trainable_variables

@@ -10,10 +10,10 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_train.batches import Batches, Targets
+from ser_train.corpora import truth_of
 from ser_train.disk import write_atomically
 from ser_train.history import EpochRecord
 from ser_train.inference import Inference
@@ -113,10 +113,17 @@ def learn(
 ) -> Trained:
     """Run the epochs of `train` on a model as it is; layers that are not trainable stay so."""
     recipe = settings.recipe
-    clips = [prepared.clips[index] for index in training]
-    targets = Targets(clips, settings.labels, recipe.label_smoothing, settings.mask_missing_labels)
+    clips = prepared.chosen(training)
+    targets = Targets(
+        clips,
+        settings.labels,
+        recipe.label_smoothing,
+        settings.mask_missing_labels,
+        recipe.label_balance,
+    )
     source = prepared.source(training, recipe, settings.seed)
-    batches = Batches(source, targets, recipe.batch_clips, recipe.mixup, settings.seed)
+    corpora = [clip.corpus for clip in clips] if recipe.balanced_corpora else None
+    batches = Batches(source, targets, recipe.batch_clips, recipe.mixup, settings.seed, corpora)
     trainer = Trainer(part(model, prepared, "logits"), recipe, recipe.epochs * batches.count)
     checkpoint = _Checkpoint(run_folder, settings, [str(clip.path) for clip in clips])
     history = checkpoint.restore(trainer)
@@ -143,13 +150,6 @@ def part(model: Any, prepared: Prepared, output: str) -> Any:
     return keras.Model(start, model.get_layer(output).output)
 
 
-def truth_of(
-    prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
-) -> NDArray[np.intp]:
-    """Give the index of the true label of each chosen clip."""
-    return np.array([labels.index(prepared.clips[index].label) for index in chosen], np.intp)
-
-
 class _Watch:
     """Look at the validation clips after an epoch; nothing is decided by it."""
 
@@ -159,7 +159,7 @@ class _Watch:
         self._inference = Inference(part(model, prepared, "probabilities"))
         self._prepared = prepared
         self._chosen = chosen
-        self._truth = truth_of(prepared, chosen, labels)
+        self._truth = truth_of(prepared.chosen(chosen), labels)
 
     def look(self, loss: float) -> EpochRecord:
         if not len(self._chosen):

@@ -2,6 +2,7 @@
 
 from ser_train.layers.averaging import LogMeanProbability
 from ser_train.layers.logmel import LogMel
+from ser_train.layers.mel_and_pitch import MelAndPitch
 from ser_train.layers.noise_floor import FloorSubtraction
 from ser_train.layers.pitchgram import Pitchgram
 from ser_train.layers.pooled193 import Pooled193
@@ -13,6 +14,7 @@ __all__ = [
     "FloorSubtraction",
     "LogMeanProbability",
     "LogMel",
+    "MelAndPitch",
     "Pitchgram",
     "Pooled193",
     "Temperature",
