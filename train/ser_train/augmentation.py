@@ -84,14 +84,13 @@ class Augmenter:
         settings, count = self._settings, len(windows)
         if not settings.babble_probability or count < 2:
             return windows
-        weights = np.eye(count, dtype=np.float32)
+        mixed = windows.copy()
         for own in np.flatnonzero(random.random(count) < settings.babble_probability):
             others = np.delete(np.arange(count), own)
             voices = int(random.integers(settings.babble_voices[0], settings.babble_voices[1] + 1))
             heard = random.permutation(others)[:voices]
             snr_db = random.uniform(*settings.babble_snr_db)
-            weights[own, heard] = 10 ** (-snr_db / 10) / len(heard)
-        mixed: NDArray[np.float32] = np.tensordot(weights, windows, axes=1)
+            mixed[own] += windows[heard].mean(axis=0) * np.float32(10 ** (-snr_db / 10))
         return mixed
 
     def _warped(

@@ -23,6 +23,9 @@ LEAD_SECONDS = 0.05
 """Heard before the onset and after the end in a test."""
 LONGEST_SECONDS = 3.0
 """Kept after the onset even where the speech is shorter: real background, not an imitation."""
+with np.errstate(invalid="ignore"):
+    _SQUARES = np.square(np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32))
+"""Of each half-precision number, by its bits: faster than to convert and to multiply."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class ClipSpectra:
         start, stop = max(0, min(start, length)), max(0, min(stop, length))
         magnitudes = np.load(self.file, mmap_mode="r")
         wanted = magnitudes[section.start + start : section.start + stop]
-        power: NDArray[np.float32] = np.square(wanted.astype(np.float32))
+        power: NDArray[np.float32] = _SQUARES[wanted.view(np.uint16)]
         return power
 
 
