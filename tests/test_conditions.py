@@ -17,8 +17,9 @@ from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
 from ser_train import cli, conditions, conditions_evaluation, evaluation_clips
 from ser_train.conditions import Condition, Samples
-from ser_train.conditions_evaluation import ConditionsEvaluation, evaluate_conditions
+from ser_train.conditions_evaluation import evaluate_conditions
 from ser_train.corpora import Clip
+from ser_train.evaluation_clips import LiveEvaluation
 from ser_train.selection import Recordings
 from test_fit import Notes
 
@@ -133,8 +134,8 @@ def test_a_recording_has_the_same_conditions_every_time(made: dict[str, Conditio
         assert power_db(a - b) > power_db(a - clean) - 6.0, "each recording has its own noise"
 
 
-def job(corpus: Path, model: Path, *speakers: str) -> ConditionsEvaluation:
-    return ConditionsEvaluation(model, Recordings((corpus,)), speakers or None)
+def job(corpus: Path, model: Path, *speakers: str) -> LiveEvaluation:
+    return LiveEvaluation(model, Recordings((corpus,)), speakers or None)
 
 
 @pytest.fixture(name="corpus", scope="module")
@@ -145,9 +146,7 @@ def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_condition_is_counted(corpus: Path, tiny_model: Path, tmp_path: Path) -> None:
     notes = Notes()
-    one = ConditionsEvaluation(
-        tiny_model, Recordings((corpus,)), ("ravdess/01",), report_folder=tmp_path
-    )
+    one = LiveEvaluation(tiny_model, Recordings((corpus,)), ("ravdess/01",), report_folder=tmp_path)
     lines = evaluate_conditions(one, notes)
     assert lines[0].startswith("the speaker ravdess/01; the model file does not say who was in")
     assert "babble of 2 other speakers" in lines[0]
@@ -224,7 +223,7 @@ def test_the_shipped_model_survives_every_condition() -> None:
     recordings = Recordings((corpora / "emodb",), dropped=("boredom",))
     model = Path(__file__).parent.parent / "models" / "emotion.onnx"
     lines = evaluate_conditions(
-        ConditionsEvaluation(model, recordings, ("emodb/15", "emodb/16")), Notes()
+        LiveEvaluation(model, recordings, ("emodb/15", "emodb/16")), Notes()
     )
     uar = {line.split()[0]: float(line.split()[1]) for line in lines[3:]}
     assert uar["clean"] > 50.0

@@ -20,9 +20,16 @@ from ser_live.testing import demo_voice
 from ser_train import cli
 from ser_train import stream_evaluation_measures as measures
 from ser_train.corpora import Clip
-from ser_train.evaluation_clips import Voice, find_voices, leakage, open_onnx, record_beside
+from ser_train.evaluation_clips import (
+    LiveEvaluation,
+    Voice,
+    find_voices,
+    leakage,
+    open_onnx,
+    record_beside,
+)
 from ser_train.selection import Recordings
-from ser_train.stream_evaluation import StreamEvaluation, evaluate_stream, measure_stream, play
+from ser_train.stream_evaluation import evaluate_stream, measure_stream, play
 from ser_train.stream_evaluation_sounds import make_sounds
 from ser_train.stream_evaluation_track import Span, Track
 from test_fit import Notes
@@ -288,7 +295,7 @@ def test_the_command_from_outside(
         assert f"]({name})" in page
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "pink noise of -75 dBFS" in page
-    job = StreamEvaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
+    job = LiveEvaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
     assert list(evaluate_stream(job, Notes())) == done.stdout.splitlines(), "the same every time"
 
 

@@ -1,7 +1,6 @@
 """Measure what bad conditions take from a model."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +18,8 @@ from ser_train.conditions import (
 )
 from ser_train.conditions_picture import draw_conditions
 from ser_train.corpora import Clip, speakers_of, truth_of
-from ser_train.disk import write_atomically
 from ser_train.evaluation_clips import (
+    LiveEvaluation,
     Voice,
     choose,
     find_voices,
@@ -33,26 +32,13 @@ from ser_train.evaluation_clips import (
 )
 from ser_train.metrics import Scores, score
 from ser_train.progress import Reporter
-from ser_train.selection import Recordings
+from ser_train.report import markdown_table, write_json, write_page
 
 CLEAN = "clean"
 WANTED_POINTS = 6.0
 """Of UAR that a condition may cost."""
 _MOST_TALKERS = 400
 """Recordings behind the babble."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConditionsEvaluation:
-    """Everything that ``ser-train evaluate --conditions`` is told."""
-
-    model: Path
-    recordings: Recordings
-    speakers: tuple[str, ...] | None = None
-    """None: all, and then nobody is left for the babble."""
-    report_folder: Path | None = None
-    """None: no report."""
-    skip_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +63,7 @@ class ConditionsFigures:
     """The clean one comes first."""
 
 
-def evaluate_conditions(job: ConditionsEvaluation, report: Reporter) -> tuple[str, ...]:
+def evaluate_conditions(job: LiveEvaluation, report: Reporter) -> tuple[str, ...]:
     """Measure recordings as they are, and the same ones in each bad condition.
 
     Returns
@@ -179,7 +165,6 @@ def _table(figures: ConditionsFigures) -> list[tuple[str, ...]]:
 
 
 def _write_report(folder: Path, figures: ConditionsFigures) -> None:
-    table = _table(figures)
     page = [
         f"# {figures.model} in bad conditions",
         "",
@@ -187,16 +172,15 @@ def _write_report(folder: Path, figures: ConditionsFigures) -> None:
         f"the same recording in every run (seed {figures.seed}). Lost: points of UAR, wanted at "
         f"most {WANTED_POINTS:g}.",
         "",
-        *(f"| {' | '.join(row)} |" for row in (table[0], ("---",) * len(table[0]), *table[1:])),
+        *markdown_table(_table(figures)),
         "",
         "![UAR in each condition](conditions.png)",
     ]
-    text, data = "\n".join(page) + "\n", json.dumps(dataclasses.asdict(figures), indent=2) + "\n"
     draw_conditions(
         folder / "conditions.png",
         [(one.name, 100.0 * one.scores.uar, one.lost_points) for one in figures.measured],
         f"{figures.model}, {figures.measured[0].scores.count} recordings",
         WANTED_POINTS,
     )
-    write_atomically(folder / "conditions.md", lambda path: path.write_text(text, "utf-8"))
-    write_atomically(folder / "conditions.json", lambda path: path.write_text(data, "utf-8"))
+    write_page(folder / "conditions.md", page)
+    write_json(folder / "conditions.json", dataclasses.asdict(figures))

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ser_train.disk import write_atomically
+from ser_train.report import COLOURS, GREY, save
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+_KEPT, _LOST = COLOURS
 
 
 def draw_conditions(
@@ -29,15 +29,15 @@ def draw_conditions(
     clean = bars[0][1]
     for place, (_, uar, lost) in enumerate(bars):
         kept = lost <= wanted_points
-        axes.bar(place, uar, width=0.65, color=_BLUE if kept else _ORANGE)
+        axes.bar(place, uar, width=0.65, color=_KEPT if kept else _LOST)
         text = f"{uar:.1f}" if place == 0 else f"{uar:.1f}\n{-lost:+.1f}"
         axes.text(place, 2.0, text, ha="center", va="bottom", fontsize=10, color="white")
-    axes.axhline(clean - wanted_points, color=_GREY, linestyle=":", linewidth=1.2)
+    axes.axhline(clean - wanted_points, color=GREY, linestyle=":", linewidth=1.2)
     axes.text(
         len(bars) - 0.5,
         clean - wanted_points,
         f" {wanted_points:g} points\n under clean",
-        color=_GREY,
+        color=GREY,
         fontsize=9,
         va="center",
     )
@@ -46,4 +46,4 @@ def draw_conditions(
     axes.set_xlim(-0.6, len(bars) - 0.5)
     axes.set_title(title, fontsize=10)
     axes.spines[["top", "right"]].set_visible(False)
-    write_atomically(path, lambda file: figure.savefig(file, dpi=120))
+    save(figure, path)

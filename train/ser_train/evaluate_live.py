@@ -18,14 +18,12 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
 
 def evaluate_live(options: argparse.Namespace) -> tuple[str, ...]:
     """Do what `add_live_options` was told; gives lines of text."""
-    return _stream(options) if options.stream else _conditions(options)
+    from ser_train.conditions_evaluation import evaluate_conditions  # noqa: PLC0415 - not for --help
+    from ser_train.evaluation_clips import LiveEvaluation  # noqa: PLC0415
+    from ser_train.progress import Reporter  # noqa: PLC0415
+    from ser_train.stream_evaluation import evaluate_stream  # noqa: PLC0415
 
-
-def _stream(options: argparse.Namespace) -> tuple[str, ...]:
-    from ser_train.progress import Reporter  # noqa: PLC0415 - not for --help
-    from ser_train.stream_evaluation import StreamEvaluation, evaluate_stream  # noqa: PLC0415
-
-    job = StreamEvaluation(
+    job = LiveEvaluation(
         model=options.model,
         recordings=recordings_of(options),
         speakers=options.speakers,
@@ -33,21 +31,4 @@ def _stream(options: argparse.Namespace) -> tuple[str, ...]:
         skip_broken=options.skip_broken,
         seed=options.seed,
     )
-    return evaluate_stream(job, Reporter())
-
-
-def _conditions(options: argparse.Namespace) -> tuple[str, ...]:
-    from ser_train.conditions_evaluation import (  # noqa: PLC0415 - not for --help
-        ConditionsEvaluation,
-        evaluate_conditions,
-    )
-    from ser_train.progress import Reporter  # noqa: PLC0415
-
-    job = ConditionsEvaluation(
-        model=options.model,
-        recordings=recordings_of(options),
-        speakers=options.speakers,
-        report_folder=options.report_dir,
-        skip_broken=options.skip_broken,
-    )
-    return evaluate_conditions(job, Reporter())
+    return (evaluate_stream if options.stream else evaluate_conditions)(job, Reporter())

@@ -26,6 +26,21 @@ _SPEC = SpectrumSpec()
 
 
 @dataclass(frozen=True, slots=True)
+class LiveEvaluation:
+    """What ``ser-train evaluate`` is told with ``--stream`` or ``--conditions``."""
+
+    model: Path
+    recordings: Recordings
+    speakers: tuple[str, ...] | None = None
+    """None: all, and then nobody is left for the babble."""
+    report_folder: Path | None = None
+    """None: no report."""
+    skip_broken: bool = False
+    seed: int = 0
+    """Of the order of the recordings in a stream."""
+
+
+@dataclass(frozen=True, slots=True)
 class Chosen:
     """The recordings at hand, parted by speaker."""
 

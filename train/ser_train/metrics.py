@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 
 ECE_BINS = 15
 _SMALLEST = 1e-12
-_KEPT_SHARE = 0.8
+KEPT_SHARE = 0.8
+"""Of the clips, surest first, that a model may choose to answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Scores
         float(right[truth == label].mean()) if (truth == label).any() else None
         for label in range(probabilities.shape[1])
     )
-    kept = max(1, round(_KEPT_SHARE * len(truth)))
+    kept = max(1, round(KEPT_SHARE * len(truth)))
     return Scores(
         count=len(truth),
         uar=float(np.mean([recall for recall in recalls if recall is not None])),
@@ -73,13 +74,18 @@ def negative_log_likelihood(probabilities: NDArray[np.float64], truth: NDArray[n
     return float(-np.log(np.maximum(chosen, _SMALLEST)).mean())
 
 
+def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Give the bin, of 15 of equal width, of each confidence."""
+    return np.minimum((confidence * ECE_BINS).astype(np.intp), ECE_BINS - 1)
+
+
 def reliability(
     probabilities: NDArray[np.float64], truth: NDArray[np.intp]
 ) -> tuple[ReliabilityBin, ...]:
     """Group clips by confidence into 15 bins of equal width; empty bins are left out."""
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == truth
-    place = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
+    place = confidence_bins(confidence)
     return tuple(
         ReliabilityBin(
             float(confidence[place == k].mean()),
@@ -168,5 +174,5 @@ def risk_coverage(
 
 def uncertain_threshold(probabilities: NDArray[np.float64]) -> float:
     """Give the confidence that 80 % of clips reach, within 0.2 to 0.6."""
-    threshold = float(np.quantile(probabilities.max(axis=1), 1.0 - _KEPT_SHARE))
+    threshold = float(np.quantile(probabilities.max(axis=1), 1.0 - KEPT_SHARE))
     return round(min(max(threshold, 0.2), 0.6), 3)

@@ -121,8 +121,19 @@ def draw_measured(
 
 def write_json(path: Path, data: object) -> None:
     """Write data as indented JSON in one step."""
-    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    write_page(path, [json.dumps(data, indent=2, ensure_ascii=False)])
+
+
+def write_page(path: Path, page: Sequence[str]) -> None:
+    """Write lines of text in one step."""
+    text = "\n".join(page) + "\n"
     write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
+
+
+def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Give the lines of a table whose first row is its head."""
+    lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
 def score_lines(scores: Scores, labels: Sequence[str]) -> tuple[str, ...]:

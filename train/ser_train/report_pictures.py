@@ -8,12 +8,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ser_train.measurement import Measurement
-from ser_train.metrics import confusion, reliability, risk_coverage
+from ser_train.metrics import KEPT_SHARE, confusion, reliability, risk_coverage
 from ser_train.pooling import Pool
 from ser_train.posteriors import WHOLE
 from ser_train.report import COLOURS, GREY, draw_confusion, draw_curves, draw_reliability, save
 
-_KEPT_SHARE = 0.8
 _TELLING_PERCENT = 2
 """Of the clips: fewer say nothing."""
 
@@ -65,7 +64,7 @@ def _draw_reliability(path: Path, measured: Measurement, title: str) -> None:
 def _draw_risk_coverage(path: Path, measured: Measurement, title: str) -> None:
     figure = Figure(figsize=(6.0, 4.0), layout="constrained")
     axes = figure.subplots()
-    axes.axvline(100 * _KEPT_SHARE, color=GREY, linestyle=":")
+    axes.axvline(100 * KEPT_SHARE, color=GREY, linestyle=":")
     offsets = ((-44, -14), (6, 8))  # below and above: the ensemble is the better one
     compared = _compared(measured).items()
     for colour, offset, (name, pools) in zip(COLOURS, offsets, compared, strict=False):
@@ -74,7 +73,7 @@ def _draw_risk_coverage(path: Path, measured: Measurement, title: str) -> None:
         coverage = 100 * np.arange(1, len(accuracy) + 1) / len(accuracy)
         told = coverage >= _TELLING_PERCENT
         axes.plot(coverage[told], accuracy[told], color=colour, label=name)
-        kept = max(1, round(_KEPT_SHARE * len(accuracy))) - 1
+        kept = max(1, round(KEPT_SHARE * len(accuracy))) - 1
         place = (coverage[kept], accuracy[kept])
         axes.plot(*place, "o", color=colour)
         text = f"{accuracy[kept]:.1f} %"

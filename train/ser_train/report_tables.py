@@ -1,10 +1,9 @@
 """The tables of a cross-validation's report, as Markdown."""
 
-from collections.abc import Iterable, Sequence
-
 from ser_train.figures import Figure, Figures
 from ser_train.measurement import FoldFigures, Measurement
 from ser_train.posteriors import WHOLE
+from ser_train.report import markdown_table
 
 
 def figures_table(measured: Measurement) -> list[str]:
@@ -28,7 +27,7 @@ def figures_table(measured: Measurement) -> list[str]:
     header = (
         "", "UAR %", "95 %", "WA %", "95 %", "ECE %", "excess ECE %", "NLL", "surest 80 %: WA %"
     )  # fmt: skip
-    return _table(header, rows)
+    return markdown_table([header, *rows])
 
 
 def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
@@ -51,7 +50,7 @@ def recalls_table(measured: Measurement) -> list[str]:
     if measured.together:
         shares = measured.together.recalls.values()
         rows.append((ensemble_name(measured), *(f"{100 * r:.0f}" for r in shares)))
-    return _table(("recall %", *measured.single.recalls), rows)
+    return markdown_table([("recall %", *measured.single.recalls), *rows])
 
 
 def seconds_table(measured: Measurement) -> list[str]:
@@ -62,7 +61,7 @@ def seconds_table(measured: Measurement) -> list[str]:
         (what, *(f"{100 * pair[place]:.1f}" for pair in figures.values()))
         for place, what in enumerate(("UAR %", "WA %"))
     ]
-    return _table(("heard", *names), rows)
+    return markdown_table([("heard", *names), *rows])
 
 
 def folds_table(measured: Measurement) -> list[str]:
@@ -70,7 +69,7 @@ def folds_table(measured: Measurement) -> list[str]:
     header = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
     means = measured.mean_over_folds()
     if means is None:
-        return _table(header, [_fold_row(fold) for fold in measured.per_fold])
+        return markdown_table([header, *(_fold_row(fold) for fold in measured.per_fold)])
     more = ("UAR % among the tested labels", "mass on other labels %", "of it, labels it lacks %")
     rows = [
         (
@@ -82,7 +81,8 @@ def folds_table(measured: Measurement) -> list[str]:
         for fold in measured.per_fold
     ]
     uar, among = (f"{100 * means[name]:.1f}" for name in ("uar", "uar_among_tested"))
-    return _table((*header, *more), [*rows, ("mean", "", "", uar, "", "", among, "", "")])
+    mean = ("mean", "", "", uar, "", "", among, "", "")
+    return markdown_table([(*header, *more), *rows, mean])
 
 
 def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
@@ -97,11 +97,6 @@ def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
         percent(fold.wa),
         temperatures,
     )
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
-    lines = [header, ["---"] * len(header), *rows]
-    return ["| " + " | ".join(cells) + " |" for cells in lines]
 
 
 def ensemble_name(measured: Measurement) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_train.metrics import ECE_BINS, calibration_error
+from ser_train.metrics import ECE_BINS, calibration_error, confidence_bins
 
 SPEAKER_DRAWS = 2000
 LABEL_DRAWS = 200
@@ -54,8 +54,7 @@ def excess_calibration_error(probabilities: NDArray[np.float64], truth: NDArray[
     label is the predicted one depends on the confidence alone.
     """
     confidence = probabilities.max(axis=1)
-    place = np.minimum((confidence * ECE_BINS).astype(int), ECE_BINS - 1)
-    member = np.eye(ECE_BINS)[place]
+    member = np.eye(ECE_BINS)[confidence_bins(confidence)]
     random = np.random.default_rng(_SEED)
     right = random.random((LABEL_DRAWS, len(truth))) < confidence
     gaps = np.abs(right @ member - confidence @ member)

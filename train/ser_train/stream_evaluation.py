@@ -1,8 +1,6 @@
 """Measure a model in the way it is used: on a stream, through the live engine."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +9,7 @@ from ser_live import Prediction, StreamRecognizer
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.classifier import OnnxClassifier
 from ser_train.evaluation_clips import (
+    LiveEvaluation,
     choose,
     find_voices,
     leakage,
@@ -21,7 +20,6 @@ from ser_train.evaluation_clips import (
     window_probabilities,
 )
 from ser_train.progress import Reporter
-from ser_train.selection import Recordings
 from ser_train.stream_evaluation_figures import (
     Confidence,
     FalseEmotion,
@@ -49,22 +47,7 @@ SOUND_SECONDS = 60.0
 GAINS_DB = (-20.0, 20.0)
 
 
-@dataclass(frozen=True, slots=True)
-class StreamEvaluation:
-    """Everything that ``ser-train evaluate --stream`` is told."""
-
-    model: Path
-    recordings: Recordings
-    speakers: tuple[str, ...] | None = None
-    """None: all."""
-    report_folder: Path | None = None
-    """None: no report."""
-    skip_broken: bool = False
-    seed: int = 0
-    """Of the order of the recordings."""
-
-
-def evaluate_stream(job: StreamEvaluation, report: Reporter) -> tuple[str, ...]:
+def evaluate_stream(job: LiveEvaluation, report: Reporter) -> tuple[str, ...]:
     """Play recordings through the live engine and measure what it says, and when.
 
     Returns

@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ser_live.prediction import Prediction
-from ser_train.disk import write_atomically
+from ser_train.report import COLOURS, GREY, save
 from ser_train.stream_evaluation_measures import Heard
 
-_BLUE, _ORANGE, _GREY = "#2b6cb0", "#dd6b20", "#718096"
+_BLUE, _ORANGE = COLOURS
 _PALE = (
     "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
     "#9edae5",
@@ -40,7 +40,7 @@ def draw_timeline(
     for one in shown:
         start, end = one.span.onset_seconds, one.span.end_seconds
         _bar(upper, start, end, 1.0, _true_label(one), colours)
-        lower.axvspan(start, end, color=_GREY, alpha=0.12, linewidth=0)
+        lower.axvspan(start, end, color=GREY, alpha=0.12, linewidth=0)
     for start, end, label in _runs(seen, hop_seconds):
         _bar(upper, start, end, 0.0, label, colours)
     upper.set_yticks([1.0, 0.0], ["truth", "stable label"])
@@ -52,7 +52,7 @@ def draw_timeline(
     lower.set(xlabel="seconds of the stream", ylabel="confidence", ylim=(0, 1), xlim=(0, until))
     for axes in (upper, lower):
         axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_confidence(axes: Axes, predictions: Sequence[Prediction]) -> None:
@@ -73,16 +73,16 @@ def draw_times(path: Path, heard: Sequence[Heard]) -> None:
     _draw_shares(right, heard)
     for axes in (left, right):
         for wanted in (2.0, 3.0):
-            axes.axvline(wanted, color=_GREY, linewidth=0.8, linestyle=":")
+            axes.axvline(wanted, color=GREY, linewidth=0.8, linestyle=":")
         axes.set(xlim=(0, _CURVE_SECONDS), ylim=(0, 101), xlabel="seconds since the true onset")
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, loc="lower right")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_arrivals(axes: Axes, heard: Sequence[Heard]) -> None:
     curves = (
-        ("any label", [one.first_seconds for one in heard], _GREY),
+        ("any label", [one.first_seconds for one in heard], GREY),
         ("the correct label", [one.first_correct_seconds for one in heard], _BLUE),
         ("the label that stays", [one.last_change_seconds for one in heard], _ORANGE),
     )
@@ -105,7 +105,7 @@ def _draw_shares(axes: Axes, heard: Sequence[Heard]) -> None:
         moments.append(moment)
         labelled.append(100.0 * np.mean([p is not None for _, p in now]))
         right.append(100.0 * np.mean([p is not None and one.is_right(p) for one, p in now]))
-    axes.plot(moments, labelled, color=_GREY, marker=".", label="any label")
+    axes.plot(moments, labelled, color=GREY, marker=".", label="any label")
     axes.plot(moments, right, color=_BLUE, marker=".", label="the correct label")
     axes.set_ylabel("of the recordings that still last (%)")
     axes.set_title("the stable label after so much speech", fontsize=10)
@@ -135,7 +135,3 @@ def _bar(
 
 def _true_label(one: Heard) -> str:
     return one.span.voice.clip.label
-
-
-def _save(figure: Figure, path: Path) -> None:
-    write_atomically(path, lambda file: figure.savefig(file, dpi=120))

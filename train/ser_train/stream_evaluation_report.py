@@ -1,10 +1,9 @@
 """A measured stream in words: lines for a terminal, a page of Markdown, JSON."""
 
 import dataclasses
-import json
 from pathlib import Path
 
-from ser_train.disk import write_atomically
+from ser_train.report import markdown_table, write_json, write_page
 from ser_train.stream_evaluation_figures import StreamFigures, StreamResult
 from ser_train.stream_evaluation_measures import Calibration
 from ser_train.stream_evaluation_pictures import draw_timeline, draw_times
@@ -35,10 +34,8 @@ def write_report(folder: Path, result: StreamResult) -> None:
         folder / "stream-timeline.png", result.heard, result.predictions, figures.hop_seconds
     )
     draw_times(folder / "stream-times.png", result.heard)
-    page = "\n".join(_page(figures)) + "\n"
-    data = json.dumps(dataclasses.asdict(figures), indent=2, ensure_ascii=False) + "\n"
-    write_atomically(folder / "stream.md", lambda path: path.write_text(page, encoding="utf-8"))
-    write_atomically(folder / "stream.json", lambda path: path.write_text(data, encoding="utf-8"))
+    write_page(folder / "stream.md", _page(figures))
+    write_json(folder / "stream.json", dataclasses.asdict(figures))
 
 
 def _page(figures: StreamFigures) -> list[str]:
@@ -55,9 +52,7 @@ def _page(figures: StreamFigures) -> list[str]:
         "",
     ]
     for title, rows in _tables(figures):
-        page += [f"## {title[0].upper()}{title[1:]}", "", f"| {' | '.join(rows[0])} |"]
-        page += ["|" + "---|" * len(rows[0])]
-        page += [f"| {' | '.join(row)} |" for row in rows[1:]] + [""]
+        page += [f"## {title[0].upper()}{title[1:]}", "", *markdown_table(rows), ""]
     page += [
         "## Pictures",
         "",

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from ser_train import report as pictures
-from ser_train.disk import write_atomically
 from ser_train.ledger import Ledger
 from ser_train.measurement import Measurement, measure_ledger
 from ser_train.metrics import confusion, reliability
@@ -34,8 +33,7 @@ def summarise(folder: Path) -> tuple[str, ...]:
     measured = measure_ledger(Ledger(folder))
     pictures.write_json(folder / SUMMARY, _data(measured, folder))
     drawn = draw_report(folder, measured)
-    text = "\n".join(markdown(measured, folder.name, drawn)) + "\n"
-    write_atomically(folder / REPORT, lambda path: path.write_text(text, encoding="utf-8"))
+    pictures.write_page(folder / REPORT, markdown(measured, folder.name, drawn))
     return (*headline(measured), f"the report is {folder / REPORT}")
 
 
