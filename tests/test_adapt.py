@@ -20,14 +20,14 @@ import tiny_network
 from ser_live import SerError
 from ser_live.card import KERAS_MEMBER, LONGEST_NAME
 from ser_train import cli
-from ser_train.adapt import adapt
-from ser_train.adapt_card import adapted_record
-from ser_train.adapt_comparison import Comparison, compare, table, worse
-from ser_train.adapt_recipe import stages_for
-from ser_train.adapt_roles import Named, choose_roles, only_named
+from ser_train.adaptation.adapting import adapt
+from ser_train.adaptation.card import adapted_record
+from ser_train.adaptation.comparison import Comparison, compare, table, worse
+from ser_train.adaptation.head import head_of, only_head_learns, statistics_stay, with_labels
+from ser_train.adaptation.recipe import stages_for
+from ser_train.adaptation.roles import Named, choose_roles, only_named
 from ser_train.corpora import Clip
 from ser_train.fit import FitJob, fit
-from ser_train.head import head_of, only_head_learns, statistics_stay, with_labels
 from ser_train.keras_file import TrainingRecord, load_model
 from ser_train.measuring import Measured
 from ser_train.metrics import score

@@ -15,11 +15,13 @@ import tiny_corpora
 from ser_live import SerError
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
-from ser_train import cli, conditions, conditions_evaluation, evaluation_clips
-from ser_train.conditions import Condition, Samples
-from ser_train.conditions_evaluation import evaluate_conditions
+from ser_train import cli
 from ser_train.corpora import Clip
-from ser_train.evaluation_clips import LiveEvaluation
+from ser_train.live_evaluation import clips as evaluation_clips
+from ser_train.live_evaluation import conditions, conditions_evaluation
+from ser_train.live_evaluation.clips import LiveEvaluation
+from ser_train.live_evaluation.conditions import Condition, Samples
+from ser_train.live_evaluation.conditions_evaluation import evaluate_conditions
 from ser_train.selection import Recordings
 from test_fit import Notes
 

@@ -17,11 +17,11 @@ import tiny_corpora
 import tiny_network
 from ser_live import SerError
 from ser_train import cli
-from ser_train.cross_validate import cross_validate
-from ser_train.ledger import LEDGER, Ledger
-from ser_train.plan import CrossValidation, make_plan
+from ser_train.cross_validation.cross_validate import cross_validate
+from ser_train.cross_validation.ledger import LEDGER, Ledger
+from ser_train.cross_validation.plan import CrossValidation, make_plan
+from ser_train.cross_validation.report import summarise
 from ser_train.selection import Recordings
-from ser_train.summary import summarise
 from test_fit import Notes
 from test_protocols import write_emodb, write_nemo
 

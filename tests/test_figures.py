@@ -8,14 +8,14 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live import SerError
-from ser_train.figures import figures_of
-from ser_train.ledger import Ledger
-from ser_train.measurement import Measurement, measure_ledger
+from ser_train.cross_validation.figures import figures_of
+from ser_train.cross_validation.ledger import Ledger
+from ser_train.cross_validation.measurement import Measurement, measure_ledger
+from ser_train.cross_validation.posteriors import WHOLE, Posteriors
+from ser_train.cross_validation.report import summarise
+from ser_train.cross_validation.report_text import headline, markdown, repeat_command
 from ser_train.metrics import calibration_error, risk_coverage, with_temperature
-from ser_train.posteriors import WHOLE, Posteriors
-from ser_train.report_text import headline, markdown, repeat_command
 from ser_train.resampling import excess_calibration_error, speaker_intervals
-from ser_train.summary import summarise
 from test_ledger import CONFIGURATION, make_row
 
 LABELS = ("neutral", "happy", "sad", "angry")

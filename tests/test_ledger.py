@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from ser_live import SerError
+from ser_train.cross_validation.ledger import LEDGER, Configuration, Ledger, Row
+from ser_train.cross_validation.posteriors import WHOLE, Posteriors
 from ser_train.history import EpochRecord
-from ser_train.ledger import LEDGER, Configuration, Ledger, Row
-from ser_train.posteriors import WHOLE, Posteriors
 
 CONFIGURATION = Configuration(
     protocol="ravdess-luna5",
@@ -32,7 +32,7 @@ import dataclasses, itertools, sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_ledger import make_posteriors, make_row
-from ser_train.ledger import Ledger
+from ser_train.cross_validation.ledger import Ledger
 
 ledger = Ledger(Path({folder!r}))
 for seed in itertools.count(len(ledger.rows())):

@@ -7,8 +7,8 @@ import pytest
 import tiny_corpora
 from ser_live import SerError
 from ser_train.corpora import Clip
-from ser_train.protocol import Protocol
-from ser_train.protocols import (
+from ser_train.cross_validation.protocol import Protocol
+from ser_train.cross_validation.protocols import (
     FOUR_LABELS,
     LUNA_TEST_ACTORS,
     LUNA_VALIDATION_ACTORS,

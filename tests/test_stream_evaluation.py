@@ -18,9 +18,9 @@ from ser_live.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
 from ser_live.testing import demo_voice
 from ser_train import cli
-from ser_train import stream_evaluation_measures as measures
 from ser_train.corpora import Clip
-from ser_train.evaluation_clips import (
+from ser_train.live_evaluation import stream_measures as measures
+from ser_train.live_evaluation.clips import (
     LiveEvaluation,
     Voice,
     find_voices,
@@ -28,10 +28,10 @@ from ser_train.evaluation_clips import (
     open_onnx,
     record_beside,
 )
+from ser_train.live_evaluation.stream import evaluate_stream, measure_stream, play
+from ser_train.live_evaluation.stream_sounds import make_sounds
+from ser_train.live_evaluation.stream_track import Span, Track
 from ser_train.selection import Recordings
-from ser_train.stream_evaluation import evaluate_stream, measure_stream, play
-from ser_train.stream_evaluation_sounds import make_sounds
-from ser_train.stream_evaluation_track import Span, Track
 from test_fit import Notes
 
 MODELS = Path(__file__).parent.parent / "models"

@@ -4,10 +4,10 @@ import argparse
 from pathlib import Path
 
 from ser_live.command_line import Parser
-from ser_train.evaluate_live import add_live_options
+from ser_train.cross_validation.protocols import PROTOCOLS
 from ser_train.given_recordings import add_recordings
+from ser_train.live_evaluation.command import add_live_options
 from ser_train.networks import NETWORKS
-from ser_train.protocols import PROTOCOLS
 
 _NETWORK_HELP = f"one of {', '.join(NETWORKS)}"
 _EPILOG = """\

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_train.arguments import make_parser
-from ser_train.evaluate_live import evaluate_live
 from ser_train.given_recordings import recordings_of
+from ser_train.live_evaluation.command import evaluate_live
 
 _NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
 
@@ -80,15 +80,15 @@ def _fit(options: argparse.Namespace) -> int:
     if options.init is None:
         fit(job, Reporter())
         return 0
-    from ser_train.adapt import adapt  # noqa: PLC0415
+    from ser_train.adaptation.adapting import adapt  # noqa: PLC0415
 
     adapt(job, options.init, Reporter())
     return 0
 
 
 def _cross_validate(options: argparse.Namespace) -> int:
-    from ser_train.cross_validate import cross_validate  # noqa: PLC0415 - libsndfile, soxr
-    from ser_train.plan import CrossValidation  # noqa: PLC0415
+    from ser_train.cross_validation.cross_validate import cross_validate  # noqa: PLC0415 - libsndfile, soxr
+    from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
     job = CrossValidation(
@@ -112,7 +112,7 @@ def _cross_validate(options: argparse.Namespace) -> int:
 
 
 def _report(options: argparse.Namespace) -> int:
-    from ser_train.summary import summarise  # noqa: PLC0415 - Matplotlib takes a second
+    from ser_train.cross_validation.report import summarise  # noqa: PLC0415 - Matplotlib takes a second
 
     print("\n".join(summarise(options.folder)))
     return 0

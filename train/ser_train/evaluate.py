@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_train import report as pictures
+from ser_train import pages, pictures
 from ser_train.corpora import Clip
-from ser_train.evaluation_clips import choose, leakage, make_report_folder, who
 from ser_train.keras_file import load_model
+from ser_train.live_evaluation.clips import choose, leakage, make_report_folder, who
 from ser_train.measuring import heard, measure
 from ser_train.networks import Network, network_of
 from ser_train.prepare import prepare
@@ -55,16 +55,16 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     if warning:
         report.warn(warning)
     lines = [_protocol(network, prepared.clips, warning)]
-    lines += pictures.score_lines(measured.scores, labels)
+    lines += pages.score_lines(measured.scores, labels)
     if network.front_end is None:
         whole = measure(loaded.model, prepared, every, labels, whole=True)
-        lines += ["", f"beside it, {whole.heard}:", *pictures.score_lines(whole.scores, labels)]
+        lines += ["", f"beside it, {whole.heard}:", *pages.score_lines(whole.scores, labels)]
     if job.report_folder:
         pictures.draw_measured(
             job.report_folder, measured.probabilities, measured.truth, labels, loaded.card.name
         )
         data = {"protocol": lines[0], "scores": dataclasses.asdict(measured.scores)}
-        pictures.write_json(job.report_folder / "metrics.json", data)
+        pages.write_json(job.report_folder / "metrics.json", data)
     return tuple(lines)
 
 

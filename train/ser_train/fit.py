@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ser_live.card import Metric
 from ser_live.errors import SerError
-from ser_train import report as pictures
-from ser_train.adapt_roles import Named, only_named
+from ser_train import pages, pictures
+from ser_train.adaptation.roles import Named, only_named
 from ser_train.corpora import Clip, labels_of
 from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
@@ -140,7 +140,7 @@ def _finish(
         pictures.draw_measured(
             job.run_folder, measured.probabilities, measured.truth, labels, "held-out speakers"
         )
-        for line in (metrics[0].protocol, *pictures.score_lines(measured.scores, labels)):
+        for line in (metrics[0].protocol, *pages.score_lines(measured.scores, labels)):
             report.note(line)
     scores = measured.scores if measured else None
     pictures.draw_curves(job.run_folder / "curves.png", trained.history, job.network)
@@ -162,7 +162,7 @@ def _write_metrics(
     scores: Scores | None,
     metrics: tuple[Metric, ...],
 ) -> None:
-    pictures.write_json(
+    pages.write_json(
         job.run_folder / "metrics.json",
         {
             "network": job.network,

@@ -8,9 +8,9 @@ import numpy as np
 from ser_live.card import Corpus, Metric, ModelCard
 from ser_live.errors import SerError
 from ser_train.corpora import LICENCES, Clip, speakers_of
-from ser_train.figures import Figure
-from ser_train.ledger import Ledger
-from ser_train.measurement import measure_ledger
+from ser_train.cross_validation.figures import Figure
+from ser_train.cross_validation.ledger import Ledger
+from ser_train.cross_validation.measurement import measure_ledger
 from ser_train.measuring import Calibrated, Measured
 from ser_train.metrics import Scores, score
 from ser_train.networks import Network

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ
-from ser_train.conditions import coloured, hum
+from ser_train.live_evaluation.conditions import coloured, hum
 
 _RMS = 0.05
 _CHORDS_HZ = (

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from ser_train import report as pictures
-from ser_train.ledger import Ledger
-from ser_train.measurement import Measurement, measure_ledger
+from ser_train import pages
+from ser_train.cross_validation.ledger import Ledger
+from ser_train.cross_validation.measurement import Measurement, measure_ledger
+from ser_train.cross_validation.report_pictures import draw_report
+from ser_train.cross_validation.report_text import headline, markdown, repeat_command
 from ser_train.metrics import confusion, reliability
-from ser_train.report_pictures import draw_report
-from ser_train.report_text import headline, markdown, repeat_command
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
@@ -31,9 +31,9 @@ def summarise(folder: Path) -> tuple[str, ...]:
         If no fold is finished, or the files in the folder do not fit together.
     """
     measured = measure_ledger(Ledger(folder))
-    pictures.write_json(folder / SUMMARY, _data(measured, folder))
+    pages.write_json(folder / SUMMARY, _data(measured, folder))
     drawn = draw_report(folder, measured)
-    pictures.write_page(folder / REPORT, markdown(measured, folder.name, drawn))
+    pages.write_page(folder / REPORT, markdown(measured, folder.name, drawn))
     return (*headline(measured), f"the report is {folder / REPORT}")
 
 

@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.prediction import Prediction
+from ser_train.live_evaluation.stream_track import Span
 from ser_train.metrics import calibration_error, negative_log_likelihood
 from ser_train.resampling import excess_calibration_error
-from ser_train.stream_evaluation_track import Span
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_train.corpora import truth_of
+from ser_train.cross_validation.posteriors import WHOLE, Posteriors
 from ser_train.history import EpochRecord
 from ser_train.inference import Inference
 from ser_train.metrics import fit_temperature
 from ser_train.networks import Network
-from ser_train.posteriors import WHOLE, Posteriors
 from ser_train.prepare import Prepared
 from ser_train.progress import Reporter
 from ser_train.selection import Split

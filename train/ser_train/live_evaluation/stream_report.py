@@ -3,11 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from ser_train.report import markdown_table, write_json, write_page
-from ser_train.stream_evaluation_figures import StreamFigures, StreamResult
-from ser_train.stream_evaluation_measures import Calibration
-from ser_train.stream_evaluation_pictures import draw_timeline, draw_times
-from ser_train.stream_evaluation_track import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
+from ser_train.live_evaluation.stream_figures import StreamFigures, StreamResult
+from ser_train.live_evaluation.stream_measures import Calibration
+from ser_train.live_evaluation.stream_pictures import draw_timeline, draw_times
+from ser_train.live_evaluation.stream_track import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
+from ser_train.pages import markdown_table, write_json, write_page
 
 WANTED_MEDIAN_SECONDS = 2.0
 WANTED_P90_SECONDS = 3.0

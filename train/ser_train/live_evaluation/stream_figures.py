@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ser_live.prediction import Prediction
-from ser_train.stream_evaluation_measures import Calibration, Heard, Recall, Times
+from ser_train.live_evaluation.stream_measures import Calibration, Heard, Recall, Times
 
 
 @dataclass(frozen=True, slots=True)

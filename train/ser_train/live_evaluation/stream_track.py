@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ
-from ser_train.conditions import coloured
-from ser_train.evaluation_clips import Voice
+from ser_train.live_evaluation.clips import Voice
+from ser_train.live_evaluation.conditions import coloured
 
 PAUSE_SECONDS = 1.0
 SPEAKER_DBFS = -26.0

@@ -7,11 +7,11 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ser_train.measurement import Measurement
+from ser_train.cross_validation.measurement import Measurement
+from ser_train.cross_validation.pooling import Pool
+from ser_train.cross_validation.posteriors import WHOLE
 from ser_train.metrics import KEPT_SHARE, confusion, reliability, risk_coverage
-from ser_train.pooling import Pool
-from ser_train.posteriors import WHOLE
-from ser_train.report import COLOURS, GREY, draw_confusion, draw_curves, draw_reliability, save
+from ser_train.pictures import COLOURS, GREY, draw_confusion, draw_curves, draw_reliability, save
 
 _TELLING_PERCENT = 2
 """Of the clips: fewer say nothing."""

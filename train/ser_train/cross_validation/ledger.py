@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ser_live.errors import SerError
+from ser_train.cross_validation.posteriors import Posteriors
 from ser_train.history import EpochRecord
-from ser_train.posteriors import Posteriors
 
 if sys.platform != "win32":
     import fcntl

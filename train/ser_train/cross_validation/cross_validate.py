@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_train.corpora import Clip, labels_of
-from ser_train.ledger import Row
-from ser_train.plan import CrossValidation, Plan, make_plan
+from ser_train.cross_validation.ledger import Row
+from ser_train.cross_validation.plan import CrossValidation, Plan, make_plan
+from ser_train.cross_validation.provenance import Provenance
 from ser_train.progress import Reporter
-from ser_train.provenance import Provenance
 from ser_train.selection import Split
 
 if TYPE_CHECKING:
-    from ser_train.folds import Tested
+    from ser_train.cross_validation.folds import Tested
     from ser_train.prepare import Prepared
 
 
@@ -48,13 +48,13 @@ def cross_validate(
         _run(plan, missing, report)
     else:
         report.note("every fold is finished: kept")
-    from ser_train.summary import summarise  # noqa: PLC0415 - Matplotlib takes a second
+    from ser_train.cross_validation.report import summarise  # noqa: PLC0415 - Matplotlib takes a second
 
     return summarise(job.report_folder)
 
 
 def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> None:
-    from ser_train.folds import train_and_test  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.cross_validation.folds import train_and_test  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.prepare import prepare  # noqa: PLC0415
     from ser_train.training import CHECKPOINT, Settings  # noqa: PLC0415
 

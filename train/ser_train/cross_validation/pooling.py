@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_train.corpora import LABELS
-from ser_train.ledger import Row
+from ser_train.cross_validation.ledger import Row
+from ser_train.cross_validation.posteriors import Posteriors
 from ser_train.metrics import fit_shared_temperature, with_temperature
-from ser_train.posteriors import Posteriors
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ser_train.measurement import Measurement
-from ser_train.report_tables import (
+from ser_train.cross_validation.measurement import Measurement
+from ser_train.cross_validation.report_tables import (
     ensemble_name,
     figures_table,
     folds_table,

@@ -7,7 +7,7 @@ from typing import Any
 from ser_live.errors import SerError
 from ser_live.keras_archive import keras_reason
 from ser_live.quoting import plain
-from ser_train.head import head_of, with_labels
+from ser_train.adaptation.head import head_of, with_labels
 from ser_train.keras_file import ModelFile, load_model
 from ser_train.networks import Network, network_of
 

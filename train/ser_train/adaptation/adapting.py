@@ -7,21 +7,21 @@ from typing import Any
 
 from ser_live.card import Calibration, Metric
 from ser_live.errors import SerError
-from ser_train import report as pictures
-from ser_train.adapt_card import (
+from ser_train import pages, pictures
+from ser_train.adaptation.card import (
     adapted_card,
     adapted_metrics,
     adapted_record,
     fingerprint,
     heard_before,
 )
-from ser_train.adapt_comparison import Comparison, common_labels, compare, table, worse
-from ser_train.adapt_model import load_first, relabelled
-from ser_train.adapt_recipe import stages_for
-from ser_train.adapt_roles import Roles, choose_roles, only_named
+from ser_train.adaptation.comparison import Comparison, common_labels, compare, table, worse
+from ser_train.adaptation.head import only_head_learns, statistics_stay
+from ser_train.adaptation.model import load_first, relabelled
+from ser_train.adaptation.recipe import stages_for
+from ser_train.adaptation.roles import Roles, choose_roles, only_named
 from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.fit import FitJob, describe
-from ser_train.head import only_head_learns, statistics_stay
 from ser_train.history import EpochRecord
 from ser_train.keras_file import ModelFile, save_model
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
@@ -207,7 +207,7 @@ def _write_figures(
 ) -> None:
     folder, card = task.job.run_folder, task.first.card
     pictures.draw_curves(folder / "curves.png", trained.history, f"{card.name}, adapted")
-    pictures.write_json(
+    pages.write_json(
         folder / "metrics.json",
         {
             "adapted_from": {"name": card.name, "sha256": task.mark},

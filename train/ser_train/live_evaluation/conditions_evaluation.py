@@ -9,16 +9,8 @@ import numpy as np
 
 from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
-from ser_train.conditions import (
-    SEED,
-    Condition,
-    Samples,
-    babble_bed,
-    make_conditions,
-)
-from ser_train.conditions_picture import draw_conditions
 from ser_train.corpora import Clip, speakers_of, truth_of
-from ser_train.evaluation_clips import (
+from ser_train.live_evaluation.clips import (
     LiveEvaluation,
     Voice,
     choose,
@@ -30,9 +22,17 @@ from ser_train.evaluation_clips import (
     who,
     window_probabilities,
 )
+from ser_train.live_evaluation.conditions import (
+    SEED,
+    Condition,
+    Samples,
+    babble_bed,
+    make_conditions,
+)
+from ser_train.live_evaluation.conditions_picture import draw_conditions
 from ser_train.metrics import Scores, score
+from ser_train.pages import markdown_table, write_json, write_page
 from ser_train.progress import Reporter
-from ser_train.report import markdown_table, write_json, write_page
 
 CLEAN = "clean"
 WANTED_POINTS = 6.0

@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ser_live.prediction import Prediction
-from ser_train.report import COLOURS, GREY, save
-from ser_train.stream_evaluation_measures import Heard
+from ser_train.live_evaluation.stream_measures import Heard
+from ser_train.pictures import COLOURS, GREY, save
 
 _BLUE, _ORANGE = COLOURS
 _PALE = (

@@ -18,10 +18,10 @@ def add_live_options(parser: argparse.ArgumentParser) -> None:
 
 def evaluate_live(options: argparse.Namespace) -> tuple[str, ...]:
     """Do what `add_live_options` was told; gives lines of text."""
-    from ser_train.conditions_evaluation import evaluate_conditions  # noqa: PLC0415 - not for --help
-    from ser_train.evaluation_clips import LiveEvaluation  # noqa: PLC0415
+    from ser_train.live_evaluation.clips import LiveEvaluation  # noqa: PLC0415
+    from ser_train.live_evaluation.conditions_evaluation import evaluate_conditions  # noqa: PLC0415 - not for --help
+    from ser_train.live_evaluation.stream import evaluate_stream  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
-    from ser_train.stream_evaluation import evaluate_stream  # noqa: PLC0415
 
     job = LiveEvaluation(
         model=options.model,

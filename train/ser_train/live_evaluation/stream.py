@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from ser_live import Prediction, StreamRecognizer
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.classifier import OnnxClassifier
-from ser_train.evaluation_clips import (
+from ser_train.live_evaluation.clips import (
     LiveEvaluation,
     choose,
     find_voices,
@@ -19,15 +19,14 @@ from ser_train.evaluation_clips import (
     who,
     window_probabilities,
 )
-from ser_train.progress import Reporter
-from ser_train.stream_evaluation_figures import (
+from ser_train.live_evaluation.stream_figures import (
     Confidence,
     FalseEmotion,
     OfCorpus,
     StreamFigures,
     StreamResult,
 )
-from ser_train.stream_evaluation_measures import (
+from ser_train.live_evaluation.stream_measures import (
     Heard,
     calibration,
     changes_per_minute,
@@ -39,9 +38,10 @@ from ser_train.stream_evaluation_measures import (
     times,
     uncertain_share,
 )
-from ser_train.stream_evaluation_report import lines, write_report
-from ser_train.stream_evaluation_sounds import make_sounds
-from ser_train.stream_evaluation_track import Track
+from ser_train.live_evaluation.stream_report import lines, write_report
+from ser_train.live_evaluation.stream_sounds import make_sounds
+from ser_train.live_evaluation.stream_track import Track
+from ser_train.progress import Reporter
 
 SOUND_SECONDS = 60.0
 GAINS_DB = (-20.0, 20.0)

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_train.corpora import Clip, labels_of
-from ser_train.ledger import Configuration, Ledger
+from ser_train.cross_validation.ledger import Configuration, Ledger
+from ser_train.cross_validation.protocol import Protocol
+from ser_train.cross_validation.protocols import find_protocol
 from ser_train.networks import Network, find_network
-from ser_train.protocol import Protocol
-from ser_train.protocols import find_protocol
 from ser_train.selection import Recordings
 
 

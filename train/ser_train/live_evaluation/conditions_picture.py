@@ -5,7 +5,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from ser_train.report import COLOURS, GREY, save
+from ser_train.pictures import COLOURS, GREY, save
 
 _KEPT, _LOST = COLOURS
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_train.cross_validation.pooling import Pool
 from ser_train.metrics import Scores, score
-from ser_train.pooling import Pool
 from ser_train.resampling import Interval, excess_calibration_error, speaker_intervals
 
 

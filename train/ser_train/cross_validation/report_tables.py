@@ -1,9 +1,9 @@
 """The tables of a cross-validation's report, as Markdown."""
 
-from ser_train.figures import Figure, Figures
-from ser_train.measurement import FoldFigures, Measurement
-from ser_train.posteriors import WHOLE
-from ser_train.report import markdown_table
+from ser_train.cross_validation.figures import Figure, Figures
+from ser_train.cross_validation.measurement import FoldFigures, Measurement
+from ser_train.cross_validation.posteriors import WHOLE
+from ser_train.pages import markdown_table
 
 
 def figures_table(measured: Measurement) -> list[str]:

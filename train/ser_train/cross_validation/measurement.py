@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from ser_live.errors import SerError
-from ser_train.figures import Figure, Figures, figure_of, figures_of, right_answers
-from ser_train.ledger import Ledger, Row
+from ser_train.cross_validation.figures import Figure, Figures, figure_of, figures_of, right_answers
+from ser_train.cross_validation.ledger import Ledger, Row
+from ser_train.cross_validation.pooling import Pool, ensemble, pool
+from ser_train.cross_validation.posteriors import WHOLE
+from ser_train.cross_validation.protocol import Protocol
+from ser_train.cross_validation.protocols import find_protocol
 from ser_train.metrics import score
-from ser_train.pooling import Pool, ensemble, pool
-from ser_train.posteriors import WHOLE
-from ser_train.protocol import Protocol
-from ser_train.protocols import find_protocol
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Adapt a trained model to other speakers or labels."""

@@ -1,0 +1,1 @@
+"""Measure a network by a protocol: folds, their ledger, and the report."""

@@ -1,0 +1,1 @@
+"""Measure an exported model as it runs: on a stream, and in bad conditions."""
