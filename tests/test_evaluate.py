@@ -57,7 +57,7 @@ def test_with_several_corpora_each_one_is_reported() -> None:
     measured = Measured(
         tuple(clips), truth, probabilities, metrics.score(probabilities, truth), "in words"
     )
-    reported = held_out_metrics(measured, "last epoch")
+    reported = held_out_metrics(measured, ("sad", "angry"), "last epoch")
     assert [(m.name, m.count) for m in reported if m.name == "WA"] == [
         ("WA", 3),
         ("WA", 2),
@@ -67,6 +67,11 @@ def test_with_several_corpora_each_one_is_reported() -> None:
         [2 / 3, 0.5, 1.0], abs=1e-4
     )
     assert reported[3].protocol.startswith("emodb alone: held-out speakers emodb/1, neither")
+    leaks = [m for m in reported if m.name == "mass on angry"]
+    assert [m.value for m in leaks] == pytest.approx([0.45, 0.3])
+    assert [m.count for m in leaks] == [2, 1]
+    assert (reported[-1].name, reported[-1].count) == ("recall of sad", 3)
+    assert reported[-1].value == pytest.approx(2 / 3, abs=1e-6)
 
 
 @pytest.fixture(name="job", scope="module")

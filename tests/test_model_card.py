@@ -32,7 +32,10 @@ def write_report(folder: Path, right: dict[tuple[int, int], int]) -> Path:
 
 def test_pooled_figures_with_their_spread_over_folds_and_protocol(tmp_path: Path) -> None:
     folder = write_report(tmp_path, {(3, 0): 4, (3, 1): 2})
-    uar, wa, ece = cross_validated_metrics(folder, "tiny")
+    uar, wa, ece, *recalls = cross_validated_metrics(folder, "tiny")
+    assert [(m.name, m.value) for m in recalls] == [
+        (f"recall of {label}", 0.75) for label in make_posteriors().labels
+    ]
     assert (uar.name, uar.value, uar.spread_over) == ("UAR", 0.75, "folds")
     assert uar.spread == pytest.approx(np.std([1.0, 0.5], ddof=1), abs=1e-4)
     assert (wa.name, wa.value, wa.count) == ("WA", 0.75, 8)
@@ -45,7 +48,7 @@ def test_pooled_figures_with_their_spread_over_folds_and_protocol(tmp_path: Path
 
 def test_with_several_seeds_the_spread_is_over_them(tmp_path: Path) -> None:
     folder = write_report(tmp_path, {(0, 0): 4, (0, 1): 2, (1, 0): 2, (1, 1): 2, (2, 0): 4})
-    uar, _, ece = cross_validated_metrics(folder, "tiny")
+    uar, _, ece, *_ = cross_validated_metrics(folder, "tiny")
     assert (uar.value, uar.spread_over) == (0.625, "seeds")
     assert uar.spread == pytest.approx(np.std([0.75, 0.5], ddof=1), abs=1e-4)
     assert ece.spread is not None

@@ -1,6 +1,8 @@
 """The model card as a Markdown page, so that page and file cannot differ."""
 
-from ser_live.card import Metric, ModelCard
+from collections.abc import Iterator, Sequence
+
+from ser_live.card import RECALL_OF, Metric, ModelCard
 
 _RESPONSIBLE_USE = """\
 It hears acted emotion in a voice, not what a person feels. It is no lie detector, says nothing
@@ -15,7 +17,7 @@ def card_as_page(card: ModelCard, parameters: int, bytes_: int) -> str:
     corpora = "\n".join(
         f"| {c.name} | {c.clips} | {c.speakers} | {c.licence} |" for c in card.corpora
     )
-    metrics = "\n".join(_metric_row(metric) for metric in card.metrics)
+    metrics = "\n".join(_figures(card.metrics))
     return f"""\
 # {card.name}
 
@@ -38,11 +40,10 @@ windows of {window.warm_up_seconds:g} to {window.seconds:g} s from the speech on
 
 ## Figures
 
-| figure | value | clips | speaker-independent | Protocol |
-|---|---|---|---|---|
 {metrics}
 
-UAR: unweighted average recall; WA: weighted accuracy; ECE: expected calibration error, 15 bins.
+UAR: unweighted average recall; WA: weighted accuracy; ECE: expected calibration error, 15 bins;
+mass: mean probability of labels that no such clip has. Protocol and clips are named with each.
 
 ## Limits
 
@@ -54,9 +55,24 @@ UAR: unweighted average recall; WA: weighted accuracy; ECE: expected calibration
 """
 
 
-def _metric_row(metric: Metric) -> str:
-    value = f"{100 * metric.value:.1f} %"
-    if metric.spread is not None:
-        value += f" (± {100 * metric.spread:.1f} over {metric.spread_over})"
-    independent = "yes" if metric.speaker_independent else "**no: speaker-dependent**"
-    return f"| {metric.name} | {value} | {metric.count} | {independent} | {metric.protocol} |"
+def _figures(metrics: Sequence[Metric]) -> Iterator[str]:
+    """Give a paragraph for each protocol."""
+    protocols: dict[tuple[str, int, bool], list[Metric]] = {}
+    for metric in metrics:
+        key = (metric.protocol, metric.count, metric.speaker_independent)
+        protocols.setdefault(key, []).append(metric)
+    for (protocol, count, speaker_independent), own in protocols.items():
+        whose = "speaker-independent" if speaker_independent else "speaker-dependent"
+        who = "" if protocol.startswith(whose) else f", {whose}"
+        values = [_value(metric) for metric in own if not metric.name.startswith(RECALL_OF)]
+        yield f"- **{', '.join(values)}** on {count} clips{who}: {protocol}"
+        recalls = [_value(metric) for metric in own if metric.name.startswith(RECALL_OF)]
+        if recalls:
+            yield f"  - recall: {', '.join(text.removeprefix(RECALL_OF) for text in recalls)}"
+
+
+def _value(metric: Metric) -> str:
+    value = f"{metric.name} {100 * metric.value:.1f} %"
+    if metric.spread is None:
+        return value
+    return f"{value} (± {100 * metric.spread:.1f} over {metric.spread_over})"

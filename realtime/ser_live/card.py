@@ -21,6 +21,8 @@ LONGEST_CARD = 2**20
 """Characters of a card as JSON, the golden test included."""
 MOST_LABELS = 100
 LONGEST_NAME = 60
+RECALL_OF = "recall of "
+"""How the name of a metric begins that is the recall of a label."""
 """Characters of the name of a model or a label."""
 LONGEST_WINDOW_SECONDS = 30.0
 _MOST_WINDOW_NUMBERS = 2**22

@@ -136,7 +136,7 @@ def _finish(
     metrics: tuple[Metric, ...] = ()
     if split.test:
         measured = measure(trained.model, prepared, split.test, labels, whole=False)
-        metrics = held_out_metrics(measured, f"last epoch; seed {job.seed}")
+        metrics = held_out_metrics(measured, labels, f"last epoch; seed {job.seed}")
         pictures.draw_measured(
             job.run_folder, measured.probabilities, measured.truth, labels, "held-out speakers"
         )

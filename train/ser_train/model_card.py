@@ -1,11 +1,11 @@
 """The card of a freshly trained model."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from ser_live.card import Corpus, Metric, ModelCard
+from ser_live.card import RECALL_OF, Corpus, Metric, ModelCard
 from ser_live.errors import SerError
 from ser_train.corpora import LICENCES, Clip, speakers_of
 from ser_train.cross_validation.figures import Figure
@@ -57,18 +57,39 @@ def make_card(
     )
 
 
-def held_out_metrics(measured: Measured, conditions: str) -> tuple[Metric, ...]:
+def held_out_metrics(
+    measured: Measured, labels: tuple[str, ...], conditions: str
+) -> tuple[Metric, ...]:
     """Turn the scores of test speakers into metrics; with several corpora, of each one too."""
     corpora = sorted({clip.corpus for clip in measured.clips})
-    metrics = metrics_of(measured.scores, _protocol(measured, measured.clips, conditions))
-    if len(corpora) == 1:
-        return metrics
-    for corpus in corpora:
+    protocol = _protocol(measured, measured.clips, conditions)
+    metrics = metrics_of(measured.scores, protocol)
+    for corpus in corpora if len(corpora) > 1 else ():
         mine = np.array([clip.corpus == corpus for clip in measured.clips])
-        scores = score(measured.probabilities[mine], measured.truth[mine])
+        probabilities, truth = measured.probabilities[mine], measured.truth[mine]
         clips = [clip for clip in measured.clips if clip.corpus == corpus]
-        metrics += metrics_of(scores, f"{corpus} alone: {_protocol(measured, clips, conditions)}")
-    return metrics
+        alone = f"{corpus} alone: {_protocol(measured, clips, conditions)}"
+        metrics += metrics_of(score(probabilities, truth), alone)
+        lacking = [place for place in range(len(labels)) if place not in truth]
+        if lacking:
+            mass = float(probabilities[:, lacking].sum(axis=1).mean())
+            name = f"mass on {' and '.join(labels[place] for place in lacking)}"
+            metrics += (Metric(name, round(mass, 6), alone, True, len(clips)),)
+    recalls = zip(labels, measured.scores.recalls, strict=True)
+    return metrics + _recalls(recalls, measured.scores.count, protocol, True)
+
+
+def _recalls(
+    recalls: Iterable[tuple[str, float | None]],
+    count: int,
+    protocol: str,
+    speaker_independent: bool,
+) -> tuple[Metric, ...]:
+    return tuple(
+        Metric(f"{RECALL_OF}{label}", round(recall, 6), protocol, speaker_independent, count)
+        for label, recall in recalls
+        if recall is not None
+    )
 
 
 def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
@@ -100,12 +121,13 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
     )
     uar = [fold.uar.mean for fold in measured.per_fold]
     wa = [fold.wa.mean for fold in measured.per_fold]
-    return tuple(
+    independent = measured.protocol.speaker_independent
+    figures = tuple(
         Metric(
             name=name,
             value=round(figure.mean, 6),
             protocol=protocol,
-            speaker_independent=measured.protocol.speaker_independent,
+            speaker_independent=independent,
             count=measured.single.clips,
             spread=_spread(figure, folds),
             spread_over="seeds" if several else "folds" if len(folds) > 1 else "",
@@ -116,6 +138,8 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
             ("ECE", measured.single.ece, []),
         )
     )
+    single = measured.single
+    return figures + _recalls(single.recalls.items(), single.clips, protocol, independent)
 
 
 def _spread(figure: Figure, folds: Sequence[float]) -> float | None:
