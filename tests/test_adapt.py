@@ -65,13 +65,11 @@ def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model for happy and sad, by four speakers."""
     folder = tmp_path_factory.mktemp("base")
     corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 6), takes=2)
-    job = FitJob(
-        recordings=Recordings((corpus,)),
-        network="tiny",
+    job = tiny_network.job(
+        Recordings((corpus,)),
+        folder,
         output=folder / "base.keras",
-        run_folder=folder / "run",
-        cache_folder=folder / "cache",
-        validation_speakers=("ravdess/05",),
+        test_speakers=None,
         epochs=8,
         description="Two emotions.",
         limits="Buzzes.",

@@ -286,16 +286,8 @@ def ensemble_job(
     tiny_network.register(monkeypatch)
     monkeypatch.setitem(networks.NETWORKS, POOLED.name, POOLED)
     corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7), takes=2)
-    return FitJob(
-        recordings=Recordings((corpus,)),
-        network=request.param,
-        output=tmp_path / "out.keras",
-        run_folder=tmp_path / "run",
-        cache_folder=tmp_path / "cache",
-        epochs=3,
-        validation_speakers=("ravdess/05",),
-        test_speakers=("ravdess/06",),
-        seed=3,
+    return tiny_network.job(
+        Recordings((corpus,)), tmp_path, network=request.param, epochs=3, seed=3
     )
 
 

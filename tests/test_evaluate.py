@@ -78,16 +78,7 @@ def test_with_several_corpora_each_one_is_reported() -> None:
 def trained_job(tmp_path_factory: pytest.TempPathFactory) -> FitJob:
     folder = tmp_path_factory.mktemp("trained")
     corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 7), takes=2)
-    job = FitJob(
-        recordings=Recordings((corpus,)),
-        network="tiny",
-        output=folder / "out.keras",
-        run_folder=folder / "run",
-        cache_folder=folder / "cache",
-        epochs=8,
-        validation_speakers=("ravdess/05",),
-        test_speakers=("ravdess/06",),
-    )
+    job = tiny_network.job(Recordings((corpus,)), folder, epochs=8)
     with pytest.MonkeyPatch.context() as patch:
         tiny_network.register(patch)
         fit(job, Notes())

@@ -45,16 +45,7 @@ class Notes(Reporter):
 def small_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FitJob:
     tiny_network.register(monkeypatch)
     corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7), takes=2)
-    return FitJob(
-        recordings=Recordings((corpus,)),
-        network="tiny",
-        output=tmp_path / "out.keras",
-        run_folder=tmp_path / "run",
-        cache_folder=tmp_path / "cache",
-        validation_speakers=("ravdess/05",),
-        test_speakers=("ravdess/06",),
-        seed=3,
-    )
+    return tiny_network.job(Recordings((corpus,)), tmp_path, seed=3)
 
 
 def weights(path: Path) -> list[np.ndarray]:

@@ -25,7 +25,7 @@ from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.classifier import OnnxClassifier
 from ser_train import networks
-from ser_train.fit import FitJob, fit
+from ser_train.fit import fit
 from ser_train.keras_file import TrainingRecord, load_model, save_model
 from ser_train.layers import LogMel, Temperature
 from ser_train.progress import Reporter
@@ -64,15 +64,9 @@ def trained_model(folder: Path, corpus: Path) -> Path:
     network = dataclasses.replace(
         tiny_network.NETWORK, name="tiny-conv", build=build, recipe=recipe
     )
-    job = FitJob(
-        recordings=Recordings((corpus,), dropped=("calm",)),
-        network=network.name,
-        output=folder / "tiny.keras",
-        run_folder=folder / "run",
-        cache_folder=folder / "cache",
-        validation_speakers=("ravdess/05",),
-        test_speakers=("ravdess/06",),
-        epochs=12,
+    recordings = Recordings((corpus,), dropped=("calm",))
+    job = tiny_network.job(
+        recordings, folder, network=network.name, output=folder / "tiny.keras", epochs=12
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, network.name, network)

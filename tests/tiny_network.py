@@ -1,5 +1,6 @@
 """A network that learns miniature corpora in seconds, registered beside the real ones."""
 
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -7,9 +8,11 @@ import pytest
 
 from ser_live.card import SpectrumSpec, WindowSpec
 from ser_train import networks
+from ser_train.fit import FitJob
 from ser_train.layers import LogMel, Temperature
 from ser_train.networks import Network
 from ser_train.recipe import Augmentation, Recipe, WindowSampling
+from ser_train.selection import Recordings
 
 
 def build(n_labels: int, bins: int) -> Any:
@@ -47,3 +50,19 @@ NETWORK = Network(
 def register(monkeypatch: pytest.MonkeyPatch) -> Network:
     monkeypatch.setitem(networks.NETWORKS, NETWORK.name, NETWORK)
     return NETWORK
+
+
+def job(recordings: Recordings, folder: Path, **more: Any) -> FitJob:
+    """Let the network learn into a folder; of RAVDESS actors, the fifth and the sixth are held."""
+    told: dict[str, Any] = {
+        "network": NETWORK.name,
+        "output": folder / "out.keras",
+        "validation_speakers": ("ravdess/05",),
+        "test_speakers": ("ravdess/06",),
+    }
+    return FitJob(
+        recordings=recordings,
+        run_folder=folder / "run",
+        cache_folder=folder / "cache",
+        **{**told, **more},
+    )
