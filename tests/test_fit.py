@@ -76,7 +76,8 @@ def test_it_learns_and_leaves_a_card_figures_and_pictures(job: FitJob) -> None:
     assert card.licence == "CC-BY-NC-SA-4.0"
     (corpus,) = card.corpora
     assert (corpus.name, corpus.clips, corpus.speakers) == ("ravdess", 16, 4)
-    assert [metric.name for metric in card.metrics] == ["UAR", "WA", "ECE"]
+    names = ["UAR", "WA", "ECE", "recall of happy", "recall of sad"]
+    assert [metric.name for metric in card.metrics] == names
     assert all(metric.speaker_independent and metric.count == 4 for metric in card.metrics)
     assert "ravdess/06" in card.metrics[0].protocol
     assert "last epoch" in card.metrics[0].protocol
