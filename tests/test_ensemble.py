@@ -25,12 +25,12 @@ from ser_train.evaluate import Evaluation, evaluate
 from ser_train.fit import FitJob, fit
 from ser_train.keras_file import TrainingRecord, load_model, save_model
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
+from ser_train.learning import CHECKPOINT
 from ser_train.merge import merge
 from ser_train.networks import Network, find_network
 from ser_train.prepare import Prepared, prepare
 from ser_train.recipe import WindowSampling
 from ser_train.selection import Recordings
-from ser_train.training import CHECKPOINT
 from test_fit import Notes
 from test_stream_laws import at_random, demo_voice, run
 

@@ -11,6 +11,7 @@ from ser_train import pages, pictures
 from ser_train.adaptation.roles import Named, only_named
 from ser_train.corpora import Clip, labels_of
 from ser_train.keras_file import TrainingRecord, save_model
+from ser_train.learning import CHECKPOINT, Settings, Trained
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
 from ser_train.metrics import Scores
 from ser_train.model_card import cross_validated_metrics, held_out_metrics, make_card
@@ -18,7 +19,7 @@ from ser_train.networks import find_network
 from ser_train.prepare import Prepared, prepare
 from ser_train.progress import Reporter
 from ser_train.selection import Recordings, Split, choose_validation_speakers, split_by_speakers
-from ser_train.training import CHECKPOINT, Settings, Trained, train
+from ser_train.training import train
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from ser_live.card import Calibration, SmoothingSpec
 from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.inference import Inference
+from ser_train.learning import part
 from ser_train.metrics import Scores, fit_temperature, score, uncertain_threshold, with_temperature
 from ser_train.networks import Network
 from ser_train.prepare import Prepared
-from ser_train.training import part
 
 
 @dataclass(frozen=True, slots=True)

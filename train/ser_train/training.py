@@ -1,48 +1,32 @@
-"""One training from first weights to last epoch, with a checkpoint after each epoch."""
+"""Train a network, or the members of an ensemble one after the other."""
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
-from ser_live.errors import SerError
-from ser_train.batches import Batches, Targets
-from ser_train.corpora import truth_of
 from ser_train.disk import write_atomically
+from ser_train.ensemble import combine
 from ser_train.history import EpochRecord
-from ser_train.inference import Inference
-from ser_train.metrics import score
+from ser_train.learning import (
+    CHECKPOINT,
+    Settings,
+    Trained,
+    foreign_checkpoint,
+    fresh_model,
+    identity,
+    learn,
+)
+from ser_train.networks import find_network
 from ser_train.prepare import Prepared
-from ser_train.progress import EpochClock, Reporter
-from ser_train.recipe import Recipe
-from ser_train.trainer import Trainer
+from ser_train.progress import Reporter
 
-CHECKPOINT = "checkpoint.npz"
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What decides the weights, beside clips and network."""
-
-    labels: tuple[str, ...]
-    recipe: Recipe
-    seed: int = 0
-    mask_missing_labels: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """A model after its last epoch."""
-
-    model: Any
-    """keras.Model with temperature 1."""
-    history: tuple[EpochRecord, ...]
+_SEED_STEP = 1000
+"""From one member's seed to the next one's."""
 
 
 def train(
@@ -78,32 +62,12 @@ def train(
         If the folder holds a checkpoint of other settings.
     """
     if prepared.network.members:
-        from ser_train.training_members import train_members  # noqa: PLC0415 - it trains with this
-
-        return train_members(prepared, training, validation, settings, run_folder, report)
+        return _train_members(prepared, training, validation, settings, run_folder, report)
     model = fresh_model(prepared, training, settings)
     return learn(model, prepared, training, validation, settings, run_folder, report)
 
 
-def fresh_model(prepared: Prepared, training: Sequence[int], settings: Settings) -> Any:
-    """Build the network as it is before the first step, with the training clips' statistics."""
-    make_repeatable(settings.seed)
-    network = prepared.network
-    model = network.build(len(settings.labels), network.spectrum.bins)
-    names = [layer.name for layer in model.layers]
-    if prepared.features and "standardize" in names:
-        model.get_layer("standardize").adapt(prepared.feature_array(training))
-    return model
-
-
-def make_repeatable(seed: int) -> None:
-    """Let the seed decide every weight that is made from here on."""
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
-def learn(
-    model: Any,
+def _train_members(
     prepared: Prepared,
     training: Sequence[int],
     validation: Sequence[int],
@@ -111,107 +75,75 @@ def learn(
     run_folder: Path,
     report: Reporter,
 ) -> Trained:
-    """Run the epochs of `train` on a model as it is; layers that are not trainable stay so."""
-    recipe = settings.recipe
-    clips = prepared.chosen(training)
-    targets = Targets(
-        clips,
-        settings.labels,
-        recipe.label_smoothing,
-        settings.mask_missing_labels,
-        recipe.label_balance,
-    )
-    source = prepared.source(training, recipe, settings.seed)
-    corpora = [clip.corpus for clip in clips] if recipe.balanced_corpora else None
-    batches = Batches(source, targets, recipe.batch_clips, recipe.mixup, settings.seed, corpora)
-    trainer = Trainer(part(model, prepared, "logits"), recipe, recipe.epochs * batches.count)
-    checkpoint = _Checkpoint(run_folder, settings, [str(clip.path) for clip in clips])
-    history = checkpoint.restore(trainer)
-    watch = _Watch(model, prepared, validation, settings.labels)
-    clock = EpochClock(len(history), recipe.epochs)
-    if history:
-        report.note(f"going on after epoch {len(history)} of {recipe.epochs}")
-    for epoch in range(len(history), recipe.epochs):
-        with report.counting(f"epoch {epoch + 1}/{recipe.epochs}", batches.count) as advance:
-            loss = trainer.epoch(batches.epoch(epoch), advance)
-        with trainer.averaged_weights():
-            history.append(watch.look(loss))
-        checkpoint.save(trainer, history)
-        left = clock.remaining(epoch + 1)
-        report.note(f"epoch {epoch + 1}/{recipe.epochs}  {_words(history[-1])}  left {left}")
-    trainer.settle(batches.epoch(recipe.epochs, mixed=False))
-    return Trained(model, tuple(history))
+    """Train each member with the ensemble's recipe and a seed of its own, then combine them."""
+    names = prepared.network.members
+    members = [dataclasses.replace(prepared, network=find_network(name)) for name in names]
+    each = [
+        dataclasses.replace(settings, seed=settings.seed + _SEED_STEP * number)
+        for number in range(len(names))
+    ]
+    clips = [str(prepared.clips[index].path) for index in training]
+    finished = _Finished(run_folder / CHECKPOINT, identity(settings, [*names, *clips]))
+    trained = [
+        _trained_before(weights, fresh_model(member, training, own))
+        for weights, member, own in zip(finished.restore(), members, each, strict=False)
+    ]
+    finished.save(trained)
+    for number in range(len(trained), len(names)):
+        report.note(f"member {number + 1} of {len(names)}: {names[number]}")
+        folder = run_folder / f"member{number + 1}"
+        trained.append(train(members[number], training, validation, each[number], folder, report))
+        finished.save(trained)
+        shutil.rmtree(folder)
+    model = combine([member.model for member in trained], prepared.network.front_end)
+    return Trained(model, tuple(record for member in trained for record in member.history))
 
 
-def part(model: Any, prepared: Prepared, output: str) -> Any:
-    """Give the model from what is prepared to the layer named ``output``."""
-    front_end = prepared.network.front_end
-    start = model.get_layer(front_end).output if front_end else model.input
-    return keras.Model(start, model.get_layer(output).output)
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Member:
+    """What is kept of a member when the next one is trained."""
+
+    weights: tuple[Any, ...]
+    history: tuple[EpochRecord, ...]
 
 
-class _Watch:
-    """Look at the validation clips after an epoch; nothing is decided by it."""
-
-    def __init__(
-        self, model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
-    ) -> None:
-        self._inference = Inference(part(model, prepared, "probabilities"))
-        self._prepared = prepared
-        self._chosen = chosen
-        self._truth = truth_of(prepared.chosen(chosen), labels)
-
-    def look(self, loss: float) -> EpochRecord:
-        if not len(self._chosen):
-            return EpochRecord(loss, None, None)
-        inputs = (self._prepared.test_input(index, whole=False) for index in self._chosen)
-        scores = score(self._inference.process(inputs), self._truth)
-        return EpochRecord(loss, scores.uar, scores.nll)
+def _trained_before(member: _Member, model: Any) -> Trained:
+    model.set_weights(member.weights)
+    return Trained(model, member.history)
 
 
-class _Checkpoint:
-    """The state after the latest epoch, in one file that is replaced in one step."""
+class _Finished:
+    """The members that are finished, in the ensemble's checkpoint; it exists from the start."""
 
-    def __init__(self, folder: Path, settings: Settings, clips: list[str]) -> None:
-        self._file = folder / CHECKPOINT
-        self._settings = identity(settings, clips)
+    def __init__(self, file: Path, settings: str) -> None:
+        self._file = file
+        self._settings = settings
 
-    def save(self, trainer: Trainer, history: list[EpochRecord]) -> None:
-        arrays: dict[str, Any] = {f"state{i}": a for i, a in enumerate(trainer.state())}
-        rows = json.dumps([dataclasses.asdict(record) for record in history])
+    def save(self, trained: Sequence[Trained]) -> None:
+        arrays: dict[str, Any] = {}
+        for number, member in enumerate(trained):
+            rows = [dataclasses.asdict(record) for record in member.history]
+            arrays[f"history{number}"] = json.dumps(rows)
+            weights = enumerate(member.model.get_weights())
+            arrays |= {f"member{number}.{k}": array for k, array in weights}
 
         def write(path: Path) -> None:
             with path.open("wb") as stream:
-                np.savez(stream, settings=self._settings, history=rows, **arrays)
+                np.savez(stream, settings=self._settings, members=len(trained), **arrays)
 
         write_atomically(self._file, write)
 
-    def restore(self, trainer: Trainer) -> list[EpochRecord]:
+    def restore(self) -> list[_Member]:
         if not self._file.is_file():
             return []
         with np.load(self._file) as saved:
             if str(saved["settings"]) != self._settings:
                 raise foreign_checkpoint(self._file)
-            count = sum(name.startswith("state") for name in saved.files)
-            trainer.restore(tuple(saved[f"state{i}"] for i in range(count)))
-            return [EpochRecord(**record) for record in json.loads(str(saved["history"]))]
+            return [_member(saved, number) for number in range(int(saved["members"]))]
 
 
-def identity(settings: Settings, clips: Sequence[str]) -> str:
-    """Name what a checkpoint belongs to."""
-    return json.dumps([dataclasses.asdict(settings), clips], sort_keys=True)
-
-
-def foreign_checkpoint(file: Path) -> SerError:
-    """Say that a checkpoint belongs to something else."""
-    return SerError(
-        f"{file} belongs to a training with other settings or clips; "
-        "give another folder or remove it"
-    )
-
-
-def _words(record: EpochRecord) -> str:
-    words = f"loss {record.loss:.3f}"
-    if record.validation_uar is None:
-        return words
-    return f"{words}  validation UAR {100 * record.validation_uar:.1f} %"
+def _member(saved: Any, number: int) -> _Member:
+    count = sum(name.startswith(f"member{number}.") for name in saved.files)
+    rows = json.loads(str(saved[f"history{number}"]))
+    weights = tuple(saved[f"member{number}.{k}"] for k in range(count))
+    return _Member(weights, tuple(EpochRecord(**row) for row in rows))

@@ -24,10 +24,10 @@ from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.fit import FitJob, describe
 from ser_train.history import EpochRecord
 from ser_train.keras_file import ModelFile, save_model
+from ser_train.learning import CHECKPOINT, Settings, Trained, learn, make_repeatable
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
 from ser_train.prepare import Prepared, prepare
 from ser_train.progress import Reporter
-from ser_train.training import CHECKPOINT, Settings, Trained, learn, make_repeatable
 
 _STAGES = {"head": ("the head alone", only_head_learns), "all": ("all layers", statistics_stay)}
 

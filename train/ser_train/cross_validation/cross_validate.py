@@ -55,8 +55,8 @@ def cross_validate(
 
 def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> None:
     from ser_train.cross_validation.folds import train_and_test  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.learning import CHECKPOINT, Settings  # noqa: PLC0415
     from ser_train.prepare import prepare  # noqa: PLC0415
-    from ser_train.training import CHECKPOINT, Settings  # noqa: PLC0415
 
     job, recipe, provenance = plan.job, plan.network.recipe, Provenance.now()
     clips = (*plan.clips, *plan.also)

@@ -12,12 +12,13 @@ from ser_train.corpora import truth_of
 from ser_train.cross_validation.posteriors import WHOLE, Posteriors
 from ser_train.history import EpochRecord
 from ser_train.inference import Inference
+from ser_train.learning import Settings, part
 from ser_train.metrics import fit_temperature
 from ser_train.networks import Network
 from ser_train.prepare import Prepared
 from ser_train.progress import Reporter
 from ser_train.selection import Split
-from ser_train.training import Settings, part, train
+from ser_train.training import train
 
 _HEARD_SECONDS = (1.0, 1.5, 2.0, 3.0)
 _DIGITS = 5
