@@ -19,6 +19,7 @@ from ser_live.classifier import OnnxClassifier
 from ser_live.onnx_graph import check_graph
 from ser_live.onnx_session import open_session
 from ser_train import cli, networks
+from ser_train.adaptation.model import load_first
 from ser_train.corpora import Clip
 from ser_train.ensemble import combine
 from ser_train.evaluate import Evaluation, evaluate
@@ -131,6 +132,11 @@ def merged_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     files = [save(folder / f"m{k}.keras", name, k) for k, name in enumerate(names)]
     merge(files, folder / "all.keras", None)
     return folder / "all.keras"
+
+
+def test_an_ensemble_is_not_adapted_as_a_whole(merged: Path) -> None:
+    with pytest.raises(SerError, match="an ensemble of 3 networks; adapt the file of each one"):
+        load_first(merged)
 
 
 def test_a_merged_file_has_one_card(merged: Path) -> None:

@@ -53,6 +53,11 @@ def relabelled(first: ModelFile, labels: Sequence[str], path: Path) -> Any:
 
 
 def _require_fitting(loaded: ModelFile, network: Network) -> None:
+    if network.members:
+        raise SerError(
+            f"it is an ensemble of {len(network.members)} networks; adapt the file of each one "
+            "and join them again with ser-train ensemble"
+        )
     model, card = loaded.model, loaded.card
     shapes = (model.input_shape, model.output_shape)
     wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
