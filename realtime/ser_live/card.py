@@ -21,9 +21,9 @@ LONGEST_CARD = 2**20
 """Characters of a card as JSON, the golden test included."""
 MOST_LABELS = 100
 LONGEST_NAME = 60
+"""Characters of the name of a model or a label."""
 RECALL_OF = "recall of "
 """How the name of a metric begins that is the recall of a label."""
-"""Characters of the name of a model or a label."""
 LONGEST_WINDOW_SECONDS = 30.0
 _MOST_WINDOW_NUMBERS = 2**22
 """Numbers in the spectrum of the longest window: 16 MiB."""

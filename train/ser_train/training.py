@@ -39,27 +39,8 @@ def train(
 ) -> Trained:
     """Train a network on some of the clips, going on from the checkpoint where there is one.
 
-    The members of an ensemble are trained one after the other.
-
-    Parameters
-    ----------
-    prepared : Prepared
-    training, validation : sequence of int
-        Indices of clips; the validation clips are only watched.
-    settings : Settings
-    run_folder : Path
-        Holds the checkpoint.
-    report : Reporter
-
-    Returns
-    -------
-    Trained
-        After the last epoch: no epoch is chosen.
-
-    Raises
-    ------
-    SerError
-        If the folder holds a checkpoint of other settings.
+    The members of an ensemble are trained one after the other. Parameters, result and errors are
+    those of `ser_train.learning.learn`, for a fresh model.
     """
     if prepared.network.members:
         return _train_members(prepared, training, validation, settings, run_folder, report)
