@@ -146,7 +146,7 @@ def _finish(
     scores = measured.scores if measured else None
     pictures.draw_curves(job.run_folder / "curves.png", trained.history, job.network)
     _write_metrics(job, labels, trained, calibrated, scores, metrics)
-    clips = [prepared.clips[index] for index in split.training]
+    clips = prepared.chosen(split.training)
     metrics += published
     card = make_card(prepared.network, clips, labels, calibrated, metrics, job.name, job.licence)
     card = dataclasses.replace(card, description=job.description, limits=job.limits)

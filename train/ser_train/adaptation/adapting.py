@@ -108,7 +108,7 @@ def _announce(task: _Task) -> None:
             "no speaker is held out, so the figures are of held-out clips of speakers that train "
             "(speaker-dependent): other voices will do worse; give three or more speakers"
         )
-    heard = heard_before(task.first.record, speakers_of(task.prepared.clips[i] for i in split.test))
+    heard = heard_before(task.first.record, speakers_of(task.prepared.chosen(split.test)))
     if heard:
         report.warn(f"{heard}: before and after flatter")
 
@@ -165,7 +165,7 @@ def _finish(task: _Task, trained: Trained, calibrated: Calibrated) -> Comparison
         )
         _show(task, measured, comparison)
     _write_figures(task, trained, calibrated, comparison)
-    heard = [clips[index] for index in split.training]
+    heard = task.prepared.chosen(split.training)
     first = dataclasses.replace(
         task.first.card,
         description=job.description or task.first.card.description,

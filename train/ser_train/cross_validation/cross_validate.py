@@ -63,7 +63,7 @@ def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> No
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
     for seed, fold in missing:
         split, renamed = _split(plan, prepared, fold, seed)
-        learnt = [renamed.clips[index] for index in split.training]
+        learnt = renamed.chosen(split.training)
         labels, corpora = labels_of(learnt), {clip.corpus for clip in learnt}
         settings = Settings(labels, recipe, seed, mask_missing_labels=len(corpora) > 1)
         name = f"seed {seed}, {plan.fold_names[fold]}"

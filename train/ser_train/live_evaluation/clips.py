@@ -96,6 +96,19 @@ def choose(recordings: Recordings, speakers: Sequence[str] | None, labels: Seque
     return Chosen(clips, tuple(clip for clip in found if clip.speaker not in named))
 
 
+def begin(job: LiveEvaluation) -> tuple[OnnxClassifier, Chosen]:
+    """Make the folder of the report, load the model and find the recordings, in this order.
+
+    Raises
+    ------
+    SerError
+        If one of them cannot be, or a speaker or a label does not fit.
+    """
+    make_report_folder(job.report_folder)
+    classifier = open_onnx(job.model)
+    return classifier, choose(job.recordings, job.speakers, classifier.card.labels)
+
+
 def find_voices(
     clips: Sequence[Clip], what: str, report: Reporter, skip: bool
 ) -> tuple[Voice, ...]:

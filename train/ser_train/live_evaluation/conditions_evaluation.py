@@ -13,11 +13,9 @@ from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.live_evaluation.clips import (
     LiveEvaluation,
     Voice,
-    choose,
+    begin,
     find_voices,
     leakage,
-    make_report_folder,
-    open_onnx,
     record_beside,
     who,
     window_probabilities,
@@ -77,9 +75,7 @@ def evaluate_conditions(job: LiveEvaluation, report: Reporter) -> tuple[str, ...
         If the model, the recordings, their labels or the speakers do not fit, or if no speaker
         is left for the babble.
     """
-    make_report_folder(job.report_folder)
-    classifier = open_onnx(job.model)
-    chosen = choose(job.recordings, job.speakers, classifier.card.labels)
+    classifier, chosen = begin(job)
     if not chosen.others:
         raise SerError(
             "the babble needs recordings of speakers who are not measured, and none is left; "

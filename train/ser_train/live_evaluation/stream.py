@@ -10,11 +10,9 @@ from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.classifier import OnnxClassifier
 from ser_train.live_evaluation.clips import (
     LiveEvaluation,
-    choose,
+    begin,
     find_voices,
     leakage,
-    make_report_folder,
-    open_onnx,
     record_beside,
     who,
     window_probabilities,
@@ -60,13 +58,11 @@ def evaluate_stream(job: LiveEvaluation, report: Reporter) -> tuple[str, ...]:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
-    make_report_folder(job.report_folder)
-    classifier = open_onnx(job.model)
-    clips = choose(job.recordings, job.speakers, classifier.card.labels).clips
-    warning = leakage(record_beside(job.model, classifier.card), clips)
+    classifier, chosen = begin(job)
+    warning = leakage(record_beside(job.model, classifier.card), chosen.clips)
     if warning:
         report.warn(warning)
-    voices = find_voices(clips, "recordings", report, job.skip_broken)
+    voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
     track = Track(voices, job.seed)
     result = measure_stream(classifier, track, who([v.clip for v in voices], warning), report)
     if job.report_folder:
