@@ -187,6 +187,18 @@ def test_an_epoch_draws_as_many_clips_of_each_corpus_as_the_smallest_has() -> No
     assert set(np.concatenate(heard)) == set(range(12))
 
 
+def test_a_handful_beside_a_corpus_is_repeated_and_the_epoch_stays_long() -> None:
+    corpora = ["large"] * 37 + ["handful"] * 3
+    clips = [Clip(Path("a"), "happy", f"{name}/1", name) for name in corpora]
+    targets = Targets(clips, ("happy", "sad"), 0.0, mask_missing=False)
+    numbers = np.arange(40, dtype=np.float32).reshape(40, 1, 1)
+    batches = Batches(FeatureSource(numbers), targets, 10, 0.0, 0, corpora)
+    drawn = np.sort(np.concatenate([batch.inputs for batch in batches.epoch(0)])[:, 0])
+    assert len(set(drawn[:5])) == 5
+    counts = np.bincount(drawn[5:].astype(int))[37:]  # a quarter of the mean: five of three
+    assert sorted(counts.tolist()) == [1, 2, 2]
+
+
 def test_batches_depend_on_seed_and_epoch_alone(tmp_path: Path) -> None:
     cache = SpectrumCache(tmp_path / "cache", SpectrumSpec(), (1.0, 1.1))
     paths = [tiny_corpora.write_sound(tmp_path / f"{i}.wav", "happy", i) for i in range(5)]

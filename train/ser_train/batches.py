@@ -13,6 +13,7 @@ from ser_train.corpora import Clip
 
 _PREFETCHED = 6
 _FORBIDDEN = -1e9
+_MEAN_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +88,9 @@ class Batches:
         Both parameters of the beta distribution of the mixing weight; 0: no mixing.
     seed : int
     corpora : sequence of str or None
-        That of each clip: an epoch then draws as many clips of each as the smallest has. None: an
-        epoch has all clips.
+        That of each clip: an epoch then draws as many clips of each as the smallest has, or a
+        quarter of their mean size if that is more, so that a handful of recordings beside a
+        corpus does not make the epoch tiny. None: an epoch has all clips.
     """
 
     def __init__(
@@ -106,7 +108,8 @@ class Batches:
         self._seed = seed
         names = np.array(corpora if corpora is not None else ["all"] * len(targets.targets))
         self._groups = [np.flatnonzero(names == name) for name in sorted(set(names.tolist()))]
-        self._drawn = min(map(len, self._groups), default=0)
+        smallest = min(map(len, self._groups), default=0)
+        self._drawn = max(smallest, len(names) // (_MEAN_SHARE * max(1, len(self._groups))))
         self.count = -(-self._drawn * len(self._groups) // batch_clips)
 
     def epoch(self, epoch: int, mixed: bool = True) -> Iterator[Batch]:
@@ -115,7 +118,7 @@ class Batches:
 
     def _epoch(self, epoch: int, mixed: bool) -> Iterator[Batch]:
         random = np.random.default_rng((self._seed, epoch))
-        drawn = [random.permutation(group)[: self._drawn] for group in self._groups]
+        drawn = [_drawn(group, self._drawn, random) for group in self._groups]
         order = drawn[0] if len(drawn) == 1 else random.permutation(np.concatenate(drawn))
         for indices in np.array_split(order, self.count):
             batch = Batch(
@@ -124,6 +127,12 @@ class Batches:
                 self._targets.offsets[indices],
             )
             yield _mixed(batch, self._mixup, random) if mixed and self._mixup else batch
+
+
+def _drawn(group: NDArray[np.intp], count: int, random: np.random.Generator) -> NDArray[np.intp]:
+    """Draw without replacement, again from the start when the group is exhausted."""
+    rounds = -(-count // max(1, group.size))
+    return np.concatenate([random.permutation(group) for _ in range(rounds)])[:count]
 
 
 def _mixed(batch: Batch, mixup: float, random: np.random.Generator) -> Batch:

@@ -79,7 +79,7 @@ class Recipe:
     """Share of the logarithm of a label's frequency that the loss adds to its logit: at 1, the
     network does not learn how frequent a label is."""
     balanced_corpora: bool = False
-    """Whether an epoch draws as many clips of each corpus as the smallest has, not all clips."""
+    """Whether an epoch draws equally many clips of each corpus (see `Batches`), not all clips."""
     windows: WindowSampling | None = None
     """None: the first window of each clip through a front end without trainable weights, once."""
     augmentation: Augmentation | None = None
