@@ -4,6 +4,8 @@ import base64
 import binascii
 import os
 import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,21 @@ GOLDEN_TEST_SECONDS = 5.0
 """The golden test may take so long; the shipped models take a millisecond."""
 _SUM_TOLERANCE = 0.02
 """How far the sum of the probabilities may be from 1: a quantized softmax rounds each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowQuestion:
+    """A window of one stream, to be classified."""
+
+    classifier: "OnnxClassifier"
+    window: NDArray[np.float32]
+    """Power spectrum, shape (frames, bins)."""
+
+
+def classify(questions: Sequence[WindowQuestion]) -> list[NDArray[np.float32]]:
+    """Classify windows of one length by their common classifier in one run."""
+    windows = np.stack([question.window for question in questions])
+    return list(questions[0].classifier.batch_probabilities(windows))
 
 
 class OnnxClassifier:
@@ -83,29 +100,52 @@ class OnnxClassifier:
         SerError
             If the network fails or gives anything but probabilities.
         """
-        return self._run(window)
+        probabilities: NDArray[np.float32] = self.batch_probabilities(window[np.newaxis])[0]
+        return probabilities
 
-    def _run(
-        self, window: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
+    def batch_probabilities(
+        self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
     ) -> NDArray[np.float32]:
+        """Classify several windows of one length in one run.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (batch, frames, bins), float32
+            Power spectra, at least one frame.
+        options : onnxruntime.RunOptions or None
+
+        Returns
+        -------
+        ndarray, shape (batch, labels), float32
+            The same as of single windows.
+
+        Raises
+        ------
+        SerError
+            As `probabilities`.
+        """
+        frames = windows.shape[1]
         try:
-            output = self._session.run([OUTPUT_NAME], {INPUT_NAME: window[np.newaxis]}, options)[0]
+            output = self._session.run([OUTPUT_NAME], {INPUT_NAME: windows}, options)[0]
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise SerError(
-                f"{self.where}: the network fails on {len(window)} frames ({reason(error)}); "
+                f"{self.where}: the network fails on {frames} frames ({reason(error)}); "
                 "export the model again"
             ) from error
-        wanted = (1, len(self.card.labels))
+        wanted = (len(windows), len(self.card.labels))
         if output.shape != wanted:
             raise SerError(
-                f"{self.where}: the network gave numbers of shape {output.shape} for {len(window)} "
+                f"{self.where}: the network gave numbers of shape {output.shape} for {frames} "
                 f"frames, wanted {wanted}; export the model again"
             )
-        probabilities: NDArray[np.float32] = output[0]
+        probabilities: NDArray[np.float32] = output
+        sums, lowest = probabilities.sum(axis=1), probabilities.min(axis=1)
         # Also false where the sum is not a number.
-        if not (abs(probabilities.sum() - 1.0) <= _SUM_TOLERANCE and probabilities.min() >= 0.0):
+        are_valid = (np.abs(sums - 1.0) <= _SUM_TOLERANCE) & (lowest >= 0.0)
+        if not are_valid.all():
+            bad = probabilities[int(np.argmin(are_valid))]
             raise SerError(
-                f"{self.where}: the network gave {quoted(probabilities.tolist())}, wanted "
+                f"{self.where}: the network gave {quoted(bad.tolist())}, wanted "
                 "probabilities that sum to 1; the weights are damaged: export the model again"
             )
         return probabilities
@@ -139,7 +179,7 @@ class OnnxClassifier:
             raise SerError(f"{self.where}: the card has no golden test; export the model again")
         spectrum = decode_golden(golden, self.card.spectrum.bins, self.where)
         with stopping_after(GOLDEN_TEST_SECONDS) as options:
-            got = self._run(spectrum, options)
+            got = self.batch_probabilities(spectrum[np.newaxis], options)[0]
         worst = float(np.abs(got - np.array(golden.probabilities)).max())
         if not worst <= golden.tolerance:
             raise SerError(

