@@ -1,0 +1,204 @@
+"""What is said on a stream, whoever carries it."""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+
+from ser_live.client.address import Address
+from ser_live.client.messages import Ended, Item, ServerError, Started, decode
+from ser_live.errors import SerError
+from ser_live.quoting import plain, quoted
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Format = Literal["s16le", "f32le"]
+Samples = Union["ArrayLike", bytes, bytearray, memoryview]
+
+SUBPROTOCOL = "ser.v1"
+_VALUE_BYTES = {"s16le": 2, "f32le": 4}
+_NUMPY_NAMES = {"s16le": "<i2", "f32le": "<f4"}
+_USUAL = {"sample_rate_hz": 16000, "channels": 1, "format": "s16le"}
+_FRAME_BYTES = 2**16
+_TIMEOUT_SECONDS = 10.0
+_CLOSE_SECONDS = 5.0
+_PONG_SECONDS = 60.0
+
+
+class StreamOptions(TypedDict, total=False):
+    """What a stream may be told; the defaults are in `AsyncStream`."""
+
+    sample_rate_hz: int
+    channels: int
+    format: Format
+    model: str | None
+    hop_seconds: float
+    window_seconds: float | None
+    smoothing_seconds: float | None
+    vad: bool
+    labels: Sequence[str] | None
+    token: str | None
+    timeout_seconds: float
+
+
+class Conversation:
+    """Both sides of a stream: makes the client's messages and reads the server's.
+
+    Parameters
+    ----------
+    server : str
+        Its address.
+    options : StreamOptions
+        Of the stream.
+    """
+
+    started: Started
+    ended: Ended
+
+    def __init__(self, server: str, options: StreamOptions) -> None:
+        self.address = Address.parse(server, options.get("token"))
+        self.timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
+        told = {k: v for k, v in options.items() if k not in ("token", "timeout_seconds")}
+        self._told: dict[str, Any] = {**_USUAL, **told}
+        if self._told["format"] not in _VALUE_BYTES:
+            raise SerError(f"format is {quoted(self._told['format'])}, wanted s16le or f32le")
+        self.is_over = False
+        self._pace = _Pace(None)
+        self._most_bytes = _FRAME_BYTES
+
+    def connecting(self) -> dict[str, Any]:
+        """Give the arguments of ``websockets.connect``, of either kind."""
+        return {
+            "subprotocols": [SUBPROTOCOL],
+            "additional_headers": self.address.headers,
+            "compression": None,
+            "open_timeout": self.timeout_seconds,
+            "close_timeout": _CLOSE_SECONDS,
+            # A server that is busy with what was sent answers when it comes to it.
+            "ping_timeout": _PONG_SECONDS,
+            # Who sends a recording without listening must not be taken for a slow reader.
+            "max_queue": None,
+            **({"proxy": None} if self.address.is_loopback else {}),
+        }
+
+    def start(self) -> str:
+        """Make the first message."""
+        told = {**self._told}
+        if not isinstance(told.get("labels"), str | None):
+            told["labels"] = list(told["labels"])
+        try:
+            return json.dumps({"type": "start", **told}, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise SerError(
+                f"the options of the stream are {quoted(told)}, wanted texts and numbers "
+                f"({plain(error)})"
+            ) from error
+
+    def begin(self, text: str | bytes) -> None:
+        """Read the answer to it.
+
+        Raises
+        ------
+        ServerError
+            If the server will not have the stream.
+        """
+        message = decode(text)
+        if isinstance(message, ServerError):
+            raise message
+        if not isinstance(message, Started):
+            raise SerError(f"the server began with {quoted(text)}, wanted 'started'")
+        self.started = message
+        limits = message.limits
+        self._pace = _Pace(limits.get("max_bytes_per_second"))
+        self._most_bytes = min(_FRAME_BYTES, limits.get("max_frame_bytes") or _FRAME_BYTES)
+
+    def hear(self, text: str | bytes) -> Item | None:
+        """Read the next message; None: the stream is over."""
+        message = decode(text)
+        if isinstance(message, ServerError):
+            raise message
+        if isinstance(message, Ended):
+            self.ended = message
+            self.is_over = True
+            return None
+        if isinstance(message, Started):
+            raise SerError("the server started twice")
+        return message
+
+    def frames(self, samples: Samples) -> Iterator[tuple[bytes, float]]:
+        """Cut samples into frames, each with the seconds to wait before it."""
+        data = self._pcm(samples)
+        step = self._most_bytes - self._most_bytes % self._frame_bytes
+        for start in range(0, len(data), max(step, self._frame_bytes)):
+            piece = data[start : start + max(step, self._frame_bytes)]
+            yield piece, self._pace.wait_seconds(len(piece))
+
+    def skip(self, samples: int) -> str:
+        """Make the message that samples were lost."""
+        return json.dumps({"type": "skip", "samples": int(samples)})
+
+    def end(self) -> str:
+        """Make the message that no more comes."""
+        return json.dumps({"type": "end"})
+
+    @property
+    def _frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return _VALUE_BYTES[self._told["format"]] * int(self._told["channels"])
+
+    def _pcm(self, samples: Samples) -> bytes:
+        if isinstance(samples, bytes | bytearray | memoryview):
+            data = bytes(samples)
+        else:
+            data = _packed(samples, self._told["format"], self._told["channels"])
+        if len(data) % self._frame_bytes:
+            raise SerError(
+                f"{len(data)} bytes are no whole number of samples; wanted a multiple of "
+                f"{self._frame_bytes} ({self._told['format']}, {self._told['channels']} channels)"
+            )
+        return data
+
+
+class _Pace:
+    """Keeps what is sent below the bytes per second that the server allows."""
+
+    _SHARE = 0.9
+
+    def __init__(self, bytes_per_second: float | None) -> None:
+        self._per_second = self._SHARE * bytes_per_second if bytes_per_second else None
+        self._free_at = time.monotonic()
+
+    def wait_seconds(self, size: int) -> float:
+        """Take note of bytes that are about to be sent; say how long to wait before."""
+        if self._per_second is None:
+            return 0.0
+        now = time.monotonic()
+        wait_seconds = max(0.0, self._free_at - now)
+        self._free_at = max(self._free_at, now) + size / self._per_second
+        return wait_seconds
+
+
+def _packed(samples: "ArrayLike", format: Format, channels: int) -> bytes:
+    """Bring samples into the bytes of a format, where that takes nothing from them."""
+    import numpy as np  # noqa: PLC0415 - who sends bytes needs none
+
+    array = np.asarray(samples)
+    if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != channels):
+        raise SerError(
+            f"samples have the shape {array.shape}, wanted (n,) or (n, {channels}) for "
+            f"{channels} channels"
+        )
+    if array.ndim != 2 and channels != 1:
+        raise SerError(f"samples have the shape {array.shape}, wanted (n, {channels})")
+    if format == "s16le" and array.dtype != np.int16:
+        raise SerError(
+            f"samples are {array.dtype}, the stream was announced as s16le; give int16, or make "
+            "the stream with format='f32le'"
+        )
+    if array.dtype not in (np.int16, np.float32, np.float64):
+        raise SerError(f"samples are {array.dtype}, wanted int16, float32 or float64")
+    if format == "f32le" and array.dtype == np.int16:
+        array = array.astype(np.float32) / np.float32(32768.0)
+    packed: bytes = array.astype(_NUMPY_NAMES[format], order="C").tobytes()
+    return packed

@@ -1,0 +1,137 @@
+"""A whole recording, over HTTP."""
+
+import http.client
+import json
+import os
+import urllib.parse
+from dataclasses import dataclass
+from pathlib import Path
+
+from ser_live.client.address import DEFAULT_SERVER, Address
+from ser_live.client.messages import event, prediction, segment
+from ser_live.client.troubles import refused, unreachable
+from ser_live.errors import SerError
+from ser_live.events import Event
+from ser_live.prediction import Prediction
+from ser_live.quoting import plain
+from ser_live.segments import Segment
+
+_TIMEOUT_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What a server heard in a recording."""
+
+    model: str
+    sample_rate_hz: int
+    channels: int
+    seconds: float
+    predictions: tuple[Prediction, ...]
+    segments: tuple[Segment, ...]
+    events: tuple[Event, ...]
+
+
+def recognize_file(
+    path: str | os.PathLike[str],
+    server: str = DEFAULT_SERVER,
+    *,
+    model: str | None = None,
+    hop_seconds: float | None = None,
+    window_seconds: float | None = None,
+    smoothing_seconds: float | None = None,
+    vad: bool | None = None,
+    token: str | None = None,
+    timeout_seconds: float = _TIMEOUT_SECONDS,
+) -> Recognition:
+    """Send a recording to a server and give all that it heard.
+
+    >>> from ser_live.client import recognize_file
+    >>> recognition = recognize_file(recording, server)
+    >>> recognition.predictions[0].state
+    'silence'
+
+    Parameters
+    ----------
+    path : path
+        Anything that libsndfile reads: WAV, FLAC, Ogg, MP3 ...
+    server : str
+        The address that ``ser-serve`` printed.
+    model, hop_seconds, window_seconds, smoothing_seconds, vad
+        As in `ser_live.StreamRecognizer`; None: the server's defaults.
+    token : str or None
+        Where the server wants one, and the address does not hold it.
+    timeout_seconds : float
+        For the server to take or give the next bytes.
+
+    Raises
+    ------
+    ServerError
+        If the server will not have it.
+    SerError
+        If the file cannot be read, or nobody answers.
+    """
+    address = Address.parse(server, token)
+    told = {
+        "model": model, "hop_seconds": hop_seconds, "window_seconds": window_seconds,
+        "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
+    }  # fmt: skip
+    query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None})
+    status, body = _post(address, Path(path), query, timeout_seconds)
+    if status != http.HTTPStatus.OK:
+        raise refused(address, status, body)
+    try:
+        return _recognition(body)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SerError(
+            f"{address}: no answer of POST /v1/recognize ({plain(repr(error))}); is that a server "
+            "of ser-live, of about this version?"
+        ) from error
+
+
+def _post(address: Address, path: Path, query: str, timeout_seconds: float) -> tuple[int, bytes]:
+    kind = http.client.HTTPSConnection if address.is_secure else http.client.HTTPConnection
+    connection = kind(address.host, address.port, timeout=timeout_seconds)
+    try:
+        recording = path.open("rb")
+    except OSError as error:
+        raise SerError(f"{plain(path)}: cannot read it ({error.strerror or error})") from error
+    with recording:
+        headers = {
+            **address.headers,
+            "Content-Type": "application/octet-stream",
+            "Content-Length": str(path.stat().st_size),
+        }
+        target = f"{address.folder}/v1/recognize" + (f"?{query}" if query else "")
+        try:
+            _send(connection, target, recording, headers)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        except (OSError, http.client.HTTPException) as error:
+            raise unreachable(address, error) from error
+        finally:
+            connection.close()
+
+
+def _send(
+    connection: http.client.HTTPConnection, target: str, body: object, headers: dict[str, str]
+) -> None:
+    try:
+        connection.request("POST", target, body=body, headers=headers)  # type: ignore[arg-type]
+    except (BrokenPipeError, ConnectionResetError):
+        # It may have answered, and closed, before it had everything: that answer says why.
+        if connection.sock is None:
+            raise
+
+
+def _recognition(body: bytes) -> Recognition:
+    answer = json.loads(body)
+    return Recognition(
+        model=answer["model"],
+        sample_rate_hz=answer["sample_rate_hz"],
+        channels=answer["channels"],
+        seconds=answer["seconds"],
+        predictions=tuple(prediction(p) for p in answer["predictions"]),
+        segments=tuple(segment(s) for s in answer["segments"]),
+        events=tuple(event(e) for e in answer["events"]),
+    )

@@ -1,0 +1,217 @@
+"""A live stream to a server: for asyncio, and for programs without."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator
+from types import TracebackType
+from typing import TYPE_CHECKING, Self, Unpack
+
+from ser_live.client.address import DEFAULT_SERVER
+from ser_live.client.conversation import Conversation, Samples, StreamOptions
+from ser_live.client.messages import Ended, Item, Started
+from ser_live.client.troubles import in_words, needed
+
+if TYPE_CHECKING:
+    from websockets.asyncio.client import ClientConnection as AsyncConnection
+    from websockets.sync.client import ClientConnection as Connection
+
+
+class _Both:
+    """What the twins share: everything that does not wait."""
+
+    _conversation: Conversation
+
+    def __init__(self, server: str = DEFAULT_SERVER, **options: Unpack[StreamOptions]) -> None:
+        self._conversation = Conversation(server, options)
+
+    @property
+    def started(self) -> Started:
+        """What the stream runs with; once it is open."""
+        return self._conversation.started
+
+    @property
+    def ended(self) -> Ended:
+        """The account of all samples; once the iteration is over."""
+        return self._conversation.ended
+
+
+class AsyncStream(_Both):
+    """A stream to a server under asyncio: ``async with``, `send`, ``async for``.
+
+    One task may send while another one receives.
+
+    >>> import asyncio
+    >>> from ser_live.client import AsyncStream
+    >>> async def main():
+    ...     async with AsyncStream(server, sample_rate_hz=16000) as stream:
+    ...         async def speak():
+    ...             for block in blocks:
+    ...                 await stream.send(block)
+    ...             await stream.end()
+    ...         speaking = asyncio.create_task(speak())
+    ...         count = 0
+    ...         async for item in stream:
+    ...             count += 1
+    ...         await speaking
+    ...         return count
+    >>> asyncio.run(main()) > 10
+    True
+
+    Parameters
+    ----------
+    server : str
+        The address that ``ser-serve`` printed.
+    sample_rate_hz, channels : int
+        Of the samples to come; 16000 and 1.
+    format : str
+        "s16le" (the default) for int16, "f32le" for floats in [-1, 1].
+    model : str or None
+        A name of the server's models; None: its default.
+    hop_seconds, window_seconds, smoothing_seconds, vad
+        As in `ser_live.StreamRecognizer`.
+    labels : sequence of str or None
+        Send the probabilities of these alone.
+    token : str or None
+        Where the server wants one, and the address does not hold it.
+    timeout_seconds : float
+        For the server to answer at the beginning; 10.
+
+    Raises
+    ------
+    ServerError
+        On entering, when the server refuses; when sending or iterating, when it ends the
+        stream. One that is not fatal may be caught, and the iteration goes on.
+    SerError
+        If nobody answers at the address, or the samples are not those that were announced.
+    """
+
+    _connection: "AsyncConnection"
+
+    async def __aenter__(self) -> Self:
+        with needed("websockets"):
+            from websockets.asyncio.client import connect  # noqa: PLC0415 - slow to load
+        talk = self._conversation
+        with in_words(talk.address):
+            self._connection = await connect(talk.address.stream_url, **talk.connecting())
+            try:
+                async with asyncio.timeout(talk.timeout_seconds):
+                    await self._connection.send(talk.start())
+                    talk.begin(await self._connection.recv())
+            except BaseException:
+                await self._connection.close()
+                raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self._connection.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Item:
+        if self._conversation.is_over:
+            raise StopAsyncIteration
+        with in_words(self._conversation.address):
+            item = self._conversation.hear(await self._connection.recv())
+        if item is None:
+            raise StopAsyncIteration
+        return item
+
+    async def send(self, samples: Samples) -> None:
+        """Send samples, of shape (n,) or (n, channels), or the bytes of them.
+
+        It waits while the server is busy, and where it would send more per second than the
+        server allows: a file may be sent as fast as this takes it.
+        """
+        for frame, wait_seconds in self._conversation.frames(samples):
+            if wait_seconds:
+                await asyncio.sleep(wait_seconds)
+            with in_words(self._conversation.address):
+                await self._connection.send(frame)
+
+    async def skip(self, samples: int) -> None:
+        """Tell that so many samples per channel were lost: the stream's clock goes on."""
+        with in_words(self._conversation.address):
+            await self._connection.send(self._conversation.skip(samples))
+
+    async def end(self) -> None:
+        """Tell that no more comes: what is due follows, then the iteration ends."""
+        with in_words(self._conversation.address):
+            await self._connection.send(self._conversation.end())
+
+
+class Stream(_Both):
+    """A stream to a server for programs without asyncio: ``with``, `send`, ``for``.
+
+    Parameters and errors are those of `AsyncStream`. `send` does not wait for answers: ask for
+    those that have come with `received`, or iterate in another thread.
+    """
+
+    _connection: "Connection"
+
+    def __enter__(self) -> Self:
+        with needed("websockets"):
+            from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
+        talk = self._conversation
+        with in_words(talk.address):
+            self._connection = connect(talk.address.stream_url, **talk.connecting())
+            try:
+                self._connection.send(talk.start())
+                talk.begin(self._connection.recv(talk.timeout_seconds))
+            except BaseException:
+                self._connection.close()
+                raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        item = self._next(None)
+        if item is None:
+            raise StopIteration
+        return item
+
+    def received(self) -> Iterator[Item]:
+        """Give what has come up to now, without waiting for more."""
+        with contextlib.suppress(TimeoutError):
+            while (item := self._next(0.0)) is not None:
+                yield item
+
+    def send(self, samples: Samples) -> None:
+        """Send samples; see `AsyncStream.send`."""
+        for frame, wait_seconds in self._conversation.frames(samples):
+            if wait_seconds:
+                time.sleep(wait_seconds)
+            with in_words(self._conversation.address):
+                self._connection.send(frame)
+
+    def skip(self, samples: int) -> None:
+        """Tell that so many samples per channel were lost: the stream's clock goes on."""
+        with in_words(self._conversation.address):
+            self._connection.send(self._conversation.skip(samples))
+
+    def end(self) -> None:
+        """Tell that no more comes: what is due follows, then the iteration ends."""
+        with in_words(self._conversation.address):
+            self._connection.send(self._conversation.end())
+
+    def _next(self, timeout_seconds: float | None) -> Item | None:
+        if self._conversation.is_over:
+            return None
+        with in_words(self._conversation.address, waits=timeout_seconds is None):
+            return self._conversation.hear(self._connection.recv(timeout_seconds))
