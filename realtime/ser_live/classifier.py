@@ -37,6 +37,8 @@ class WindowQuestion:
 
 def classify(questions: Sequence[WindowQuestion]) -> list[NDArray[np.float32]]:
     """Classify windows of one length by their common classifier in one run."""
+    if len(questions) == 1:
+        return [questions[0].classifier.probabilities(questions[0].window)]
     windows = np.stack([question.window for question in questions])
     return list(questions[0].classifier.batch_probabilities(windows))
 

@@ -1,0 +1,161 @@
+"""Many streams at once give what each gives alone."""
+
+import sys
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, wait
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ser_live import Prediction, SerError, StreamRecognizer
+from ser_live.catalog import find_model
+from ser_live.classifier import OnnxClassifier
+from ser_live.server.engine import Engine
+from ser_live.testing import SlowModel, demo_voice
+
+VOICE = demo_voice()
+RATES = (16000, 48000, 8000, 44100)
+VOICES = {rate: demo_voice(rate) for rate in RATES}
+SECONDS = 6
+
+
+@pytest.fixture(scope="module")
+def model() -> OnnxClassifier:
+    """The shipped one: its bits are those that must not depend on the company."""
+    return OnnxClassifier.load(find_model(None))
+
+
+@pytest.fixture
+def engine() -> Iterator[Engine]:
+    with Engine() as engine:
+        yield engine
+
+
+def voice_of(stream: int) -> tuple[int, NDArray[np.float32]]:
+    rate = RATES[stream % len(RATES)]
+    start = round(0.7 * stream * rate) % (12 * rate)
+    return rate, VOICES[rate][start : start + SECONDS * rate]
+
+
+def alone(model: OnnxClassifier, stream: int) -> list[Prediction]:
+    rate, voice = voice_of(stream)
+    recognizer = StreamRecognizer(model, rate)
+    return recognizer.process(voice) + recognizer.flush()
+
+
+def gathered(futures: list[Future[list[Prediction]]]) -> list[Prediction]:
+    return [prediction for future in futures for prediction in future.result(60.0)]
+
+
+def test_streams_in_company_are_bitwise_as_alone(model: OnnxClassifier) -> None:
+    sizes: dict[str, list[int]] = {"gate": [], "network": []}
+    streams = range(24)
+    recognizers = [StreamRecognizer(model, voice_of(stream)[0]) for stream in streams]
+    futures: list[list[Future[list[Prediction]]]] = [[] for _ in streams]
+    with Engine(lambda kind, size, _: sizes[kind].append(size)) as engine:
+        for block in range(SECONDS * 5):
+            for stream, recognizer in enumerate(recognizers):
+                rate, voice = voice_of(stream)
+                part = voice[block * rate // 5 : (block + 1) * rate // 5]
+                futures[stream].append(engine.process(recognizer, part))
+        for stream, recognizer in enumerate(recognizers):
+            futures[stream].append(engine.flush(recognizer))
+        got = [gathered(of_stream) for of_stream in futures]
+    for stream in streams:
+        assert got[stream] == alone(model, stream)
+    assert max(sizes["gate"]) > 4
+    assert max(sizes["network"]) > 4
+
+
+def test_skips_and_wider_hops_take_their_turn(model: OnnxClassifier, engine: Engine) -> None:
+    recognizer, other = StreamRecognizer(model), StreamRecognizer(model)
+    first, second = VOICE[: 3 * 16000], VOICE[3 * 16000 : 8 * 16000]
+    futures = [
+        engine.process(recognizer, first),
+        engine.skip(recognizer, 8000),
+        engine.widen(recognizer, 2),
+        engine.process(recognizer, second),
+        engine.flush(recognizer),
+    ]
+    wanted = other.process(first) + other.skip(8000)
+    other.hops_per_prediction = 2
+    wanted += other.process(second) + other.flush()
+    assert gathered(futures) == wanted
+
+
+def test_a_mistake_in_one_stream_is_its_own(model: OnnxClassifier, engine: Engine) -> None:
+    good, bad = StreamRecognizer(model), StreamRecognizer(model)
+    fine = engine.process(good, VOICE)
+    with pytest.raises(SerError, match="NaN"):
+        engine.process(bad, np.full(100, np.nan, np.float32)).result(60.0)
+    assert fine.result(60.0) == StreamRecognizer(model).process(VOICE)
+    assert engine.process(bad, VOICE[:16000]).result(60.0)
+
+
+def test_a_model_that_fails_takes_only_its_own_streams_along(model: OnnxClassifier) -> None:
+    class Broken(SlowModel):
+        def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+            raise SerError("the weights are damaged")
+
+    with Engine() as engine:
+        fine = engine.process(StreamRecognizer(model, vad=False), VOICE)
+        damaged = engine.process(StreamRecognizer(Broken(model, 0.0), vad=False), VOICE)
+        with pytest.raises(SerError, match="damaged"):
+            damaged.result(60.0)
+        assert len(fine.result(60.0)) == len(VOICE) // 4000
+
+
+def test_what_was_submitted_is_finished_when_it_closes(model: OnnxClassifier) -> None:
+    engine = Engine()
+    engine.start()
+    futures = [engine.process(StreamRecognizer(model), VOICE) for _ in range(4)]
+    engine.close()
+    engine.close()
+    assert all(future.done() for future in futures)
+    with pytest.raises(SerError, match="closed"):
+        engine.flush(StreamRecognizer(model))
+
+
+def test_it_tells_how_busy_it_is(model: OnnxClassifier, engine: Engine) -> None:
+    assert engine.busy_share == 0.0
+    assert engine.queue_seconds == 0.0
+    slow = StreamRecognizer(SlowModel(model, 0.05), vad=False)
+    first = engine.process(slow, VOICE[: 4 * 16000])
+    second = engine.process(slow, VOICE[: 4 * 16000])
+    wait([first], 60.0)
+    assert engine.queue_seconds >= 0.0
+    wait([second], 60.0)
+    assert 0.5 < engine.busy_share <= 1.0
+
+
+def test_a_cancelled_piece_is_left_out(model: OnnxClassifier, engine: Engine) -> None:
+    slow = StreamRecognizer(SlowModel(model, 0.2), vad=False)
+    running = engine.process(slow, VOICE[: 2 * 16000])
+    waiting = engine.process(slow, VOICE[: 2 * 16000])
+    assert waiting.cancel()
+    running.result(60.0)
+    assert slow.stats.seconds == 2.0
+
+
+def test_many_threads_may_submit(model: OnnxClassifier, engine: Engine) -> None:
+    got: dict[int, list[Prediction]] = {}
+
+    def feed(stream: int) -> None:
+        rate, voice = voice_of(stream)
+        recognizer = StreamRecognizer(model, rate)
+        futures = [engine.process(recognizer, part) for part in np.array_split(voice, 7)]
+        got[stream] = gathered([*futures, engine.flush(recognizer)])
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=feed, args=(stream,)) for stream in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60.0)
+    finally:
+        sys.setswitchinterval(interval)
+    assert got == {stream: alone(model, stream) for stream in range(6)}
