@@ -5,8 +5,6 @@ from numpy.typing import NDArray
 
 from ser_live.card import SpectrumSpec
 
-_ROOM = 4
-
 
 class FrameWindow:
     """Keep the latest frames and cut windows that end at the newest one.
@@ -23,7 +21,7 @@ class FrameWindow:
         self.spec = spec
         self.longest_frames = spec.frames_in(longest_samples)
         self._longest_samples = longest_samples
-        self._frames = np.empty((self.longest_frames * _ROOM, spec.bins), np.float32)
+        self._frames = np.empty((self.longest_frames, spec.bins), np.float32)
         self.reset()
 
     def reset(self) -> None:
@@ -32,19 +30,15 @@ class FrameWindow:
 
     def begin(self, first_frame: int) -> None:
         """Forget all frames; the next one has this number."""
-        self._stop = 0
+        self._first = first_frame
         self._count = first_frame
 
     def process(self, frames: NDArray[np.float32]) -> None:
         """Take frames of shape (n, bins), any ``n >= 0``; they are copied."""
         self._count += len(frames)
         frames = frames[-self.longest_frames :]
-        if self._stop + len(frames) > len(self._frames):
-            kept = min(self._stop, self.longest_frames)
-            self._frames[:kept] = self._frames[self._stop - kept : self._stop].copy()
-            self._stop = kept
-        self._frames[self._stop : self._stop + len(frames)] = frames
-        self._stop += len(frames)
+        places = np.arange(self._count - len(frames), self._count) % self.longest_frames
+        self._frames[places] = frames
 
     def latest(self, start_sample: int, end_sample: int) -> NDArray[np.float32]:
         """Give the frames that lie whole within a stretch of samples.
@@ -63,5 +57,5 @@ class FrameWindow:
         """
         start_sample = max(start_sample, end_sample - self._longest_samples, 0)
         first = -(-start_sample // self.spec.hop_samples)
-        wanted = min(max(self._count - first, 0), self._stop, self.longest_frames)
-        return self._frames[self._stop - wanted : self._stop].copy()
+        first = max(first, self._first, self._count - self.longest_frames)
+        return self._frames[np.arange(first, self._count) % self.longest_frames]
