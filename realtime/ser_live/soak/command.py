@@ -1,7 +1,6 @@
 """``python -m ser_live.soak``: parse, run, report."""
 
 import argparse
-import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -38,9 +37,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _soak(arguments: argparse.Namespace, command: str) -> int:
-    from ser_live.soak.report import as_json, as_markdown, figures  # noqa: PLC0415 - not for --help
+    from ser_live.report_page import (  # noqa: PLC0415 - not for --help
+        check_writable,
+        missed,
+        write_report,
+    )
+    from ser_live.soak.report import as_json, as_markdown, figures  # noqa: PLC0415
 
-    _check_writable(arguments.report)
+    check_writable(arguments.report, "soak.md")
     soak = _made(arguments)
     exit_code = 0
     try:
@@ -55,10 +59,8 @@ def _soak(arguments: argparse.Namespace, command: str) -> int:
     page, record = as_markdown(report, command), as_json(report)
     print(record if arguments.json else page, end="", flush=True)
     if arguments.report is not None:
-        _write(arguments.report, page)
-        _write(arguments.report.with_suffix(".json"), record)
-    missed = any(figure.is_met is False for figure in figures(report))
-    return exit_code or (_MISSED if missed else 0)
+        write_report(arguments.report, page, record)
+    return exit_code or (_MISSED if missed(figures(report)) else 0)
 
 
 def _made(arguments: argparse.Namespace) -> "VirtualSoak | RealSoak":
@@ -102,25 +104,6 @@ def _progress(seconds: float) -> "Iterator[Callable[[float], None]]":
     with Progress(*columns, console=console, refresh_per_second=2) as progress:
         task = progress.add_task("soak", total=seconds, hours=0.0)
         yield lambda done: progress.update(task, completed=done, hours=done / 3600.0)
-
-
-def _check_writable(report: Path | None) -> None:
-    """Find out before the hours have passed, not after."""
-    if report is None:
-        return
-    if report.suffix == ".json" or not report.suffix:
-        raise SerError(f"--report is {report}, wanted a name like soak.md; soak.json comes beside")
-    if not os.access(report.parent, os.W_OK | os.X_OK) or report.is_dir():
-        raise SerError(
-            f"{report}: cannot write the report there; wanted a file in a folder of yours"
-        )
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise SerError(f"{path}: cannot write the report ({error.strerror or error})") from error
 
 
 def _parser() -> argparse.ArgumentParser:

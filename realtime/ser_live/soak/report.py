@@ -2,10 +2,17 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
 
-from ser_live.latency import StageLatency
+from ser_live.report_page import (
+    UNKNOWN,
+    Figure,
+    at_most,
+    figure_table,
+    mebibytes,
+    none,
+    quantiles,
+    table,
+)
 from ser_live.soak.real import RealReport
 from ser_live.soak.resources import Course
 from ser_live.soak.virtual import VirtualReport
@@ -14,18 +21,6 @@ _MIB = 2.0**20
 _MOST_GROWTH_BYTES = 2.0 * _MIB
 _MOST_GAP_ERROR_SECONDS = 0.02
 _MOST_SLOPE_MS_PER_HOUR = 1.0
-_UNKNOWN = "unknown on this system"
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """One line of a report."""
-
-    name: str
-    value: str
-    wanted: str = ""
-    is_met: bool | None = None
-    """None: nothing is wanted, or nobody knows."""
 
 
 def figures(report: VirtualReport | RealReport) -> list[Figure]:
@@ -50,27 +45,26 @@ def as_markdown(report: VirtualReport | RealReport, command: str) -> str:
         (name.replace("_", " "), str(value))
         for name, value in dataclasses.asdict(report.conditions).items()
     ]
-    rows = [(f.name, f.value, f.wanted, _verdict(f)) for f in figures(report)]
     lines = [f"# Soak in {kind}", "", f"`{command}`", ""]
-    lines += _table(("what", "measured", "wanted", ""), rows)
+    lines += figure_table(figures(report))
     if isinstance(report, VirtualReport):
         lines += ["", "## Faults that took effect", ""]
-        lines += _table(("kind", "times"), [(k, str(n)) for k, n in report.faults])
+        lines += table(("kind", "times"), [(k, str(n)) for k, n in report.faults])
     lines += ["", "## Events that were told", ""]
-    lines += _table(("kind", "times"), [(k, str(n)) for k, n in report.events])
+    lines += table(("kind", "times"), [(k, str(n)) for k, n in report.events])
     if report.course.by_hour:
         lines += ["", "## Hour by hour", "", *_by_hour(report)]
-    lines += ["", "## Conditions", "", *_table(("what", "which"), conditions)]
+    lines += ["", "## Conditions", "", *table(("what", "which"), conditions)]
     return "\n".join(lines) + "\n"
 
 
 def _by_hour(report: VirtualReport | RealReport) -> list[str]:
-    rows = [(f"{hours:.0f}", _mebibytes(size)) for hours, size in report.course.by_hour]
+    rows = [(f"{hours:.0f}", mebibytes(size)) for hours, size in report.course.by_hour]
     if not isinstance(report, VirtualReport):
-        return _table(("hours", "resident"), rows)
+        return table(("hours", "resident"), rows)
     medians = [f"{1000.0 * seconds:.1f} ms" for seconds in report.lag_p50_seconds_by_hour]
     both = [(*row, lag) for row, lag in zip(rows, medians, strict=False)]
-    return _table(("hours", "resident", "lag at the usual rate, p50"), both)
+    return table(("hours", "resident", "lag at the usual rate, p50"), both)
 
 
 def _virtual_figures(report: VirtualReport) -> list[Figure]:
@@ -85,17 +79,17 @@ def _virtual_figures(report: VirtualReport) -> list[Figure]:
         Figure("faults", f"{faults} of {len(report.faults)} kinds (seed {report.plan.seed})"),
         Figure("frames captured", str(report.captured_frames)),
         Figure("frames dropped, with a count", str(report.dropped_frames)),
-        _none("frames unaccounted, at any moment", report.unaccounted_frames),
-        _none("frames that the device gave and nobody counted", report.uncounted_frames),
+        none("frames unaccounted, at any moment", report.unaccounted_frames),
+        none("frames that the device gave and nobody counted", report.uncounted_frames),
         _recoveries(report),
         Figure("gaps", str(report.gaps)),
-        _at_most("length of a gap, worst error", report.gap_error_seconds * 1000.0, "ms",
+        at_most("length of a gap, worst error", report.gap_error_seconds * 1000.0, "ms",
                  _MOST_GAP_ERROR_SECONDS * 1000.0),
-        _at_most("timeline at the end, error", report.timeline_error_seconds * 1000.0, "ms",
+        at_most("timeline at the end, error", report.timeline_error_seconds * 1000.0, "ms",
                  _MOST_GAP_ERROR_SECONDS * 1000.0),
-        Figure("lag, virtual, waits for a lost device included", _quantiles(report.lag)),
-        Figure("lag at the usual rate, slope", _UNKNOWN) if slope is None else
-        _at_most("lag at the usual rate, slope", slope, "ms per hour", _MOST_SLOPE_MS_PER_HOUR),
+        Figure("lag, virtual, waits for a lost device included", quantiles(report.lag)),
+        Figure("lag at the usual rate, slope", UNKNOWN) if slope is None else
+        at_most("lag at the usual rate, slope", slope, "ms per hour", _MOST_SLOPE_MS_PER_HOUR),
         *_memory(report.course),
         _threads(report.course, report.threads_after),
     ]  # fmt: skip
@@ -111,29 +105,21 @@ def _real_figures(report: RealReport) -> list[Figure]:
         Figure("left out as too old", str(report.skipped_predictions)),
         Figure("frames captured", str(report.captured_frames)),
         Figure("frames dropped, with a count", str(report.dropped_frames)),
-        _none("frames unaccounted, at any moment", report.unaccounted_frames),
+        none("frames unaccounted, at any moment", report.unaccounted_frames),
         Figure("overruns that the device reported", str(report.overruns)),
         Figure("restarts", str(report.restarts)),
         Figure("missing on the timeline", f"{report.missing_seconds:.3f} s"),
-        Figure("timeline against the host's clock", _UNKNOWN if drift is None else (
+        Figure("timeline against the host's clock", UNKNOWN if drift is None else (
             f"{drift.ahead_ms:+.1f} ms after {drift.seconds:.0f} s, "
             f"{drift.parts_per_million or 0.0:+.1f} ppm"
         )),
         Figure("processor, this process", f"{100.0 * report.engine_core_share:.2f} % of a core"),
-        Figure("processor, capture process", _UNKNOWN if capture is None else
+        Figure("processor, capture process", UNKNOWN if capture is None else
                f"{100.0 * capture:.2f} % of a core"),
-        *(Figure(stage.name, _quantiles(stage)) for stage in report.stages),
+        *(Figure(stage.name, quantiles(stage)) for stage in report.stages),
         *_memory(report.course),
         _threads(report.course, report.threads_after),
     ]  # fmt: skip
-
-
-def _none(name: str, count: int) -> Figure:
-    return Figure(name, str(count), "0", count == 0)
-
-
-def _at_most(name: str, value: float, unit: str, most: float) -> Figure:
-    return Figure(name, f"{value:.3f} {unit}", f"at most {most:g} {unit}", abs(value) <= most)
 
 
 def _recoveries(report: VirtualReport) -> Figure:
@@ -151,32 +137,13 @@ def _memory(course: Course) -> list[Figure]:
     return [
         Figure(
             "resident memory after the first minute",
-            "not reached" if first is None else _mebibytes(first.resident_bytes),
+            "not reached" if first is None else mebibytes(first.resident_bytes),
         ),
-        Figure("resident memory at the end", _mebibytes(course.at_end.resident_bytes)),
-        Figure("growth", _mebibytes(growth), wanted, is_met),
+        Figure("resident memory at the end", mebibytes(course.at_end.resident_bytes)),
+        Figure("growth", mebibytes(growth), wanted, is_met),
     ]
 
 
 def _threads(course: Course, after: int) -> Figure:
     before = course.before.threads
     return Figure("threads before, after", f"{before}, {after}", "the same", before == after)
-
-
-def _quantiles(stage: StageLatency) -> str:
-    names = ("p50", "p95", "p99", "max")
-    values = (stage.p50_seconds, stage.p95_seconds, stage.p99_seconds, stage.max_seconds)
-    cells = (f"{name} {1000.0 * v:.3g}" for name, v in zip(names, values, strict=True))
-    return f"{', '.join(cells)} ms ({stage.count})"
-
-
-def _mebibytes(size: int | None) -> str:
-    return _UNKNOWN if size is None else f"{size / _MIB:.2f} MiB"
-
-
-def _verdict(figure: Figure) -> str:
-    return {True: "met", False: "**missed**", None: ""}[figure.is_met]
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)]

@@ -1,21 +1,19 @@
 """What a process and its children use of the machine, as far as the system tells."""
 
-import contextlib
 import gc
-import os
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+
+from ser_live.process_usage import children, processor_seconds, resident_bytes
 
 try:
     import resource
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-_PROCESS = Path("/proc/self")
 _SETTLED_SECONDS = 60.0
 
 
@@ -76,13 +74,13 @@ class Watch:
 def usage() -> Usage:
     """Look now."""
     gc.collect()
-    children = list(_children())
+    own = list(children("self"))
     return Usage(
-        resident_bytes=_resident_bytes("self"),
-        children_resident_bytes=_sum(_resident_bytes(child) for child in children),
+        resident_bytes=resident_bytes("self"),
+        children_resident_bytes=_sum(resident_bytes(child) for child in own),
         threads=threading.active_count(),
         processor_seconds=time.process_time(),
-        children_processor_seconds=_children_processor_seconds(children),
+        children_processor_seconds=_children_processor_seconds(own),
     )
 
 
@@ -91,30 +89,8 @@ def _sum(values: Iterator[int | None]) -> int | None:
     return sum(known) if known else None
 
 
-def _resident_bytes(process: str) -> int | None:
-    if sys.platform != "linux":
-        return None
-    with contextlib.suppress(OSError, ValueError, IndexError):
-        pages = int(Path(f"/proc/{process}/statm").read_text("ascii").split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
-    return None
-
-
-def _children() -> Iterator[str]:
-    with contextlib.suppress(OSError):
-        for task in (_PROCESS / "task").iterdir():
-            with contextlib.suppress(OSError):  # a thread that has just ended
-                yield from (task / "children").read_text("ascii").split()
-
-
-def _children_processor_seconds(children: list[str]) -> float | None:
+def _children_processor_seconds(running: list[int]) -> float | None:
     if resource is None or sys.platform != "linux":
         return None
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-    seconds = ended.ru_utime + ended.ru_stime
-    for child in children:
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            # The name, in brackets, may hold anything.
-            fields = Path(f"/proc/{child}/stat").read_text("utf-8").rpartition(")")[2].split()
-            seconds += (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-    return seconds
+    return ended.ru_utime + ended.ru_stime + sum(processor_seconds(c) or 0.0 for c in running)
