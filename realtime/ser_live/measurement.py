@@ -127,7 +127,7 @@ def measure(plan: Plan) -> Report:
     """Run everything that a plan asks for."""
     path = find_model(plan.model)
     model = OnnxClassifier.load(path)
-    speech = _continuous_speech()
+    speech = continuous_speech()
     hops = [
         _run_hops("free-running, gate on", plan, model, speech),
         _run_hops("free-running, gate off", plan, model, speech, vad=False),
@@ -144,7 +144,7 @@ def _conditions(plan: Plan, path: Path, model: OnnxClassifier) -> Conditions:
     return Conditions(
         ser_live=__version__,
         machine=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_processor(),
+        processor=processor_name(),
         cores=os.cpu_count() or 1,
         python=platform.python_version(),
         numpy=np.__version__,
@@ -159,7 +159,8 @@ def _conditions(plan: Plan, path: Path, model: OnnxClassifier) -> Conditions:
     )
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Give what the processor calls itself."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -167,7 +168,7 @@ def _processor() -> str:
     return platform.processor() or "unknown"
 
 
-def _continuous_speech() -> NDArray[np.float32]:
+def continuous_speech() -> NDArray[np.float32]:
     """Give the demo voice without its pauses, at 16 kHz."""
     data = Path(__file__).parent / "data"
     samples, rate = soundfile.read(data / "demo.ogg", dtype="float32")

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ser_live.classifier import OnnxClassifier
+from ser_live.conditions import Conditions, conditions
 from ser_live.events import Event
 from ser_live.latency import StageLatency
 from ser_live.live import Listener
 from ser_live.prediction import Prediction
-from ser_live.soak.conditions import Conditions, conditions
 from ser_live.soak.resources import Course, Usage, Watch, usage
 from ser_live.soak.trend import Trend
 from ser_live.sources import Block, Microphone, Notice
@@ -136,7 +136,7 @@ class RealSoak:
     ) -> None:
         self.plan = plan
         self.seconds = plan.hours * 3600.0
-        self._conditions = conditions(model)
+        self._conditions = conditions(model.card.name)
         self._watch = Watch()
         self._microphone = _Watched(plan.device, open_capture)
         self._listener = Listener[Prediction | Event](self._microphone, model=model, events=True)

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.classifier import OnnxClassifier
+from ser_live.conditions import Conditions, conditions
 from ser_live.events import Event
 from ser_live.latency import LatencyHistogram, StageLatency
 from ser_live.live import Listener
 from ser_live.live_step import LiveStep
 from ser_live.prediction import Prediction
-from ser_live.soak.conditions import Conditions, conditions
 from ser_live.soak.resources import Course, Watch, usage
 from ser_live.soak.script import CHANNELS, RATE_HZ, Slowness, script
 from ser_live.soak.trend import Trend
@@ -88,7 +88,7 @@ class VirtualSoak:
 
     def __init__(self, plan: VirtualPlan, model: OnnxClassifier) -> None:
         self.plan = plan
-        self._conditions = conditions(model)
+        self._conditions = conditions(model.card.name)
         self._watch = Watch()
         self._clock = VirtualClock()
         self._model = SlowModel(model, 0.0, self._clock)

@@ -1,4 +1,4 @@
-"""What the figures of a soak depend on."""
+"""What the figures of a long run depend on."""
 
 import os
 import platform
@@ -8,8 +8,7 @@ import numpy as np
 import onnxruntime
 
 from ser_live import __version__
-from ser_live.classifier import OnnxClassifier
-from ser_live.measurement import _processor
+from ser_live.measurement import processor_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +25,21 @@ class Conditions:
     model: str
 
 
-def conditions(model: OnnxClassifier) -> Conditions:
-    """Look them up."""
+def conditions(model_name: str) -> Conditions:
+    """Look them up.
+
+    Parameters
+    ----------
+    model_name : str
+        Of the model that is used.
+    """
     return Conditions(
         ser_live=__version__,
         machine=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=_processor(),
+        processor=processor_name(),
         cores=os.cpu_count() or 1,
         python=platform.python_version(),
         numpy=np.__version__,
         onnxruntime=onnxruntime.__version__,
-        model=model.card.name,
+        model=model_name,
     )
