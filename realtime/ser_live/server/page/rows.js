@@ -1,0 +1,50 @@
+/** The timeline as text: for those who do not see it, and for those who want to read it. */
+
+import { toneOf } from "./colours.js";
+import { element } from "./live.js";
+import { clock } from "./words.js";
+
+const MOST_ROWS = 500;
+
+/** Keeps the rows of a table, the newest first, while its details are open. */
+export class Rows {
+  #shown = 0;
+
+  constructor(body, history) {
+    this.body = body;
+    this.history = history;
+  }
+
+  /** Write what has come since the last time. */
+  update() {
+    const entries = this.#entries();
+    if (entries.length < this.#shown) this.#clear();
+    for (const entry of entries.slice(this.#shown)) this.body.prepend(this.#row(entry));
+    this.#shown = entries.length;
+    while (this.body.rows.length > MOST_ROWS) this.body.lastChild.remove();
+  }
+
+  #clear() {
+    this.body.replaceChildren();
+    this.#shown = 0;
+  }
+
+  #entries() {
+    return this.history.records.filter(({ type }) => ["segment", "event", "error"].includes(type));
+  }
+
+  #row(entry) {
+    const row = document.createElement("tr");
+    const [from, to] = [entry.start_seconds ?? entry.at_seconds, entry.end_seconds];
+    const what = entry.label ?? `${(entry.event ?? entry.code).replaceAll("_", " ")}: ${entry.detail}`;
+    const name = element("td", "", what);
+    if (entry.label) name.dataset.tone = toneOf(entry.label, this.history.labels);
+    row.append(
+      element("td", "", from === undefined ? "" : clock(from, 1)),
+      element("td", "", to === undefined ? "" : clock(to, 1)),
+      name,
+      element("td", "", entry.label ? `${Math.round(100 * entry.mean_confidence)} %` : ""),
+    );
+    return row;
+  }
+}

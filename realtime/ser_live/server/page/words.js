@@ -1,0 +1,97 @@
+/** What went wrong, in words that say what to do. */
+
+const MICROPHONE = {
+  NotAllowedError:
+    "The browser does not let this page use the microphone. Allow it at the left of the address " +
+    "bar, then start again. Files can be opened without it.",
+  NotFoundError: "No microphone was found. Plug one in and start again, or open a file.",
+  NotReadableError:
+    "The microphone could not be opened. Another program may be using it, or the system may keep " +
+    "it from this browser: see the system’s privacy settings.",
+  OverconstrainedError: "That microphone is not there any more. Choose another one.",
+  AbortError: "The system stopped the microphone while it was being opened. Start again.",
+};
+
+const CLOSED = {
+  1001: { retry: true, words: "The server is being stopped." },
+  1006: { retry: true, words: "The connection to the server broke." },
+  1008: { retry: false, words: "The server refused this page." },
+  1009: { retry: false, words: "The server takes no blocks of audio as large as this page sends." },
+  1011: { retry: true, words: "The server failed at this stream." },
+  1013: { retry: true, words: "The server has too much to do at the moment." },
+  4400: { retry: false, words: "The server did not understand this page." },
+  4408: { retry: true, words: "The server heard nothing for too long." },
+  4413: { retry: true, words: "The server ends a stream after its longest duration." },
+  4429: { retry: false, words: "The server takes less audio per second than this page sends." },
+  4430: { retry: true, words: "This browser read too slowly, so the server gave it up." },
+};
+
+export const NO_SECURE_PAGE =
+  "Browsers give the microphone only to secure pages, and this one came over plain http from " +
+  "another machine. Open it by https://, or through a tunnel as http://localhost: for example " +
+  "ssh -L 8321:127.0.0.1:8321 and the server’s name. Files can be opened as it is.";
+
+export const NO_MICROPHONE_HERE = "This browser has no way to a microphone. Files can be opened.";
+
+/** An error that a person should read as it is. */
+export class Trouble extends Error {}
+
+/** Say why a microphone could not be opened. */
+export function microphoneWords(error) {
+  if (error instanceof Trouble) return error.message;
+  if (error.name === "NotAllowedError" && /system/i.test(error.message)) {
+    return (
+      "The system does not let this browser use a microphone. Allow it in the system’s privacy " +
+      "settings, then start again."
+    );
+  }
+  return MICROPHONE[error.name] ?? `The microphone could not be opened: ${error.message}`;
+}
+
+/**
+ * Say why a stream is over, and whether it makes sense to try again.
+ *
+ * @param {object} closed detail of SerStream's `close`
+ * @returns {{words: string, retry: boolean}}
+ */
+export function closedWords({ code, reason, error }) {
+  const known = CLOSED[code] ?? { retry: true, words: `The server ended the stream (${code}).` };
+  const detail = error?.detail || reason;
+  return { retry: known.retry, words: detail ? `${known.words} It says: ${detail}` : known.words };
+}
+
+/** Say why no stream could be opened, by what the server answers to plain requests. */
+export function refusedWords({ status, message }, hasToken) {
+  if (status === 0) return { retry: true, words: "The server does not answer." };
+  if (status === 401) {
+    const what = hasToken ? "The server does not know this token." : "The server wants a token.";
+    return { retry: false, token: true, words: `${what} It printed one when it was started.` };
+  }
+  if (status === 403) return { retry: false, words: `The server refused this page: ${message}` };
+  if (status === 503) return { retry: true, words: `The server takes no streams now: ${message}` };
+  return { retry: true, words: `The server has a fault: ${message}` };
+}
+
+/** The server is there and knows us, and yet it took no stream. */
+export const FULL = {
+  retry: true,
+  words: "The server is full: it takes no more streams at the moment.",
+};
+
+/** Say why a file could not be recognized. */
+export function fileWords(error, name, hasToken) {
+  if (error.status === 0 || error.status === 401) {
+    return `${name}: ${refusedWords(error, hasToken).words}`;
+  }
+  return `${name}: ${error.message}`;
+}
+
+/** Seconds as a clock: 1:05, 1:02:03, with tenths on demand. */
+export function clock(seconds, digits = 0) {
+  const scale = 10 ** digits;
+  const units = Math.round(Math.max(0, seconds) * scale);
+  const whole = Math.floor(units / scale);
+  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
+  const rest = String(whole % 60).padStart(2, "0") + (digits ? `.${units % scale}` : "");
+  return hours ? `${hours}:${String(minutes).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
+}
