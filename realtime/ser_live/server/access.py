@@ -1,0 +1,120 @@
+"""Who may come in, and what browsers are told about it."""
+
+import hmac
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ser_live.quoting import quoted
+from ser_live.server.problems import ProblemError
+from ser_live.server.settings import Settings
+
+SUBPROTOCOL = "ser.v1"
+
+_TOKEN_PROTOCOL = "bearer."
+_GUARDED = ("/v1/", "/metrics")
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; media-src 'self' blob:; worker-src 'self'; manifest-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class Access:
+    """Check host, origin and token before anything else happens, streams included.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What lies behind it.
+    settings : Settings
+        Who may come in.
+    """
+
+    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+        self._app = app
+        self._token = None if settings.token is None else settings.token.encode()
+        self._origins = frozenset(settings.origins)
+        own = (*_LOOPBACK_NAMES, settings.host) if settings.is_loopback else ()
+        # Where a token is asked for anyway, any name will do: no page can guess the token.
+        is_open = not settings.is_loopback and not settings.hosts
+        self._hosts = None if is_open else frozenset((*own, *settings.hosts))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let it through or answer with the problem."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        try:
+            self._check(scope)
+        except ProblemError as problem:
+            return await problem.response()(scope, receive, _with_security(send))
+        await self._app(scope, receive, _with_security(send))
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        if self._hosts is not None and _host_name(host) not in self._hosts:
+            raise ProblemError(
+                403,
+                f"the server is not known as {quoted(host)}; ask for it under the name it printed, "
+                "or start it with --allow-host",
+            )
+        origin = headers.get("origin")
+        if origin is not None and origin not in self._origins and not _is_same(origin, host):
+            raise ProblemError(
+                403, f"pages of {quoted(origin)} may not connect; start the server with --origin"
+            )
+        if self._token is not None and scope["path"].startswith(_GUARDED):
+            self._check_token(scope, headers)
+
+    def _check_token(self, scope: Scope, headers: Headers) -> None:
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        offered = [token] if kind.lower() == "bearer" else []
+        offered += [
+            protocol.removeprefix(_TOKEN_PROTOCOL)
+            for protocol in scope.get("subprotocols", ())
+            if protocol.startswith(_TOKEN_PROTOCOL)
+        ]
+        wanted = self._token or b""
+        if not any(hmac.compare_digest(t.strip().encode(), wanted) for t in offered):
+            came = "a wrong token" if offered else "no token"
+            raise ProblemError(
+                401,
+                f"{came} came; wanted the header 'Authorization: Bearer TOKEN' with the token that "
+                "the server printed (in a browser: the subprotocol bearer.TOKEN)",
+                {"WWW-Authenticate": "Bearer"},
+            )
+
+
+def _with_security(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _SECURITY_HEADERS.items():
+                headers.setdefault(name, value)
+            headers.setdefault("Cache-Control", "no-store")
+        await send(message)
+
+    return send_with_headers
+
+
+def _host_name(host: str) -> str | None:
+    try:
+        return urlsplit(f"//{host}").hostname
+    except ValueError:
+        return None
+
+
+def _is_same(origin: str, host: str) -> bool:
+    scheme, _, place = origin.partition("://")
+    return scheme in ("http", "https") and place.lower() == host.lower()

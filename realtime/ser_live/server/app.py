@@ -1,0 +1,232 @@
+"""The application: HTTP with its OpenAPI document, streams, and the page."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import WebSocketRoute
+from starlette.staticfiles import StaticFiles
+
+from ser_live import __version__
+from ser_live.errors import SerError
+from ser_live.quoting import plain, quoted
+from ser_live.recognizer import StreamRecognizer
+from ser_live.server import messages
+from ser_live.server.access import Access
+from ser_live.server.engine import Engine
+from ser_live.server.logs import Requests, logger
+from ser_live.server.metrics import Metrics
+from ser_live.server.models import Models
+from ser_live.server.problems import Problem, ProblemError, problem_response
+from ser_live.server.recognize import Recognition, Recordings
+from ser_live.server.settings import Settings
+from ser_live.server.stream import StreamEndpoint
+from ser_live.server.streams import Streams
+
+_PAGE = Path(__file__).parent / "page"
+_DESCRIPTION = """\
+Emotion in speech. Recordings go to `POST /v1/recognize`; live audio goes to the WebSocket
+`/v1/stream`, whose messages are described by `GET /v1/schema`."""
+
+
+class Status(BaseModel):
+    """How it is."""
+
+    status: str
+
+
+class ServedModel(BaseModel):
+    """A model that may be asked for by its name."""
+
+    name: str
+    labels: list[str]
+    licence: str
+    description: str
+    window_seconds: float
+    default: bool
+
+
+def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metrics) -> FastAPI:
+    """Make the application; its `state.streams` are to be drained before the server stops.
+
+    Parameters
+    ----------
+    settings : Settings
+        Whom it serves, and how much.
+    engine : Engine
+        Not started; the application starts and closes it.
+    models : Models
+        With the default one loaded.
+    metrics : Metrics
+        To which the engine reports.
+    """
+    streams = Streams(settings.limits, engine, models, metrics)
+    metrics.show("ser_engine_busy_share", "Of the last seconds", lambda: engine.busy_share)
+    metrics.show("ser_engine_queue_seconds", "Age of the oldest job", lambda: engine.queue_seconds)
+    metrics.show(
+        "ser_hops_per_prediction", "More than 1: widened", lambda: _hops_per_prediction(streams)
+    )
+    app = FastAPI(
+        title="ser-live",
+        version=__version__,
+        description=_DESCRIPTION,
+        docs_url=None,  # they would load their scripts from elsewhere
+        redoc_url=None,
+        lifespan=lambda app: _running(app, streams),
+        responses={"default": _problem_schema()},
+    )
+    app.state.streams = streams
+    app.state.is_ready = False
+    _add_health(app, streams)
+    _add_api(app, streams)
+    _add_page(app)
+    app.router.routes.append(WebSocketRoute("/v1/stream", StreamEndpoint(streams)))
+    app.add_exception_handler(ProblemError, _on_problem)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(Exception, _on_failure)
+    app.add_middleware(Access, settings=settings)
+    if settings.origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["Authorization", "Content-Type"],
+        )
+    app.add_middleware(Requests, metrics=metrics)
+    return app
+
+
+def _add_health(app: FastAPI, streams: Streams) -> None:
+    @app.get("/healthz", summary="Whether the process answers", response_model=Status)
+    async def healthz() -> Status:
+        return Status(status="ok")
+
+    @app.get("/readyz", summary="Whether streams are taken", response_model=Status)
+    async def readyz() -> Status:
+        if streams.is_draining:
+            raise ProblemError(503, "the server is stopping", {"Retry-After": "5"})
+        if not (app.state.is_ready and streams.engine.is_alive):
+            raise ProblemError(503, "the engine does not run", {"Retry-After": "5"})
+        return Status(status="ready")
+
+    @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    async def metrics() -> Response:
+        return Response(streams.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
+
+
+def _add_api(app: FastAPI, streams: Streams) -> None:
+    schema = messages.schema()
+
+    @app.get("/v1/models", summary="What can be asked for", response_model=list[ServedModel])
+    async def served_models() -> list[ServedModel]:
+        return [await _served(streams.models, name) for name in streams.models.names]
+
+    @app.get("/v1/schema", summary="JSON Schema of the messages of a stream")
+    async def stream_schema() -> JSONResponse:
+        return JSONResponse(schema, media_type="application/schema+json")
+
+    body = {"schema": {"type": "string", "format": "binary"}}
+    app.add_api_route(
+        "/v1/recognize",
+        Recordings(streams).recognize,
+        methods=["POST"],
+        summary="Recognize a whole recording",
+        responses={200: {"model": Recognition}, 422: _problem_schema()},
+        openapi_extra={
+            "requestBody": {
+                "required": True,
+                "description": "An audio file: WAV, FLAC, Ogg, MP3 ...",
+                "content": {"audio/*": body, "application/octet-stream": body},
+            }
+        },
+    )
+
+
+def _add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    async def page() -> FileResponse:
+        return FileResponse(_PAGE / "index.html")
+
+    app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
+
+
+@asynccontextmanager
+async def _running(app: FastAPI, streams: Streams) -> AsyncIterator[None]:
+    engine = streams.engine
+    engine.start()
+    watch = asyncio.create_task(streams.watch())
+    try:
+        # A first run tells whether all of it works, and makes the first client's no slower.
+        recognizer = StreamRecognizer(await streams.models.get(None))
+        await asyncio.wrap_future(engine.process(recognizer, np.zeros(32000, np.float32)))
+        app.state.is_ready = True
+        yield
+    finally:
+        app.state.is_ready = False
+        watch.cancel()
+        with suppress(asyncio.CancelledError):
+            await watch
+        await asyncio.to_thread(engine.close)
+
+
+async def _served(models: Models, name: str) -> ServedModel:
+    card = (await models.get(name)).card
+    return ServedModel(
+        name=name,
+        labels=list(card.labels),
+        licence=card.licence,
+        description=card.description,
+        window_seconds=card.window.seconds,
+        default=name == models.default,
+    )
+
+
+def _hops_per_prediction(streams: Streams) -> float:
+    return float(streams.overload.hops_per_prediction)
+
+
+def _problem_schema() -> dict[str, Any]:
+    return {
+        "description": "A problem, as RFC 9457 tells it",
+        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+    }
+
+
+async def _on_problem(_: Request, error: Exception) -> Response:
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = quoted(request.url.path)
+    detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
+        error.status_code, plain(error.detail)
+    )
+    return problem_response(error.status_code, detail, dict(error.headers or {}))
+
+
+async def _on_invalid(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(plain(part) for part in first["loc"][1:]) or "the request"
+    detail = f"{place} is {quoted(first.get('input'))}: {plain(first['msg'])}"
+    return problem_response(422, f"{detail}; see GET /openapi.json")
+
+
+async def _on_failure(request: Request, error: Exception) -> Response:
+    request_id = request.scope.get("request_id", "")
+    logger.error("failure", extra={"request_id": request_id, "why": plain(error)}, exc_info=error)
+    reason = str(error) if isinstance(error, SerError) else "the server failed"
+    return problem_response(500, f"{reason}; its log tells more under {request_id}")

@@ -1,0 +1,220 @@
+"""Every message of a stream, both ways: how it is checked, and its JSON Schema."""
+
+import typing
+from dataclasses import fields
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+
+from ser_live.errors import SerError
+from ser_live.events import EventKind
+from ser_live.prediction import Prediction
+from ser_live.quoting import plain, quoted
+from ser_live.segments import Segment
+
+ErrorCode = Literal[
+    "bad_json",
+    "bad_message",
+    "bad_frame",
+    "wrong_order",
+    "bad_option",
+    "unknown_model",
+    "too_large",
+    "rate_limit",
+    "idle",
+    "too_long",
+    "slow_reader",
+    "overloaded",
+    "draining",
+    "internal",
+]
+Reason = Literal["end"] | ErrorCode
+
+_MOST_SAMPLES = 2**53
+_QUOTED_PATH_PARTS = 4
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Start(_Strict):
+    """What a client sends first."""
+
+    type: Literal["start"]
+    sample_rate_hz: int
+    channels: int
+    format: Literal["s16le", "f32le"]
+    model: str | None = None
+    hop_seconds: float = 0.25
+    window_seconds: float | None = None
+    smoothing_seconds: float | None = None
+    vad: bool = True
+    labels: list[str] | None = None
+
+
+class Skip(_Strict):
+    """The client lost so many samples per channel; the clock goes on."""
+
+    type: Literal["skip"]
+    samples: Annotated[int, Field(ge=0, le=_MOST_SAMPLES)]
+
+
+class End(_Strict):
+    """Nothing more comes."""
+
+    type: Literal["end"]
+
+
+class StreamModel(_Strict):
+    """The model behind a stream."""
+
+    name: str
+    labels: list[str]
+    licence: str
+
+
+class StreamLimits(_Strict):
+    """What a client had better keep to."""
+
+    max_frame_bytes: int
+    max_bytes_per_second: int
+    max_seconds: float
+    idle_seconds: float
+    max_unsent: int
+    unsent_seconds: float
+
+
+class _Numbered(_Strict):
+    number: Annotated[int, Field(ge=0, description="0, 1, 2 ... on each connection")]
+
+
+class Started(_Numbered):
+    """The stream has begun, and this is what it runs with."""
+
+    type: Literal["started"]
+    stream_id: str
+    model: StreamModel
+    sample_rate_hz: int
+    hop_seconds: float
+    window_seconds: float
+    smoothing_seconds: float
+    delay_seconds: float
+    limits: StreamLimits
+
+
+class EventMessage(_Numbered):
+    """Something that one should know beside the predictions."""
+
+    type: Literal["event"]
+    event: EventKind
+    at_seconds: float
+    detail: str
+
+
+class ErrorMessage(_Numbered):
+    """What is wrong: what came, what was wanted, what to do."""
+
+    type: Literal["error"]
+    code: ErrorCode
+    detail: str
+    fatal: bool
+
+
+class Ended(_Numbered):
+    """The last message: the account of every sample, per channel.
+
+    ``received_samples`` = ``processed_samples`` + ``dropped_samples``.
+    """
+
+    type: Literal["ended"]
+    reason: Reason
+    received_samples: int
+    processed_samples: int
+    dropped_samples: int
+    skipped_samples: int
+    replaced_samples: int
+    predictions: int
+    seconds: float
+
+
+def _mirrored(kind: str, record: type) -> type[BaseModel]:
+    """Make the message that holds exactly the fields of a record."""
+    hints = typing.get_type_hints(record)
+    own: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(record)}
+    own["type"] = (Literal[kind], ...)
+    return create_model(
+        f"{record.__name__}Message", __base__=_Numbered, __doc__=record.__doc__, **own
+    )
+
+
+PredictionMessage = _mirrored("prediction", Prediction)
+SegmentMessage = _mirrored("segment", Segment)
+
+ClientMessage = Start | Skip | End
+_FROM_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(
+    Annotated[ClientMessage, Field(discriminator="type")]
+)
+_SERVER_MESSAGES: Any = (
+    Started | PredictionMessage | SegmentMessage | EventMessage | ErrorMessage | Ended
+)
+_FROM_SERVER: TypeAdapter[Any] = TypeAdapter(
+    Annotated[_SERVER_MESSAGES, Field(discriminator="type")]
+)
+
+
+class MessageError(SerError):
+    """A text message that the server cannot take.
+
+    Parameters
+    ----------
+    code : str
+        ``bad_json`` or ``bad_message``.
+    detail : str
+        One line for people.
+    """
+
+    def __init__(self, code: ErrorCode, detail: str) -> None:
+        super().__init__(detail)
+        self.code: ErrorCode = code
+
+
+def read(text: str) -> ClientMessage:
+    """Read a message of a client, or raise MessageError."""
+    try:
+        return _FROM_CLIENT.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+    if first["type"] == "json_invalid":
+        raise MessageError(
+            "bad_json",
+            f"{quoted(text)} is no JSON ({plain(first['msg'])}); wanted one object",
+        )
+    place = ".".join(plain(part) for part in first["loc"][:_QUOTED_PATH_PARTS]) or "the message"
+    raise MessageError(
+        "bad_message",
+        f"{place} is {quoted(first['input'])}: {plain(first['msg'])}; see GET /v1/schema",
+    )
+
+
+def schema() -> dict[str, Any]:
+    """Give the JSON Schema of all messages; a part for each side is under ``$defs``."""
+    modes: Any = [("client", "validation", _FROM_CLIENT), ("server", "serialization", _FROM_SERVER)]
+    sides: Any
+    sides, shared = TypeAdapter.json_schemas(
+        modes,
+        title="Messages of ser.v1",
+        ref_template="#/$defs/{model}",
+    )
+    definitions = {
+        "ClientMessage": sides["client", "validation"],
+        "ServerMessage": sides["server", "serialization"],
+        **shared.get("$defs", {}),
+    }
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Messages of ser.v1",
+        "description": "Text frames of ws /v1/stream; binary frames are interleaved PCM.",
+        "anyOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
+        "$defs": definitions,
+    }

@@ -1,0 +1,74 @@
+"""The models that are served: names that clients may say, and files behind them."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_live.catalog import DEFAULT_MODEL, find_model, model_files
+from ser_live.classifier import OnnxClassifier
+from ser_live.errors import SerError
+from ser_live.quoting import quoted
+
+
+class Models:
+    """Models by name, each loaded once, when somebody first wants it.
+
+    A client says a name and never a path. The shipped models are there, and those that the server
+    was started with.
+
+    Parameters
+    ----------
+    given : sequence of str
+        Names of shipped models, or paths; the first is the default.
+
+    Raises
+    ------
+    SerError
+        If one does not exist, or two have the same name.
+    """
+
+    def __init__(self, given: Sequence[str] = ()) -> None:
+        self._files = {file.stem: file for file in model_files()}
+        named = [find_model(model) for model in given]
+        for file in named:
+            if self._files.setdefault(file.stem, file).resolve() != file.resolve():
+                raise SerError(
+                    f"--model {file}: {quoted(file.stem)} is the name of another model; rename it"
+                )
+        self.default = named[0].stem if named else DEFAULT_MODEL
+        self._loaded: dict[str, OnnxClassifier] = {}
+        self._loading: dict[str, asyncio.Lock] = {}
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What clients may ask for, the default first."""
+        others = sorted(self._files.keys() - {self.default})
+        return (self.default, *others)
+
+    def load_default(self) -> OnnxClassifier:
+        """Load the default model now, with its self-test, or raise SerError."""
+        return self._load(self.default)
+
+    async def get(self, name: str | None) -> OnnxClassifier:
+        """Give a model; the first time it is loaded in a thread of its own.
+
+        Raises
+        ------
+        SerError
+            If there is none of that name, or it cannot be loaded.
+        """
+        name = self.default if name is None else name
+        if name in self._loaded:
+            return self._loaded[name]
+        if name not in self._files:
+            names = ", ".join(self.names)
+            raise SerError(f"there is no model {quoted(name)}; wanted one of: {names}")
+        async with self._loading.setdefault(name, asyncio.Lock()):
+            if name not in self._loaded:
+                await asyncio.to_thread(self._load, name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> OnnxClassifier:
+        file: Path = self._files[name] if name in self._files else find_model(name)
+        self._loaded[name] = OnnxClassifier.load(file)
+        return self._loaded[name]
