@@ -31,7 +31,7 @@ export class Colours {
     this.quiet = read("quiet");
     this.line = read("line");
     this.card = read("card");
-    this.danger = read("danger");
+    this.edge = read("edge");
     this.font = getComputedStyle(beside).fontFamily;
     for (const label of [...labels, "uncertain"]) this.#tones.set(label, this.#tone(label));
     this.#probe.remove();

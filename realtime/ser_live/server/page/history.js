@@ -51,6 +51,12 @@ export class History extends EventTarget {
     this.#changed();
   }
 
+  /** A stream broke: the segment that the server could not send any more ends with what is known. */
+  closeSegment() {
+    const { openSegment } = this;
+    if (openSegment) this.add({ type: "segment", ...openSegment });
+  }
+
   /** Tell that audio is missing from here on, or for so long. */
   openGap(startSeconds, why, endSeconds = null) {
     const last = this.gaps.at(-1);

@@ -28,12 +28,12 @@ export class Headline {
   }
 
   /** Show words that are no answer. */
-  say(word, detail) {
-    this.#show({ word, detail, tone: "", state: "", share: 0, when: "Now" });
+  say(word, detail, when = "") {
+    this.#show({ word, detail, tone: "", state: "", share: 0, when });
   }
 
-  /** Show an answer; heldSeconds is how long it has been the same one. */
-  show(prediction, labels, { heldSeconds = 0, isNow = true } = {}) {
+  /** Show an answer; for how long it has held, or at what time it was. */
+  show(prediction, labels, { heldSeconds = 0, atSeconds = null } = {}) {
     const { state, label, confidence } = prediction;
     const [word, what] = STATE_WORDS[state] ?? [state === "uncertain" ? `${label}?` : label, ""];
     const sure = `${Math.round(100 * confidence)} % sure`;
@@ -46,9 +46,9 @@ export class Headline {
       detail: clauses.join(" · "),
       tone: label === null ? "" : toneOf(label, labels),
       share: confidence,
-      when: isNow ? "Now" : `At ${clock(prediction.end_seconds, 1)}`,
+      when: atSeconds === null ? "Now" : `At ${clock(atSeconds, 1)}`,
     });
-    if (isNow) this.announce(label === null ? word.replace("…", "") : `${word} ${clauses[0]}`, word);
+    if (atSeconds === null) this.announce(label === null ? word.replace("…", "") : `${word} ${clauses[0]}`, word);
   }
 
   /** Tell a screen reader, not more often than it can say. */

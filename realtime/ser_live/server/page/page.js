@@ -10,6 +10,7 @@ import { Session } from "./session.js";
 import { Microphone, microphones, Player } from "./sources.js";
 import { Timeline, timelineWords } from "./timeline.js";
 import { currentToken, keepToken, takeToken } from "./token.js";
+import { clock } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
 const BASE = new URL("./", document.baseURI);
@@ -38,6 +39,10 @@ let heldSince = 0; // clock of the stream when the answer became this one
 let held = "";
 let wakeLock = null;
 
+function isRunning() {
+  return RUNNING.includes(session?.state);
+}
+
 function options() {
   const smoothing = $("smoothing").value;
   return {
@@ -52,6 +57,7 @@ function options() {
 async function begin(source) {
   await session?.stop();
   hideTrouble();
+  if (source instanceof Microphone) $("recording").hidden = true;
   for (const figures of [lags, rounds]) figures.clear();
   held = "";
   const mine = (session = new Session(BASE, history, source, options()));
@@ -65,10 +71,9 @@ async function begin(source) {
 }
 
 function onState(source, { state, words, token }) {
-  const isRunning = RUNNING.includes(state);
   $("status").dataset.state = state;
   write($("status-words"), state === "live" ? `listening to ${source.name}` : STATUS_WORDS[state]);
-  write($("start"), isRunning ? "Stop" : "Start listening");
+  write($("start"), isRunning() ? "Stop" : "Start listening");
   $("start").disabled = state === "ending";
   timeline.isLive = ["live", "away", "connecting"].includes(state);
   if (state === "connecting") {
@@ -79,12 +84,13 @@ function onState(source, { state, words, token }) {
   if (state === "connecting") headline.say("listening…", "connecting to the server");
   if (state === "live") hideTrouble();
   if (state === "away") {
-    headline.say("not heard", "the server is away; what is said now is missing");
+    headline.say("not heard", "the server is away; what is said now is missing", "Now");
+    bars.show(null);
     headline.announce("the server is away", "away");
     showTrouble(`${words} Trying again; what is said meanwhile is missing on the timeline.`);
   }
   if (state === "over") onOver(words, token);
-  keepAwake(isRunning);
+  keepAwake();
 }
 
 function onOver(words, wantsToken) {
@@ -93,6 +99,7 @@ function onOver(words, wantsToken) {
   if (!history.seconds) headline.say("ready", "Start, and speak.");
   if (words) showTrouble(words);
   if (wantsToken) askForToken();
+  nameTimeline();
   rows.update();
 }
 
@@ -107,13 +114,12 @@ function onPrediction({ message, roundTripSeconds }) {
   if (roundTripSeconds !== null) rounds.add(roundTripSeconds);
   const now = `${message.state} ${message.label}`;
   if (now !== held) [held, heldSince] = [now, message.end_seconds];
-  if (timeline.cursor === null) showPrediction(message, true);
+  if (timeline.cursor === null) showNow(message);
   showFigures();
 }
 
-function showPrediction(message, isNow) {
-  const heldSeconds = isNow ? message.end_seconds - heldSince : 0;
-  headline.show(message, history.labels, { isNow, heldSeconds });
+function showNow(message) {
+  headline.show(message, history.labels, { heldSeconds: message.end_seconds - heldSince });
   bars.show(message);
 }
 
@@ -154,8 +160,9 @@ function showWhole() {
   timeline.recolour();
   timeline.fit();
   const first = history.predictions.find((one) => labelOf(one) !== null);
-  timeline.point(first ? first.end_seconds : 0);
-  $("timeline").focus({ preventScroll: true });
+  timeline.point(first ? first.end_seconds - 0.01 : 0);
+  headline.announce(`recognized, ${timelineWords(history)}`, "recognized");
+  nameTimeline();
   rows.update();
 }
 
@@ -168,23 +175,27 @@ function showRecording(words, isBusy) {
 }
 
 function onCursor() {
-  const isBack = timeline.cursor !== null;
-  const isRunning = session !== null && RUNNING.includes(session.state);
-  $("follow").hidden = timeline.isFollowing || !isRunning;
-  if (isBack) {
-    const found = history.at(timeline.cursor);
-    if (found) showPrediction(found, false);
-    else headline.say("not heard", "the server heard nothing at that time");
-  } else if (isRunning && history.predictions.length) {
-    showPrediction(history.predictions.at(-1), true);
+  const atSeconds = timeline.cursor;
+  $("follow").hidden = timeline.isFollowing || !isRunning();
+  if (atSeconds !== null) {
+    const found = history.at(atSeconds);
+    if (found) headline.show(found, history.labels, { atSeconds });
+    else headline.say("not heard", "the server heard nothing then", `At ${clock(atSeconds, 1)}`);
+    bars.show(found);
+  } else if (isRunning() && history.predictions.length) {
+    showNow(history.predictions.at(-1));
   }
+}
+
+function nameTimeline() {
+  $("timeline").setAttribute("aria-label", timelineWords(history));
 }
 
 function onHistory() {
   for (const button of document.querySelectorAll("[data-format]")) {
     button.disabled = history.records.length === 0;
   }
-  $("follow").hidden = timeline.isFollowing || !RUNNING.includes(session?.state);
+  $("follow").hidden = timeline.isFollowing || !isRunning();
 }
 
 function showTrouble(words) {
@@ -225,11 +236,11 @@ async function listModels() {
 }
 
 /** A telephone that falls asleep stops listening. */
-async function keepAwake(isRunning) {
-  if (isRunning && !wakeLock) {
+async function keepAwake() {
+  if (isRunning() && (!wakeLock || wakeLock.released)) {
     wakeLock = (await navigator.wakeLock?.request("screen").catch(() => null)) ?? null;
-  } else if (!isRunning && wakeLock) {
-    await wakeLock.release();
+  } else if (!isRunning()) {
+    await wakeLock?.release();
     wakeLock = null;
   }
 }
@@ -256,7 +267,7 @@ function nextTheme() {
 
 function listenToControls() {
   $("start").addEventListener("click", () => {
-    if (RUNNING.includes(session?.state)) session.stop();
+    if (isRunning()) session.stop();
     else begin(new Microphone($("microphone").value));
   });
   $("file").addEventListener("change", () => {
@@ -312,14 +323,15 @@ history.addEventListener("change", onHistory);
 timeline.addEventListener("cursor", onCursor);
 $("stretches").addEventListener("toggle", () => rows.update());
 setInterval(() => {
-  if (!$("stretches").open || !RUNNING.includes(session?.state)) return;
-  rows.update();
+  if (!isRunning()) return;
+  if ($("stretches").open) rows.update();
+  if (session.state === "away") showFigures();
 }, 1000);
-setInterval(() => $("timeline").setAttribute("aria-label", timelineWords(history)), 5000);
+$("timeline").addEventListener("focus", nameTimeline);
 addEventListener("online", () => session?.retryNow());
 addEventListener("pagehide", () => session?.stop());
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") keepAwake(RUNNING.includes(session?.state));
+  if (document.visibilityState === "visible") keepAwake();
 });
 addEventListener("keydown", (event) => {
   if (event.key === "Escape" && !event.defaultPrevented) timeline.follow();

@@ -137,12 +137,14 @@ function drawName({ to, x, width, colours }, segment) {
 function drawGap({ to, x, width, height, middle, colours }, gap) {
   const [left, right] = inside(x, gap, width);
   const room = Math.max(2, right - left);
-  to.fillStyle = colours.hatch(colours.danger, x(0), HATCH_PIXELS, true);
-  to.fillRect(left, TOP, room, height - TOP - BOTTOM);
-  to.fillStyle = colours.danger;
-  to.fillRect(left, height - BOTTOM, room, 4);
+  for (const isFalling of [true, false]) {
+    to.fillStyle = colours.hatch(colours.edge, x(0), HATCH_PIXELS, isFalling);
+    to.fillRect(left, TOP, room, height - TOP - BOTTOM + 4);
+  }
+  to.strokeStyle = colours.edge;
+  to.strokeRect(left + 0.5, TOP + 0.5, Math.max(1, room - 1), height - TOP - BOTTOM + 3);
   const lost = gap.end_seconds - gap.start_seconds;
-  const words = [`missing ${lost.toFixed(1)} s`, "missing", "×"].find(
+  const words = [`not heard ${lost.toFixed(1)} s`, "not heard", "×"].find(
     (one) => to.measureText(one).width <= right - left - 12,
   );
   if (!words) return;
@@ -153,7 +155,7 @@ function drawGap({ to, x, width, height, middle, colours }, gap) {
   to.roundRect(centre - half, middle - 11, 2 * half, 22, 4);
   to.fill();
   to.textAlign = "center";
-  to.fillStyle = colours.danger;
+  to.fillStyle = colours.text;
   to.fillText(words, centre, middle);
 }
 

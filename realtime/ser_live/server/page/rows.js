@@ -8,6 +8,7 @@ const MOST_ROWS = 500;
 
 /** Keeps the rows of a table, the newest first, while its details are open. */
 export class Rows {
+  #first; // record in the last row, or undefined
   #shown = 0;
 
   constructor(body, history) {
@@ -18,15 +19,11 @@ export class Rows {
   /** Write what has come since the last time. */
   update() {
     const entries = this.#entries();
-    if (entries.length < this.#shown) this.#clear();
-    for (const entry of entries.slice(this.#shown)) this.body.prepend(this.#row(entry));
-    this.#shown = entries.length;
+    if (entries[0] !== this.#first) this.body.replaceChildren(); // another session
+    const fresh = entries[0] === this.#first ? entries.slice(this.#shown) : entries;
+    for (const entry of fresh) this.body.prepend(this.#row(entry));
+    [this.#first, this.#shown] = [entries[0], entries.length];
     while (this.body.rows.length > MOST_ROWS) this.body.lastChild.remove();
-  }
-
-  #clear() {
-    this.body.replaceChildren();
-    this.#shown = 0;
   }
 
   #entries() {

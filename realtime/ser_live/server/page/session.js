@@ -138,6 +138,7 @@ export class Session extends EventTarget {
     if (["ending", "over"].includes(this.state)) return;
     if (this.#stream === stream) {
       this.#stream = null;
+      this.history.closeSegment();
       this.history.openGap(this.#heardUntil(closed), "the server was away");
     }
     const why = closed.started || closed.error ? closedWords(closed) : await this.#diagnose(closed);
