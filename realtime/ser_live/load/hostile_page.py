@@ -1,0 +1,68 @@
+"""What is said of a torment."""
+
+from ser_live.load.hostile import HostileReport
+from ser_live.load.report import Page, counts
+from ser_live.report_page import UNKNOWN, Figure, mebibytes, none, quantiles, table
+
+_MOST_GROWTH_BYTES = 32 * 2**20
+_MOST_HANDLES = 2
+
+
+def hostile_page(report: HostileReport) -> Page:
+    """Put together what is said."""
+    rows = [
+        (attack, str(report.attacks.get(attack, 0)), counts(outcomes))
+        for attack, outcomes in report.outcomes.items()
+    ]
+    sections = {"What was done, and what came of it": table(("attack", "times", "answers"), rows)}
+    if report.log_errors:
+        sections["Errors in the server's log"] = [f"    {line}" for line in report.log_errors]
+    return Page("Hostile input", _figures(report), sections)
+
+
+def _figures(report: HostileReport) -> list[Figure]:
+    control = report.control
+    trouble = sum(control.troubles.values())
+    return [
+        Figure("time", f"{report.seconds / 60.0:.1f} minutes of {report.plan.minutes:g}"),
+        Figure("attacks", f"{sum(report.attacks.values())} of {len(report.attacks)} kinds"),
+        none("answers that there must not be (500, 1011, let in)", sum(report.faults.values())),
+        *([Figure("which", counts(report.faults))] if report.faults else []),
+        Figure("predictions of the good stream", str(control.predictions)),
+        none("that differ from offline", control.different_predictions),
+        none("samples of it that were not answered for", control.unaccounted_samples),
+        none("troubles of it", trouble),
+        *([Figure("which", counts(control.troubles))] if trouble else []),
+        Figure("events of it", counts(control.events)),
+        Figure("latency of it", quantiles(control.latency)),
+        Figure("answers of /healthz", quantiles(report.health)),
+        none("of these, wrong or none", report.unhealthy),
+        Figure(
+            "memory early on, the most, at rest in the end",
+            f"{mebibytes(report.warm.resident_bytes)}, {mebibytes(report.most_resident_bytes)}, "
+            f"{mebibytes(report.after.resident_bytes)}",
+        ),
+        _growth(report),
+        _handles(report),
+        none("errors in the server's log", len(report.log_errors)),
+        Figure(
+            "answers at the end", "yes" if report.is_healthy else "no", "yes", report.is_healthy
+        ),
+    ]
+
+
+def _growth(report: HostileReport) -> Figure:
+    before, after = report.warm.resident_bytes, report.after.resident_bytes
+    if before is None or after is None:
+        return Figure("growth of memory", UNKNOWN)
+    growth, wanted = after - before, f"at most {mebibytes(_MOST_GROWTH_BYTES)}"
+    return Figure("growth of memory", mebibytes(growth), wanted, growth <= _MOST_GROWTH_BYTES)
+
+
+def _handles(report: HostileReport) -> Figure:
+    before, after = report.idle.handles, report.after.handles
+    if before is None or after is None:
+        return Figure("handles before, at rest in the end", UNKNOWN)
+    wanted = f"at most {_MOST_HANDLES} more"
+    is_met = after <= before + _MOST_HANDLES
+    return Figure("handles before, at rest in the end", f"{before}, {after}", wanted, is_met)
