@@ -62,7 +62,7 @@ class ChurnReport:
     """Cycles done, and how the server was then."""
     after: Look
     is_healthy: bool
-    log_errors: int
+    log_errors: dict[str, int]
 
     @property
     def growth_bytes(self) -> int | None:
@@ -138,7 +138,7 @@ class Churn:
             looks=tuple(self._looks),
             after=after,
             is_healthy=self._target.is_alive() and self._target.get("/healthz")[0] == 200,
-            log_errors=len(self._target.log_errors()),
+            log_errors=self._target.log_errors(),
         )
 
     async def _visit(self, cycles: int, advance: Callable[[float, str], None]) -> None:

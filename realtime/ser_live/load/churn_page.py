@@ -35,7 +35,8 @@ def _figures(report: ChurnReport) -> list[Figure]:
         _same("handles", report.warm.handles, report.after.handles, _MOST_HANDLES),
         _same("threads", report.warm.threads, report.after.threads, 0),
         _same("tasks of the event loop", report.warm.tasks, report.after.tasks, 0),
-        none("errors in the server's log", report.log_errors),
+        none("errors in the server's log", sum(report.log_errors.values())),
+        *([Figure("which", counts(report.log_errors))] if report.log_errors else []),
         Figure(
             "answers at the end", "yes" if report.is_healthy else "no", "yes", report.is_healthy
         ),

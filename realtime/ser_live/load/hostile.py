@@ -80,8 +80,8 @@ class HostileReport:
     after: Look
     """At rest."""
     is_healthy: bool
-    log_errors: tuple[str, ...]
-    """The first of those that the server logged."""
+    log_errors: dict[str, int]
+    """That the server logged."""
 
 
 @dataclass(slots=True)
@@ -147,7 +147,7 @@ async def torment(
         most_resident_bytes=watch.most_resident_bytes,
         after=after,
         is_healthy=target.is_alive() and target.get("/healthz")[0] == http.HTTPStatus.OK,
-        log_errors=tuple(target.log_errors()[:20]),
+        log_errors=target.log_errors(),
     )
 
 

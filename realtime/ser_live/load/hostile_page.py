@@ -15,8 +15,6 @@ def hostile_page(report: HostileReport) -> Page:
         for attack, outcomes in report.outcomes.items()
     ]
     sections = {"What was done, and what came of it": table(("attack", "times", "answers"), rows)}
-    if report.log_errors:
-        sections["Errors in the server's log"] = [f"    {line}" for line in report.log_errors]
     return Page("Hostile input", _figures(report), sections)
 
 
@@ -44,7 +42,8 @@ def _figures(report: HostileReport) -> list[Figure]:
         ),
         _growth(report),
         _handles(report),
-        none("errors in the server's log", len(report.log_errors)),
+        none("errors in the server's log", sum(report.log_errors.values())),
+        *([Figure("which", counts(report.log_errors))] if report.log_errors else []),
         Figure(
             "answers at the end", "yes" if report.is_healthy else "no", "yes", report.is_healthy
         ),

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,20 +102,24 @@ class Target:
             raise SerError(f"{self.address}: GET /v1/models gave status {status} ({plain(text)})")
         return next(str(model["name"]) for model in json.loads(text) if model.get("default"))
 
-    def log_errors(self) -> list[str]:
-        """Give the lines of its log that tell of an error of its own."""
+    def log_errors(self) -> dict[str, int]:
+        """Give the errors of its own that it has logged, and how often each."""
         if self.log_path is None:
-            return []
+            return {}
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return [line for line in lines if _tells_of_an_error(line)]
+        return Counter(error for line in lines if (error := _error(line)) is not None)
 
 
-def _tells_of_an_error(line: str) -> bool:
+def _error(line: str) -> str | None:
+    """Give the error that a line of the log tells of: what happened, and the end of its trace."""
     try:
-        level = json.loads(line)["level"]
+        record = json.loads(line)
+        if str(record["level"]).lower() not in ("error", "critical"):
+            return None
+        last = str(record.get("traceback") or "").strip().rpartition("\n")[2]
+        return plain(f"{record['message']} {last}")
     except (ValueError, KeyError, TypeError):
-        return True  # nothing but records belongs there: a traceback, a warning of Python
-    return str(level).lower() in ("error", "critical")
+        return plain(line)  # nothing but records belongs there: a traceback, a warning of Python
 
 
 @contextlib.contextmanager

@@ -82,15 +82,16 @@ class Wire(asyncio.Protocol):
     @property
     def unsent_bytes(self) -> int:
         """What the socket has not taken yet."""
-        return self.transport.get_write_buffer_size()
+        return 0 if self.transport.is_closing() else self.transport.get_write_buffer_size()
 
     def write(self, data: bytes) -> None:
-        """Send bytes as they are: a frame made before, or what is none."""
-        self.transport.write(data)
+        """Send bytes as they are, a frame made before or what is none, if anybody is there."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
 
     def say(self, **message: Any) -> None:
         """Send a JSON message."""
-        self.transport.write(text_frame(json.dumps(message)))
+        self.write(text_frame(json.dumps(message)))
 
     def close(self) -> None:
         """Say goodbye as the protocol wants it."""
@@ -99,7 +100,7 @@ class Wire(asyncio.Protocol):
 
     def abort(self, reset: bool = False) -> None:
         """Be gone, without a goodbye; with ``reset`` not even TCP has one."""
-        if reset:
+        if reset and not self.transport.is_closing():
             own = self.transport.get_extra_info("socket")
             own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.transport.abort()
@@ -152,7 +153,7 @@ class Wire(asyncio.Protocol):
     def _pass_on(self) -> None:
         for data in self._protocol.data_to_send():
             if data:
-                self.transport.write(data)
+                self.write(data)
             else:  # the protocol has said all
                 self.transport.close()
 
