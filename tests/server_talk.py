@@ -1,0 +1,142 @@
+"""A bare client of ``/v1/stream``, for tests that must say wrong things, too."""
+
+import json
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+import jsonschema
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
+
+from ser_live import StreamRecognizer
+from ser_live.sources import DEMO_PATH
+from serving import Server
+
+Message = dict[str, Any]
+TIMEOUT_SECONDS = 30.0
+
+_WALL_CLOCK = ("type", "number", "lag_seconds", "timing")
+
+
+@dataclass
+class Talk:
+    """What a server said on one connection."""
+
+    messages: list[Message] = field(default_factory=list)
+    close_code: int | None = None
+    close_reason: str = ""
+
+    def of(self, kind: str) -> list[Message]:
+        return [message for message in self.messages if message["type"] == kind]
+
+    @property
+    def predictions(self) -> list[Message]:
+        return [timeless(message) for message in self.of("prediction")]
+
+    @property
+    def segments(self) -> list[Message]:
+        return [timeless(message) for message in self.of("segment")]
+
+    @property
+    def events(self) -> list[Message]:
+        return [timeless(message) for message in self.of("event")]
+
+    @property
+    def ended(self) -> Message:
+        (ended,) = self.of("ended")
+        assert ended is self.messages[-1]
+        return ended
+
+
+def demo() -> tuple[NDArray[np.float32], int]:
+    """Give the demo voice, shape (n, 1), and its rate."""
+    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
+    return samples, rate_hz
+
+
+def start(**options: object) -> str:
+    told = {"sample_rate_hz": 22050, "channels": 1, "format": "f32le", **options}
+    return json.dumps({"type": "start", **told})
+
+
+END = json.dumps({"type": "end"})
+
+
+def open_stream(server: Server, **options: Any) -> ClientConnection:
+    """Connect as a client that offers the protocol and reads as fast as it can."""
+    given = {"subprotocols": [Subprotocol("ser.v1")], "max_queue": None, "compression": None}
+    return connect(server.ws_url, proxy=None, **{**given, **options})
+
+
+def talk(server: Server, sent: Iterable[str | bytes], **options: Any) -> Talk:
+    """Say all of it, then listen to the end; what the server says must fit its own schema."""
+    with open_stream(server, **options) as socket:
+        try:
+            for message in sent:
+                socket.send(message)
+        except ConnectionClosed:
+            pass
+        said = listen(socket)
+    validator = jsonschema.Draft202012Validator(schema(server))
+    for message in said.messages:
+        validator.validate(message)
+    assert [message["number"] for message in said.messages] == list(range(len(said.messages)))
+    return said
+
+
+def listen(socket: ClientConnection) -> Talk:
+    """Take everything up to the close."""
+    said = Talk()
+    try:
+        while True:
+            said.messages.append(json.loads(socket.recv(TIMEOUT_SECONDS)))
+    except ConnectionClosed:
+        said.close_code, said.close_reason = socket.close_code, socket.close_reason or ""
+    return said
+
+
+def schema(server: Server) -> dict[str, Any]:
+    """What the server may say, by its own account."""
+    headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
+    told: dict[str, Any] = httpx.get(f"{server.url}/v1/schema", headers=headers).json()
+    return {"$ref": "#/$defs/ServerMessage", "$defs": told["$defs"]}
+
+
+def blocks(samples: NDArray[Any], size: int) -> list[bytes]:
+    """Cut samples of shape (n, channels) into blocks of so many frames."""
+    return [samples[at : at + size].tobytes() for at in range(0, len(samples), size)]
+
+
+def offline(samples: NDArray[Any], rate_hz: int, **options: Any) -> list[Message]:
+    """What a recognizer gives for all of it at once."""
+    recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **options)
+    predictions = recognizer.process(samples) + recognizer.flush()
+    return [timeless(json.loads(json.dumps(p.to_dict()))) for p in predictions]
+
+
+def timeless(message: Message) -> Message:
+    """Leave out what differs from run to run."""
+    return {key: value for key, value in message.items() if key not in _WALL_CLOCK}
+
+
+def figure(server: Server, name: str) -> float:
+    """Read one of the server's metrics, as ``name{label="value"}``."""
+    for line in httpx.get(f"{server.url}/metrics").text.splitlines():
+        if line.startswith(f"{name} "):
+            return float(line.rpartition(" ")[2])
+    return 0.0
+
+
+def narrow_socket(server: Server) -> socket.socket:
+    """A connection with a small receive buffer, so that not reading shows soon."""
+    narrow = socket.socket()
+    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    narrow.connect((server.host, server.port))
+    return narrow

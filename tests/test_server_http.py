@@ -1,0 +1,175 @@
+"""The HTTP part: recordings, health, what is documented, and problems in words."""
+
+import io
+import json
+from collections.abc import Iterator
+
+import httpx
+import jsonschema
+import numpy as np
+import pytest
+import soundfile
+
+import serving
+from ser_live.sources import DEMO_PATH
+from server_talk import demo
+
+VOICE, RATE_HZ = demo()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[serving.Server]:
+    limits = ("--max-upload-bytes", 2_000_000, "--max-seconds", 60)
+    with serving.server(*limits) as running:
+        yield running
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """The detail of a problem, which has the form of RFC 9457."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert set(told) == {"type", "title", "status", "detail"}
+    assert told["status"] == status
+    assert "\n" not in told["detail"]
+    detail: str = told["detail"]
+    return detail
+
+
+def wav(samples: np.ndarray, rate_hz: int = 16000, subtype: str = "FLOAT") -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, subtype, format="WAV")
+    return file.getvalue()
+
+
+def test_it_is_well_and_ready(server: serving.Server) -> None:
+    assert httpx.get(f"{server.url}/healthz").json() == {"status": "ok"}
+    assert httpx.get(f"{server.url}/readyz").json() == {"status": "ready"}
+
+
+def test_models_are_told(server: serving.Server) -> None:
+    models = httpx.get(f"{server.url}/v1/models").json()
+    assert [(model["name"], model["default"]) for model in models] == [
+        ("emotion", True),
+        ("issa-ravdess", False),
+    ]
+    assert all(len(model["labels"]) >= 7 and model["licence"] for model in models)
+
+
+def test_a_recording_of_any_kind_is_recognized(server: serving.Server) -> None:
+    answer = httpx.post(f"{server.url}/v1/recognize", content=DEMO_PATH.read_bytes(), timeout=30)
+    told = answer.json()
+    assert told["seconds"] == len(VOICE) / RATE_HZ
+    assert {p["state"] for p in told["predictions"]} >= {"speech", "silence"}
+    assert told["notes"] == []
+    flac = io.BytesIO()
+    soundfile.write(flac, VOICE, RATE_HZ, "PCM_16", format="FLAC")
+    again = httpx.post(
+        f"{server.url}/v1/recognize",
+        params={"hop_seconds": 0.5, "labels": ["sad", "happy"]},
+        content=flac.getvalue(),
+        headers={"Content-Type": "audio/flac"},
+        timeout=30,
+    ).json()
+    assert len(again["predictions"]) == len(told["predictions"]) / 2
+    speech = [p for p in again["predictions"] if p["probabilities"]]
+    assert all(list(p["probabilities"]) == ["sad", "happy"] for p in speech)
+
+
+REFUSED = {
+    "nothing": (b"", {}, 400),
+    "no samples": (wav(np.zeros((0, 1))), {}, 400),
+    "noise": (b"this is no audio" * 100, {}, 415),
+    "unknown model": (wav(np.zeros(16000)), {"model": "nonesuch"}, 404),
+    "path of a model": (wav(np.zeros(16000)), {"model": "../../etc/passwd"}, 404),
+    "hop": (wav(np.zeros(16000)), {"hop_seconds": 0.013}, 422),
+    "hop that is no number": (wav(np.zeros(16000)), {"hop_seconds": "often"}, 422),
+    "hop not finite": (wav(np.zeros(16000)), {"hop_seconds": "nan"}, 422),
+    "window": (wav(np.zeros(16000)), {"window_seconds": "inf"}, 422),
+    "label": (wav(np.zeros(16000)), {"labels": "bored"}, 422),
+    "unknown option": (wav(np.zeros(16000)), {"gain": "2"}, 422),
+    "rate": (wav(np.zeros(16000), 4000), {}, 422),
+    "too loud": (wav(np.full(16000, 1e9)), {}, 422),
+    "too many bytes": (b"\0" * 2_000_001, {}, 413),
+    "too long": (wav(np.zeros(61 * 8000), 8000, "PCM_16"), {}, 413),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_recognized_is_refused_in_words(server: serving.Server, name: str) -> None:
+    content, params, status = REFUSED[name]
+    answer = httpx.post(f"{server.url}/v1/recognize", params=params, content=content, timeout=30)
+    assert problem(answer, status)
+
+
+def test_a_body_without_a_length_is_bounded_too(server: serving.Server) -> None:
+    pieces = (b"\0" * 100_000 for _ in range(30))
+    answer = httpx.post(f"{server.url}/v1/recognize", content=pieces, timeout=30)
+    problem(answer, 413)
+
+
+def test_a_form_is_refused_with_the_right_way(server: serving.Server) -> None:
+    answer = httpx.post(f"{server.url}/v1/recognize", files={"file": b"RIFF"})
+    assert "--data-binary" in problem(answer, 415)
+
+
+def test_a_damaged_recording_gives_what_was_readable(server: serving.Server) -> None:
+    data = DEMO_PATH.read_bytes()
+    answer = httpx.post(f"{server.url}/v1/recognize", content=data[: len(data) // 2], timeout=30)
+    assert answer.status_code == 200
+    assert 1 < answer.json()["seconds"] < len(VOICE) / RATE_HZ
+
+
+def test_wrong_places_and_methods_are_problems(server: serving.Server) -> None:
+    problem(httpx.get(f"{server.url}/v1/nothing"), 404)
+    problem(httpx.get(f"{server.url}/page/nothing.js"), 404)
+    problem(httpx.get(f"{server.url}/page/../server/app.py"), 404)
+    problem(httpx.get(f"{server.url}/page/%2e%2e/app.py"), 404)
+    problem(httpx.get(f"{server.url}/v1/recognize"), 405)
+    problem(httpx.get(f"{server.url}/v1/stream"), 404)
+
+
+def test_the_documents_are_sound(server: serving.Server) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    assert {"/healthz", "/readyz", "/metrics", "/v1/models", "/v1/recognize"} <= {
+        *document["paths"]
+    }
+    assert document["openapi"].startswith("3.")
+    told = httpx.get(f"{server.url}/v1/schema").json()
+    jsonschema.Draft202012Validator.check_schema(told)
+    either = jsonschema.Draft202012Validator(told)
+    either.validate({"type": "end"})
+    with pytest.raises(jsonschema.ValidationError):
+        either.validate({"type": "started"})
+
+
+def test_an_answer_fits_its_document(server: serving.Server) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    answer = httpx.post(f"{server.url}/v1/recognize", content=wav(VOICE, RATE_HZ), timeout=30)
+    schema = {"$ref": "#/components/schemas/Recognition", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(answer.json())
+
+
+def test_each_answer_has_an_id_that_the_log_knows(server: serving.Server) -> None:
+    answer = httpx.get(f"{server.url}/v1/models?token=not-to-be-logged")
+    request_id = answer.headers["x-request-id"]
+    (record,) = [line for line in server.log() if line.get("request_id") == request_id]
+    assert (record["path"], record["status"], record["method"]) == ("/v1/models", 200, "GET")
+    assert "not-to-be-logged" not in json.dumps(server.log())
+
+
+def test_the_page_is_there_and_loads_nothing_from_elsewhere(server: serving.Server) -> None:
+    answer = httpx.get(f"{server.url}/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "https://" not in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for name, value in {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+    }.items():
+        assert answer.headers[name] == value
+    assert "server" not in answer.headers
