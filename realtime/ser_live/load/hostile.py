@@ -11,7 +11,7 @@ import numpy as np
 
 from ser_live.classifier import OnnxClassifier
 from ser_live.conditions import Conditions, conditions
-from ser_live.latency import LatencyHistogram, StageLatency
+from ser_live.latency import LatencyHistogram, StageLatency, summary
 from ser_live.load.attacks_http import HTTP_ATTACKS, Attack
 from ser_live.load.attacks_stream import LET_IN, STREAM_ATTACKS
 from ser_live.load.caller import Book, Caller
@@ -54,6 +54,8 @@ class Control:
     events: dict[str, int]
     unaccounted_samples: int
     latency: StageLatency
+    lateness: StageLatency
+    """Of its blocks: the fault of this tool."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,9 +188,7 @@ async def _look_after(
 
 
 def _control(good: Caller, book: Book, plan: HostilePlan, model: OnnxClassifier) -> Control:
-    tally, histogram = book.now, LatencyHistogram()
-    for seconds in tally.latency_seconds:
-        histogram.add(seconds)
+    tally = book.now
     true = true_predictions(model, good.voice, 0, good.blocks, plan.hop_ms)
     processed = good.ended["processed_samples"] if good.ended else 0
     troubles = tally.errors + tally.refused + tally.lost
@@ -202,7 +202,8 @@ def _control(good: Caller, book: Book, plan: HostilePlan, model: OnnxClassifier)
         troubles=dict(troubles),
         events=dict(tally.events),
         unaccounted_samples=good.sent_samples - processed,
-        latency=histogram.summary("control"),
+        latency=summary("latency", tally.latency_seconds),
+        lateness=summary("lateness", tally.late_seconds),
     )
 
 

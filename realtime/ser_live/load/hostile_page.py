@@ -33,6 +33,7 @@ def _figures(report: HostileReport) -> list[Figure]:
         *([Figure("which", counts(control.troubles))] if trouble else []),
         Figure("events of it", counts(control.events)),
         Figure("latency of it", quantiles(control.latency)),
+        Figure("blocks of it sent late, for want of time here", quantiles(control.lateness)),
         Figure("answers of /healthz", quantiles(report.health)),
         none("of these, wrong or none", report.unhealthy),
         Figure(

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from ser_live.conditions import Conditions, conditions
-from ser_live.latency import LatencyHistogram, StageLatency
+from ser_live.latency import StageLatency, summary
 from ser_live.load.caller import Book, Caller
 from ser_live.load.pacing import Pacer, in_background
 from ser_live.load.target import Look, Target
@@ -154,8 +154,8 @@ class Crowd:
         return Step(
             asked=self._asked,
             open=sum(caller.is_open for caller in self._callers),
-            latency=_summary("latency", tally.latency_seconds),
-            lateness=_summary("lateness", tally.late_seconds),
+            latency=summary("latency", tally.latency_seconds),
+            lateness=summary("lateness", tally.late_seconds),
             left_out_hops=opening.left_out_hops + tally.left_out_hops,
             misnumbered=opening.misnumbered + tally.misnumbered,
             events=dict(opening.events + tally.events),
@@ -245,13 +245,6 @@ async def measure_streams(
         is_ours=target.process is not None,
         load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan"),
     )
-
-
-def _summary(name: str, seconds: list[float]) -> StageLatency:
-    histogram = LatencyHistogram()
-    for passed in seconds:
-        histogram.add(passed)
-    return histogram.summary(name)
 
 
 def _share(before: Look, after: Look) -> float | None:

@@ -107,7 +107,7 @@ class Target:
         if self.log_path is None:
             return {}
         lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
-        return Counter(error for line in lines if (error := _error(line)) is not None)
+        return dict(Counter(error for line in lines if (error := _error(line)) is not None))
 
 
 def _error(line: str) -> str | None:
