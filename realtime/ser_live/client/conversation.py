@@ -164,6 +164,7 @@ class _Pace:
     """Keeps what is sent below the bytes per second that the server allows."""
 
     _SHARE = 0.9
+    _COUNTED_BYTES = 512  # what the server takes the smallest message for
 
     def __init__(self, bytes_per_second: float | None) -> None:
         self._per_second = self._SHARE * bytes_per_second if bytes_per_second else None
@@ -175,7 +176,8 @@ class _Pace:
             return 0.0
         now = time.monotonic()
         wait_seconds = max(0.0, self._free_at - now)
-        self._free_at = max(self._free_at, now) + size / self._per_second
+        counted = max(size, self._COUNTED_BYTES)
+        self._free_at = max(self._free_at, now) + counted / self._per_second
         return wait_seconds
 
 

@@ -4,6 +4,7 @@ import http.client
 import json
 import os
 import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Recognition:
     predictions: tuple[Prediction, ...]
     segments: tuple[Segment, ...]
     events: tuple[Event, ...]
+    notes: tuple[str, ...]
+    """Damage of the file that was met."""
 
 
 def recognize_file(
@@ -41,6 +44,7 @@ def recognize_file(
     window_seconds: float | None = None,
     smoothing_seconds: float | None = None,
     vad: bool | None = None,
+    labels: Sequence[str] | None = None,
     token: str | None = None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
 ) -> Recognition:
@@ -59,6 +63,8 @@ def recognize_file(
         The address that ``ser-serve`` printed.
     model, hop_seconds, window_seconds, smoothing_seconds, vad
         As in `ser_live.StreamRecognizer`; None: the server's defaults.
+    labels : sequence of str or None
+        Give the probabilities of these alone.
     token : str or None
         Where the server wants one, and the address does not hold it.
     timeout_seconds : float
@@ -75,8 +81,9 @@ def recognize_file(
     told = {
         "model": model, "hop_seconds": hop_seconds, "window_seconds": window_seconds,
         "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
+        "labels": labels,
     }  # fmt: skip
-    query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None})
+    query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)
     status, body = _post(address, Path(path), query, timeout_seconds)
     if status != http.HTTPStatus.OK:
         raise refused(address, status, body)
@@ -134,4 +141,5 @@ def _recognition(body: bytes) -> Recognition:
         predictions=tuple(prediction(p) for p in answer["predictions"]),
         segments=tuple(segment(s) for s in answer["segments"]),
         events=tuple(event(e) for e in answer["events"]),
+        notes=tuple(answer.get("notes", ())),
     )

@@ -52,8 +52,11 @@ class Ended:
     reason: str
     """end: you ended it; else the server did, and this is why."""
     received_samples: int
+    """processed and dropped ones."""
     processed_samples: int
+    dropped_samples: int
     skipped_samples: int
+    """That you told were lost."""
     replaced_samples: int
     """NaN or infinite values that became zero."""
     predictions: int

@@ -159,14 +159,12 @@ class Stream(_Both):
         with needed("websockets"):
             from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
         talk = self._conversation
-        with in_words(talk.address):
-            self._connection = connect(talk.address.stream_url, **talk.connecting())
-            try:
-                self._connection.send(talk.start())
-                talk.begin(self._connection.recv(talk.timeout_seconds))
-            except BaseException:
-                self._connection.close()
-                raise
+        with in_words(talk.address), contextlib.ExitStack() as closing:
+            opening = connect(talk.address.stream_url, **talk.connecting())
+            self._connection = closing.enter_context(opening)
+            self._connection.send(talk.start())
+            talk.begin(self._connection.recv(talk.timeout_seconds))
+            self._closing = closing.pop_all()
         return self
 
     def __exit__(
@@ -175,7 +173,7 @@ class Stream(_Both):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._connection.close()
+        self._closing.close()
 
     def __iter__(self) -> Self:
         return self

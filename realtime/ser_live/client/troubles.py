@@ -35,10 +35,6 @@ _OF_STATUS = {
     500: "internal",
     503: "overloaded",
 }
-_HINTS = {
-    401: "give the token that ser-serve printed, as token= or within the address",
-    503: "try again later",
-}
 
 
 @contextlib.contextmanager
@@ -100,8 +96,7 @@ def refused(address: Address, status: int, body: bytes) -> ServerError:
     problem = _problem(body)
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
     code = problem.get("code") or _OF_STATUS.get(status, f"http_{status}")
-    hint = f"; {_HINTS[status]}" if status in _HINTS else ""
-    return ServerError(str(code), f"{address}: {detail}{hint}")
+    return ServerError(str(code), f"{address}: {detail}")
 
 
 def _problem(body: bytes) -> dict[str, Any]:

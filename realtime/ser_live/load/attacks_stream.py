@@ -170,7 +170,6 @@ async def ping_flood(field: Field) -> None:
     async with field.wire() as line:
         line.wire.transport.pause_reading()
         await _flood(line.wire, ping * 50)
-        line.wire.transport.resume_reading()
 
 
 async def message_flood(field: Field) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import contextlib
+import secrets
 import shlex
 import signal
 import sys
@@ -106,7 +107,8 @@ def _hostile(arguments: argparse.Namespace, command: str) -> int:
         model=arguments.model,
     )
     voice, model = _voice(arguments), _model(arguments)
-    with _target(arguments) as target:
+    # A token of its own, so that wrong ones can be tried.
+    with _target(arguments, "--token", secrets.token_hex(16)) as target:
         report = _run(torment(plan, voice, target, model, _say))
     return _tell(arguments, hostile_page(report), report, command)
 
