@@ -130,6 +130,17 @@ export class SerStream extends EventTarget {
   }
 
   /**
+   * Wait until the network has taken what was sent: for audio that comes faster than real time.
+   *
+   * @returns {Promise<void>}
+   */
+  async drained() {
+    while (this.#waitingSamples || (this.#isOpen && this.#socket.bufferedAmount)) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /**
    * Tell of audio that was lost before it came here; the clock goes on.
    *
    * @param {number} samples per channel
@@ -150,13 +161,17 @@ export class SerStream extends EventTarget {
   end() {
     const isOpening = this.#socket.readyState === WebSocket.CONNECTING;
     if (isOpening) this.#socket.addEventListener("open", () => this.#say({ type: "end" }));
-    else if (this.#socket.readyState === WebSocket.OPEN) this.#report().#say({ type: "end" });
+    else if (this.#isOpen) this.#report().#say({ type: "end" });
     return this.finished;
   }
 
   /** Let go of the connection at once; what is due is not waited for. */
   close() {
     this.#socket.close(1000);
+  }
+
+  get #isOpen() {
+    return this.#socket.readyState === WebSocket.OPEN;
   }
 
   #onOpen() {
@@ -175,6 +190,7 @@ export class SerStream extends EventTarget {
   }
 
   #onClose(code, reason) {
+    this.#waitingSamples = 0; // whatever waited is lost with the connection
     const { started, ended, error } = this;
     this.#settle.reject(new SerServerError(error?.detail || reason || `closed: ${code}`, { code }));
     this.#dispatch("close", { code, reason, started, ended, error });

@@ -105,14 +105,12 @@ export class History extends EventTarget {
     };
   }
 
-  /** The prediction whose hop a time lies in, or null. */
+  /** The prediction whose hop a time lies in, or null: nobody listened. */
   at(seconds) {
-    const index = firstBehind(this.predictions, seconds);
-    const found = this.predictions[index];
-    const before = this.predictions[index - 1];
-    if (!found || seconds < 0) return null;
-    const hopStart = Math.max(before?.end_seconds ?? 0, found.end_seconds - 2);
-    return seconds >= hopStart ? found : null;
+    const isIn = ({ start_seconds: start, end_seconds: end }) =>
+      seconds >= start && seconds < (end ?? Infinity);
+    if (this.gaps.some(isIn)) return null;
+    return this.predictions[firstBehind(this.predictions, seconds)] ?? null;
   }
 
   /** The greatest level between two times, 0 to 1. */

@@ -294,6 +294,23 @@ function listenToControls() {
   }
 }
 
+/** A sheet goes away when one looks elsewhere. */
+function listenToOptions() {
+  const sheet = $("options");
+  addEventListener("pointerdown", ({ target }) => {
+    if (!sheet.contains(target)) sheet.open = false;
+  });
+  sheet.addEventListener("focusout", ({ relatedTarget }) => {
+    if (relatedTarget && !sheet.contains(relatedTarget)) sheet.open = false;
+  });
+  sheet.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !sheet.open) return;
+    event.preventDefault();
+    sheet.open = false;
+    sheet.querySelector("summary").focus();
+  });
+}
+
 function listenToDrops() {
   const isFile = (event) => event.dataTransfer?.types.includes("Files");
   let depth = 0; // the pointer enters and leaves every element on its way
@@ -316,6 +333,7 @@ function listenToDrops() {
 takeToken();
 addEventListener("hashchange", () => takeToken() && listModels());
 listenToControls();
+listenToOptions();
 listenToDrops();
 nameTheme();
 write($("host"), location.host);

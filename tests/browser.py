@@ -1,0 +1,170 @@
+"""A real Chromium whose microphone plays a file, looking at the page of a real server."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+
+_FLAGS = (
+    "--headless=new",
+    "--no-sandbox",  # it refuses to run as root with one
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-dev-shm-usage",
+    "--force-color-profile=srgb",
+)
+_PATIENCE_SECONDS = 30.0
+# A server that is away or refuses, and a page by plain http: both are told on the page itself.
+_EXPECTED = ("WebSocket connection to", "Cross-Origin-Opener-Policy header has been ignored")
+
+
+def is_installed() -> bool:
+    return all(shutil.which(program) for program in ("chromium", "chromedriver"))
+
+
+class Browser:
+    """One window with an empty profile.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty; profile and downloads come into it.
+    microphone : Path or None
+        WAV file that the microphone plays once; None: there is no microphone.
+    width, height : int
+        Of the page, in CSS pixels.
+    is_asked : bool
+        For the microphone, and nobody answers; else it is allowed.
+    flags : sequence of str
+        More of Chromium's.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        microphone: Path | None = None,
+        *,
+        width: int = 1200,
+        height: int = 900,
+        is_asked: bool = False,
+        flags: tuple[str, ...] = (),
+    ) -> None:
+        self.downloads = folder / "downloads"
+        options = webdriver.ChromeOptions()
+        options.binary_location = shutil.which("chromium") or "chromium"
+        wanted = [*_FLAGS, *flags]
+        if microphone:
+            wanted.append("--use-fake-device-for-media-stream")
+            wanted.append(f"--use-file-for-fake-audio-capture={microphone}%noloop")
+        if not is_asked:
+            wanted.append("--use-fake-ui-for-media-stream")
+        for flag in wanted:
+            options.add_argument(flag)
+        options.add_argument(f"--user-data-dir={folder / 'profile'}")
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        self.driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+        self.resize(width, height)
+        self.command(
+            "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads)
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.driver.quit()
+
+    def command(self, name: str, **parameters: Any) -> Any:
+        """Tell Chromium something over its own protocol."""
+        return self.driver.execute_cdp_cmd(name, parameters)
+
+    def resize(self, width: int, height: int) -> None:
+        self.command(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 500,
+        )
+
+    def prefer(self, **features: str) -> None:
+        """Set what a person prefers, as ``color_scheme="dark"``."""
+        wanted = [
+            {"name": f"prefers-{name.replace('_', '-')}", "value": value}
+            for name, value in features.items()
+        ]
+        self.command("Emulation.setEmulatedMedia", features=wanted)
+
+    def open(self, url: str) -> None:
+        self.driver.get(url)
+
+    def run(self, script: str, *arguments: Any) -> Any:
+        """Run the body of a function in the page."""
+        return self.driver.execute_script(script, *arguments)
+
+    def run_async(self, script: str, *arguments: Any) -> Any:
+        """Run the body of an async function in the page and wait for what it gives."""
+        self.driver.set_script_timeout(_PATIENCE_SECONDS)
+        wrapped = f"""
+            const done = arguments[arguments.length - 1];
+            (async (...given) => {{ {script} }})(...arguments).then(
+                (value) => done({{ value }}), (error) => done({{ error: String(error) }}));"""
+        answer = self.driver.execute_async_script(wrapped, *arguments)
+        assert "error" not in answer, answer["error"]
+        return answer.get("value")
+
+    def find(self, place: str) -> WebElement:
+        return self.driver.find_element(By.CSS_SELECTOR, place)
+
+    def text(self, place: str) -> str:
+        """What a person reads there."""
+        return self.find(place).text
+
+    def click(self, place: str) -> None:
+        self.find(place).click()
+
+    def choose(self, file: Path) -> None:
+        """Choose a recording."""
+        self.find("#file").send_keys(str(file))
+
+    def wait(self, condition: Callable[[], Any], what: str) -> Any:
+        """Wait until something is true, and give it."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not (value := condition()):
+            assert time.monotonic() < deadline, f"no {what}; the page:\n{self.text('body')}"
+            time.sleep(0.05)
+        return value
+
+    def wait_for(self, place: str, words: str) -> None:
+        """Wait until words stand somewhere."""
+        self.wait(lambda: words in self.text(place), f"{words!r} in {place}")
+
+    def save(self, form: str, ending: str) -> str:
+        """Press a button of the export and read the file."""
+        self.click(f"[data-format={form}]")
+        found = self.wait(lambda: [*self.downloads.glob(f"*{ending}")], f"download {ending}")
+        text = str(found[0].read_bytes().decode("utf-8"))
+        found[0].unlink()
+        return text
+
+    def records(self) -> list[dict[str, Any]]:
+        """What the page has seen, from its own export."""
+        return [json.loads(line) for line in self.save("jsonl", ".jsonl").splitlines()]
+
+    def complaints(self) -> list[str]:
+        """What Chromium says about the page in its console: policy, scripts."""
+        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        return [
+            entry["message"]
+            for entry in entries
+            if entry["source"] != "network"
+            and not any(known in entry["message"] for known in _EXPECTED)
+        ]
