@@ -1,8 +1,9 @@
 """A bare client of ``/v1/stream``, for tests that must say wrong things, too."""
 
+import contextlib
 import json
 import socket
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,9 +12,13 @@ import jsonschema
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from websockets.client import ClientProtocol
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
+from websockets.uri import parse_uri
 
 from ser_live import StreamRecognizer
 from ser_live.sources import DEMO_PATH
@@ -71,18 +76,18 @@ END = json.dumps({"type": "end"})
 
 def open_stream(server: Server, **options: Any) -> ClientConnection:
     """Connect as a client that offers the protocol and reads as fast as it can."""
-    given = {"subprotocols": [Subprotocol("ser.v1")], "max_queue": None, "compression": None}
-    return connect(server.ws_url, proxy=None, **{**given, **options})
+    given: dict[str, Any] = {"subprotocols": [Subprotocol("ser.v1")], "max_queue": None}
+    given |= {"compression": None, "proxy": None, **options}
+    opened: ClientConnection = connect(server.ws_url, **given)
+    return opened
 
 
-def talk(server: Server, sent: Iterable[str | bytes], **options: Any) -> Talk:
+def talk(server: Server, sent: Sequence[str | bytes], **options: Any) -> Talk:
     """Say all of it, then listen to the end; what the server says must fit its own schema."""
     with open_stream(server, **options) as socket:
-        try:
-            for message in sent:
-                socket.send(message)
-        except ConnectionClosed:
-            pass
+        with contextlib.suppress(ConnectionClosed):
+            for block in sent:
+                socket.send(block)
         said = listen(socket)
     validator = jsonschema.Draft202012Validator(schema(server))
     for message in said.messages:
@@ -109,7 +114,7 @@ def schema(server: Server) -> dict[str, Any]:
     return {"$ref": "#/$defs/ServerMessage", "$defs": told["$defs"]}
 
 
-def blocks(samples: NDArray[Any], size: int) -> list[bytes]:
+def blocks(samples: NDArray[Any], size: int) -> list[str | bytes]:
     """Cut samples of shape (n, channels) into blocks of so many frames."""
     return [samples[at : at + size].tobytes() for at in range(0, len(samples), size)]
 
@@ -134,9 +139,47 @@ def figure(server: Server, name: str) -> float:
     return 0.0
 
 
-def narrow_socket(server: Server) -> socket.socket:
-    """A connection with a small receive buffer, so that not reading shows soon."""
-    narrow = socket.socket()
-    narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    narrow.connect((server.host, server.port))
-    return narrow
+class DeafClient:
+    """A client that sends and does not read, until it is told to listen."""
+
+    def __init__(self, server: Server) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 15)
+        self._socket.settimeout(TIMEOUT_SECONDS)
+        self._socket.connect((server.host, server.port))
+        self._protocol = ClientProtocol(parse_uri(server.ws_url))
+        self._protocol.send_request(self._protocol.connect())
+        self._flush()
+        while self._protocol.state is State.CONNECTING:
+            self._protocol.receive_data(self._socket.recv(1))
+
+    def send(self, message: str) -> None:
+        self._protocol.send_text(message.encode())
+        self._flush()
+
+    def send_until_stuck(self, data: bytes) -> None:
+        """Send until the server takes nothing for a second, because nobody reads its answers."""
+        self._socket.settimeout(1.0)
+        with contextlib.suppress(TimeoutError):
+            while True:
+                self._protocol.send_binary(data)
+                self._flush()
+        self._socket.settimeout(TIMEOUT_SECONDS)
+
+    def listen(self) -> Talk:
+        """Read everything at last, up to the close."""
+        with contextlib.suppress(ConnectionError):
+            while data := self._socket.recv(1 << 16):
+                self._protocol.receive_data(data)
+                if self._protocol.state is State.CLOSING:
+                    break  # half a frame of ours is on its way: there is nothing more to say
+        self._protocol.receive_eof()
+        frames = [e for e in self._protocol.events_received() if isinstance(e, Frame)]
+        said = [json.loads(bytes(f.data)) for f in frames if f.opcode is Opcode.TEXT]
+        return Talk(said, self._protocol.close_code, self._protocol.close_reason or "")
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _flush(self) -> None:
+        self._socket.sendall(b"".join(self._protocol.data_to_send()))

@@ -3,12 +3,14 @@
 import io
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import httpx
 import jsonschema
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 import serving
 from ser_live.sources import DEMO_PATH
@@ -36,7 +38,7 @@ def problem(answer: httpx.Response, status: int) -> str:
     return detail
 
 
-def wav(samples: np.ndarray, rate_hz: int = 16000, subtype: str = "FLOAT") -> bytes:
+def wav(samples: NDArray[Any], rate_hz: int = 16000, subtype: str = "FLOAT") -> bytes:
     file = io.BytesIO()
     soundfile.write(file, samples, rate_hz, subtype, format="WAV")
     return file.getvalue()
@@ -76,13 +78,13 @@ def test_a_recording_of_any_kind_is_recognized(server: serving.Server) -> None:
     assert all(list(p["probabilities"]) == ["sad", "happy"] for p in speech)
 
 
-REFUSED = {
+REFUSED: dict[str, tuple[bytes, dict[str, str], int]] = {
     "nothing": (b"", {}, 400),
     "no samples": (wav(np.zeros((0, 1))), {}, 400),
     "noise": (b"this is no audio" * 100, {}, 415),
     "unknown model": (wav(np.zeros(16000)), {"model": "nonesuch"}, 404),
     "path of a model": (wav(np.zeros(16000)), {"model": "../../etc/passwd"}, 404),
-    "hop": (wav(np.zeros(16000)), {"hop_seconds": 0.013}, 422),
+    "hop": (wav(np.zeros(16000)), {"hop_seconds": "0.013"}, 422),
     "hop that is no number": (wav(np.zeros(16000)), {"hop_seconds": "often"}, 422),
     "hop not finite": (wav(np.zeros(16000)), {"hop_seconds": "nan"}, 422),
     "window": (wav(np.zeros(16000)), {"window_seconds": "inf"}, 422),

@@ -174,7 +174,14 @@ def test_wrong_levels_are_told(server: serving.Server) -> None:
 
 def test_a_stream_survives_mistakes_and_tells_each(server: serving.Server) -> None:
     huge = np.full((100, 1), 1e9, np.float32).tobytes()
-    mistakes = [b"123", "{", '{"type": "dance"}', start(), '{"type": "skip", "samples": -1}', huge]
+    mistakes: list[str | bytes] = [
+        b"123",
+        "{",
+        '{"type": "dance"}',
+        start(),
+        '{"type": "skip", "samples": -1}',
+        huge,
+    ]
     sent: list[str | bytes] = [start()]
     for mistake, block in zip(mistakes, blocks(SHORT, -(-len(SHORT) // 6)), strict=True):
         sent += [block, mistake]
@@ -191,14 +198,15 @@ def test_a_stream_survives_mistakes_and_tells_each(server: serving.Server) -> No
 
 
 def test_sixteen_mistakes_end_it_with_everything_answered(server: serving.Server) -> None:
-    said = talk(server, [start(), *blocks(SHORT, 5000), *[b"odd"] * 20])
+    odd: list[str | bytes] = [b"odd"] * 20
+    said = talk(server, [start(), *blocks(SHORT, 5000), *odd])
     assert said.close_code == 4400
     assert [error["fatal"] for error in said.of("error")] == [False] * 15 + [True]
     assert said.predictions == offline(SHORT, RATE_HZ)
     assert said.ended["reason"] == "bad_frame"
 
 
-BAD_STARTS = {
+BAD_STARTS: dict[str, tuple[str | bytes, str]] = {
     "audio": (b"\0\0", "wrong_order"),
     "end": (END, "wrong_order"),
     "no json": ("hello", "bad_json"),

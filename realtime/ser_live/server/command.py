@@ -1,6 +1,7 @@
 """``ser-serve``: options, a socket, and uvicorn on it."""
 
 import argparse
+import asyncio
 import ipaddress
 import os
 import re
@@ -37,6 +38,7 @@ _ORIGIN = re.compile(r"https?://[^/\s]+")
 _BACKLOG = 2048
 _BUFFER_BYTES = 1 << 18
 _DRAIN_SECONDS = 30.0
+_GOODBYE_SECONDS = 3.0
 _PING_SECONDS = 20.0
 
 
@@ -115,6 +117,8 @@ def _server(
 ) -> "uvicorn.Server":
     import uvicorn  # noqa: PLC0415
 
+    from ser_live.server.transport import WebSocketProtocol  # noqa: PLC0415
+
     class Server(uvicorn.Server):
         """Says where it is when it is ready, and drains before it stops."""
 
@@ -125,6 +129,12 @@ def _server(
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             await config.app.state.streams.drain(_DRAIN_SECONDS)  # type: ignore[union-attr]
+            # Cut off in the middle of a goodbye, clients would lose what was said last.
+            for _ in range(round(_GOODBYE_SECONDS / 0.05)):
+                open_ones = self.server_state.connections
+                if not any(isinstance(one, WebSocketProtocol) for one in open_ones):
+                    break
+                await asyncio.sleep(0.05)
             await super().shutdown(sockets)
 
         def handle_exit(self, sig: int, frame: FrameType | None) -> None:

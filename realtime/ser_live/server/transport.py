@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 HEAD_SECONDS = 10.0
@@ -83,9 +84,13 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send; the close of a stream does not wait behind what nobody reads."""
+        if message["type"] == "websocket.accept" and self.transport.is_closing():
+            raise ClientDisconnected  # else it would be taken for a fault of the application
         if message["type"] == "websocket.close":
             self.writable.set()
         await super().send(message)
+        # A refusal ends the handshake as well; uvicorn would report a fault.
+        self.handshake_complete = self.handshake_complete or self.close_sent
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadline."""
