@@ -18,7 +18,7 @@ from ser_live.load.voice import Voice
 from ser_live.load.wire import RefusedError, Wire, open_wire
 
 _WHOLE_SHARE = 0.3
-_WARM_UP_SHARE = 0.1
+_WARM_UP_SHARE = 0.5  # what is kept for reuse comes to its full size; a leak goes on
 _LEAST_WARM_UP = 100
 _GOODBYE_SECONDS = 30.0
 _PATIENCE_SECONDS = 0.5
@@ -57,7 +57,7 @@ class ChurnReport:
     """Of whole visits, against the same samples offline."""
     warm_cycles: int
     warm: Look
-    """When the first visitors had gone."""
+    """When the first half of the visitors had gone."""
     looks: tuple[tuple[int, Look], ...]
     """Cycles done, and how the server was then."""
     after: Look
@@ -66,7 +66,7 @@ class ChurnReport:
 
     @property
     def growth_bytes(self) -> int | None:
-        """Memory that the later cycles left behind."""
+        """Memory that the second half of the cycles left behind."""
         first, last = self.warm.resident_bytes, self.after.resident_bytes
         return None if first is None or last is None else last - first
 
