@@ -285,9 +285,8 @@ class Stream:
 
     async def _yield(self, hearing: Hearing) -> None:
         """Whoever sends faster than real time waits while others have to be on time."""
-        ahead_since = self._opened_at + _AHEAD_SECONDS
         while self._streams.must_yield and self._ending is None:
-            if hearing.seconds < time.monotonic() - ahead_since:
+            if hearing.seconds < time.monotonic() - self._opened_at + _AHEAD_SECONDS:
                 return
             await asyncio.sleep(_YIELD_SECONDS)
 

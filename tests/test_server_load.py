@@ -1,0 +1,133 @@
+"""When it is too much: who can wait waits, then streams are refused, then hops widen."""
+
+import asyncio
+import io
+import json
+import threading
+import time
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import soundfile
+import websockets
+from websockets.exceptions import InvalidStatus
+
+import serving
+from ser_live.server.streams import Overload
+from server_talk import END, blocks, demo, figure, open_stream, start
+
+VOICE, RATE_HZ = demo()
+
+
+def after(overload: Overload, busy_share: float, ticks: int) -> tuple[bool, int]:
+    for _ in range(ticks):
+        overload.process(busy_share)
+    return overload.is_refusing, overload.hops_per_prediction
+
+
+def test_a_short_peak_changes_nothing() -> None:
+    overload = Overload()
+    for _ in range(20):
+        assert after(overload, 1.0, 2) == (False, 1)
+        assert after(overload, 0.7, 1) == (False, 1)
+
+
+def test_it_refuses_first_then_widens_and_comes_back_only_when_there_is_room() -> None:
+    overload = Overload()
+    assert after(overload, 0.95, 4) == (True, 1)
+    assert after(overload, 0.95, 4) == (True, 2)
+    assert after(overload, 0.6, 100) == (True, 2)  # at one hop it would be too much again
+    assert after(overload, 0.3, 19) == (True, 2)
+    assert after(overload, 0.3, 1) == (False, 1)
+
+
+def test_hops_have_a_widest_and_then_it_is_said() -> None:
+    overload = Overload()
+    assert after(overload, 1.0, 100) == (True, 8)
+    assert overload.is_beyond_help
+    after(overload, 0.5, 1)
+    assert not overload.is_beyond_help
+    assert after(overload, 0.1, 60) == (False, 1)
+
+
+def test_a_change_is_told_once() -> None:
+    overload = Overload()
+    news = [overload.process(1.0) for _ in range(8)]
+    assert [bool(said) for said in news] == [False, False, False, True] * 2
+    assert "refuses" in news[3]
+    assert "2 hops" in news[7]
+
+
+@pytest.mark.slow
+def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
+    wav = io.BytesIO()
+    soundfile.write(wav, np.tile(VOICE, (40, 1)), RATE_HZ, "PCM_16", format="WAV")
+
+    def post() -> None:
+        url = f"{server.url}/v1/recognize"
+        answers.append(httpx.post(url, content=wav.getvalue(), timeout=300).status_code)
+
+    answers: list[int] = []
+    with serving.server() as server:
+        posts = [threading.Thread(target=post) for _ in range(3)]
+        for thread in posts:
+            thread.start()
+        time.sleep(3.0)
+        with open_stream(server) as stream:
+            stream.send(start())
+            stream.recv(10)
+            for block in blocks(VOICE[: 4 * RATE_HZ], RATE_HZ // 10):
+                stream.send(block)
+                time.sleep(0.1)
+            said = [json.loads(stream.recv(10)) for _ in range(14)]
+        assert not answers
+        assert figure(server, "ser_engine_busy_share") > 0.5
+        lags = [m["lag_seconds"] for m in said if m["type"] == "prediction"]
+        assert max(lags) < 1.0
+        for thread in posts:
+            thread.join()
+        assert answers == [200] * 3
+        assert figure(server, "ser_hops_per_prediction") == 1
+
+
+@pytest.mark.slow
+def test_voices_that_are_too_many_get_wider_hops_and_new_ones_are_refused() -> None:
+    """Predictions every 10 ms for so many voices are more than one core can give."""
+
+    async def speak(seconds: float) -> list[dict[str, Any]]:
+        async with websockets.connect(server.ws_url, max_queue=None, proxy=None) as stream:
+            await stream.send(start(hop_seconds=0.01, vad=False))
+            begun = time.monotonic()
+            for k, block in enumerate(blocks(VOICE[: int(seconds * RATE_HZ)], RATE_HZ // 10)):
+                await asyncio.sleep(max(0.0, begun + 0.1 * k - time.monotonic()))
+                await stream.send(block)
+            await stream.send(END)
+            return [json.loads(text) async for text in stream]
+
+    async def all_speak() -> list[list[dict[str, Any]]]:
+        return await asyncio.gather(*(speak(12.0) for _ in range(20)))
+
+    with serving.server() as server:
+        said: list[list[dict[str, Any]]] = []
+        speaking = threading.Thread(target=lambda: said.extend(asyncio.run(all_speak())))
+        speaking.start()
+        deadline = time.monotonic() + 30
+        while figure(server, "ser_hops_per_prediction") == 1:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        with pytest.raises(InvalidStatus) as refused, open_stream(server):
+            pass
+        assert refused.value.response.status_code == 503
+        assert figure(server, 'ser_streams_refused_total{reason="overloaded"}') >= 1
+        speaking.join()
+    assert len(said) == 20
+    for messages in said:
+        ended = messages[-1]
+        assert ended["reason"] == "end"
+        assert ended["received_samples"] == ended["processed_samples"] == 12 * RATE_HZ
+        assert "hop_changed" in [m["event"] for m in messages if m["type"] == "event"]
+        indexes = [m["index"] for m in messages if m["type"] == "prediction"]
+        assert indexes == sorted(set(indexes))
+        assert indexes[-1] == 1199
