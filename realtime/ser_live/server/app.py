@@ -45,6 +45,10 @@ class Status(BaseModel):
     status: str
 
 
+class _SchemaResponse(JSONResponse):
+    media_type = "application/schema+json"
+
+
 class ServedModel(BaseModel):
     """A model that may be asked for by its name."""
 
@@ -132,9 +136,13 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
     async def served_models() -> list[ServedModel]:
         return [await _served(streams.models, name) for name in streams.models.names]
 
-    @app.get("/v1/schema", summary="JSON Schema of the messages of a stream")
-    async def stream_schema() -> JSONResponse:
-        return JSONResponse(schema, media_type="application/schema+json")
+    @app.get(
+        "/v1/schema",
+        summary="JSON Schema of the messages of a stream",
+        response_class=_SchemaResponse,
+    )
+    async def stream_schema() -> _SchemaResponse:
+        return _SchemaResponse(schema)
 
     body = {"schema": {"type": "string", "format": "binary"}}
     app.add_api_route(
