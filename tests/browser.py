@@ -22,8 +22,12 @@ _FLAGS = (
     "--force-color-profile=srgb",
 )
 _PATIENCE_SECONDS = 30.0
-# A server that is away or refuses, and a page by plain http: both are told on the page itself.
-_EXPECTED = ("WebSocket connection to", "Cross-Origin-Opener-Policy header has been ignored")
+# A server that is away or refuses, and a page by plain http: they are told on the page itself.
+_EXPECTED = (
+    "WebSocket connection to",
+    "Failed to load worklet module script",
+    "Cross-Origin-Opener-Policy header has been ignored",
+)
 
 
 def is_installed() -> bool:

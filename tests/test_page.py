@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import signal
 import socket
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -182,6 +183,49 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         page.wait_for("#emotion", "stopped")
         ends = [record["end_seconds"] for record in page.records() if "index" in record]
         assert ends == sorted(ends)  # one clock over both streams
+
+
+@pytest.mark.slow
+def test_a_muted_microphone_is_told_in_words(
+    server: serving.Server, opened: Open, tmp_path: Path
+) -> None:
+    silence = tmp_path / "silence.wav"
+    soundfile.write(silence, np.zeros(48000, np.int16), 48000, subtype="PCM_16")
+    page = opened(server.url, silence)
+    page.click("#start")
+    page.wait_for("#notice", "no signal at all")
+    page.click("#start")
+    page.wait_for("#emotion", "stopped")
+    assert page.text("#notice") == ""
+
+
+@pytest.mark.slow
+def test_a_server_that_stands_still_is_not_taken_for_silence(opened: Open, voice: Path) -> None:
+    with serving.server() as halted:
+        page = opened(halted.url, voice)
+        page.click("#start")
+        page.wait_for("#now", "% sure")
+        halted.process.send_signal(signal.SIGSTOP)
+        try:
+            page.wait_for("#emotion", "waiting…")
+            page.click("#start")
+            page.wait_for("#trouble", "did not give its last answers")
+        finally:
+            halted.process.send_signal(signal.SIGCONT)
+        page.click("#start")
+        page.wait_for("#status", "listening to")
+
+
+@pytest.mark.slow
+def test_a_server_that_went_before_the_start_is_told_in_words(opened: Open, voice: Path) -> None:
+    with serving.server() as short:
+        page = opened(short.url, voice)
+        page.wait_for("#bars", "neutral")
+    page.click("#start")
+    page.wait_for("#trouble", "The server does not answer")
+    assert page.find("#start").text == "Start listening"
+    page.choose(DEMO_PATH)
+    page.wait_for("#trouble", "demo.ogg: The server does not answer")
 
 
 def what_is_at(page: browser.Browser, x: float) -> str:

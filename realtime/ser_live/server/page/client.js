@@ -3,10 +3,11 @@
  *
  *     import { SerStream } from "./client.js";
  *
- *     const stream = new SerStream("ws://127.0.0.1:8321/v1/stream", { sampleRateHz: 48000 });
- *     stream.addEventListener("prediction", ({ detail }) => console.log(detail.state, detail.label));
- *     stream.send(samples);              // Float32Array in [-1, 1], any length, as often as you like
- *     const ended = await stream.end();  // everything sent is answered before
+ *     const url = "ws://127.0.0.1:8321/v1/stream";
+ *     const stream = new SerStream(url, { sampleRateHz: 48000 });
+ *     stream.addEventListener("prediction", ({ detail }) => console.log(detail.label));
+ *     stream.send(samples); // Float32Array in [-1, 1], any length, as often as you like
+ *     const ended = await stream.end(); // everything sent is answered before
  *
  * Plain JavaScript without dependencies, for browsers and for Node 22 and newer.
  * The messages are described by the JSON Schema at /v1/schema of the server.
@@ -192,7 +193,8 @@ export class SerStream extends EventTarget {
   #onClose(code, reason) {
     this.#waitingSamples = 0; // whatever waited is lost with the connection
     const { started, ended, error } = this;
-    this.#settle.reject(new SerServerError(error?.detail || reason || `closed: ${code}`, { code }));
+    const why = error?.detail || reason || `the connection ended with code ${code}`;
+    this.#settle.reject(new SerServerError(why, { code }));
     this.#dispatch("close", { code, reason, started, ended, error });
   }
 
@@ -235,7 +237,8 @@ export class SerStream extends EventTarget {
  * @param {string|URL} url of /v1/recognize
  * @param {Blob|ArrayBuffer} recording an audio file
  * @param {object} [options] token, signal (of an AbortController), and those of SerStream
- * @returns {Promise<object>} model, sample_rate_hz, channels, seconds, predictions, segments, events
+ * @returns {Promise<object>} model, sample_rate_hz, channels, seconds, and as lists predictions,
+ *     segments and events
  * @throws {SerServerError}
  */
 export async function recognize(url, recording, { token = "", signal, ...options } = {}) {
@@ -271,7 +274,7 @@ export async function request(url, { token = "", headers = {}, ...options } = {}
 }
 
 function named(options) {
-  const given = Object.entries(options).filter(([, value]) => value !== undefined && value !== null);
+  const given = Object.entries(options).filter(([, value]) => (value ?? null) !== null);
   for (const [name] of given) {
     if (!(name in OPTION_NAMES)) throw new TypeError(`${name}: no option of the server`);
   }

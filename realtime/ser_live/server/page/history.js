@@ -51,7 +51,7 @@ export class History extends EventTarget {
     this.#changed();
   }
 
-  /** A stream broke: the segment that the server could not send any more ends with what is known. */
+  /** A stream broke: the segment that never came ends with what is known. */
   closeSegment() {
     const { openSegment } = this;
     if (openSegment) this.add({ type: "segment", ...openSegment });
@@ -79,6 +79,12 @@ export class History extends EventTarget {
   reach(seconds) {
     if (seconds > this.seconds) this.seconds = seconds;
     this.#changed();
+  }
+
+  /** How much was not heard, in all. */
+  get lostSeconds() {
+    const lengths = this.gaps.map((gap) => (gap.end_seconds ?? this.seconds) - gap.start_seconds);
+    return lengths.reduce((sum, length) => sum + length, 0);
   }
 
   /** The run of one label that no segment has come for yet, or null. */
@@ -116,7 +122,8 @@ export class History extends EventTarget {
   /** The greatest level between two times, 0 to 1. */
   level(fromSeconds, toSeconds) {
     const from = Math.max(0, Math.floor(fromSeconds * LEVELS_PER_SECOND));
-    const to = Math.min(this.levelCount, Math.max(from + 1, Math.ceil(toSeconds * LEVELS_PER_SECOND)));
+    const wanted = Math.max(from + 1, Math.ceil(toSeconds * LEVELS_PER_SECOND));
+    const to = Math.min(wanted, this.levelCount);
     let most = 0;
     for (let at = from; at < to; at++) if (this.levels[at] > most) most = this.levels[at];
     return most / 255;

@@ -1,6 +1,7 @@
 /** The word that matters, the bars, and the figures. */
 
 import { toneOf } from "./colours.js";
+import { element, write } from "./dom.js";
 import { clock } from "./words.js";
 
 const SPOKEN_MILLISECONDS = 3000; // least time between two announcements
@@ -35,10 +36,12 @@ export class Headline {
   /** Show an answer; for how long it has held, or at what time it was. */
   show(prediction, labels, { heldSeconds = 0, atSeconds = null } = {}) {
     const { state, label, confidence } = prediction;
-    const [word, what] = STATE_WORDS[state] ?? [state === "uncertain" ? `${label}?` : label, ""];
+    const isUnsure = state === "uncertain";
+    const [word, what] = STATE_WORDS[state] ?? [isUnsure ? `${label}?` : label, ""];
     const sure = `${Math.round(100 * confidence)} % sure`;
-    const clauses = what ? [what] : [state === "uncertain" ? `uncertain, ${sure}` : sure];
-    if (heldSeconds >= 1 && state !== "warming_up") clauses.push(`for ${Math.floor(heldSeconds)} s`);
+    const clauses = what ? [what] : [isUnsure ? `uncertain, ${sure}` : sure];
+    const isHeld = heldSeconds >= 1 && state !== "warming_up";
+    if (isHeld) clauses.push(`for ${Math.floor(heldSeconds)} s`);
     if (prediction.degraded) clauses.push("with audio missing");
     this.#show({
       word,
@@ -48,7 +51,8 @@ export class Headline {
       share: confidence,
       when: atSeconds === null ? "Now" : `At ${clock(atSeconds, 1)}`,
     });
-    if (atSeconds === null) this.announce(label === null ? word.replace("…", "") : `${word} ${clauses[0]}`, word);
+    const words = label === null ? word.replace("…", "") : `${word} ${clauses[0]}`;
+    if (atSeconds === null) this.announce(words, word);
   }
 
   /** Tell a screen reader, not more often than it can say. */
@@ -143,18 +147,6 @@ export class Quantiles {
     if (middle === null) return place.replaceChildren("–");
     place.replaceChildren(milliseconds(middle), element("small", "", `p95 ${milliseconds(late)}`));
   }
-}
-
-/** Change a text only if it is another: screen readers and layouts notice every writing. */
-export function write(place, text) {
-  if (place.textContent !== text) place.textContent = text;
-}
-
-export function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  made.textContent = text;
-  return made;
 }
 
 function milliseconds(seconds) {

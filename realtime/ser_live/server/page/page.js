@@ -1,30 +1,30 @@
 /** The page: what is pressed, and what is shown then. */
 
-import { request } from "./client.js";
+import { listenToDrops, listenToOptions, listenToTheme } from "./choices.js";
+import { listMicrophones, listModels, options } from "./choices.js";
+import { $, write } from "./dom.js";
 import { FORMATS, save } from "./exports.js";
 import { History, labelOf } from "./history.js";
-import { Bars, Headline, Quantiles, write } from "./live.js";
+import { Bars, Headline, Quantiles } from "./live.js";
+import { hideNotice, hideTrouble, listenToNotices, notice, showTrouble } from "./notices.js";
 import { Recording } from "./recording.js";
 import { Rows } from "./rows.js";
 import { Session } from "./session.js";
-import { Microphone, microphones, Player } from "./sources.js";
+import { Microphone, Player } from "./sources.js";
 import { Timeline, timelineWords } from "./timeline.js";
-import { currentToken, keepToken, takeToken } from "./token.js";
-import { clock } from "./words.js";
+import { currentToken, takeToken } from "./token.js";
+import { clock, EVENT_WORDS, refusedWords } from "./words.js";
 
-const $ = (id) => document.getElementById(id);
 const BASE = new URL("./", document.baseURI);
+const LATE_SECONDS = 4;
 const RUNNING = ["asking", "connecting", "live", "away"];
 const STATUS_WORDS = {
   asking: "asking for the microphone",
   connecting: "connecting",
-  live: "listening",
   away: "server away, trying again",
   ending: "ending",
   over: "ready",
 };
-const THEMES = ["", "light", "dark"];
-const THEME_WORDS = { "": "as the system", light: "light", dark: "dark" };
 
 const history = new History();
 const timeline = new Timeline($("timeline"), history);
@@ -35,72 +35,72 @@ const lags = new Quantiles();
 const rounds = new Quantiles();
 let session = null;
 let recording = null; // the file that was opened last
-let heldSince = 0; // clock of the stream when the answer became this one
-let held = "";
+let held = ""; // the answer of now,
+let heldSince = 0; // and the clock of the stream when it became this one
+let heardAt = 0; // when the latest answer came, by the browser's clock
 let wakeLock = null;
 
 function isRunning() {
   return RUNNING.includes(session?.state);
 }
 
-function options() {
-  const smoothing = $("smoothing").value;
-  return {
-    token: currentToken(),
-    model: $("model").value || undefined,
-    hopSeconds: Number($("hop").value),
-    smoothingSeconds: smoothing === "" ? undefined : Number(smoothing),
-    vad: $("vad").checked,
-  };
-}
-
 async function begin(source) {
   await session?.stop();
+  if (source instanceof Microphone) {
+    recording?.cancel();
+    $("recording").hidden = true;
+  }
   hideTrouble();
-  if (source instanceof Microphone) $("recording").hidden = true;
-  for (const figures of [lags, rounds]) figures.clear();
+  clearFigures();
   held = "";
   const mine = (session = new Session(BASE, history, source, options()));
   mine.addEventListener("state", ({ detail }) => onState(source, detail));
   mine.addEventListener("started", ({ detail }) => onStarted(detail.message));
   mine.addEventListener("prediction", ({ detail }) => onPrediction(detail));
+  mine.addEventListener("event", ({ detail }) => notice(EVENT_WORDS[detail.message.event]));
   mine.addEventListener("fault", ({ detail }) => showTrouble(detail.message.detail));
-  source.addEventListener("muted", () => showTrouble("The system has muted the microphone."));
-  source.addEventListener("unmuted", hideTrouble);
+  source.addEventListener("muted", () => notice("The system has muted the microphone."));
   await mine.start();
 }
 
-function onState(source, { state, words, token }) {
+const ON_STATE = {
+  asking: () => headline.say("one moment", "the browser may ask for the microphone"),
+  connecting: () => {
+    headline.say("listening…", "connecting to the server");
+    timeline.reset();
+    listMicrophones(); // they have names now
+  },
+  live: () => {
+    hideTrouble();
+    heardAt = performance.now();
+  },
+  away: ({ words }) => {
+    headline.say("not heard", "the server is away; what is said now is missing", "Now");
+    headline.announce("the server is away", "away");
+    bars.show(null);
+    showTrouble(`${words} Trying again; what is said meanwhile is missing on the timeline.`);
+  },
+  ending: () => {},
+  over: ({ words, token }) => {
+    bars.show(null);
+    hideNotice();
+    if (history.seconds) headline.say("stopped", "the timeline stays, to look at and to save");
+    else headline.say("ready", "Start, and speak.");
+    if (words) showTrouble(words, token);
+    nameTimeline();
+    rows.update();
+  },
+};
+
+function onState(source, detail) {
+  const { state } = detail;
   $("status").dataset.state = state;
-  write($("status-words"), state === "live" ? `listening to ${source.name}` : STATUS_WORDS[state]);
+  write($("status-words"), STATUS_WORDS[state] ?? `listening to ${source.name}`);
   write($("start"), isRunning() ? "Stop" : "Start listening");
   $("start").disabled = state === "ending";
   timeline.isLive = ["live", "away", "connecting"].includes(state);
-  if (state === "connecting") {
-    timeline.reset();
-    listMicrophones();
-  }
-  if (state === "asking") headline.say("one moment", "the browser may ask for the microphone");
-  if (state === "connecting") headline.say("listening…", "connecting to the server");
-  if (state === "live") hideTrouble();
-  if (state === "away") {
-    headline.say("not heard", "the server is away; what is said now is missing", "Now");
-    bars.show(null);
-    headline.announce("the server is away", "away");
-    showTrouble(`${words} Trying again; what is said meanwhile is missing on the timeline.`);
-  }
-  if (state === "over") onOver(words, token);
+  ON_STATE[state](detail);
   keepAwake();
-}
-
-function onOver(words, wantsToken) {
-  bars.show(null);
-  headline.say("stopped", history.seconds ? "the timeline stays, to look at and to save" : "");
-  if (!history.seconds) headline.say("ready", "Start, and speak.");
-  if (words) showTrouble(words);
-  if (wantsToken) askForToken();
-  nameTimeline();
-  rows.update();
 }
 
 function onStarted(message) {
@@ -110,6 +110,7 @@ function onStarted(message) {
 }
 
 function onPrediction({ message, roundTripSeconds }) {
+  heardAt = performance.now();
   if (message.lag_seconds !== null) lags.add(message.lag_seconds);
   if (roundTripSeconds !== null) rounds.add(roundTripSeconds);
   const now = `${message.state} ${message.label}`;
@@ -123,14 +124,28 @@ function showNow(message) {
   bars.show(message);
 }
 
+function clearFigures() {
+  lags.clear();
+  rounds.clear();
+  showFigures();
+  write($("delay"), "–");
+}
+
 function showFigures() {
   lags.write($("lag"));
   rounds.write($("round"));
-  const lost = history.gaps.reduce(
-    (sum, gap) => sum + (gap.end_seconds ?? history.seconds) - gap.start_seconds,
-    0,
-  );
-  write($("lost"), history.predictions.length ? `${lost.toFixed(1)} s` : "–");
+  write($("lost"), history.predictions.length ? `${history.lostSeconds.toFixed(1)} s` : "–");
+}
+
+/** A server that is connected and says nothing must not look like one that is sure. */
+function onTick() {
+  if (!isRunning()) return;
+  if ($("stretches").open) rows.update();
+  if (session.state === "away") showFigures();
+  const seconds = (performance.now() - heardAt) / 1000;
+  if (session.state !== "live" || seconds < LATE_SECONDS || timeline.cursor !== null) return;
+  headline.say("waiting…", `no answer came for ${Math.floor(seconds)} s`, "Now");
+  bars.show(null);
 }
 
 async function openRecording(file) {
@@ -146,17 +161,13 @@ async function openRecording(file) {
   } catch (error) {
     if (recording !== mine) return;
     $("recording").hidden = true;
-    if (error.name === "AbortError") return;
-    showTrouble(error.message);
-    if (error.wantsToken) askForToken();
+    if (error.name !== "AbortError") showTrouble(error.message, error.wantsToken);
   }
 }
 
 function showWhole() {
-  for (const figures of [lags, rounds]) figures.clear();
-  showFigures();
-  write($("delay"), "–");
-  bars.reset(history.labels);
+  clearFigures();
+  if (history.labels.length) bars.reset(history.labels);
   timeline.recolour();
   timeline.fit();
   const first = history.predictions.find((one) => labelOf(one) !== null);
@@ -176,7 +187,6 @@ function showRecording(words, isBusy) {
 
 function onCursor() {
   const atSeconds = timeline.cursor;
-  $("follow").hidden = timeline.isFollowing || !isRunning();
   if (atSeconds !== null) {
     const found = history.at(atSeconds);
     if (found) headline.show(found, history.labels, { atSeconds });
@@ -185,10 +195,7 @@ function onCursor() {
   } else if (isRunning() && history.predictions.length) {
     showNow(history.predictions.at(-1));
   }
-}
-
-function nameTimeline() {
-  $("timeline").setAttribute("aria-label", timelineWords(history));
+  onHistory();
 }
 
 function onHistory() {
@@ -198,41 +205,18 @@ function onHistory() {
   $("follow").hidden = timeline.isFollowing || !isRunning();
 }
 
-function showTrouble(words) {
-  write($("trouble-words"), words);
-  $("trouble").hidden = false;
+function nameTimeline() {
+  $("timeline").setAttribute("aria-label", timelineWords(history));
 }
 
-function hideTrouble() {
-  $("trouble").hidden = true;
-  $("token-form").hidden = true;
-}
-
-function askForToken() {
-  $("token-form").hidden = false;
-  $("token").focus();
-}
-
-async function listMicrophones() {
-  const chosen = $("microphone").value;
-  const found = (await microphones()).filter(({ label }) => label);
-  const choices = found.map(({ deviceId, label }) => new Option(label, deviceId));
-  $("microphone").replaceChildren(new Option("Default microphone", ""), ...choices);
-  if (found.some(({ deviceId }) => deviceId === chosen)) $("microphone").value = chosen;
-}
-
-async function listModels() {
-  let models;
+async function offerModels() {
   try {
-    models = await request(new URL("v1/models", BASE), { token: currentToken() });
+    const labels = await listModels(BASE);
+    if (!history.labels.length) bars.reset(labels);
   } catch (error) {
-    if (error.status === 401) askForToken();
-    return; // the start says what is wrong
+    // Whatever else is wrong is told at the start.
+    if (error.status === 401) showTrouble(refusedWords(error, currentToken() !== "").words, true);
   }
-  const choices = models.map(({ name, default: isDefault }) => new Option(name, isDefault ? "" : name));
-  $("model").replaceChildren(...choices);
-  const first = models.find((model) => model.default) ?? models[0];
-  if (first && !history.labels.length) bars.reset(first.labels);
 }
 
 /** A telephone that falls asleep stops listening. */
@@ -243,26 +227,6 @@ async function keepAwake() {
     await wakeLock?.release();
     wakeLock = null;
   }
-}
-
-function nameTheme() {
-  const theme = document.documentElement.dataset.theme ?? "";
-  $("theme").setAttribute("aria-label", `Colours: ${THEME_WORDS[theme]}`);
-  $("theme").title = `Colours: ${THEME_WORDS[theme]}`;
-  timeline.recolour();
-}
-
-function nextTheme() {
-  const root = document.documentElement;
-  const theme = THEMES[(THEMES.indexOf(root.dataset.theme ?? "") + 1) % THEMES.length];
-  if (theme) root.dataset.theme = theme;
-  else delete root.dataset.theme;
-  try {
-    localStorage.setItem("theme", theme);
-  } catch {
-    // Then it holds for this page alone.
-  }
-  nameTheme();
 }
 
 function listenToControls() {
@@ -277,84 +241,40 @@ function listenToControls() {
   });
   $("play").addEventListener("click", () => begin(new Player(recording.file)));
   $("recording-cancel").addEventListener("click", () => recording.cancel());
-  $("trouble-close").addEventListener("click", () => ($("trouble").hidden = true));
-  $("token-form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    keepToken($("token").value.trim());
-    hideTrouble();
-    listModels();
-  });
-  $("theme").addEventListener("click", nextTheme);
   $("follow").addEventListener("click", () => timeline.follow());
   $("closer").addEventListener("click", () => timeline.zoom(0.5));
   $("further").addEventListener("click", () => timeline.zoom(2));
   $("all").addEventListener("click", () => timeline.fit());
+  $("timeline").addEventListener("focus", nameTimeline);
+  $("stretches").addEventListener("toggle", () => rows.update());
   for (const button of document.querySelectorAll("[data-format]")) {
     button.addEventListener("click", () => save(history, FORMATS[button.dataset.format]));
   }
 }
 
-/** A sheet goes away when one looks elsewhere. */
-function listenToOptions() {
-  const sheet = $("options");
-  addEventListener("pointerdown", ({ target }) => {
-    if (!sheet.contains(target)) sheet.open = false;
+function listenToBrowser() {
+  addEventListener("hashchange", () => takeToken() && offerModels());
+  addEventListener("online", () => session?.retryNow());
+  addEventListener("pagehide", () => session?.stop());
+  addEventListener("keydown", (event) => {
+    if (event.key === "Escape" && !event.defaultPrevented) timeline.follow();
   });
-  sheet.addEventListener("focusout", ({ relatedTarget }) => {
-    if (relatedTarget && !sheet.contains(relatedTarget)) sheet.open = false;
+  document.addEventListener("visibilitychange", () => {
+    if (document.visibilityState === "visible") keepAwake();
   });
-  sheet.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !sheet.open) return;
-    event.preventDefault();
-    sheet.open = false;
-    sheet.querySelector("summary").focus();
-  });
-}
-
-function listenToDrops() {
-  const isFile = (event) => event.dataTransfer?.types.includes("Files");
-  let depth = 0; // the pointer enters and leaves every element on its way
-  const show = (change) => {
-    depth = Math.max(0, depth + change);
-    $("drop").hidden = depth === 0;
-  };
-  addEventListener("dragenter", (event) => isFile(event) && show(1));
-  addEventListener("dragleave", (event) => isFile(event) && show(-1));
-  addEventListener("dragover", (event) => isFile(event) && event.preventDefault());
-  addEventListener("drop", (event) => {
-    if (!isFile(event)) return;
-    event.preventDefault();
-    show(-depth);
-    const [file] = event.dataTransfer.files;
-    if (file) openRecording(file);
-  });
+  navigator.mediaDevices?.addEventListener("devicechange", listMicrophones);
 }
 
 takeToken();
-addEventListener("hashchange", () => takeToken() && listModels());
-listenToControls();
-listenToOptions();
-listenToDrops();
-nameTheme();
 write($("host"), location.host);
 history.addEventListener("change", onHistory);
 timeline.addEventListener("cursor", onCursor);
-$("stretches").addEventListener("toggle", () => rows.update());
-setInterval(() => {
-  if (!isRunning()) return;
-  if ($("stretches").open) rows.update();
-  if (session.state === "away") showFigures();
-}, 1000);
-$("timeline").addEventListener("focus", nameTimeline);
-addEventListener("online", () => session?.retryNow());
-addEventListener("pagehide", () => session?.stop());
-document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible") keepAwake();
-});
-addEventListener("keydown", (event) => {
-  if (event.key === "Escape" && !event.defaultPrevented) timeline.follow();
-});
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", nameTheme);
-navigator.mediaDevices?.addEventListener("devicechange", listMicrophones);
+listenToControls();
+listenToBrowser();
+listenToOptions();
+listenToDrops(openRecording);
+listenToNotices(offerModels);
+listenToTheme(() => timeline.recolour());
+setInterval(onTick, 1000);
 listMicrophones();
-listModels();
+offerModels();

@@ -99,21 +99,22 @@ function drawSegment({ to, x, height, width, colours }, segment) {
 }
 
 /** Bars stand still on the clock: scrolling moves them and never changes their heights. */
-function drawWaveform({ to, history, x, seconds, width, height, start, until, middle, colours }, segments, gaps) {
+function drawWaveform(scene, segments, gaps) {
+  const { to, history, x, seconds, width, height, start, until, middle, colours } = scene;
   const barSeconds = (BAR_PIXELS * seconds) / width;
   const room = (height - TOP - BOTTOM) / 2 - 6;
   const last = Math.min(until, history.seconds);
   let segment = 0;
   let gap = 0;
   for (let bar = Math.floor(start / barSeconds); bar * barSeconds < last; bar++) {
-    const [from, to_] = [bar * barSeconds, (bar + 1) * barSeconds];
-    const half = (from + to_) / 2;
+    const from = bar * barSeconds;
+    const half = from + barSeconds / 2;
     while (segments[segment]?.end_seconds <= half) segment += 1;
     while (gaps[gap]?.end_seconds <= half) gap += 1;
     const isMissing = gaps[gap]?.start_seconds <= half;
     const heard = segments[segment]?.start_seconds <= half ? segments[segment] : null;
     // Quiet speech should still be seen: the eye hears in decibels.
-    const size = room * Math.sqrt(history.level(from, to_));
+    const size = room * Math.sqrt(history.level(from, from + barSeconds));
     if (size < 1.5) continue;
     to.fillStyle = heard && !isMissing ? colours.of(heard.label).fill : colours.quiet;
     to.beginPath();

@@ -1,7 +1,7 @@
 /** The timeline as text: for those who do not see it, and for those who want to read it. */
 
 import { toneOf } from "./colours.js";
-import { element } from "./live.js";
+import { element } from "./dom.js";
 import { clock } from "./words.js";
 
 const MOST_ROWS = 500;
@@ -33,7 +33,8 @@ export class Rows {
   #row(entry) {
     const row = document.createElement("tr");
     const [from, to] = [entry.start_seconds ?? entry.at_seconds, entry.end_seconds];
-    const what = entry.label ?? `${(entry.event ?? entry.code).replaceAll("_", " ")}: ${entry.detail}`;
+    const kind = (entry.event ?? entry.code ?? "").replaceAll("_", " ");
+    const what = entry.label ?? `${kind}: ${entry.detail}`;
     const name = element("td", "", what);
     if (entry.label) name.dataset.tone = toneOf(entry.label, this.history.labels);
     row.append(

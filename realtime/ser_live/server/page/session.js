@@ -5,11 +5,12 @@ import { LevelMeter } from "./history.js";
 import { closedWords, FULL, refusedWords } from "./words.js";
 
 const RETRY_SECONDS = [0.5, 1, 2, 4, 5];
+const FINISH_MILLISECONDS = 10_000;
 
 /**
  * Events: `state` with {state, words}, where state is asking, connecting, live, away (trying
- * again), ending or over; `prediction` with {message, roundTripSeconds}; `started`; `fault` with
- * {message} for errors that the stream survives.
+ * again), ending or over; `prediction` with {message, roundTripSeconds}; `started` and `event`
+ * with {message}, and `fault` with {message} for errors that the stream survives.
  */
 export class Session extends EventTarget {
   state = "new";
@@ -60,11 +61,12 @@ export class Session extends EventTarget {
     const wasAsking = this.state === "asking";
     this.#enter("ending");
     clearTimeout(this.#timer);
-    if (!wasAsking) await this.source.close();
-    this.history.closeGap(this.#seconds);
+    if (!wasAsking) {
+      await this.source.close();
+      this.history.closeGap(this.#seconds);
+    }
     if (this.#next !== this.#stream) this.#next?.close();
-    await this.#stream?.end().catch(() => {});
-    this.#enter("over", { words });
+    this.#enter("over", { words: (await this.#finish()) || words });
   }
 
   /** Do not wait for the next try. */
@@ -86,6 +88,7 @@ export class Session extends EventTarget {
     const take = ({ detail }) => this.history.add(detail, this.#offset / sampleRateHz);
     stream.addEventListener("started", ({ detail }) => this.#onStarted(stream, detail));
     for (const type of ["prediction", "segment", "event"]) stream.addEventListener(type, take);
+    stream.addEventListener("event", ({ detail }) => this.#tell("event", { message: detail }));
     stream.addEventListener("prediction", () => this.#onPrediction(stream));
     stream.addEventListener("skipped", ({ detail }) => this.#onSkipped(detail));
     stream.addEventListener("error", ({ detail }) => {
@@ -145,6 +148,17 @@ export class Session extends EventTarget {
     if (["ending", "over"].includes(this.state)) return;
     if (why.retry) this.#tryAgain(why);
     else await this.#giveUp(why);
+  }
+
+  /** Wait for the last answers, but not for ever; words if they do not come. */
+  async #finish() {
+    const stream = this.#stream;
+    if (!stream) return "";
+    const late = new Promise((resolve) => setTimeout(resolve, FINISH_MILLISECONDS, "late"));
+    const end = stream.end().catch(() => "broken");
+    if ((await Promise.race([end, late])) !== "late") return "";
+    stream.close();
+    return "The server did not give its last answers.";
   }
 
   /** Everything before was answered, by a flush where the server took its leave in order. */

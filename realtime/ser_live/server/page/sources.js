@@ -1,6 +1,7 @@
 /** Where audio comes from: a microphone, or a recording that is played. */
 
-import { microphoneWords, NO_MICROPHONE_HERE, NO_SECURE_PAGE, Trouble } from "./words.js";
+import { microphoneWords, NO_CAPTURE, NO_MICROPHONE_HERE } from "./words.js";
+import { NO_SECURE_PAGE, Trouble } from "./words.js";
 
 const CAPTURE = new URL("./capture.js", import.meta.url);
 const LEVELS_RATE_HZ = 8000;
@@ -22,7 +23,9 @@ class Source extends EventTarget {
     if (!window.AudioWorkletNode) throw new Trouble(NO_MICROPHONE_HERE);
     this.context = new AudioContext({ latencyHint: "interactive" });
     try {
-      await this.context.audioWorklet.addModule(CAPTURE);
+      await this.context.audioWorklet.addModule(CAPTURE).catch(() => {
+        throw new Trouble(NO_CAPTURE);
+      });
       const input = await this.connect();
       this.capture = new AudioWorkletNode(this.context, "ser-capture", {
         numberOfOutputs: 0,
@@ -102,7 +105,6 @@ export class Microphone extends Source {
     this.channels = Math.min(2, track.getSettings().channelCount ?? 1);
     track.addEventListener("ended", () => this.tell("over", { why: `${this.name} has gone.` }));
     track.addEventListener("mute", () => this.tell("muted", {}));
-    track.addEventListener("unmute", () => this.tell("unmuted", {}));
     return this.context.createMediaStreamSource(this.stream);
   }
 

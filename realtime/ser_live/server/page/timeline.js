@@ -71,7 +71,8 @@ export class Timeline extends EventTarget {
     const { start, seconds } = this.view();
     const most = Math.max(this.#usualSeconds, this.history.seconds);
     const wanted = Math.min(Math.max(seconds * factor, LEAST_SECONDS), most);
-    if (this.#start !== null) this.#start = this.#limited(start + (seconds - wanted) * around, wanted);
+    const moved = start + (seconds - wanted) * around;
+    if (this.#start !== null) this.#start = this.#limited(moved, wanted);
     this.#seconds = wanted;
     this.request();
   }

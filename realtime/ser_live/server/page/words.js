@@ -31,7 +31,19 @@ export const NO_SECURE_PAGE =
   "another machine. Open it by https://, or through a tunnel as http://localhost: for example " +
   "ssh -L 8321:127.0.0.1:8321 and the server’s name. Files can be opened as it is.";
 
+export const NO_CAPTURE =
+  "The server does not answer: a part of this page could not be loaded. Start again when it runs.";
+
 export const NO_MICROPHONE_HERE = "This browser has no way to a microphone. Files can be opened.";
+
+/** What the server notices about the sound, said to whoever sits before the microphone. */
+export const EVENT_WORDS = {
+  input_silent: "The microphone gives no signal at all: is it muted, or the wrong one?",
+  input_clipping: "The sound is too loud and clips: lower the input level.",
+  input_offset: "The input has a fault, a constant offset: try another input or cable.",
+  overload: "The server has too much to do: answers come late.",
+  hop_changed: "The server has changed how often it answers, by its load.",
+};
 
 /** An error that a person should read as it is. */
 export class Trouble extends Error {}

@@ -1,0 +1,46 @@
+/** What has to be told in words: troubles, which stay, and notices, which pass. */
+
+import { $, write } from "./dom.js";
+import { keepToken } from "./token.js";
+
+const NOTICE_MILLISECONDS = 15_000;
+let timer = 0;
+
+/** Tell what went wrong. */
+export function showTrouble(words, wantsToken = false) {
+  write($("trouble-words"), words);
+  $("trouble").hidden = false;
+  if (!wantsToken) return;
+  $("token-form").hidden = false;
+  $("token").focus();
+}
+
+/** It is over. */
+export function hideTrouble() {
+  $("trouble").hidden = true;
+  $("token-form").hidden = true;
+}
+
+/** Tell something that passes; nothing where there are no words. */
+export function notice(words) {
+  if (!words) return;
+  write($("notice"), words);
+  clearTimeout(timer);
+  timer = setTimeout(hideNotice, NOTICE_MILLISECONDS);
+}
+
+export function hideNotice() {
+  write($("notice"), "");
+}
+
+/** Let the person close a trouble and give a token; then is called when there is a new one. */
+export function listenToNotices(then) {
+  $("trouble-close").addEventListener("click", () => ($("trouble").hidden = true));
+  $("token-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    keepToken($("token").value.trim());
+    $("token").value = "";
+    hideTrouble();
+    then();
+  });
+}
