@@ -321,6 +321,8 @@ class TestHostile:
         assert control["troubles"] == control["events"] == record["faults"] == {}
         assert (record["unhealthy"], record["is_healthy"]) == (0, True)
         assert len(record["attacks"]) > 20
+        assert record["http_cases"] > 50
+        assert record["http_failures"] == {}
         assert record["log_errors"] == {}
 
 
@@ -409,6 +411,7 @@ class TestCommand:
             (["hostile", "--minutes", "0"], "--minutes is 0"),
             (["hostile", "--server", "http://127.0.0.1:1"], "no healthy server there"),
             (["hostile", "--server", "nowhere"], "is no address of a server"),
+            (["churn", "--server", "https://127.0.0.1:1"], "wanted plain http"),
         ],
     )
     def test_mistakes_take_one_line(

@@ -1,11 +1,11 @@
 """Do what no client should, for as long as wanted, while a good stream goes on."""
 
 import asyncio
-import http
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from http import HTTPStatus
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from ser_live.load.attacks_http import HTTP_ATTACKS, Attack
 from ser_live.load.attacks_stream import LET_IN, STREAM_ATTACKS
 from ser_live.load.caller import Book, Caller
 from ser_live.load.field import Field
+from ser_live.load.http_fuzz import HttpFuzz
 from ser_live.load.pacing import Pacer, in_background
 from ser_live.load.rest import at_rest
 from ser_live.load.target import Look, Target
@@ -70,6 +71,9 @@ class HostileReport:
     """Answers by attack."""
     faults: dict[str, int]
     """Answers that there must not be."""
+    http_cases: int | None
+    """Requests that schemathesis made; None: it is not installed."""
+    http_failures: dict[str, int]
     control: Control
     health: StageLatency
     """Of ``/healthz``, asked all the time."""
@@ -120,6 +124,7 @@ async def torment(
     """
     began_at, idle, watch, book = time.monotonic(), target.look(), _Watch(), Book()
     done: Counter[str] = Counter()
+    http = HttpFuzz()
     good = Caller(voice, 0, plan.hop_ms, book, keeps=True)
     await good.open(target.address, model=plan.model)
     pacer = Pacer(voice.block_ms, plan.hop_ms)
@@ -130,7 +135,8 @@ async def torment(
         dice = (np.random.default_rng([plan.seed, number]) for number in range(plan.at_once))
         fields = [Field(target.address, voice, rng) for rng in dice]
         deadline = began_at + 60.0 * plan.minutes
-        await asyncio.gather(*(_attack(own, deadline, done) for own in fields))
+        attacking = (_attack(own, deadline, done) for own in fields)
+        await asyncio.gather(http.run(target, plan.seed, deadline), *attacking)
     await good.end()
     after = await at_rest(target)
     outcomes: Counter[tuple[str, str]] = sum((own.outcomes for own in fields), Counter())
@@ -141,6 +147,8 @@ async def torment(
         attacks=dict(done),
         outcomes=_by_attack(outcomes),
         faults=_faults(outcomes),
+        http_cases=http.cases if http.is_installed else None,
+        http_failures=dict(http.failures),
         control=_control(good, book, plan, model),
         health=watch.health.summary("health"),
         unhealthy=watch.unhealthy,
@@ -148,7 +156,7 @@ async def torment(
         warm=watch.warm or after,
         most_resident_bytes=watch.most_resident_bytes,
         after=after,
-        is_healthy=target.is_alive() and target.get("/healthz")[0] == http.HTTPStatus.OK,
+        is_healthy=target.is_alive() and target.get("/healthz")[0] == HTTPStatus.OK,
         log_errors=target.log_errors(),
     )
 
@@ -177,7 +185,7 @@ async def _look_after(
         asked_at = time.monotonic()
         status, _ = await asyncio.to_thread(target.get, "/healthz")
         watch.health.add(time.monotonic() - asked_at)
-        watch.unhealthy += status != http.HTTPStatus.OK
+        watch.unhealthy += status != HTTPStatus.OK
         look, share = target.look(), (asked_at - began_at) / (60.0 * plan.minutes)
         if watch.warm is None and share >= _WARM_UP_SHARE:
             watch.warm = look

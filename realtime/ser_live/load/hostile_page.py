@@ -26,6 +26,7 @@ def _figures(report: HostileReport) -> list[Figure]:
         Figure("attacks", f"{sum(report.attacks.values())} of {len(report.attacks)} kinds"),
         none("answers that there must not be (500, 1011, let in)", sum(report.faults.values())),
         *([Figure("which", counts(report.faults))] if report.faults else []),
+        *_http(report),
         Figure("predictions of the good stream", str(control.predictions)),
         none("that differ from offline", control.different_predictions),
         none("samples of it that were not answered for", control.unaccounted_samples),
@@ -48,6 +49,19 @@ def _figures(report: HostileReport) -> list[Figure]:
         Figure(
             "answers at the end", "yes" if report.is_healthy else "no", "yes", report.is_healthy
         ),
+    ]
+
+
+def _http(report: HostileReport) -> list[Figure]:
+    name = "requests of schemathesis"
+    if report.http_cases is None:
+        return [Figure(name, "it is not installed")]
+    failures = sum(report.http_failures.values())
+    which = [Figure("which", counts(report.http_failures))] if failures else []
+    return [
+        Figure(name, str(report.http_cases)),
+        none("of these, not as documented", failures),
+        *which,
     ]
 
 

@@ -72,7 +72,9 @@ class Step:
     @property
     def cost_per_stream(self) -> float | None:
         """Share of a core that one stream takes."""
-        return None if self.server_core_share is None else self.server_core_share / self.open
+        if self.server_core_share is None or not self.open:
+            return None
+        return self.server_core_share / self.open
 
     def keeps(self, limit_seconds: float) -> bool:
         """All that is promised was kept."""

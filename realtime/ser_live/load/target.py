@@ -141,6 +141,8 @@ def target_of(
     """
     if server is not None:
         target = Target(Address.parse(server, token), pid, None)
+        if target.address.is_secure:
+            raise SerError(f"{target.address}: wanted plain http, as the server itself speaks it")
         status, text = target.get("/healthz")
         if status != http.HTTPStatus.OK:
             raise SerError(f"{target.address}: no healthy server there: status {status} ({text})")
