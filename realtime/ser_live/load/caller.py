@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
@@ -87,8 +88,7 @@ class Caller:
             voice.frames[0]
         )  # fmt: skip
         self._wire: Wire | None = None
-        self._loop = asyncio.get_running_loop()
-        self._answered: asyncio.Future[None] = self._loop.create_future()
+        self._answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
     def is_open(self) -> bool:
@@ -116,7 +116,7 @@ class Caller:
         return await self._answer()
 
     def speak(self, due_at: float) -> None:
-        """Send the next block, which was due at a time of the loop."""
+        """Send the next block, which was due at a time of the monotonic clock."""
         wire = self._wire
         if wire is None or not wire.is_open or self._is_ending:
             return
@@ -126,7 +126,7 @@ class Caller:
             return
         frames = self.voice.frames
         wire.write(frames[(self.first_block + self.blocks) % len(frames)])
-        now = self._loop.time()
+        now = time.monotonic()
         self._sent_at[self.blocks % _REMEMBERED_BLOCKS] = now
         self._book.now.late_seconds.append(now - due_at)
         self.blocks += 1
@@ -160,7 +160,7 @@ class Caller:
         return self.started is not None
 
     def _hear(self, data: bytes) -> None:
-        at = self._loop.time()
+        at = time.monotonic()  # the loop's own clock may stand still while it works
         message = json.loads(data)
         self._book.now.misnumbered += message["number"] != self._next_number
         self._next_number = message["number"] + 1

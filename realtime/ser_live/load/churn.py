@@ -179,9 +179,8 @@ class Churn:
         if not await caller.open(self._target.address, model=self._plan.model):
             busy = "HTTP 503" in book.now.refused or "close 1013" in book.now.refused
             raise RefusedError(503 if busy else 0)
-        loop = asyncio.get_running_loop()
         for _ in range(self._plan.speak_blocks):
-            caller.speak(loop.time())
+            caller.speak(time.monotonic())
         await caller.end()
         self._check(caller, book)
 

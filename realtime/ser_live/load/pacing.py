@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import heapq
 import math
+import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -32,14 +33,14 @@ class Pacer:
         self._block_seconds = block_ms / 1000.0
         self._cycle_seconds = math.lcm(block_ms, hop_ms) / 1000.0
         self._are_together = are_together
-        self._began_at = asyncio.get_running_loop().time()
+        self._began_at = time.monotonic()
         self._turns: list[tuple[float, int, Caller]] = []
         self._count = 0
 
     def add(self, caller: Caller) -> None:
         """Let one more speak, from the next moment that is its own."""
         phase = 0.0 if self._are_together else self._count * _GOLDEN % 1.0
-        now = asyncio.get_running_loop().time() - self._began_at
+        now = time.monotonic() - self._began_at
         cycles = math.ceil(now / self._cycle_seconds - phase)
         due_at = self._began_at + (cycles + phase) * self._cycle_seconds
         heapq.heappush(self._turns, (due_at + self._block_seconds, self._count, caller))
@@ -47,9 +48,8 @@ class Pacer:
 
     async def run(self) -> None:
         """Go on until cancelled; who has no stream any more is forgotten."""
-        loop = asyncio.get_running_loop()
         while True:
-            now = loop.time()
+            now = time.monotonic()
             while self._turns and self._turns[0][0] <= now:
                 due_at, number, caller = self._turns[0]
                 if caller.is_open:

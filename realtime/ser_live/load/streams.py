@@ -238,7 +238,7 @@ async def measure_streams(
     return StreamsReport(
         conditions=conditions(plan.model or target.model()),
         plan=plan,
-        voice=_described(voice),
+        voice=str(voice),
         idle=idle,
         steps=tuple(steps),
         account=account,
@@ -254,7 +254,3 @@ def _share(before: Look, after: Look) -> float | None:
         return None
     passed = after.at_seconds - before.at_seconds
     return (after.processor_seconds - before.processor_seconds) / passed
-
-
-def _described(voice: Voice) -> str:
-    return f"{voice.sample_rate_hz} Hz {voice.format}, blocks of {voice.block_ms} ms"

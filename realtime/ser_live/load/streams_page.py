@@ -1,6 +1,7 @@
 """What is said of streams: the promises, the curve, and a picture of it."""
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ _FLAT = 1.1
 _NOTES = """\
 Latency is counted from the moment at which the block with the last sample of a hop was handed
 to the socket to the moment at which the prediction was taken from it; what the algorithm itself
-waits for (window, smoothing) is not in it. Callers begin at moments that are spread evenly.
+waits for (window, smoothing) is not in it.
 """.splitlines()
 
 
@@ -40,6 +41,7 @@ def _figures(report: StreamsReport) -> list[Figure]:
     plan, kept = report.plan, report.kept
     milliseconds = 1000.0 * plan.limit_seconds
     most = 0 if kept is None else kept.asked
+    begin = "all at one moment" if plan.are_together else "spread evenly over time"
     figures = [
         Figure(
             f"streams with p95 of at most {milliseconds:g} ms and nothing lost",
@@ -47,7 +49,7 @@ def _figures(report: StreamsReport) -> list[Figure]:
             f"at least {plan.wanted}",
             most >= plan.wanted,
         ),
-        Figure("voices", report.voice + f", a hop every {plan.hop_ms} ms"),
+        Figure("voices", f"{report.voice}, a hop every {plan.hop_ms} ms, {begin}"),
     ]
     if kept is not None:
         figures += _figures_of(report, kept)
@@ -135,11 +137,13 @@ def write_curve(report: StreamsReport, path: Path) -> bool:
         from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - heavy
         from matplotlib.figure import Figure as Picture  # noqa: PLC0415
 
-        picture = Picture(figsize=(8.0, 6.0), layout="constrained")
+        picture = Picture(figsize=(8.0, 9.0), layout="constrained")
         FigureCanvasAgg(picture)
-        upper, lower = picture.subplots(2, 1, sharex=True)
+        upper, middle, lower = picture.subplots(3, 1, sharex=True)
         _draw_latency(upper, report)
-        _draw_processor(lower, report)
+        _draw_processor(middle, report)
+        _draw_cost(lower, report)
+        lower.set_xlabel("streams asked for")
         picture.savefig(path, dpi=120)
         return True
     return False
@@ -159,21 +163,25 @@ def _draw_latency(axes: Any, report: StreamsReport) -> None:
 
 
 def _draw_processor(axes: Any, report: StreamsReport) -> None:
+    server = [step.server_core_share for step in report.steps]
+    tool = [step.tool_core_share for step in report.steps]
+    axes.set_ylabel("processor,\n% of a core")
+    _draw_shares(axes, report, {"server": server, "this tool": tool})
+
+
+def _draw_cost(axes: Any, report: StreamsReport) -> None:
+    cost = [step.cost_per_stream for step in report.steps]
+    axes.set_ylabel("processor per stream,\n% of a core")
+    _draw_shares(axes, report, {"server": cost})
+
+
+def _draw_shares(
+    axes: Any, report: StreamsReport, shares: Mapping[str, Sequence[float | None]]
+) -> None:
     at = [step.asked for step in report.steps]
-    shares: list[tuple[str, list[float | None]]] = [
-        ("server", [step.server_core_share for step in report.steps]),
-        ("this tool", [step.tool_core_share for step in report.steps]),
-        ("server per stream x 100", [_hundred(step.cost_per_stream) for step in report.steps]),
-    ]
-    for name, values in shares:
+    for name, values in shares.items():
         percents = [float("nan") if share is None else 100.0 * share for share in values]
         axes.plot(at, percents, marker="o", label=name)
     axes.set_ylim(bottom=0.0)
-    axes.set_ylabel("processor, % of a core")
-    axes.set_xlabel("streams asked for")
     axes.legend()
     axes.grid(alpha=0.3)
-
-
-def _hundred(share: float | None) -> float | None:
-    return None if share is None else 100.0 * share

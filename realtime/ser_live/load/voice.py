@@ -28,6 +28,13 @@ class Voice:
     """One WebSocket frame per block; after the last one comes the first."""
     samples: NDArray[Any]
     """The same, as a recognizer takes it: shape (blocks, block_samples)."""
+    is_continuous: bool = False
+    """Without pauses."""
+
+    def __str__(self) -> str:
+        pauses = "without pauses" if self.is_continuous else "with its pauses"
+        rate = f"{self.sample_rate_hz} Hz {self.format}"
+        return f"the demo voice {pauses}, {rate}, blocks of {self.block_ms} ms"
 
     def start_message(self, **options: object) -> dict[str, object]:
         """Give the message that begins a stream of it."""
@@ -71,4 +78,4 @@ def make_voice(
     if format == "s16le":
         samples = np.clip(np.round(looped * 32768.0), -32768, 32767).astype("<i2")
     frames = tuple(binary_frame(block.tobytes()) for block in samples)
-    return Voice(sample_rate_hz, format, block_ms, size, frames, samples)
+    return Voice(sample_rate_hz, format, block_ms, size, frames, samples, is_continuous)
