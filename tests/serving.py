@@ -19,7 +19,7 @@ SOURCE_ROOT = Path(__file__).parent.parent / "realtime"
 START_SECONDS = 60.0
 END_SECONDS = 30.0
 
-_ADDRESS = re.compile(r"(https?://[^\s#]+?)/?(?:#token=(\S+))?$")
+_ADDRESS = re.compile(r"(https?://[^\s#]+?)/?(?:#token=(\S+))?(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,6 +77,7 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     streams = Streams(settings.limits, engine, models, metrics)
     metrics.show("ser_engine_busy_share", "Of the last seconds", lambda: engine.busy_share)
     metrics.show("ser_engine_queue_seconds", "Age of the oldest job", lambda: engine.queue_seconds)
+    metrics.show("ser_tasks", "Of the event loop", lambda: len(asyncio.all_tasks()))
     metrics.show(
         "ser_hops_per_prediction", "More than 1: widened", lambda: _hops_per_prediction(streams)
     )

@@ -35,6 +35,7 @@ end; a second one ends at once. Exit codes: 0 stopped, 2 a mistake, told on stde
 """
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+_OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _BACKLOG = 2048
 _BUFFER_BYTES = 1 << 18
 _DRAIN_SECONDS = 30.0
@@ -167,10 +168,13 @@ def _listener(settings: Settings) -> socket.socket:
 
 def _address(settings: Settings, listener: socket.socket) -> str:
     port = listener.getsockname()[1]
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    # No browser lets a page under a wildcard listen to a microphone.
+    host = _OWN_NAMES.get(settings.host, settings.host)
+    host = f"[{host}]" if ":" in host else host
     scheme = "https" if settings.certificate else "http"
     token = f"#token={settings.token}" if settings.token else ""
-    return f"{scheme}://{host}:{port}/{token}"
+    where = " (and every other address of this machine)" if settings.host in _OWN_NAMES else ""
+    return f"{scheme}://{host}:{port}/{token}{where}"
 
 
 def _is_loopback(host: str, port: int) -> bool:

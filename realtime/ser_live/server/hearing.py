@@ -63,7 +63,6 @@ class Hearing:
         self.recognizer = recognizer
         self.received_samples = 0  # all of them per channel
         self.processed_samples = 0
-        self.dropped_samples = 0
         self.skipped_samples = 0
         self.predictions = 0
         self._labels = None if labels is None else tuple(labels)
@@ -90,6 +89,11 @@ class Hearing:
         return self._holes.replaced_samples
 
     @property
+    def lost_samples(self) -> int:
+        """Samples per channel that came and were not heard, or not yet."""
+        return self.received_samples - self.processed_samples
+
+    @property
     def _end_sample(self) -> int:
         return self.processed_samples + self.skipped_samples + self._waiting_samples
 
@@ -109,7 +113,6 @@ class Hearing:
     def drop(self, samples: int) -> None:
         """Count samples that came and are not heard."""
         self.received_samples += samples
-        self.dropped_samples += samples
 
     def add(self, samples: NDArray[Any]) -> None:
         """Take samples of shape (n, channels); they are not copied.
@@ -178,7 +181,7 @@ class Hearing:
         return {
             "received_samples": self.received_samples,
             "processed_samples": self.processed_samples,
-            "dropped_samples": self.received_samples - self.processed_samples,
+            "dropped_samples": self.lost_samples,
             "skipped_samples": self.skipped_samples,
             "replaced_samples": self.replaced_samples,
             "predictions": self.predictions,
