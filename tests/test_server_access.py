@@ -1,5 +1,7 @@
 """Who may connect: token, origin, host; and what is printed about it."""
 
+import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 import serving
-from server_talk import END, open_stream, start, talk
+from server_talk import END, listen, open_stream, start, talk
 
 
 @pytest.fixture(scope="module")
@@ -162,3 +164,25 @@ def run(environment: dict[str, str], *words: str) -> "subprocess.CompletedProces
         [sys.executable, "-m", "ser_live.server", *words],
         env=environment, capture_output=True, text=True, check=False, timeout=60,
     )  # fmt: skip
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_a_certificate_makes_it_https_and_wss(tmp_path: Path) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    subprocess.run(
+        [
+            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+            "-nodes", "-days", "2", "-subj", "/CN=localhost",
+            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+            "-keyout", str(key), "-out", str(certificate),
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    trusting = ssl.create_default_context(cafile=str(certificate))
+    with serving.server("--certificate", certificate, "--key", key) as running:
+        assert running.url.startswith("https://")
+        assert httpx.get(f"{running.url}/readyz", verify=trusting).status_code == 200
+        with open_stream(running, ssl=trusting) as stream:
+            stream.send(start())
+            stream.send(END)
+            assert listen(stream).close_code == 1000
