@@ -75,7 +75,7 @@ export class Headline {
     write(this.parts.emotion, word);
     write(this.parts.detail, detail);
     write(this.parts.when, when);
-    this.bar.style.transform = `scaleX(${share})`;
+    this.bar.style.transform = `translateX(${100 * share - 100}%)`;
   }
 }
 
@@ -99,7 +99,7 @@ export class Bars {
     this.list.classList.toggle("idle", !prediction?.probabilities);
     for (const [label, row] of this.#rows) {
       const share = shares[label];
-      row.fill.style.width = `${100 * (share ?? 0)}%`;
+      row.fill.style.transform = `translateX(${100 * (share ?? 0) - 100}%)`;
       write(row.share, share === undefined ? "–" : `${Math.round(100 * share)} %`);
       row.item.classList.toggle("best", label === prediction?.label);
     }

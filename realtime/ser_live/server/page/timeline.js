@@ -6,7 +6,7 @@ import { clock } from "./words.js";
 
 const LEAST_SECONDS = 2;
 const PIXELS_PER_SECOND = 34; // at first
-const FRAME_MILLISECONDS = 30;
+const FRAME_MILLISECONDS = 40; // while it scrolls; 25 frames a second are smooth at this speed
 const DRAG_PIXELS = 4;
 
 /** Event `cursor`: the person points at a time (`cursor`, in seconds), or no more (null). */
@@ -17,7 +17,7 @@ export class Timeline extends EventTarget {
   #start = null; // seconds at the left; null: follow what comes
   #seconds = null; // shown; null: as many as the width takes
   #frame = 0;
-  #drawnAt = 0;
+  #timer = 0; // until the next frame of a moving view
   #heardAt = 0; // when the history last grew, and to what
   #heardSeconds = 0;
   #colours = null;
@@ -100,8 +100,8 @@ export class Timeline extends EventTarget {
 
   /** Draw soon, if anybody sees it. */
   request() {
-    if (this.#frame || !this.#isVisible) return;
-    this.#frame = requestAnimationFrame((now) => this.#onFrame(now));
+    if (this.#frame || this.#timer || !this.#isVisible) return;
+    this.#frame = requestAnimationFrame(() => this.#onFrame());
   }
 
   /** What is shown. */
@@ -116,8 +116,10 @@ export class Timeline extends EventTarget {
     return Math.max(8, this.canvas.clientWidth / PIXELS_PER_SECOND);
   }
 
+  /** Whether it glides between the blocks; before the view is full nothing moves. */
   get #isMoving() {
-    return this.#isLive && this.#start === null && !this.motion.matches;
+    const isFull = this.history.seconds > (this.#seconds ?? this.#usualSeconds);
+    return this.#isLive && isFull && this.#start === null && !this.motion.matches;
   }
 
   #nowSeconds() {
@@ -160,11 +162,14 @@ export class Timeline extends EventTarget {
     this.request();
   }
 
-  #onFrame(now) {
+  #onFrame() {
     this.#frame = 0;
-    if (this.#isMoving) this.request();
-    if (this.#isMoving && now - this.#drawnAt < FRAME_MILLISECONDS) return;
-    this.#drawnAt = now;
+    if (this.#isMoving) {
+      this.#timer = setTimeout(() => {
+        this.#timer = 0;
+        this.request();
+      }, FRAME_MILLISECONDS);
+    }
     const view = this.view();
     if (!view.width) return;
     this.#colours ??= new Colours(this.canvas.parentElement, this.history.labels);

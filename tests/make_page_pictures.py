@@ -1,0 +1,78 @@
+"""Take docs/page-*.png: ``python tests/make_page_pictures.py`` takes a minute, by the clock."""
+
+import argparse
+import base64
+import io
+import tempfile
+from pathlib import Path
+
+import soundfile
+import soxr
+from PIL import Image
+
+import browser
+import serving
+from ser_live.sources import DEMO_PATH
+
+THEMES = ("light", "dark")
+SIZES = {"wide": (1200, 854), "phone": (360, 902)}
+UTTERANCES = 4
+FADE_SECONDS = 0.6
+
+COUNT_WORDS = """
+    window.words = 0;
+    let last = "";
+    new MutationObserver(() => {
+        const { state } = document.getElementById("now").dataset;
+        if (state === "speech" && last !== "speech") window.words += 1;
+        last = state;
+    }).observe(document.getElementById("emotion"), { childList: true });
+"""
+
+
+def main() -> None:
+    """Let the page hear the demo voice, and look at it in its last utterance."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    default = Path(__file__).parent.parent / "docs"
+    parser.add_argument("--out", type=Path, default=default, help="folder")
+    out: Path = parser.parse_args().out
+    with tempfile.TemporaryDirectory() as folder, serving.server() as server:
+        for name, size in SIZES.items():
+            place = Path(folder) / name
+            place.mkdir()
+            with browser.Browser(
+                place, _voice(place), width=size[0], height=size[1], flags=("--hide-scrollbars",)
+            ) as page:
+                _look(page, server.url, out / f"page-{name}")
+
+
+def _voice(folder: Path) -> Path:
+    """Give the demo as Chromium wants it."""
+    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
+    path = folder / "voice.wav"
+    soundfile.write(path, soxr.resample(samples, rate_hz, 48000), 48000)
+    return path
+
+
+def _look(page: browser.Browser, url: str, path: Path) -> None:
+    page.open(url)
+    page.run(COUNT_WORDS)
+    page.click("#start")
+    page.command("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+    page.wait(lambda: page.run("return window.words") == UTTERANCES, "last utterance")
+    for theme in THEMES:
+        page.prefer(color_scheme=theme)
+        page.run_async(f"await new Promise((go) => setTimeout(go, {1000 * FADE_SECONDS}))")
+        _take(page, path.with_name(f"{path.name}-{theme}.png"))
+
+
+def _take(page: browser.Browser, path: Path) -> None:
+    """Write a picture of what is in view."""
+    data = base64.b64decode(page.command("Page.captureScreenshot", format="png")["data"])
+    picture = Image.open(io.BytesIO(data)).convert("RGB")
+    picture.save(path, optimize=True)
+    print(f"{path}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
+
+
+if __name__ == "__main__":
+    main()
