@@ -51,7 +51,8 @@ def _fail(message: str) -> int:
 
 
 def _streams(arguments: argparse.Namespace, command: str) -> int:
-    from ser_live.load.streams import StreamsPlan, measure_streams  # noqa: PLC0415
+    from ser_live.load.crowd import StreamsPlan  # noqa: PLC0415 - slow to load
+    from ser_live.load.streams import measure_streams  # noqa: PLC0415
     from ser_live.load.streams_page import streams_page, write_curve  # noqa: PLC0415
 
     plan = StreamsPlan(

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ser_live.load.crowd import Step
 from ser_live.load.report import Page, counts, percent
-from ser_live.load.streams import Step, StreamsReport
+from ser_live.load.streams import StreamsReport
 from ser_live.report_page import UNKNOWN, Figure, mebibytes, none, quantiles, table
 
 MOST_BYTES_PER_STREAM = 3e6
