@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
+from websockets.frames import Frame, Opcode
 
 import serving
 from server_talk import (
@@ -211,14 +212,30 @@ def test_an_endless_head_is_cut_off(server: serving.Server) -> None:
     assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
+def frame(opcode: Opcode, data: bytes) -> bytes:
+    return Frame(opcode, data).serialize(mask=True)
+
+
 def test_what_is_no_http_and_no_websocket_hurts_nobody(server: serving.Server) -> None:
+    post = b"POST /v1/recognize HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    upgrade = (
+        b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
+        b"Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+    )
+    key = b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    begin = frame(Opcode.TEXT, start().encode())
     junk = [
         b"\x00\xff" * 1000,
-        b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Key: x\r\nSec-WebSocket-Version: 13\r\n\r\n",
-        b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"
-        b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-        b"Sec-WebSocket-Version: 13\r\n\r\n" + b"\xff" * 1000,
+        post + b"Content-Length: 1000\r\n\r\nRIFF",
+        post + b"Transfer-Encoding: chunked\r\n\r\n4\r\nRIFF\r\nnonsense\r\n",
+        post + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
+        upgrade + b"x\r\n\r\n",
+        upgrade + key + b"\xff" * 1000,
+        upgrade + key + begin + b"\xff" * 1000,
+        upgrade + key + begin + frame(Opcode.TEXT, b"\xff\xfe"),
+        upgrade + key + begin + frame(Opcode.BINARY, b"\0" * 40_000) * 5 + b"\xff",
+        upgrade + key + begin + frame(Opcode.BINARY, b"\0" * 4000)[:2000],
+        upgrade + key + begin + frame(Opcode.CLOSE, b"\x03\xe8") + b"\xff" * 1000,
         b"GET / HTTP/1.1\r\nHost: [\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[::1\r\n\r\n",
         b"GET / HTTP/1.1\r\n\r\n",

@@ -13,6 +13,7 @@ from ser_live.quoting import plain
 from ser_live.server.metrics import Metrics
 
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
+_FAULTS_OF_CLIENTS = ("Invalid UTF-8 sequence received from client.",)
 _QUIET = ("/healthz", "/readyz", "/metrics")
 
 logger = logging.getLogger("ser_live.server")
@@ -34,10 +35,19 @@ class JsonLines(logging.Formatter):
         return json.dumps(fields, default=str)
 
 
+def _put_right(record: logging.LogRecord) -> bool:
+    """Tell a fault of a client, which uvicorn reports as one of the server, as what it is."""
+    if record.name.startswith("uvicorn") and record.msg in _FAULTS_OF_CLIENTS:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = None
+    return True
+
+
 def log_to_stderr(level: str) -> None:
     """Write what this package and uvicorn log, from a level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines())
+    handler.addFilter(_put_right)
     for name in ("ser_live", "uvicorn"):
         ours = logging.getLogger(name)
         ours.handlers = [handler]

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import soundfile
 from fastapi import Query, Request
 from pydantic import BaseModel
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ser_live.errors import SerError
@@ -134,6 +135,8 @@ class Recordings:
                     if len(data) > most:
                         raise too_large
                     deadline.reschedule(began + patience + len(data) / _SLOWEST_BYTES_PER_SECOND)
+        except ClientDisconnect as error:
+            raise ProblemError(400, "the client has left") from error
         except TimeoutError as error:
             detail = f"{len(data)} bytes came in {patience:g} s and more; send faster"
             raise ProblemError(408, detail, {"Connection": "close"}) from error

@@ -13,6 +13,8 @@ WRITE_SECONDS = 60.0
 """So long may the reader of an answer take nothing."""
 LINGER_SECONDS = 10.0
 """From the close of a stream to the end of its connection."""
+SLICE_BYTES = 1 << 14
+"""Of a WebSocket, taken at a time."""
 
 
 class HttpProtocol(H11Protocol):
@@ -51,6 +53,18 @@ class HttpProtocol(H11Protocol):
         if not self.transport.is_closing():
             self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP, unless an answer is on its way; its application hears of it."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return super().send_400_response(msg)
+        cycle.disconnected = True
+        cycle.message_event.set()
+        if cycle.response_started:
+            self.transport.close()
+        else:
+            super().send_400_response(msg)
+
     def pause_writing(self) -> None:
         """Begin to wait for the reader."""
         super().pause_writing()
@@ -70,9 +84,29 @@ class HttpProtocol(H11Protocol):
 
 
 class WebSocketProtocol(WebSocketsSansIOProtocol):
-    """A WebSocket whose connection ends soon after its application, whatever the client does."""
+    """A WebSocket that can hold nobody up.
+
+    What came in one read is taken in slices, and no further slice before the application has taken
+    the messages of the one before: thousands of tiny frames do not stop the other connections, and
+    do not heap up. The connection ends soon after its application, whatever the client does.
+    """
 
     _abort_timer: asyncio.TimerHandle | None = None
+    _held = b""
+    _is_scheduled = False
+
+    def data_received(self, data: bytes) -> None:
+        """Take the first slice; keep the rest, and read nothing more meanwhile."""
+        data = self._held + data
+        super().data_received(data[:SLICE_BYTES])
+        self._held = data[SLICE_BYTES:]
+        self._go_on_later()
+
+    async def receive(self) -> Any:
+        """Give the next message to the application."""
+        message = await super().receive()
+        self._go_on_later()
+        return message
 
     async def run_asgi(self) -> None:
         """Run the application, then give the connection a while to close by itself."""
@@ -84,17 +118,36 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send; the close of a stream does not wait behind what nobody reads."""
-        if message["type"] == "websocket.accept" and self.transport.is_closing():
+        is_over = self.close_sent  # by itself: the client broke the protocol
+        if is_over or (message["type"] == "websocket.accept" and self.transport.is_closing()):
             raise ClientDisconnected  # else it would be taken for a fault of the application
         if message["type"] == "websocket.close":
             self.writable.set()
         await super().send(message)
         # A refusal ends the handshake as well; uvicorn would report a fault.
         self.handshake_complete = self.handshake_complete or self.close_sent
+        self._go_on_later()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the deadline."""
+        """Forget the deadline and what was kept."""
         super().connection_lost(exc)
+        self._held = b""
         if self._abort_timer is not None:
             self._abort_timer.cancel()
             self._abort_timer = None
+
+    def _go_on_later(self) -> None:
+        """Take the next slice in the next round of the loop, unless messages wait."""
+        if not self._held or self.transport.is_closing():
+            return
+        self.transport.pause_reading()
+        if not self._is_scheduled and not self.read_paused:
+            self._is_scheduled = True
+            self.loop.call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._is_scheduled = False
+        if self._held and not self.transport.is_closing():
+            self.data_received(b"")
+            if not self._held and not self.read_paused:
+                self.transport.resume_reading()
