@@ -135,6 +135,10 @@ class Browser:
     def click(self, place: str) -> None:
         self.find(place).click()
 
+    def press(self, key: str) -> None:
+        """Press a key wherever the focus is."""
+        webdriver.ActionChains(self.driver).send_keys(key).perform()
+
     def choose(self, file: Path) -> None:
         """Choose a recording."""
         self.find("#file").send_keys(str(file))

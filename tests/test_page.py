@@ -23,13 +23,15 @@ from ser_live.segments import Segment
 from ser_live.sources import DEMO_PATH
 
 pytest.importorskip("selenium")
+from selenium.webdriver import Keys
+
 import browser
 
 pytestmark = pytest.mark.skipif(not browser.is_installed(), reason="chromium is not installed")
 
 Open = Callable[..., browser.Browser]
+TAB, ENTER, HOME, END, RIGHT = Keys.TAB, Keys.ENTER, Keys.HOME, Keys.END, Keys.RIGHT
 TOKEN = "open-sesame-0123456789"
-DECIDED = ("prediction", "segment", "event")
 CLOCKED = ("lag_seconds", "timing")
 
 
@@ -197,6 +199,30 @@ def test_a_muted_microphone_is_told_in_words(
     page.click("#start")
     page.wait_for("#emotion", "stopped")
     assert page.text("#notice") == ""
+
+
+@pytest.mark.slow
+def test_a_microphone_can_be_chosen_and_may_go(
+    server: serving.Server, opened: Open, voice: Path
+) -> None:
+    page = opened(server.url, voice)
+    page.run(
+        """const ask = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+        navigator.mediaDevices.getUserMedia = async (wanted) => (window.heard = await ask(wanted))
+        """
+    )
+    page.click("#start")
+    page.wait_for("#microphone", "Fake Audio Input 2")  # they have names now
+    page.click("#start")
+    page.wait_for("#emotion", "stopped")
+    page.find("#microphone").send_keys("Fake Audio Input 2")
+    page.click("#start")
+    page.wait_for("#status", "listening to Fake Audio Input 2")
+    page.wait_for("#now", "% sure")
+    page.run("window.heard.getTracks()[0].dispatchEvent(new Event('ended'))")  # as when unplugged
+    page.wait_for("#trouble", "Fake Audio Input 2 has gone")
+    page.wait_for("#emotion", "stopped")
+    assert of_type(page.records(), "segment")  # what was heard before is answered
 
 
 @pytest.mark.slow
@@ -514,14 +540,37 @@ def test_the_timeline_is_moved_in_by_keys(server: serving.Server, opened: Open) 
     page.choose(DEMO_PATH)
     page.wait_for("#recording", "demo.ogg, ")
     timeline = page.find("#timeline")
-    timeline.send_keys("\ue011")  # Home
+    timeline.send_keys(HOME)
     assert page.text("#when") == "At 0:00.0"
     assert page.text("#emotion") == "silence"
-    timeline.send_keys("\ue014" * 8)  # ArrowRight
+    timeline.send_keys(RIGHT * 8)
     assert page.text("#when") == "At 0:02.0"
     assert page.text("#emotion") == "angry"
-    timeline.send_keys("\ue010")  # End
+    timeline.send_keys(END)
     assert page.text("#when").startswith("At 0:19")
+
+
+@pytest.mark.slow
+def test_everything_is_reached_and_pressed_by_keys(server: serving.Server, opened: Open) -> None:
+    page = opened(server.url)
+    page.choose(DEMO_PATH)
+    page.wait_for("#recording", "demo.ogg, ")
+    page.run("document.activeElement.blur()")
+    reached = []
+    for _ in range(17):
+        page.press(TAB)
+        reached.append(
+            page.run(
+                "const { id, dataset, textContent } = document.activeElement;"
+                "return id || dataset.format || textContent.trim()"
+            )
+        )
+    first = ["theme", "start", "microphone", "file", "Options", "play", "closer", "further", "all"]
+    assert reached[:9] == first
+    assert reached[9:13] == ["timeline", "csv", "jsonl", "audacity"]
+    page.run("document.getElementById('start').focus()")
+    page.press(ENTER)
+    page.wait_for("#trouble", "No microphone was found")
 
 
 @pytest.mark.slow
