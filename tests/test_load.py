@@ -258,7 +258,7 @@ class TestChurn:
         for name, changes in (
             ("handles", {"handles": (report.warm.handles or 0) + 3}),
             ("threads", {"threads": (report.warm.threads or 0) + 1}),
-            ("growth", {"resident_bytes": resident + 4 * 2**20}),
+            ("growth", {"resident_bytes": resident + 5 * 2**20}),
         ):
             leaky = dataclasses.replace(report, after=dataclasses.replace(after, **changes))
             (found,) = missed([*churn_page(leaky).figures])

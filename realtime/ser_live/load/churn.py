@@ -13,8 +13,7 @@ from ser_live.load.truth import true_predictions
 from ser_live.load.visits import Visits
 from ser_live.load.voice import Voice
 
-_WARM_UP_SHARE = 0.5  # what is kept for reuse comes to its full size; a leak goes on
-_LEAST_WARM_UP = 100
+_SETTLED_CYCLES = 2000  # by then memory that is kept for reuse has its size; a leak goes on
 _LOOKS = 20
 
 
@@ -48,8 +47,9 @@ class ChurnReport:
     different_predictions: int
     """Of whole visits, against the same samples offline."""
     warm_cycles: int
+    """Earlier ones: half of all, or more where that is few."""
     warm: Look
-    """When the first half of the visitors had gone."""
+    """When the earlier visitors had gone."""
     looks: tuple[tuple[int, Look], ...]
     """Cycles done, and how the server was then."""
     after: Look
@@ -58,7 +58,7 @@ class ChurnReport:
 
     @property
     def growth_bytes(self) -> int | None:
-        """Memory that the second half of the cycles left behind."""
+        """Memory that the later cycles left behind."""
         first, last = self.warm.resident_bytes, self.after.resident_bytes
         return None if first is None or last is None else last - first
 
@@ -92,13 +92,14 @@ class Churn:
     async def run(self, advance: Callable[[float, str], None]) -> ChurnReport:
         """Run it; ``advance`` is told the share that is done and a word on it."""
         plan, notes, began_at = self._plan, self._visits.notes, time.monotonic()
-        warm_up = min(plan.cycles, max(_LEAST_WARM_UP, round(_WARM_UP_SHARE * plan.cycles)))
+        named = conditions(plan.model or self._target.model())
+        warm_up = max(plan.cycles // 2, min(_SETTLED_CYCLES, round(0.9 * plan.cycles)))
         await self._visit(warm_up, advance)
         warm = await at_rest(self._target)
         await self._visit(plan.cycles - warm_up, advance)
         after = await at_rest(self._target)
         return ChurnReport(
-            conditions=conditions(plan.model or self._target.model()),
+            conditions=named,
             plan=plan,
             seconds=time.monotonic() - began_at,
             cycles=dict(notes.cycles),

@@ -122,6 +122,7 @@ async def torment(
     advance : callable
         Is told the share that is done and a word on it, now and then.
     """
+    named = conditions(plan.model or target.model())
     began_at, idle, watch, book = time.monotonic(), target.look(), _Watch(), Book()
     done: Counter[str] = Counter()
     http = HttpFuzz()
@@ -141,7 +142,7 @@ async def torment(
     after = await at_rest(target)
     outcomes: Counter[tuple[str, str]] = sum((own.outcomes for own in fields), Counter())
     return HostileReport(
-        conditions=conditions(plan.model or target.model()),
+        conditions=named,
         plan=plan,
         seconds=time.monotonic() - began_at,
         attacks=dict(done),

@@ -62,6 +62,7 @@ async def measure_streams(
     advance : callable
         Is told the share that is done and a word on it, after each step.
     """
+    named = conditions(plan.model or target.model())
     idle, steps, broken = target.look(), [], 0
     async with crowd(plan, voice, target) as them:
         for count in plan.counts():
@@ -76,7 +77,7 @@ async def measure_streams(
                 break
         account = await them.end()
     return StreamsReport(
-        conditions=conditions(plan.model or target.model()),
+        conditions=named,
         plan=plan,
         voice=str(voice),
         idle=idle,
