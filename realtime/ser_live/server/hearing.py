@@ -166,11 +166,14 @@ class Hearing:
         A lag is measured when its message is asked for, which must be when it is sent.
         """
         events, self._events = self._events, []
-        yield from map(_event_message, events)
-        for prediction in predictions:
-            segments = self._segmenter.process(prediction)
+        items: list[Prediction | Event] = [*predictions, *events]
+        for item in sorted(items, key=_at_seconds):
+            if isinstance(item, Event):
+                yield {"type": "event", **item.to_dict()}
+                continue
+            segments = self._segmenter.process(item)
             yield from map(_segment_message, segments)
-            yield self._prediction_message(prediction)
+            yield self._prediction_message(item)
 
     def last_messages(self) -> list[Message]:
         """Give what only the end of the stream ends."""
@@ -248,8 +251,8 @@ class _Levels:
         return events
 
 
-def _event_message(event: Event) -> Message:
-    return {"type": "event", **event.to_dict()}
+def _at_seconds(item: Prediction | Event) -> float:
+    return item.at_seconds if isinstance(item, Event) else item.end_seconds
 
 
 def _segment_message(segment: Segment) -> Message:

@@ -84,15 +84,13 @@ class Recordings:
     async def recognize(self, request: Request, options: Annotated[Options, Query()]) -> Response:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
-        with self._slot():
-            data = await self._body(request)
-            with _opened(data) as file:
-                hearing = await self._made_hearing(file, options)
-                told = {kind: list[str]() for kind in _KINDS}
-                notes: list[str] = []
-                async for message in self._messages(request, file, hearing, notes):
-                    told[str(message.pop("type"))].append(json.dumps(message))
-                    self._require_few(told["prediction"], hearing)
+        with self._slot(), _opened(await self._body(request)) as file:
+            hearing = await self._made_hearing(file, options)
+            told = {kind: list[str]() for kind in _KINDS}
+            notes: list[str] = []
+            async for message in self._messages(request, file, hearing, notes):
+                told[str(message.pop("type"))].append(json.dumps(message))
+                self._require_few(told["prediction"], hearing)
         self._streams.metrics.recordings.inc()
         head = {
             "model": options.model or self._streams.models.default,
@@ -117,7 +115,7 @@ class Recordings:
         finally:
             self._count -= 1
 
-    async def _body(self, request: Request) -> bytes:
+    async def _body(self, request: Request) -> io.BytesIO:
         """Read the whole body into memory, and nowhere else."""
         most, patience = self._limits.max_upload_bytes, self._limits.idle_seconds
         too_large = ProblemError(413, f"the recording is too large, wanted at most {most} bytes")
@@ -126,23 +124,24 @@ class Recordings:
             raise too_large
         if request.headers.get("content-type", "").startswith("multipart/"):
             raise ProblemError(415, f"a form came; {_FORMATS} (curl --data-binary @FILE)")
-        data = bytearray()
+        body, size = io.BytesIO(), 0
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout_at(began + patience) as deadline:
                 async for chunk in request.stream():
-                    data += chunk
-                    if len(data) > most:
+                    size += body.write(chunk)
+                    if size > most:
                         raise too_large
-                    deadline.reschedule(began + patience + len(data) / _SLOWEST_BYTES_PER_SECOND)
+                    deadline.reschedule(began + patience + size / _SLOWEST_BYTES_PER_SECOND)
         except ClientDisconnect as error:
             raise ProblemError(400, "the client has left") from error
         except TimeoutError as error:
-            detail = f"{len(data)} bytes came in {patience:g} s and more; send faster"
+            detail = f"{size} bytes came in {patience:g} s and more; send faster"
             raise ProblemError(408, detail, {"Connection": "close"}) from error
-        if not data:
+        if not size:
             raise ProblemError(400, f"the body is empty; {_FORMATS}")
-        return bytes(data)
+        body.seek(0)
+        return body
 
     async def _made_hearing(self, file: Any, options: Options) -> Hearing:
         try:
@@ -218,9 +217,9 @@ class Recordings:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Any]:
+def _opened(body: io.BytesIO) -> Iterator[Any]:
     try:
-        file = soundfile.SoundFile(io.BytesIO(data))
+        file = soundfile.SoundFile(body)
     except (soundfile.SoundFileError, TypeError) as error:
         reason = plain(getattr(error, "error_string", error)).rstrip(".")
         raise ProblemError(415, f"no audio that can be read ({reason}); {_FORMATS}") from error

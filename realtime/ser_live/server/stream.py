@@ -211,8 +211,9 @@ class Stream:
             await self._hear_all(hearing)
             skipping = self._engine.skip(hearing.recognizer, message.samples)
             predictions = await asyncio.wrap_future(skipping)
-            hearing.skip(message.samples)
             await self._tell_all(hearing.messages(predictions))
+            hearing.skip(message.samples)
+            await self._tell_all(hearing.messages([]))
         else:
             raise StopError("end")
 
