@@ -330,6 +330,19 @@ def test_the_server_goes() -> None:
         assert caught.value.code == "connection_lost"
 
 
+def test_a_server_that_stops_answers_for_what_it_got() -> None:
+    with serving.server() as ending, Stream(ending.url) as stream:
+        stream.send(INTEGERS)
+        first = next(stream)
+        ending.terminate()
+        items = [first, *stream]
+        assert ending.wait() == 0
+    assert stream.ended.reason == "draining"
+    heard = stream.ended.processed_samples
+    assert 0 < heard == stream.ended.received_samples <= len(INTEGERS)
+    assert predictions(items) == offline(INTEGERS[:heard])
+
+
 @pytest.mark.parametrize(
     ("server", "url", "token"),
     [
