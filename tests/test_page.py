@@ -182,7 +182,7 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         second.terminate()
         page.wait_for("#status", "server away")
         page.click("#start")
-        page.wait_for("#emotion", "stopped")
+        page.wait_for("#status", "ready")
         ends = [record["end_seconds"] for record in page.records() if "index" in record]
         assert ends == sorted(ends)  # one clock over both streams
 
@@ -546,8 +546,12 @@ def test_the_timeline_is_moved_in_by_keys(server: serving.Server, opened: Open) 
     timeline.send_keys(RIGHT * 8)
     assert page.text("#when") == "At 0:02.0"
     assert page.text("#emotion") == "angry"
+    spoken = timeline.get_attribute("aria-valuetext")
+    assert spoken == f"At 0:02.0, angry, {page.text('#detail')}"
     timeline.send_keys(END)
     assert page.text("#when").startswith("At 0:19")
+    timeline.send_keys(Keys.ESCAPE)
+    assert page.text("#emotion") == "stopped"
 
 
 @pytest.mark.slow
@@ -579,7 +583,7 @@ def test_everything_that_is_pressed_has_a_name(server: serving.Server, opened: O
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")
     page.command("Accessibility.enable")
     nodes = page.command("Accessibility.getFullAXTree")["nodes"]
-    roles = {"button", "combobox", "checkbox", "image", "textbox", "DisclosureTriangle"}
+    roles = {"button", "combobox", "checkbox", "slider", "textbox", "DisclosureTriangle"}
     named = [node for node in nodes if node.get("role", {}).get("value") in roles]
     assert len(named) >= 15
     assert [n for n in named if not n["ignored"] and not n["name"]["value"].strip()] == []

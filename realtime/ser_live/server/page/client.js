@@ -9,7 +9,7 @@
  *     stream.send(samples); // Float32Array in [-1, 1], any length, as often as you like
  *     const ended = await stream.end(); // everything sent is answered before
  *
- * Plain JavaScript without dependencies, for browsers and for Node 22 and newer.
+ * Plain JavaScript without dependencies, for whatever has WebSocket and EventTarget.
  * The messages are described by the JSON Schema at /v1/schema of the server.
  */
 

@@ -61,8 +61,10 @@ export class History extends EventTarget {
   openGap(startSeconds, why, endSeconds = null) {
     const last = this.gaps.at(-1);
     if (last && last.end_seconds === null) return;
-    if (last && last.end_seconds >= startSeconds) last.end_seconds = endSeconds;
-    else this.gaps.push({ start_seconds: startSeconds, end_seconds: endSeconds, why });
+    if (last && last.end_seconds >= startSeconds) {
+      last.start_seconds = Math.min(last.start_seconds, startSeconds);
+      last.end_seconds = endSeconds;
+    } else this.gaps.push({ start_seconds: startSeconds, end_seconds: endSeconds, why });
     this.#changed();
   }
 

@@ -28,6 +28,12 @@ export class Headline {
     this.bar = section.querySelector("#meter span");
   }
 
+  /** What it says, in one line. */
+  get words() {
+    const { when, emotion, detail } = this.parts;
+    return [when, emotion, detail].map((part) => part.textContent).filter(Boolean).join(", ");
+  }
+
   /** Show words that are no answer. */
   say(word, detail, when = "") {
     this.#show({ word, detail, tone: "", state: "", share: 0, when });

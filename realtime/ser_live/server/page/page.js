@@ -50,6 +50,7 @@ async function begin(source) {
     recording?.cancel();
     $("recording").hidden = true;
   }
+  timeline.follow();
   hideTrouble();
   clearFigures();
   held = "";
@@ -75,17 +76,17 @@ const ON_STATE = {
     heardAt = performance.now();
   },
   away: ({ words }) => {
-    headline.say("not heard", "the server is away; what is said now is missing", "Now");
+    if (timeline.cursor === null) {
+      headline.say("not heard", "the server is away; what is said now is missing", "Now");
+      bars.show(null);
+    }
     headline.announce("the server is away", "away");
-    bars.show(null);
     showTrouble(`${words} Trying again; what is said meanwhile is missing on the timeline.`);
   },
   ending: () => {},
   over: ({ words, token }) => {
-    bars.show(null);
+    if (timeline.cursor === null) showStopped();
     hideNotice();
-    if (history.seconds) headline.say("stopped", "the timeline stays, to look at and to save");
-    else headline.say("ready", "Start, and speak.");
     if (words) showTrouble(words, token);
     nameTimeline();
     rows.update();
@@ -192,10 +193,19 @@ function onCursor() {
     if (found) headline.show(found, history.labels, { atSeconds });
     else headline.say("not heard", "the server heard nothing then", `At ${clock(atSeconds, 1)}`);
     bars.show(found);
-  } else if (isRunning() && history.predictions.length) {
+  } else if (!isRunning()) {
+    showStopped();
+  } else if (history.predictions.length) {
     showNow(history.predictions.at(-1));
   }
+  nameTimeline();
   onHistory();
+}
+
+function showStopped() {
+  bars.show(null);
+  if (history.seconds) headline.say("stopped", "the timeline stays, to look at and to save");
+  else headline.say("ready", "Start, and speak.");
 }
 
 function onHistory() {
@@ -205,8 +215,14 @@ function onHistory() {
   $("follow").hidden = timeline.isFollowing || !isRunning();
 }
 
+/** A slider, to those who do not see it. */
 function nameTimeline() {
-  $("timeline").setAttribute("aria-label", timelineWords(history));
+  const { seconds } = history;
+  const place = $("timeline");
+  place.setAttribute("aria-valuemax", seconds.toFixed(1));
+  place.setAttribute("aria-valuenow", (timeline.cursor ?? seconds).toFixed(1));
+  const words = timeline.cursor === null ? timelineWords(history) : headline.words;
+  place.setAttribute("aria-valuetext", words);
 }
 
 async function offerModels() {

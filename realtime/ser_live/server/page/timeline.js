@@ -240,10 +240,10 @@ export class Timeline extends EventTarget {
   }
 }
 
-/** What a screen reader says of a timeline. */
-export function timelineWords(history) {
-  const { segments, gaps, seconds } = history;
-  const parts = [`Timeline of ${clock(seconds)}`, `${segments.length} stretches of emotion`];
+/** All of a timeline in one line. */
+export function timelineWords({ segments, gaps, seconds }) {
+  if (!seconds) return "empty";
+  const parts = [clock(seconds), `${segments.length} stretches of emotion`];
   if (gaps.length) parts.push(`${gaps.length} gaps`);
-  return `${parts.join(", ")}. Arrow keys move through it.`;
+  return parts.join(", ");
 }
