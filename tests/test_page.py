@@ -3,8 +3,10 @@
 import csv
 import io
 import json
+import shutil
 import signal
 import socket
+import subprocess
 import urllib.request
 from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
@@ -454,6 +456,24 @@ def test_a_page_that_is_not_secure_says_why_there_is_no_microphone(
         page.wait_for("#trouble", "only to secure pages")
         page.choose(DEMO_PATH)  # needs no microphone
         page.wait_for("#recording", "demo.ogg, 0:20")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_by_https_the_microphone_works_from_elsewhere(
+    opened: Open, voice: Path, tmp_path: Path
+) -> None:
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
+    command += ["-subj", "/CN=voice.test", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(command, check=True, capture_output=True)
+    options = ("--certificate", certificate, "--key", key, "--allow-host", "voice.test")
+    with serving.server(*options) as safe:
+        rules = "--host-resolver-rules=MAP voice.test 127.0.0.1"
+        flags = (rules, "--ignore-certificate-errors")  # nobody vouches for this one
+        page = opened(f"https://voice.test:{safe.port}/", voice, flags=flags)
+        page.click("#start")
+        page.wait_for("#now", "% sure")
 
 
 @pytest.mark.slow
