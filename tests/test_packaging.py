@@ -41,6 +41,13 @@ def test_models_and_demo_are_inside(members: list[str]) -> None:
     assert {"ser_live/data/demo.ogg", "ser_live/data/demo.json", "ser_live/py.typed"} <= {*members}
 
 
+def test_the_page_is_inside_as_it_is(members: list[str]) -> None:
+    page = ROOT / "realtime" / "ser_live" / "server" / "page"
+    shipped = {f"ser_live/server/page/{file.name}" for file in page.iterdir()}
+    assert shipped <= {*members}
+    assert "ser_live/server/page/index.html" in shipped
+
+
 def test_no_weights_for_training_and_no_scripts(members: list[str]) -> None:
     assert not [name for name in members if name.endswith((".keras", ".md"))]
     assert not [name for name in members if "make_demo" in name]
@@ -50,7 +57,8 @@ def test_the_runtime_imports_nothing_heavy(environment: dict[str, str]) -> None:
     code = (
         "import sys; from ser_live import StreamRecognizer, listen; "
         "print([m for m in ('tensorflow', 'keras', 'librosa', 'numba', 'sounddevice', 'torch', "
-        "'matplotlib', 'ser_train', 'ser_export') if m in sys.modules])"
+        "'matplotlib', 'ser_train', 'ser_export', 'ser_live.server', 'fastapi', 'uvicorn', "
+        "'pydantic', 'websockets', 'prometheus_client') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
@@ -58,7 +66,7 @@ def test_the_runtime_imports_nothing_heavy(environment: dict[str, str]) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("tool", ["ser_live.cli", "ser_live.benchmark"])
+@pytest.mark.parametrize("tool", ["ser_live.cli", "ser_live.benchmark", "ser_live.server"])
 def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['{tool}', '--help']\n"
