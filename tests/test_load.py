@@ -264,6 +264,7 @@ class TestChurn:
             (found,) = missed([*churn_page(leaky).figures])
             assert found.startswith(name)
 
+    @pytest.mark.slow
     def test_another_model_is_seen(
         self, server: serving.Server, voice: Voice, model: OnnxClassifier
     ) -> None:
