@@ -121,6 +121,7 @@ MISTAKES = {
     "broken model": ("--model", str(Path(__file__).with_suffix(".onnx"))),
     "key alone": ("--key", "key.pem"),
     "certificate": ("--certificate", "/nonesuch.pem", "--key", "/nonesuch.pem"),
+    "no certificate": ("--certificate", __file__, "--key", __file__),
     "option": ("--nonesuch",),
 }
 

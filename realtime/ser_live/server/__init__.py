@@ -13,10 +13,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``ser-serve`` and give its exit code; without the extra say so in one line."""
     from ser_live.command_line import USER_ERROR  # noqa: PLC0415 - main is not always wanted
     from ser_live.errors import SerError  # noqa: PLC0415
-    from ser_live.server.command import parse, serve  # noqa: PLC0415
+    from ser_live.server.command import parse  # noqa: PLC0415
 
     try:
-        return serve(parse(argv))
+        settings = parse(argv)
+        from ser_live.server.running import serve  # noqa: PLC0415 - --help needs none of it
+
+        return serve(settings)
+    except KeyboardInterrupt:  # before it runs; later it drains
+        return 130
     except SerError as error:
         reason = str(error)
     except ModuleNotFoundError as error:

@@ -1,7 +1,6 @@
-"""``ser-serve``: options, a socket, and uvicorn on it."""
+"""The options of ``ser-serve``, and what of them makes no sense."""
 
 import argparse
-import asyncio
 import ipaddress
 import os
 import re
@@ -9,17 +8,12 @@ import secrets
 import socket
 from collections.abc import Sequence
 from dataclasses import fields
-from types import FrameType
-from typing import TYPE_CHECKING
 
 from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_live.errors import SerError
 from ser_live.quoting import plain, quoted
 from ser_live.server.settings import DEFAULT_HOST, DEFAULT_PORT, Limits, Settings
-
-if TYPE_CHECKING:
-    import uvicorn
 
 PROGRAM = "ser-serve"
 TOKEN_VARIABLE = "SER_SERVE_TOKEN"
@@ -35,12 +29,6 @@ end; a second one ends at once. Exit codes: 0 stopped, 2 a mistake, told on stde
 """
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
-_OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-_BACKLOG = 2048
-_BUFFER_BYTES = 1 << 18
-_DRAIN_SECONDS = 30.0
-_GOODBYE_SECONDS = 3.0
-_PING_SECONDS = 20.0
 
 
 def parse(argv: Sequence[str] | None) -> Settings:
@@ -73,108 +61,6 @@ def parse(argv: Sequence[str] | None) -> Settings:
         log_level=arguments.log_level,
         limits=limits,
     )
-
-
-def serve(settings: Settings) -> int:
-    """Run the server until a signal stops it; give the exit code."""
-    import uvicorn  # noqa: PLC0415 - --help needs none of it
-
-    from ser_live.server.app import build_app  # noqa: PLC0415
-    from ser_live.server.engine import Engine  # noqa: PLC0415
-    from ser_live.server.logs import log_to_stderr  # noqa: PLC0415
-    from ser_live.server.metrics import Metrics  # noqa: PLC0415
-    from ser_live.server.models import Models  # noqa: PLC0415
-    from ser_live.server.transport import HttpProtocol, WebSocketProtocol  # noqa: PLC0415
-
-    log_to_stderr(settings.log_level)
-    models, metrics = Models(settings.models), Metrics()
-    models.load_default()
-    app = build_app(settings, Engine(on_batch=metrics.count_batch), models, metrics)
-    listener = _listener(settings)
-    config = uvicorn.Config(
-        app,
-        http=HttpProtocol,
-        ws=WebSocketProtocol,
-        # Twice, so that a client is told why before it must go.
-        ws_max_size=2 * settings.limits.max_frame_bytes,
-        ws_per_message_deflate=False,  # it costs more than it saves, and it can be a bomb
-        ws_ping_interval=_PING_SECONDS,
-        ws_ping_timeout=None,  # a pong may wait behind audio; idle_seconds finds the dead
-        limit_concurrency=2 * settings.limits.max_streams + 200,
-        timeout_graceful_shutdown=round(_DRAIN_SECONDS),
-        ssl_certfile=settings.certificate,
-        ssl_keyfile=settings.key,
-        proxy_headers=False,
-        server_header=False,
-        access_log=False,
-        log_config=None,
-    )
-    _server(config, settings, listener).run(sockets=[listener])
-    return 0
-
-
-def _server(
-    config: "uvicorn.Config", settings: Settings, listener: socket.socket
-) -> "uvicorn.Server":
-    import uvicorn  # noqa: PLC0415
-
-    from ser_live.server.transport import WebSocketProtocol  # noqa: PLC0415
-
-    class Server(uvicorn.Server):
-        """Says where it is when it is ready, and drains before it stops."""
-
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            if self.started:
-                print(f"{PROGRAM}: {_address(settings, listener)}", flush=True)
-
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            await config.app.state.streams.drain(_DRAIN_SECONDS)  # type: ignore[union-attr]
-            # Cut off in the middle of a goodbye, clients would lose what was said last.
-            for _ in range(round(_GOODBYE_SECONDS / 0.05)):
-                open_ones = self.server_state.connections
-                if not any(isinstance(one, WebSocketProtocol) for one in open_ones):
-                    break
-                await asyncio.sleep(0.05)
-            await super().shutdown(sockets)
-
-        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-            if self.should_exit:
-                os._exit(128 + sig)
-            self.should_exit = True
-
-    return Server(config)
-
-
-def _listener(settings: Settings) -> socket.socket:
-    host, port = settings.host, settings.port
-    try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        both = host == "::" and socket.has_dualstack_ipv6()
-        listener = socket.create_server(
-            (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
-        )
-    except OSError as error:
-        reason = plain(error.strerror or error)
-        raise SerError(
-            f"cannot listen on {plain(host)} port {port} ({reason}); choose another with --port or "
-            "--host"
-        ) from error
-    # What waits in the system's buffers is bounded, too: late audio must be seen to be late.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-    return listener
-
-
-def _address(settings: Settings, listener: socket.socket) -> str:
-    port = listener.getsockname()[1]
-    # No browser lets a page under a wildcard listen to a microphone.
-    host = _OWN_NAMES.get(settings.host, settings.host)
-    host = f"[{host}]" if ":" in host else host
-    scheme = "https" if settings.certificate else "http"
-    token = f"#token={settings.token}" if settings.token else ""
-    where = " (and every other address of this machine)" if settings.host in _OWN_NAMES else ""
-    return f"{scheme}://{host}:{port}/{token}{where}"
 
 
 def _is_loopback(host: str, port: int) -> bool:
