@@ -99,7 +99,8 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     app.add_exception_handler(ProblemError, _on_problem)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(Exception, _on_failure)
+    for failure in (SerError, Exception):
+        app.add_exception_handler(failure, _on_failure)
     app.add_middleware(Access, settings=settings)
     if settings.origins:
         app.add_middleware(
@@ -237,5 +238,4 @@ async def _on_invalid(_: Request, error: Exception) -> Response:
 async def _on_failure(request: Request, error: Exception) -> Response:
     request_id = request.scope.get("request_id", "")
     logger.error("failure", extra={"request_id": request_id, "why": plain(error)}, exc_info=error)
-    reason = str(error) if isinstance(error, SerError) else "the server failed"
-    return problem_response(500, f"{reason}; its log tells more under {request_id}")
+    return problem_response(500, f"the server failed; its log tells more under {request_id}")

@@ -23,7 +23,7 @@ class Limits:
     idle_seconds: float = 60.0
     """Longest silence on the line."""
     start_seconds: float = 10.0
-    """From the connection to the start message, and to the whole head of a request."""
+    """From the connection to the start message."""
     max_unsent: int = 256
     """Messages of one stream that may wait for a slow reader; its audio waits meanwhile."""
     unsent_seconds: float = 10.0

@@ -128,7 +128,9 @@ class Stream:
                 await self._take(hearing, await self._wire.next())
         except StopError as stop:
             return stop.ending
-        except SerError as error:
+        except (GoneError, OSError):
+            raise
+        except Exception as error:  # whatever it is, the client is told that it is over
             return self._failed(error)
 
     async def _start(self) -> Hearing:
@@ -278,7 +280,9 @@ class Stream:
                 predictions = await asyncio.wrap_future(flushing)
                 await self._tell_all(hearing.messages(predictions))
                 await self._tell_all(hearing.last_messages())
-            except SerError as error:
+            except (StopError, GoneError, OSError):
+                raise
+            except Exception as error:
                 ending = self._failed(error)
         if ending.reason not in ("end", "draining"):
             await self._tell_error(ending, fatal=True)
@@ -287,9 +291,12 @@ class Stream:
             await self._wire.tell(ended)
         return ending
 
-    def _failed(self, error: SerError) -> Ending:
-        logger.error("recognition failed", extra={"stream_id": self.stream_id, "why": str(error)})
-        return Ending("internal", str(error))
+    def _failed(self, error: Exception) -> Ending:
+        extra = {"stream_id": self.stream_id, "why": str(error)}
+        logger.error("recognition failed", extra=extra, exc_info=error)
+        return Ending(
+            "internal", f"recognition failed; the server's log tells more under {self.stream_id}"
+        )
 
     @property
     def _too_long(self) -> str:

@@ -1,0 +1,75 @@
+"""A fault of the server's own is told as such, and stays with those whom it concerns."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+from websockets.exceptions import ConnectionClosed
+
+import serving
+from ser_live.sources import DEMO_PATH
+from server_talk import END, blocks, demo, listen, offline, open_stream, start, talk, timeless
+from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
+
+VOICE, RATE_HZ = demo()
+SHORT = VOICE[: 6 * RATE_HZ]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]:
+    """One that also serves a model that passes its self-test and fails on every other length."""
+    card = tiny_card()
+    graph = tiny_graph(card)
+    graph.graph.node.insert(0, helper.make_node("Reshape", ["spectrum", "only"], ["fixed"]))
+    graph.graph.node[1].input[0] = "fixed"
+    only = np.array([1, 47, 257], np.int64)
+    graph.graph.initializer.append(numpy_helper.from_array(only, "only"))
+    path: Path = tmp_path_factory.mktemp("model") / "fragile.onnx"
+    write_graph(path, graph, with_golden(card, graph).to_json())
+    with serving.server("--model", "emotion", "--model", path) as running:
+        yield running
+
+
+def test_a_stream_is_told_and_closed(server: serving.Server) -> None:
+    said = talk(server, [start(model="fragile"), *blocks(SHORT, 5000), END])
+    assert said.close_code == 1011
+    (error,) = said.of("error")
+    assert (error["code"], error["fatal"]) == ("internal", True)
+    assert said.messages[0]["stream_id"] in error["detail"]
+    assert "fragile.onnx" not in error["detail"]
+    assert said.ended["reason"] == "internal"
+    logged = [line for line in server.log() if line["level"] == "error"]
+    assert "the network fails" in logged[-1]["why"]
+    assert logged[-1]["stream_id"] == said.messages[0]["stream_id"]
+
+
+def test_a_recording_too(server: serving.Server) -> None:
+    answer = httpx.post(
+        f"{server.url}/v1/recognize", params={"model": "fragile"}, content=DEMO_PATH.read_bytes()
+    )
+    assert answer.status_code == 500
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.headers["x-request-id"] in answer.json()["detail"]
+    assert "fragile.onnx" not in answer.text
+
+
+def test_nobody_else_notices(server: serving.Server) -> None:
+    """Their runs of the networks are shared, their faults are not."""
+    with open_stream(server) as good, open_stream(server) as other:
+        good.send(start())
+        other.send(start(model="fragile"))
+        for block in blocks(SHORT, 2000):
+            good.send(block)
+            with contextlib.suppress(ConnectionClosed):
+                other.send(block)
+        good.send(END)
+        assert listen(other).close_code == 1011
+        said = listen(good)
+    assert said.predictions == offline(SHORT, RATE_HZ)
+    assert httpx.get(f"{server.url}/readyz").status_code == 200
+    posted = httpx.post(f"{server.url}/v1/recognize", content=DEMO_PATH.read_bytes()).json()
+    assert [timeless(p) for p in posted["predictions"]] == offline(VOICE, RATE_HZ)
