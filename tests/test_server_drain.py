@@ -61,14 +61,15 @@ def test_new_ones_are_refused_meanwhile_and_a_second_signal_ends_at_once() -> No
 
 
 def test_who_goes_on_sending_is_told_goodbye_all_the_same() -> None:
-    with serving.server() as server, open_stream(server) as stream:
+    fast = ("--max-bytes-per-second", 10**9)
+    with serving.server(*fast) as server, open_stream(server) as stream:
         stream.send(start())
         stop = threading.Event()
 
         def send_on() -> None:
             with contextlib.suppress(ConnectionClosed):
-                while not stop.wait(0.01):
-                    stream.send(SHORT[:441].tobytes())
+                while not stop.is_set():
+                    stream.send(SHORT.tobytes())
 
         sender = threading.Thread(target=send_on)
         sender.start()

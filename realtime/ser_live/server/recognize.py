@@ -199,7 +199,10 @@ class Recordings:
         if await request.is_disconnected():
             raise ProblemError(400, "the client has left")
         until = time.monotonic() + self._limits.idle_seconds
-        while self._streams.must_yield and time.monotonic() < until:
+        while self._streams.must_yield:
+            if time.monotonic() > until:
+                detail = "the streams leave no time for recordings; try again later"
+                raise ProblemError(503, detail, {"Retry-After": "60"})
             await asyncio.sleep(_YIELD_SECONDS)
 
     def _require_short(self, seconds: float) -> None:
