@@ -15,46 +15,65 @@ import websockets
 from websockets.exceptions import InvalidStatus
 
 import serving
-from ser_live.server.streams import Overload
+from ser_live.server.overload import Overload
 from server_talk import END, blocks, demo, figure, open_stream, start
 
 VOICE, RATE_HZ = demo()
 
 
-def after(overload: Overload, busy_share: float, ticks: int) -> tuple[bool, int]:
+def after(
+    overload: Overload, ticks: int, *, wait_seconds: float = 0.02, busy_share: float = 0.95
+) -> tuple[bool, int]:
     for _ in range(ticks):
+        for _ in range(10):
+            overload.note(wait_seconds)
         overload.process(busy_share)
     return overload.is_refusing, overload.hops_per_prediction
 
 
-def test_a_short_peak_changes_nothing() -> None:
+def test_a_busy_engine_that_is_on_time_changes_nothing() -> None:
+    overload = Overload()
+    assert after(overload, 100, busy_share=1.0) == (False, 1)
+    assert not overload.must_yield
+
+
+def test_a_short_peak_only_makes_those_wait_who_can() -> None:
     overload = Overload()
     for _ in range(20):
-        assert after(overload, 1.0, 2) == (False, 1)
-        assert after(overload, 0.7, 1) == (False, 1)
+        assert after(overload, 3, wait_seconds=0.3) == (False, 1)
+        assert overload.must_yield
+        assert after(overload, 1) == (False, 1)
+        assert not overload.must_yield
+
+
+def test_lateness_without_load_is_not_the_engines_fault() -> None:
+    assert after(Overload(), 100, wait_seconds=1.0, busy_share=0.3) == (False, 1)
 
 
 def test_it_refuses_first_then_widens_and_comes_back_only_when_there_is_room() -> None:
     overload = Overload()
-    assert after(overload, 0.95, 4) == (True, 1)
-    assert after(overload, 0.95, 4) == (True, 2)
-    assert after(overload, 0.6, 100) == (True, 2)  # at one hop it would be too much again
-    assert after(overload, 0.3, 19) == (True, 2)
-    assert after(overload, 0.3, 1) == (False, 1)
+    assert after(overload, 4, wait_seconds=0.3) == (True, 1)
+    assert after(overload, 4, wait_seconds=0.3) == (True, 2)
+    assert after(overload, 100, busy_share=0.6) == (True, 2)  # with one hop too much again
+    assert after(overload, 19, busy_share=0.3) == (True, 2)
+    assert after(overload, 2, busy_share=0.3) == (False, 1)
 
 
 def test_hops_have_a_widest_and_then_it_is_said() -> None:
     overload = Overload()
-    assert after(overload, 1.0, 100) == (True, 8)
+    assert after(overload, 100, wait_seconds=0.3) == (True, 8)
     assert overload.is_beyond_help
-    after(overload, 0.5, 1)
+    after(overload, 1)
     assert not overload.is_beyond_help
-    assert after(overload, 0.1, 60) == (False, 1)
+    assert after(overload, 65, busy_share=0.1) == (False, 1)
 
 
 def test_a_change_is_told_once() -> None:
     overload = Overload()
-    news = [overload.process(1.0) for _ in range(8)]
+    news = []
+    for _ in range(8):
+        overload.note(1.0)
+        news.append(overload.process(1.0))
     assert [bool(said) for said in news] == [False, False, False, True] * 2
     assert "refuses" in news[3]
     assert "2 hops" in news[7]

@@ -199,7 +199,7 @@ class Recordings:
         if await request.is_disconnected():
             raise ProblemError(400, "the client has left")
         until = time.monotonic() + self._limits.idle_seconds
-        while self._streams.must_yield:
+        while self._streams.overload.must_yield:
             if time.monotonic() > until:
                 detail = "the streams leave no time for recordings; try again later"
                 raise ProblemError(503, detail, {"Retry-After": "60"})

@@ -230,7 +230,10 @@ class Stream:
         """Let the recognizer hear what is due, unless the stream is to stop."""
         for piece in hearing.pieces():
             await self._yield(hearing)
+            began = time.monotonic()
             predictions = await asyncio.wrap_future(self._engine.process(hearing.recognizer, piece))
+            if predictions and not self._is_ahead(hearing):
+                self._streams.overload.note(time.monotonic() - began)
             await self._tell_all(hearing.messages(predictions))
             self._wire.require_no_stop()
 
@@ -241,10 +244,12 @@ class Stream:
 
     async def _yield(self, hearing: Hearing) -> None:
         """Whoever sends faster than real time waits while others have to be on time."""
-        while self._streams.must_yield and self._wire.ending is None:
-            if hearing.seconds < time.monotonic() - self._opened_at + _AHEAD_SECONDS:
-                return
+        overload = self._streams.overload
+        while overload.must_yield and self._is_ahead(hearing) and self._wire.ending is None:
             await asyncio.sleep(_YIELD_SECONDS)
+
+    def _is_ahead(self, hearing: Hearing) -> bool:
+        return hearing.seconds > time.monotonic() - self._opened_at + _AHEAD_SECONDS
 
     async def _adapt(self, hearing: Hearing) -> None:
         """Follow the server's hop."""
