@@ -25,6 +25,7 @@ from ser_train.selection import Recordings
 from ser_train.sources import FeatureSource, WindowSource
 from ser_train.spectra import SpectrumCache
 from ser_train.trainer import Trainer
+from test_model_card import write_report
 
 
 class Notes(Reporter):
@@ -120,6 +121,27 @@ def test_without_held_out_speakers_nothing_is_claimed(job: FitJob) -> None:
     card = load_model(job.output).card
     assert card.metrics == ()
     assert card.calibration.method == "none"
+
+
+def test_a_cross_validation_calibrates_where_nobody_is_held_out(
+    job: FitJob, tmp_path: Path
+) -> None:
+    report = write_report(tmp_path / "report", {(0, 0): 4, (0, 1): 2})  # 80 % sure, 75 % right
+    job = dataclasses.replace(
+        job, validation_speakers=(), test_speakers=(), epochs=1, cross_validations=(report,)
+    )
+    fit(job, Notes())
+    file = load_model(job.output)
+    calibration = file.card.calibration
+    assert calibration.temperature == pytest.approx(np.log(4.0) / np.log(3.0), rel=1e-3)
+    assert "8 answers of the networks of ravdess-random5" in calibration.method
+    assert file.card.smoothing.uncertain_below == 0.6
+    in_graph = float(file.model.get_layer("temperature").temperature.value)
+    assert in_graph == pytest.approx(calibration.temperature)
+    renamed = dataclasses.replace(job.recordings, mapping=(("sad", "angry"),))
+    foreign = dataclasses.replace(job, recordings=renamed, run_folder=tmp_path / "other")
+    with pytest.raises(SerError, match="hold speakers out with --validation-speakers"):
+        fit(foreign, Notes())
 
 
 def test_a_run_folder_is_not_overwritten(job: FitJob) -> None:

@@ -91,7 +91,8 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="DIR",
         help="report folder of a cross-validation of this network, whose figures go into the "
-        "card (repeatable)",
+        "card (repeatable); without validation speakers the first decides temperature and "
+        "threshold",
     )
     parser.add_argument(
         "--run-dir",

@@ -5,14 +5,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_live.card import Metric
+from ser_live.card import Calibration, Metric, SmoothingSpec
 from ser_live.errors import SerError
 from ser_train import pages, pictures
 from ser_train.adaptation.roles import Named, only_named
 from ser_train.corpora import Clip, labels_of
 from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.learning import CHECKPOINT, Settings, Trained
-from ser_train.measuring import Calibrated, Measured, calibrate, measure
+from ser_train.measuring import (
+    Calibrated,
+    Measured,
+    calibrate,
+    calibrate_by_folds,
+    measure,
+)
 from ser_train.metrics import Scores
 from ser_train.model_card import cross_validated_metrics, held_out_metrics, make_card
 from ser_train.networks import find_network
@@ -96,8 +102,19 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
         job.mask_missing_labels,
     )
     trained = train(prepared, split.training, split.validation, settings, job.run_folder, report)
-    calibrated = calibrate(trained.model, prepared, split.validation, labels)
+    calibrated = _calibrated(job, trained, prepared, split, labels)
     return _finish(job, prepared, split, labels, trained, calibrated, published, report)
+
+
+def _calibrated(
+    job: FitJob, trained: Trained, prepared: Prepared, split: Split, labels: tuple[str, ...]
+) -> Calibrated:
+    """Let the validation speakers decide, without them the first cross-validation."""
+    if split.validation:
+        return calibrate(trained.model, prepared, split.validation, labels)
+    if job.cross_validations:
+        return calibrate_by_folds(trained.model, job.cross_validations[0], labels)
+    return Calibrated(Calibration(), SmoothingSpec())
 
 
 def _split(job: FitJob, clips: Sequence[Clip]) -> Split:

@@ -2,16 +2,25 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.card import Calibration, SmoothingSpec
+from ser_live.errors import SerError
 from ser_train.corpora import Clip, speakers_of, truth_of
+from ser_train.cross_validation.ledger import Ledger
 from ser_train.inference import Inference
 from ser_train.learning import part
-from ser_train.metrics import Scores, fit_temperature, score, uncertain_threshold, with_temperature
+from ser_train.metrics import (
+    Scores,
+    fit_shared_temperature,
+    score,
+    uncertain_threshold,
+    with_temperature,
+)
 from ser_train.networks import Network
 from ser_train.prepare import Prepared
 
@@ -32,7 +41,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What the validation speakers decided."""
+    """What held-out speakers decided."""
 
     calibration: Calibration
     smoothing: SmoothingSpec
@@ -53,16 +62,60 @@ def calibrate(
     model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
 ) -> Calibrated:
     """Set the model's temperature, and the threshold of uncertainty, on held-out speakers."""
-    if not len(chosen):
-        return Calibrated(Calibration(), SmoothingSpec())
     clips = prepared.chosen(chosen)
     probabilities = _predict(model, prepared, chosen, whole=False)
-    temperature = round(fit_temperature(probabilities, truth_of(clips, labels)), 4)
+    speakers = ", ".join(speakers_of(clips))
+    held_out = f"{len(chosen)} clips of the held-out speakers {speakers}"
+    return _calibrated(model, [(probabilities, truth_of(clips, labels))], held_out)
+
+
+def calibrate_by_folds(model: Any, folder: Path, labels: tuple[str, ...]) -> Calibrated:
+    """Do what `calibrate` does by a cross-validation of the same network and recipe.
+
+    Nobody need be held out then. Every clip was answered by a network that had not heard it,
+    trained on a few speakers less than this model.
+
+    Parameters
+    ----------
+    model : keras.Model
+    folder : Path
+        Report folder of ``ser-train cross-validate``.
+    labels : tuple of str
+        Of the model.
+
+    Raises
+    ------
+    SerError
+        If it was of other labels.
+    """
+    ledger = Ledger(folder)
+    parts = []
+    rows = ledger.rows()
+    for row in rows:
+        if row.labels != labels:
+            raise SerError(
+                f"{folder}: measured the labels {', '.join(row.labels)}, and the model has "
+                f"{', '.join(labels)}; hold speakers out with --validation-speakers"
+            )
+        answers = ledger.posteriors(row)
+        parts.append((answers.probabilities[answers.heard.index(row.window)], answers.truth))
+    clips = sum(len(truth) for _, truth in parts)
+    protocol = rows[0].configuration.protocol
+    held_out = f"{clips} answers of the networks of {protocol} to clips held out from them"
+    return _calibrated(model, parts, held_out)
+
+
+def _calibrated(
+    model: Any, parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]], held_out: str
+) -> Calibrated:
+    temperature = round(fit_shared_temperature(parts), 4)
     model.get_layer("temperature").temperature.assign(temperature)
-    speakers = speakers_of(clips)
-    method = f"least NLL on {len(chosen)} clips of the held-out speakers {', '.join(speakers)}"
+    probabilities = np.concatenate([probabilities for probabilities, _ in parts])
     threshold = uncertain_threshold(with_temperature(probabilities, temperature))
-    return Calibrated(Calibration(temperature, method), SmoothingSpec(uncertain_below=threshold))
+    return Calibrated(
+        Calibration(temperature, f"least NLL on {held_out}"),
+        SmoothingSpec(uncertain_below=threshold),
+    )
 
 
 def heard(network: Network, whole: bool) -> str:
