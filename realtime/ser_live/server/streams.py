@@ -5,21 +5,31 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from ser_live.server.engine import Engine
 from ser_live.server.logs import logger
+from ser_live.server.messages import Reason
 from ser_live.server.metrics import Metrics
 from ser_live.server.models import Models
 from ser_live.server.overload import Overload
 from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Limits
 
-if TYPE_CHECKING:
-    from ser_live.server.stream import Stream
-
 _TICK_SECONDS = 0.5
 _RETRY_SECONDS = "5"
+
+
+class OpenStream(Protocol):
+    """What all streams together want of one."""
+
+    def check(self, now: float) -> None:
+        """Stop if a limit of time is overrun, at a moment of the monotonic clock."""
+        ...
+
+    def stop(self, reason: Reason, detail: str) -> None:
+        """End from outside: flushed, told and closed."""
+        ...
 
 
 class Streams:
@@ -44,7 +54,7 @@ class Streams:
         self.metrics = metrics
         self.overload = Overload()
         self.is_draining = False
-        self._open: set[Stream] = set()
+        self._open: set[OpenStream] = set()
         self._addresses: Counter[str] = Counter()
         metrics.streams_open.set_function(lambda: len(self._open))
 
@@ -59,7 +69,7 @@ class Streams:
             raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS})
 
     @contextmanager
-    def opened(self, stream: "Stream", address: str) -> Iterator[None]:
+    def opened(self, stream: OpenStream, address: str) -> Iterator[None]:
         """Count a stream among the open ones."""
         self._open.add(stream)
         self._addresses[address] += 1
