@@ -315,8 +315,12 @@ def test_a_dropped_file_is_what_the_server_says_of_it(server: serving.Server, op
     )
     assert rows[::-1] == [segment["label"] for segment in wanted["segments"]]
     for segment in wanted["segments"]:
-        middle = (segment["start_seconds"] + segment["end_seconds"]) / 2 / wanted["seconds"]
-        assert what_is_at(page, middle) == segment["label"]
+        last = (segment["end_seconds"] - 0.1) / wanted["seconds"]  # the first of it may warm up
+        said = what_is_at(page, last)
+        if segment["label"] == "uncertain":
+            assert said.endswith("?")  # the best guess
+            continue
+        assert said == segment["label"]
         page.click("#follow") if page.find("#follow").is_displayed() else None
         ink = page.run(
             "const place = document.createElement('i'); place.dataset.tone = arguments[0];"
@@ -325,7 +329,7 @@ def test_a_dropped_file_is_what_the_server_says_of_it(server: serving.Server, op
             segment["label"],
         )
         red, green, blue = (int(value) for value in ink[4:-1].split(","))
-        assert (red, green, blue) in colors_at(page, middle + 0.01, 0.89)
+        assert (red, green, blue) in colors_at(page, last - 0.005, 0.89)
 
 
 @pytest.mark.slow
