@@ -1,6 +1,7 @@
 """Loading a model file: what does not fit its card is refused by name."""
 
 import dataclasses
+import re
 import resource
 import time
 from pathlib import Path
@@ -369,11 +370,11 @@ def test_names_become_files(tmp_path: Path) -> None:
     assert find_model(str(path)) == path
     for file in model_files():
         assert find_model(file.stem) == file
+    shipped = ", ".join(file.stem for file in model_files())
+    wanted = rf"there is no model '.*\({re.escape(shipped)}\)"
     names: list[Any] = ["nothing", "", "a\0b", "a\0b.onnx", "\x1b[2J", "no/such.onnx", 3, [], b"a"]
     for name in names:
-        with pytest.raises(
-            SerError, match=r"there is no model '.*\(emotion, issa-ravdess\)"
-        ) as caught:
+        with pytest.raises(SerError, match=wanted) as caught:
             find_model(name)
         assert str(caught.value).isprintable()
     with pytest.raises(SerError, match=r"cannot read the model \(File name too long\)"):

@@ -17,6 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import serving
+from ser_live.catalog import model_files
 from ser_live.sources import DEMO_PATH
 from server_talk import demo
 
@@ -56,8 +57,7 @@ def test_it_is_well_and_ready(server: serving.Server) -> None:
 def test_models_are_told(server: serving.Server) -> None:
     models = httpx.get(f"{server.url}/v1/models").json()
     assert [(model["name"], model["default"]) for model in models] == [
-        ("emotion", True),
-        ("issa-ravdess", False),
+        (file.stem, file.stem == "emotion") for file in model_files()
     ]
     assert all(len(model["labels"]) >= 7 and model["licence"] for model in models)
 
