@@ -162,6 +162,7 @@ def _ensemble(options: argparse.Namespace) -> int:
 def _start_tensorflow(threads: int | None) -> None:
     """Import TensorFlow quietly and limit its threads before it starts any."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a fifth faster on AVX2, where it is off
     with _silent_stderr():
         import tensorflow as tf  # noqa: PLC0415 - takes seconds
 
