@@ -6,6 +6,8 @@ import dataclasses
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -39,6 +41,13 @@ from ser_live.load.voice import Voice, make_voice
 from ser_live.load.wire import RefusedError, open_wire
 from ser_live.recognizer import StreamRecognizer
 from ser_live.report_page import Figure
+
+try:
+    import uvloop
+except ImportError:  # Windows
+    LOOPS: list[Any] = [None]
+else:
+    LOOPS = [None, uvloop.new_event_loop]
 
 HOP_MS = 250
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
@@ -304,6 +313,28 @@ class TestHostile:
         told = set().union(*answers.values())
         assert not {a for a in told if a.startswith("HTTP 5")} - {"HTTP 503"}
         assert not told & {"close 1011", "error internal", LET_IN}
+
+    @pytest.mark.parametrize("loop", LOOPS)
+    def test_a_server_that_hangs_up_in_the_middle(
+        self, voice: Voice, loop: Callable[[], asyncio.AbstractEventLoop] | None
+    ) -> None:
+        async def hang_up(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await reader.read(1)
+            connection = writer.get_extra_info("socket")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()  # a reset, not a goodbye
+
+        async def attack() -> Field:
+            async with await asyncio.start_server(hang_up, "127.0.0.1", 0) as impatient:
+                port = impatient.sockets[0].getsockname()[1]
+                address = Address.parse(f"http://127.0.0.1:{port}")
+                own = Field(address, voice, np.random.default_rng(0))
+                await own.raw(*[b"x"] * 20, pause_seconds=0.02)
+            return own
+
+        with asyncio.Runner(loop_factory=loop) as runner:
+            own = runner.run(attack())
+        assert sum(own.outcomes.values()) == 1
 
     @pytest.mark.slow
     def test_who_lets_strangers_in_is_found_out(self, voice: Voice) -> None:

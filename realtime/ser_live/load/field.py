@@ -56,6 +56,8 @@ class Field:
         try:
             with contextlib.suppress(OSError):
                 for piece in pieces:
+                    if writer.is_closing():  # the server had enough: uvloop refuses to write
+                        break
                     writer.write(piece)
                     await writer.drain()
                     await asyncio.sleep(pause_seconds)
