@@ -10,6 +10,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -17,7 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvicorn
 import websockets
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
 from websockets.asyncio.server import ServerConnection, serve
 
 import serving
@@ -34,6 +38,7 @@ from ser_live.load.churn import Churn, ChurnPlan, ChurnReport
 from ser_live.load.churn_page import churn_page
 from ser_live.load.command import main
 from ser_live.load.field import Field
+from ser_live.load.http_fuzz import HttpFuzz
 from ser_live.load.pacing import Pacer, in_background
 from ser_live.load.target import Target, target_of
 from ser_live.load.truth import differences, true_predictions
@@ -67,6 +72,32 @@ def voice() -> Voice:
 @pytest.fixture(scope="module")
 def model() -> OnnxClassifier:
     return OnnxClassifier.load(find_model(None))
+
+
+@contextlib.contextmanager
+def answering(given: int, documented: int) -> Iterator[str]:
+    """Run a server that gives one status for ``/it``."""
+    app = FastAPI()
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {}
+
+    @app.get("/it", responses={documented: {}})
+    def it() -> JSONResponse:
+        return JSONResponse({}, given)
+
+    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()  # callers wait until it runs
+        thread = threading.Thread(target=running.run, args=([listening],))
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join()
 
 
 def missed(figures: list[Figure]) -> list[str]:
@@ -356,6 +387,26 @@ class TestHostile:
         assert record["http_cases"] > 50
         assert record["http_failures"] == {}
         assert record["log_errors"] == {}
+
+
+class TestHttpFuzz:
+    @pytest.mark.parametrize(
+        ("given", "documented", "found"),
+        [
+            (503, 503, None),  # too busy, and says that it may be
+            (503, 404, "Undocumented status code"),
+            (500, 500, "Server error"),
+        ],
+    )
+    def test_only_what_may_not_be_is_a_failure(
+        self, given: int, documented: int, found: str | None
+    ) -> None:
+        with answering(given, documented) as url, target_of(url, None, None, ()) as target:
+            fuzz = HttpFuzz()
+            asyncio.run(fuzz.run(target, 5, time.monotonic() + 0.1))
+        assert fuzz.cases > 0
+        assert len(fuzz.failures) == (found is not None)
+        assert all(f"{found} (seed 5)" in name for name in fuzz.failures)
 
 
 class TestWire:
