@@ -54,6 +54,13 @@ def test_it_is_well_and_ready(server: serving.Server) -> None:
     assert httpx.get(f"{server.url}/readyz").json() == {"status": "ready"}
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/page/page.js"])
+def test_monitors_may_ask_without_a_body(server: serving.Server, path: str) -> None:
+    answer = httpx.head(f"{server.url}{path}")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(httpx.get(f"{server.url}{path}").content))
+
+
 def test_models_are_told(server: serving.Server) -> None:
     models = httpx.get(f"{server.url}/v1/models").json()
     assert [(model["name"], model["default"]) for model in models] == [

@@ -114,10 +114,12 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
 
 
 def _add_health(app: FastAPI, streams: Streams) -> None:
+    @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the process answers", response_model=Status)
     async def healthz() -> Status:
         return Status(status="ok")
 
+    @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether streams are taken", response_model=Status)
     async def readyz() -> Status:
         if streams.is_draining:
@@ -164,6 +166,7 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
+    @app.head("/", include_in_schema=False)
     @app.get("/", include_in_schema=False)
     async def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
