@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.catalog import find_model
 from ser_live.classifier import OnnxClassifier
+from ser_live.questions import MOST_WINDOWS_TOGETHER
 from ser_live.server.engine import Engine
 from ser_live.testing import SlowModel, demo_voice
 
@@ -66,7 +67,7 @@ def test_streams_in_company_are_bitwise_as_alone(model: OnnxClassifier) -> None:
     for stream in streams:
         assert got[stream] == alone(model, stream)
     assert max(sizes["gate"]) > 4
-    assert max(sizes["network"]) > 4
+    assert max(sizes["network"]) == MOST_WINDOWS_TOGETHER
 
 
 def test_skips_and_wider_hops_take_their_turn(model: OnnxClassifier, engine: Engine) -> None:

@@ -12,7 +12,8 @@ Question = GateQuestion | WindowQuestion
 Work = Generator[Question, Any, list[Prediction]]
 """A piece of a stream on its way: it yields questions, wants their answers, gives predictions."""
 
-MOST_TOGETHER = 16
+MOST_GATES_TOGETHER = 16
+MOST_WINDOWS_TOGETHER = 4
 """Larger batches take longer than the sum of smaller ones: they fall out of the caches."""
 
 
@@ -40,11 +41,7 @@ def groups(questions: Sequence[Question]) -> list[list[int]]:
     alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for index, question in enumerate(questions):
         alike[_kind(question)].append(index)
-    return [
-        indices[first : first + MOST_TOGETHER]
-        for indices in alike.values()
-        for first in range(0, len(indices), MOST_TOGETHER)
-    ]
+    return [part for indices in alike.values() for part in _parts(indices, questions[indices[0]])]
 
 
 def answer(questions: Sequence[Question]) -> list[Any]:
@@ -59,6 +56,12 @@ def answer(questions: Sequence[Question]) -> list[Any]:
     if gates:
         return judge(gates)
     return classify([question for question in questions if isinstance(question, WindowQuestion)])
+
+
+def _parts(indices: list[int], first: Question) -> list[list[int]]:
+    is_gate = isinstance(first, GateQuestion)
+    most = MOST_GATES_TOGETHER if is_gate else MOST_WINDOWS_TOGETHER
+    return [indices[start : start + most] for start in range(0, len(indices), most)]
 
 
 def _kind(question: Question) -> tuple[int, ...]:

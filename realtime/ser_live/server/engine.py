@@ -33,30 +33,41 @@ class _Job:
     result: Future[list[Prediction]]
     submitted_seconds: float
     work: Work | None = None
-    reply: Any = None
     question: Question | None = None
+    reply: Any = None
+    failure: Exception | None = None
+    """Instead of a reply."""
 
 
 class Engine:
     """Recognize in many streams at once.
 
-    One thread does the work of all streams. In each round it carries every stream that has
-    something to do to its next question to a network, and answers the questions that are alike in
-    one run; who came meanwhile joins the next round. A stream gives the same predictions as alone.
+    Two threads do the work of all streams: one carries each stream that has something to do to its
+    next question to a network, the other answers questions, those that are alike and wait in one
+    run. Networks run without Python's lock, so both cores of a small machine have something to do.
+    A stream gives the same predictions as alone.
 
     Parameters
     ----------
     on_batch : callable or None
-        Told of each run of a network, on the engine's thread.
+        Told of each run of a network, on the thread that answers.
     """
 
     def __init__(self, on_batch: BatchObserver | None = None) -> None:
         self._on_batch = on_batch
-        self._condition = threading.Condition()
+        lock = threading.Lock()
+        self._something_to_do = threading.Condition(lock)
+        self._something_asked = threading.Condition(lock)
         self._waiting: deque[_Job] = deque()
+        self._answered: list[_Job] = []
+        self._asked: list[_Job] = []
         self._closing = False
-        self._load = _Load()
-        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+        self._finished = False
+        self._carrying, self._answering = _Load(), _Load()
+        self._threads = (
+            threading.Thread(target=self._carry, name="engine", daemon=True),
+            threading.Thread(target=self._answer, name="networks", daemon=True),
+        )
 
     def __enter__(self) -> Self:
         self.start()
@@ -66,31 +77,33 @@ class Engine:
         self.close()
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the threads."""
+        for thread in self._threads:
+            thread.start()
 
     def close(self) -> None:
-        """Finish what was submitted and end the thread; may be called again."""
-        with self._condition:
+        """Finish what was submitted and end the threads; may be called again."""
+        with self._something_to_do:
             self._closing = True
-            self._condition.notify()
-        if self._thread.is_alive():
-            self._thread.join()
+            self._something_to_do.notify()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join()
 
     @property
     def is_alive(self) -> bool:
-        """Whether the thread works."""
-        return self._thread.is_alive()
+        """Whether the threads work."""
+        return all(thread.is_alive() for thread in self._threads)
 
     @property
     def busy_share(self) -> float:
-        """Share of the last two seconds or so in which the thread worked, from 0 to 1."""
-        return self._load.share()
+        """Share of the last two seconds or so in which the busier thread worked, from 0 to 1."""
+        return max(self._carrying.share(), self._answering.share())
 
     @property
     def queue_seconds(self) -> float:
-        """How long the oldest piece that no round has taken up has waited; 0 if there is none."""
-        with self._condition:
+        """How long the oldest piece that was not taken up has waited; 0 if there is none."""
+        with self._something_to_do:
             oldest = self._waiting[0].submitted_seconds if self._waiting else None
         return 0.0 if oldest is None else time.monotonic() - oldest
 
@@ -121,56 +134,86 @@ class Engine:
         self, recognizer: StreamRecognizer, make_work: Callable[[], Work]
     ) -> Future[list[Prediction]]:
         job = _Job(recognizer, make_work, Future(), time.monotonic())
-        with self._condition:
+        with self._something_to_do:
             if self._closing:
                 raise SerError("the engine was closed; nothing more can be recognized")
             self._waiting.append(job)
-            self._condition.notify()
+            self._something_to_do.notify()
         return job.result
 
-    def _run(self) -> None:
-        active: list[_Job] = []
-        while self._take(active):
+    def _carry(self) -> None:
+        """Be the thread that carries streams from question to question."""
+        in_work: set[int] = set()
+        while ready := self._take(in_work):
             began = time.monotonic()
-            for job in active:
+            for job in ready:
                 _carry_on(job)
-            asking = [job for job in active if job.question is not None]
-            self._answer(asking)
-            active = [job for job in asking if not job.result.done()]
-            self._load.add(began, time.monotonic())
+            in_work -= {id(job.recognizer) for job in ready if job.question is None}
+            self._ask([job for job in ready if job.question is not None])
+            self._carrying.add(began, time.monotonic())
+        with self._something_asked:
+            self._finished = True
+            self._something_asked.notify()
 
-    def _take(self, active: list[_Job]) -> bool:
-        """Add the oldest piece of each stream that is not in work; False at the end."""
-        with self._condition:
-            while not (self._waiting or active or self._closing):
-                self._condition.wait()
-            busy = {id(job.recognizer) for job in active}
-            later: deque[_Job] = deque()
-            for job in self._waiting:
-                if id(job.recognizer) in busy:
-                    later.append(job)
-                else:
-                    busy.add(id(job.recognizer))
-                    active.append(job)
-            self._waiting = later
-        return bool(active)
+    def _take(self, in_work: set[int]) -> list[_Job]:
+        """Wait for answers, and for the oldest piece of a stream not in work; nothing: the end."""
+        with self._something_to_do:
+            while True:
+                ready, self._answered = self._answered, []
+                later: deque[_Job] = deque()
+                for job in self._waiting:
+                    if id(job.recognizer) in in_work:
+                        later.append(job)
+                    else:
+                        in_work.add(id(job.recognizer))
+                        ready.append(job)
+                self._waiting = later
+                if ready or (self._closing and not in_work):
+                    return ready
+                self._something_to_do.wait()
 
-    def _answer(self, asking: list[_Job]) -> None:
-        questions = [job.question for job in asking if job.question is not None]
-        for group in groups(questions):
-            started = time.perf_counter()
-            together = [questions[index] for index in group]
-            try:
-                replies = answer(together)
-            except Exception as error:
-                for index in group:
-                    _fail(asking[index], error)
-                continue
-            for index, reply in zip(group, replies, strict=True):
-                asking[index].reply = reply
-            if self._on_batch is not None:
-                kind: BatchKind = "gate" if isinstance(together[0], GateQuestion) else "network"
-                self._on_batch(kind, len(group), time.perf_counter() - started)
+    def _ask(self, jobs: list[_Job]) -> None:
+        if jobs:
+            with self._something_asked:
+                self._asked += jobs
+                self._something_asked.notify()
+
+    def _answer(self) -> None:
+        """Be the thread that answers: all that are like the oldest question, in one run."""
+        asked: list[_Job] = []
+        while asked := self._hear(asked):
+            began = time.monotonic()
+            chosen = groups([job.question for job in asked if job.question is not None])[0]
+            together = [asked[index] for index in chosen]
+            self._run(together)
+            asked = [job for job in asked if job not in together]
+            with self._something_to_do:
+                self._answered += together
+                self._something_to_do.notify()
+            self._answering.add(began, time.monotonic())
+
+    def _hear(self, asked: list[_Job]) -> list[_Job]:
+        """Add what was asked meanwhile; wait if there is nothing."""
+        with self._something_asked:
+            while not (asked or self._asked or self._finished):
+                self._something_asked.wait()
+            heard, self._asked = asked + self._asked, []
+        return heard
+
+    def _run(self, jobs: list[_Job]) -> None:
+        questions = [job.question for job in jobs if job.question is not None]
+        started = time.perf_counter()
+        try:
+            replies = answer(questions)
+        except Exception as error:
+            for job in jobs:
+                job.failure = error
+            return
+        for job, reply in zip(jobs, replies, strict=True):
+            job.reply = reply
+        if self._on_batch is not None:
+            kind: BatchKind = "gate" if isinstance(questions[0], GateQuestion) else "network"
+            self._on_batch(kind, len(jobs), time.perf_counter() - started)
 
 
 def _carry_on(job: _Job) -> None:
@@ -180,6 +223,9 @@ def _carry_on(job: _Job) -> None:
         if not job.result.set_running_or_notify_cancel():
             return
         job.work = job.make_work()
+    if job.failure is not None:
+        job.work.close()
+        return job.result.set_exception(job.failure)
     try:
         job.question = job.work.send(job.reply)
         job.reply = None
@@ -187,12 +233,6 @@ def _carry_on(job: _Job) -> None:
         job.result.set_result(end.value)
     except Exception as error:
         job.result.set_exception(error)
-
-
-def _fail(job: _Job, error: Exception) -> None:
-    if job.work is not None:
-        job.work.close()
-    job.result.set_exception(error)
 
 
 def _widening(recognizer: StreamRecognizer, hops_per_prediction: int) -> Work:
