@@ -28,9 +28,9 @@ class MelAndPitch(keras.layers.Layer):  # type: ignore[misc]
             part.build(input_shape)
         self.built = True
 
-    def call(self, power: Any, training: bool = False) -> tuple[Any, Any]:
+    def call(self, power: Any) -> tuple[Any, Any]:
         """Map (batch, frames, bins) power to (batch, mels, frames, 1) and (.., pitches, ..)."""
-        speech = self._floor(power, training=training)
+        speech = self._floor(power)
         return self._log_mel(speech), self._pitchgram(speech)
 
     def get_config(self) -> dict[str, Any]:

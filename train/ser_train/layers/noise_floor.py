@@ -35,24 +35,13 @@ class FloorSubtraction(keras.layers.Layer):  # type: ignore[misc]
         self.factor = factor
         self.kept_share = kept_share
 
-    def call(self, power: Any, training: bool = False) -> Any:
+    def call(self, power: Any) -> Any:
         """Map (batch, frames, bins) power to the same shape; there must be ``frames`` frames."""
-        # The same sums either way: TensorFlow is four times as slow with strides as with blocks,
-        # and onnxruntime, which runs what is not training, is slower with blocks.
-        blocks = self._blocks(power) if training else self._strides(power)
-        mean = sum(blocks[1:], blocks[0]) * (1.0 / self.frames)  # frame by frame: exact in a batch
-        floor = self.factor * ops.min(mean, axis=1, keepdims=True)
+        block = (self.frames, 1)
+        picture = ops.expand_dims(power, -1)
+        means = ops.average_pool(picture, block, strides=block, padding="valid")
+        floor = self.factor * ops.squeeze(ops.min(means, axis=1, keepdims=True), -1)
         return ops.maximum(power - floor, self.kept_share * power)
-
-    def _strides(self, power: Any) -> list[Any]:
-        ends = [first - self.frames + 1 or None for first in range(self.frames)]
-        return [power[:, first : ends[first] : self.frames] for first in range(self.frames)]
-
-    def _blocks(self, power: Any) -> list[Any]:
-        count, bins = ops.shape(power)[1] // self.frames, power.shape[-1]
-        whole = power[:, : count * self.frames]
-        rows = ops.reshape(whole, (-1, count, self.frames * bins))
-        return [rows[..., first * bins : (first + 1) * bins] for first in range(self.frames)]
 
     def get_config(self) -> dict[str, Any]:
         """Give the constructor's arguments, as Keras saves them."""
