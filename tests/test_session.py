@@ -1,4 +1,4 @@
-"""Five minutes of a real microphone, in processes of their own."""
+"""Minutes of a real microphone, in processes of their own."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pytest
 import measure_session
 import sound_server
 
-MINUTES = 3.0
+MINUTES = 2.0
 
 
 @pytest.mark.slow

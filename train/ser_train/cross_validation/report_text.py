@@ -90,6 +90,7 @@ def _opening(measured: Measurement, folder: str) -> list[str]:
     configuration, words = measured.rows[0].configuration, measured.protocol.words
     also = ", ".join(configuration.also)
     unfinished = ", ".join(str(seed) for seed in measured.left_out)
+    several = "seeds" if len(measured.left_out) > 1 else "seed"
     return [
         f"# {configuration.network}, {configuration.protocol}",
         "",
@@ -98,7 +99,7 @@ def _opening(measured: Measurement, folder: str) -> list[str]:
         "",
         f"{_finished(measured)}; {measured.single.clips} clips; the figures are of "
         f"{measured.heard}, pooled over the folds of a seed.",
-        *(["", f"Not finished and left out: seed {unfinished}."] if unfinished else []),
+        *(["", f"Not finished and left out: {several} {unfinished}."] if unfinished else []),
         "",
         "```console",
         repeat_command(measured, folder),
