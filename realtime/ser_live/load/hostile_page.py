@@ -15,7 +15,7 @@ def hostile_page(report: HostileReport) -> Page:
         for attack, outcomes in report.outcomes.items()
     ]
     sections = {"What was done, and what came of it": table(("attack", "times", "answers"), rows)}
-    return Page("Hostile input", _figures(report), sections)
+    return Page("Hostile clients", _figures(report), sections)
 
 
 def _figures(report: HostileReport) -> list[Figure]:
