@@ -7,7 +7,7 @@ import pytest
 import measure_session
 import sound_server
 
-MINUTES = 2.0
+MINUTES = 3.0
 
 
 @pytest.mark.slow
