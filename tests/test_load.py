@@ -87,7 +87,7 @@ def answering(given: int, documented: int) -> Iterator[str]:
     def it() -> JSONResponse:
         return JSONResponse({}, given)
 
-    running = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+    running = uvicorn.Server(uvicorn.Config(app, log_level="error"))
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         listening.listen()  # callers wait until it runs

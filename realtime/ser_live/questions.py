@@ -1,6 +1,5 @@
 """What recognizers ask the networks: answered at once, or those of many streams together."""
 
-from collections import defaultdict
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -36,16 +35,17 @@ def answered(work: Work) -> list[Prediction]:
         work.close()
 
 
-def groups(questions: Sequence[Question]) -> list[list[int]]:
-    """Give the indices of questions that one run of a network can answer."""
-    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-    for index, question in enumerate(questions):
-        alike[_kind(question)].append(index)
-    return [part for indices in alike.values() for part in _parts(indices, questions[indices[0]])]
+def alike(questions: Sequence[Question]) -> list[int]:
+    """Give the indices of the first question and of those that its run can answer as well."""
+    first = questions[0]
+    is_gate = isinstance(first, GateQuestion)
+    most = MOST_GATES_TOGETHER if is_gate else MOST_WINDOWS_TOGETHER
+    kind = _kind(first)
+    return [index for index, other in enumerate(questions) if _kind(other) == kind][:most]
 
 
 def answer(questions: Sequence[Question]) -> list[Any]:
-    """Answer the questions of one group, in one run.
+    """Answer questions that are alike, in one run.
 
     Raises
     ------
@@ -56,12 +56,6 @@ def answer(questions: Sequence[Question]) -> list[Any]:
     if gates:
         return judge(gates)
     return classify([question for question in questions if isinstance(question, WindowQuestion)])
-
-
-def _parts(indices: list[int], first: Question) -> list[list[int]]:
-    is_gate = isinstance(first, GateQuestion)
-    most = MOST_GATES_TOGETHER if is_gate else MOST_WINDOWS_TOGETHER
-    return [indices[start : start + most] for start in range(0, len(indices), most)]
 
 
 def _kind(question: Question) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Many recognizers on one thread, whose network calls share runs."""
+"""Many recognizers at once, whose network calls share runs."""
 
 import math
 import threading
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.prediction import Prediction
-from ser_live.questions import Question, Work, answer, groups
+from ser_live.questions import Question, Work, alike, answer
 from ser_live.recognizer import StreamRecognizer
 from ser_live.speech import GateQuestion
 
@@ -183,8 +183,7 @@ class Engine:
         asked: list[_Job] = []
         while asked := self._hear(asked):
             began = time.monotonic()
-            chosen = groups([job.question for job in asked if job.question is not None])[0]
-            together = [asked[index] for index in chosen]
+            together = [asked[index] for index in alike(_questions(asked))]
             self._run(together)
             asked = [job for job in asked if job not in together]
             with self._something_to_do:
@@ -201,7 +200,7 @@ class Engine:
         return heard
 
     def _run(self, jobs: list[_Job]) -> None:
-        questions = [job.question for job in jobs if job.question is not None]
+        questions = _questions(jobs)
         started = time.perf_counter()
         try:
             replies = answer(questions)
@@ -214,6 +213,10 @@ class Engine:
         if self._on_batch is not None:
             kind: BatchKind = "gate" if isinstance(questions[0], GateQuestion) else "network"
             self._on_batch(kind, len(jobs), time.perf_counter() - started)
+
+
+def _questions(jobs: list[_Job]) -> list[Question]:
+    return [job.question for job in jobs if job.question is not None]
 
 
 def _carry_on(job: _Job) -> None:
