@@ -14,6 +14,11 @@ import tiny_models
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
 settings.load_profile("repeatable")
 
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    # Two processes that compile librosa's kernels at once would spoil the cache that they share.
+    caches = Path(__file__).parent.parent / ".pytest_cache"
+    os.environ["NUMBA_CACHE_DIR"] = str(caches / f"numba-{worker}")
+
 SOURCE_ROOTS = [str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export")]
 
 
