@@ -12,6 +12,7 @@ from ser_train.cross_validation.pooling import Pool, ensemble, pool
 from ser_train.cross_validation.posteriors import WHOLE
 from ser_train.cross_validation.protocol import Protocol
 from ser_train.cross_validation.protocols import find_protocol
+from ser_train.cross_validation.speaker_normalisation import normalised_by_speaker
 from ser_train.metrics import score
 
 
@@ -64,6 +65,8 @@ class Measurement:
     """Where the network chooses among the tested labels only; None where all are tested."""
     together_among_tested: Figures | None
     """The same of the ensemble."""
+    normalised: Figures | None
+    """Where each voice's earlier clips count; None where that says nothing."""
     per_fold: tuple[FoldFigures, ...]
 
     @property
@@ -139,8 +142,20 @@ def measure_ledger(ledger: Ledger) -> Measurement:
         together_among_tested=figures_of([together.restricted(protocol.tested)], headline)
         if together and among
         else None,
+        normalised=_normalised(pools, seeds, headline, protocol),
         per_fold=_per_fold(of_seed, seeds, pooled, headline, protocol),
     )
+
+
+def _normalised(
+    pools: Sequence[Pool], seeds: Sequence[int], headline: int, protocol: Protocol
+) -> Figures | None:
+    """Nothing of known voices, nor where labels are missing that the network can give."""
+    if not protocol.speaker_independent or protocol.tested:
+        return None
+    found = [normalised_by_speaker(one, seed) for one, seed in zip(pools, seeds, strict=True)]
+    known = [one for one in found if one is not None]
+    return figures_of(known, headline) if known else None
 
 
 def _pooled(

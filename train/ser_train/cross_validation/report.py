@@ -56,6 +56,7 @@ def _data(measured: Measurement, folder: Path) -> dict[str, Any]:
         "among_tested": _optional(measured.among_tested),
         "ensemble_among_tested": _optional(measured.together_among_tested),
         "untempered": dataclasses.asdict(measured.untempered),
+        "normalised_by_speaker": _optional(measured.normalised),
         "by_seconds_heard": {
             name: {"uar": uar, "wa": wa} for name, (uar, wa) in measured.heard_figures().items()
         },

@@ -24,6 +24,8 @@ def figures_table(measured: Measurement) -> list[str]:
             _figures_row(f"{ensemble_name(measured)}, {among}", measured.together_among_tested)
         )
     rows.append(_figures_row("one network, temperature 1", measured.untempered))
+    if measured.normalised:
+        rows.append(_figures_row("one network, normalised by speaker", measured.normalised))
     header = (
         "", "UAR %", "95 %", "WA %", "95 %", "ECE %", "excess ECE %", "NLL", "surest 80 %: WA %"
     )  # fmt: skip

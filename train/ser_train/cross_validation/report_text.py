@@ -22,6 +22,13 @@ _LEGEND = (
     "NLL: mean negative log-likelihood in nats. Surest 80 %: the clips with the highest confidence."
 )
 
+_NORMALISED = (
+    "Normalised by speaker: from the logarithms of the probabilities is taken by how much those of "
+    "the same speaker's earlier clips were above those of other voices (in a random order; nothing "
+    "later is known, and eight clips of the others' mean count at first). It presumes that a voice "
+    "shows all labels about equally often, as these actors do and hardly anybody in life."
+)
+
 
 def headline(measured: Measurement) -> tuple[str, ...]:
     """Give the most important figures as lines for a terminal."""
@@ -70,7 +77,7 @@ def markdown(measured: Measurement, folder: str, drawn: Sequence[str]) -> tuple[
     """
     sections = (
         _opening(measured, folder),
-        ["## Figures", "", *figures_table(measured), "", _LEGEND, *_calibration(measured)],
+        ["## Figures", "", *figures_table(measured), "", *_legend(measured)],
         ["## Labels", "", *recalls_table(measured), "", _picture("confusion.png", drawn)],
         [
             "## Confidence",
@@ -107,11 +114,11 @@ def _opening(measured: Measurement, folder: str) -> list[str]:
     ]
 
 
-def _calibration(measured: Measurement) -> list[str]:
-    fold = measured.per_fold[0]
-    if len(measured.per_fold) > 1 or fold.validation_speakers:
-        return []
-    return ["", "Uncalibrated: without other folds nothing can set the temperature."]
+def _legend(measured: Measurement) -> list[str]:
+    lines = [_LEGEND, *(["", _NORMALISED] if measured.normalised else [])]
+    if len(measured.per_fold) == 1 and not measured.per_fold[0].validation_speakers:
+        lines += ["", "Uncalibrated: without other folds nothing can set the temperature."]
+    return lines
 
 
 def _speakers(measured: Measurement) -> str:
