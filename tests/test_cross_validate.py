@@ -21,6 +21,8 @@ from ser_train.cross_validation.cross_validate import cross_validate
 from ser_train.cross_validation.ledger import LEDGER, Ledger
 from ser_train.cross_validation.plan import CrossValidation, make_plan
 from ser_train.cross_validation.report import summarise
+from ser_train.fit import fit
+from ser_train.model_card import cross_validated_metrics
 from ser_train.selection import Recordings
 from test_fit import Notes
 from test_protocols import write_emodb, write_nemo
@@ -177,6 +179,59 @@ def test_the_unseen_corpus_is_measured_with_all_labels_and_with_four(
     assert unseen["emodb"]["missing_mass"] == 0.0
     assert unseen["ravdess"]["untested_mass"] == unseen["ravdess"]["missing_mass"] > 0.0
     assert summary["among_tested"]["wa"]["mean"] >= summary["figures"]["wa"]["mean"]
+
+
+def adapting(job: CrossValidation, folder: Path) -> CrossValidation:
+    """Adapt a model of RAVDESS's happy and sad to speakers of EMO-DB."""
+    ravdess = tiny_corpora.write_ravdess(folder / "actors", range(1, 7))
+    first = tiny_network.job(Recordings((ravdess,)), folder, output=folder / "first.keras")
+    fit(dataclasses.replace(first, name="first"), Notes())
+    recordings = Recordings((write_emodb(folder / "emodb"),))
+    return dataclasses.replace(
+        job,
+        recordings=recordings,
+        network="",
+        init=first.output,
+        protocol="emodb-loso",
+        folds=(3, 4),
+        epochs=None,
+    )
+
+
+def test_every_fold_can_adapt_a_model(job: CrossValidation, tmp_path: Path) -> None:
+    job = adapting(job, tmp_path)
+    notes = Notes()
+    cross_validate(job, notes)
+    assert sum(line.startswith("the head alone: ") for line in notes.notes) == 2
+    assert sum(line.startswith("all layers: ") for line in notes.notes) == 2
+    first, second = Ledger(job.report_folder).rows()
+    assert first.configuration.network == "tiny"
+    assert first.configuration.init_name == "first"
+    assert {"happy", "sad", "boredom"} <= {*first.labels}
+    assert len(first.history) == len(second.history) > 2
+    assert not (job.report_folder / "runs").exists()
+    report = (job.report_folder / "report.md").read_text(encoding="utf-8")
+    assert f"begins with first (SHA-256 {first.configuration.init_sha256})" in report
+    assert "--protocol emodb-loso --init first.keras --seeds 1 --corpus" in report
+    assert f"{len(first.history)} epochs, last epoch" in report
+    with pytest.raises(SerError, match="measured adaptations of first, wanted networks"):
+        cross_validated_metrics(job.report_folder, "tiny")
+    fresh = dataclasses.replace(job, network="tiny", init=None)
+    with pytest.raises(SerError, match="rows with"):
+        cross_validate(fresh, Notes())
+
+
+def test_a_model_that_has_heard_the_tested_speakers_is_refused(
+    job: CrossValidation, tmp_path: Path
+) -> None:
+    heard = dataclasses.replace(adapting(job, tmp_path), recordings=job.recordings)
+    heard = dataclasses.replace(heard, protocol="ravdess-luna5", folds=None)
+    with pytest.raises(SerError, match=r"ravdess/01, .* were in the first model's training"):
+        make_plan(heard)
+    make_plan(dataclasses.replace(heard, protocol="ravdess-random5"))
+    for network, init in (("", None), ("tiny", heard.init)):
+        with pytest.raises(SerError, match=r"wanted one of --network NAME .* and --init"):
+            make_plan(dataclasses.replace(heard, network=network, init=init))
 
 
 @pytest.mark.slow

@@ -9,7 +9,6 @@ from ser_train.given_recordings import add_recordings
 from ser_train.live_evaluation.command import add_live_options
 from ser_train.networks import NETWORKS
 
-_NETWORK_HELP = f"one of {', '.join(NETWORKS)}"
 _EPILOG = """\
 examples:
   ser-train fit -B 64 --epochs 15 --corpus ravdess --network emotion-tcn -o emotion.keras
@@ -43,7 +42,7 @@ def make_parser() -> argparse.ArgumentParser:
 
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     add_recordings(parser)
-    _add_training(parser, "(default with --init: the model's)")
+    _add_training(parser)
     parser.add_argument(
         "--init",
         type=Path,
@@ -118,6 +117,13 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
     )
     _add_training(parser)
     parser.add_argument(
+        "--init",
+        type=Path,
+        metavar="MODEL.keras",
+        help="let every fold adapt this model, which has heard nobody who is tested, instead of "
+        "starting afresh",
+    )
+    parser.add_argument(
         "--seeds",
         type=_positive,
         default=1,
@@ -176,12 +182,12 @@ def _add_ensemble(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--name", help="name in the model card (default: the file's)")
 
 
-def _add_training(parser: argparse.ArgumentParser, network_default: str = "") -> None:
+def _add_training(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--network",
-        required=not network_default,
+        default="",
         metavar="NAME",
-        help=f"{_NETWORK_HELP} {network_default}".strip(),
+        help=f"one of {', '.join(NETWORKS)} (with --init: the model's)",
     )
     parser.add_argument(
         "-B", "--batch", type=_positive, metavar="N", help="clips in a batch (default: network's)"

@@ -54,11 +54,11 @@ def _fit(options: argparse.Namespace) -> int:
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
-    if (options.network is None) == (options.init is None):
+    if bool(options.network) == bool(options.init):
         raise SerError("wanted one of --network NAME (a new model) and --init MODEL.keras")
     job = FitJob(
         recordings=recordings_of(options),
-        network=options.network or "",
+        network=options.network,
         output=output,
         run_folder=options.run_dir or output.with_name(f"{output.stem}-run"),
         cache_folder=_cache(options),
@@ -102,6 +102,7 @@ def _cross_validate(options: argparse.Namespace) -> int:
         seeds=options.seeds,
         folds=options.folds,
         also=tuple(options.also),
+        init=options.init,
         epochs=options.epochs,
         batch_clips=options.batch,
         threads=options.threads,

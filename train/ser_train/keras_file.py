@@ -1,8 +1,10 @@
 """Model files: what Keras saves, with the model card and the training's record inside."""
 
 import dataclasses
+import hashlib
 import json
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,19 @@ def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
     """
     card, text = read_archive(path)
     return card, None if text is None else _record(text, path)
+
+
+def fingerprint(path: Path) -> str:
+    """Give the SHA-256 of a file as 64 hexadecimal digits."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def heard_before(record: TrainingRecord | None, speakers: Sequence[str]) -> str:
+    """Say which speakers the first model was trained on; empty if none."""
+    if record is None:
+        return "the first model does not say who was in its training"
+    known = sorted(set(record.training_speakers) & set(speakers))
+    return f"{', '.join(known)} were in the first model's training" if known else ""
 
 
 def _load(path: Path) -> Any:

@@ -111,6 +111,11 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
     configuration = measured.rows[0].configuration
     if configuration.network != network:
         raise SerError(f"{folder}: measured {configuration.network}, wanted {network}")
+    if configuration.init_name:
+        raise SerError(
+            f"{folder}: measured adaptations of {configuration.init_name}, wanted networks that "
+            "were trained afresh"
+        )
     seeds = ", ".join(str(seed) for seed in measured.seeds)
     several = len(measured.seeds) > 1
     protocol = (

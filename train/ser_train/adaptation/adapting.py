@@ -12,24 +12,19 @@ from ser_train.adaptation.card import (
     adapted_card,
     adapted_metrics,
     adapted_record,
-    fingerprint,
-    heard_before,
 )
 from ser_train.adaptation.comparison import Comparison, common_labels, compare, table, worse
-from ser_train.adaptation.head import only_head_learns, statistics_stay
-from ser_train.adaptation.model import load_first, relabelled
+from ser_train.adaptation.model import FirstModel, load_first
 from ser_train.adaptation.recipe import stages_for
 from ser_train.adaptation.roles import Roles, choose_roles, only_named
+from ser_train.adaptation.stages import adapt_network, has_begun
 from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.fit import FitJob, describe
-from ser_train.history import EpochRecord
-from ser_train.keras_file import ModelFile, save_model
-from ser_train.learning import CHECKPOINT, Settings, Trained, learn, make_repeatable
+from ser_train.keras_file import heard_before, save_model
+from ser_train.learning import Settings, Trained
 from ser_train.measuring import Calibrated, Measured, calibrate, measure
 from ser_train.prepare import Prepared, prepare
 from ser_train.progress import Reporter
-
-_STAGES = {"head": ("the head alone", only_head_learns), "all": ("all layers", statistics_stay)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +32,17 @@ class _Task:
     """One adaptation, ready to train."""
 
     job: FitJob
-    init: Path
-    first: ModelFile
-    mark: str
-    """Fingerprint of the first model's file."""
+    first: FirstModel
     prepared: Prepared
     roles: Roles
     labels: tuple[str, ...]
     report: Reporter
 
-    def folder(self, stage: str) -> Path:
-        """Give the folder of a stage's checkpoint: another first model has another one."""
-        return self.job.run_folder / f"{stage}-{self.mark[:12]}"
-
 
 def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     """Adapt a model and write the result with its card, pictures and figures.
 
-    First a new head learns on the network as it is, then all layers at a small rate; the
-    normalisation keeps its statistics, which few speakers would spoil.
+    First a new head learns on the network as it is, then all layers at a small rate.
 
     Parameters
     ----------
@@ -75,14 +62,13 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     SerError
         If the model, the recordings, the speakers or the folders do not fit.
     """
-    first, network = load_first(init)
+    first = load_first(init)
     recordings = dataclasses.replace(job.recordings, own_labels=True)
     clips = only_named(recordings.find(), job.named)
-    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
+    prepared = prepare(clips, first.network, job.cache_folder, report, job.skip_broken)
     roles = choose_roles(prepared.clips, job.named)
-    labels, mark = labels_of(prepared.clips), fingerprint(init)
-    task = _Task(job, init, first, mark, prepared, roles, labels, report)
-    if not job.resume and any((task.folder(stage) / CHECKPOINT).is_file() for stage in _STAGES):
+    task = _Task(job, first, prepared, roles, labels_of(prepared.clips), report)
+    if not job.resume and has_begun(job.run_folder, first):
         raise SerError(
             f"{job.run_folder} holds the checkpoint of an adaptation; continue it with --resume, "
             "or give another folder with --run-dir"
@@ -114,23 +100,17 @@ def _announce(task: _Task) -> None:
 
 
 def _train(task: _Task) -> Trained:
-    job, split = task.job, task.roles.split
-    own = task.prepared.network.recipe
-    stages = stages_for(own, len(split.training), job.epochs, job.batch_clips)
-    make_repeatable(job.seed)
-    model = relabelled(task.first, task.labels, task.init)
-    history: tuple[EpochRecord, ...] = ()
-    for (name, (what, learning)), recipe in zip(_STAGES.items(), stages, strict=True):
-        rate, batch = recipe.learning_rate, recipe.batch_clips
-        task.report.note(f"{what}: {recipe.epochs} epochs, rate {rate:.2g}, batches of {batch}")
-        settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
-        roles, folder = (split.training, split.validation), task.folder(name)
-        if recipe.epochs:
-            with learning(model):
-                history += learn(
-                    model, task.prepared, *roles, settings, folder, task.report
-                ).history
-    return Trained(model, history)
+    job, split, own = task.job, task.roles.split, task.first.network.recipe
+    return adapt_network(
+        task.first,
+        task.prepared,
+        split.training,
+        split.validation,
+        Settings(task.labels, own, job.seed, job.mask_missing_labels),
+        stages_for(own, len(split.training), job.epochs, job.batch_clips),
+        job.run_folder,
+        task.report,
+    )
 
 
 def _calibrate(task: _Task, model: Any) -> Calibrated:
@@ -171,7 +151,7 @@ def _finish(task: _Task, trained: Trained, calibrated: Calibrated) -> Comparison
         description=job.description or task.first.card.description,
         limits=job.limits or task.first.card.limits,
     )
-    card = adapted_card(first, task.mark, heard, task.labels, calibrated, metrics)
+    card = adapted_card(first, task.first.mark, heard, task.labels, calibrated, metrics)
     card = dataclasses.replace(
         card, name=job.name or card.name, licence=job.licence or card.licence
     )
@@ -210,7 +190,7 @@ def _write_figures(
     pages.write_json(
         folder / "metrics.json",
         {
-            "adapted_from": {"name": card.name, "sha256": task.mark},
+            "adapted_from": {"name": card.name, "sha256": task.first.mark},
             "network": card.network,
             "labels": task.labels,
             "speaker_independent": task.roles.speaker_independent,

@@ -1,21 +1,14 @@
 """What an adapted model says of itself: where it comes from and what it was measured on."""
 
 import dataclasses
-import hashlib
 from collections.abc import Sequence
-from pathlib import Path
 
 from ser_live.card import LONGEST_NAME, Corpus, Metric, ModelCard
 from ser_train.corpora import Clip, speakers_of
-from ser_train.keras_file import TrainingRecord
+from ser_train.keras_file import TrainingRecord, heard_before
 from ser_train.measuring import Calibrated, Measured
 from ser_train.model_card import corpora_of, metrics_of, strictest_licence
 from ser_train.selection import Split
-
-
-def fingerprint(path: Path) -> str:
-    """Give the SHA-256 of a file as 64 hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def adapted_card(
@@ -77,14 +70,6 @@ def adapted_metrics(
         part for part in (f"{who} {', '.join(speakers)}", known, measured.heard, conditions) if part
     )
     return metrics_of(measured.scores, protocol, speaker_independent and not known)
-
-
-def heard_before(record: TrainingRecord | None, speakers: Sequence[str]) -> str:
-    """Say which speakers the first model was trained on; empty if none."""
-    if record is None:
-        return "the first model does not say who was in its training"
-    known = sorted(set(record.training_speakers) & set(speakers))
-    return f"{', '.join(known)} were in the first model's training" if known else ""
 
 
 def adapted_record(

@@ -1,25 +1,36 @@
 """The model that an adaptation begins with: checked, and made ready for other labels."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ser_live.card import ModelCard
 from ser_live.errors import SerError
 from ser_live.keras_archive import keras_reason
 from ser_live.quoting import plain
 from ser_train.adaptation.head import head_of, with_labels
-from ser_train.keras_file import ModelFile, load_model
+from ser_train.keras_file import ModelFile, TrainingRecord, fingerprint, load_model
 from ser_train.networks import Network, network_of
 
 
-def load_first(path: Path) -> tuple[ModelFile, Network]:
-    """Read a model that can be adapted.
+@dataclass(frozen=True, slots=True)
+class FirstModel:
+    """A trained model that others begin with."""
 
-    Returns
-    -------
-    ModelFile
-    Network
-        What it hears is the card's, how it learns that of the network of its name.
+    path: Path
+    model: Any
+    """keras.Model; never changed."""
+    card: ModelCard
+    record: TrainingRecord | None
+    network: Network
+    """What it hears is the card's, how it learns that of the network of its name."""
+    mark: str
+    """Fingerprint of the file."""
+
+
+def load_first(path: Path) -> FirstModel:
+    """Read a model that can be adapted.
 
     Raises
     ------
@@ -32,10 +43,10 @@ def load_first(path: Path) -> tuple[ModelFile, Network]:
         _require_fitting(loaded, network)
     except SerError as error:
         raise SerError(f"{plain(path)}: {error}") from error
-    return loaded, network
+    return FirstModel(path, loaded.model, loaded.card, loaded.record, network, fingerprint(path))
 
 
-def relabelled(first: ModelFile, labels: Sequence[str], path: Path) -> Any:
+def relabelled(first: FirstModel, labels: Sequence[str]) -> Any:
     """Copy the network of a model for other labels.
 
     Raises
@@ -47,7 +58,7 @@ def relabelled(first: ModelFile, labels: Sequence[str], path: Path) -> Any:
         return with_labels(first.model, first.card.labels, labels)
     except Exception as error:  # Keras raises many unrelated types
         raise SerError(
-            f"{plain(path)}: the network cannot be rebuilt for {len(labels)} labels "
+            f"{plain(first.path)}: the network cannot be rebuilt for {len(labels)} labels "
             f"({keras_reason(error)})"
         ) from error
 

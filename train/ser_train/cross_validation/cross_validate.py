@@ -54,12 +54,16 @@ def cross_validate(
 
 
 def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> None:
-    from ser_train.cross_validation.folds import train_and_test  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.adaptation.model import load_first  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.adaptation.stages import forget  # noqa: PLC0415
+    from ser_train.cross_validation.folds import Beginning, train_and_test  # noqa: PLC0415
     from ser_train.learning import CHECKPOINT, Settings  # noqa: PLC0415
     from ser_train.prepare import prepare  # noqa: PLC0415
 
     job, recipe, provenance = plan.job, plan.network.recipe, Provenance.now()
     clips = (*plan.clips, *plan.also)
+    first = load_first(job.init) if job.init else None
+    beginning = Beginning(first, job.epochs, job.batch_clips) if first else None
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
     for seed, fold in missing:
         split, renamed = _split(plan, prepared, fold, seed)
@@ -69,10 +73,12 @@ def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> No
         name = f"seed {seed}, {plan.fold_names[fold]}"
         report.note(f"{name}: {len(split.training)} clips train, {len(split.test)} test")
         folder = plan.run_folder(seed, fold)
-        tested = train_and_test(renamed, split, settings, folder, report)
+        tested = train_and_test(renamed, split, settings, folder, report, beginning)
         row = _row(plan, (seed, fold), split, renamed.clips, tested, provenance)
         plan.ledger.append(row, tested.posteriors)
         (folder / CHECKPOINT).unlink(missing_ok=True)
+        if first:
+            forget(folder, first)
         _remove_empty(folder, folder.parent)
         report.note(f"{name}: finished")
 

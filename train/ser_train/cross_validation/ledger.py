@@ -34,6 +34,11 @@ class Configuration:
     """Old and new labels, renamed before anything else."""
     dropped: tuple[str, ...] = ()
     """Labels that were left out."""
+    init_name: str = ""
+    """Of the model that every fold begins with; empty: afresh. Of the recipe, epochs and clips in
+    a batch are then those that were wanted, and 0 where the number of clips decides."""
+    init_sha256: str = ""
+    """Of that model's file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,16 +2,18 @@
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_train.corpora import Clip, labels_of
+from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.cross_validation.ledger import Configuration, Ledger
 from ser_train.cross_validation.protocol import Protocol
 from ser_train.cross_validation.protocols import find_protocol
-from ser_train.networks import Network, find_network
+from ser_train.keras_file import fingerprint, heard_before, read_record
+from ser_train.networks import Network, find_network, network_of
 from ser_train.selection import Recordings
 
 
@@ -21,6 +23,7 @@ class CrossValidation:
 
     recordings: Recordings
     network: str
+    """Empty with ``init``: the model's."""
     protocol: str
     report_folder: Path
     cache_folder: Path
@@ -33,6 +36,8 @@ class CrossValidation:
     """None: all."""
     also: tuple[Path, ...] = ()
     """Folders with further corpora, which train in every fold and are never tested."""
+    init: Path | None = None
+    """A model that every fold begins with, and that has heard nobody who is tested."""
     epochs: int | None = None
     batch_clips: int | None = None
     threads: int | None = None
@@ -76,25 +81,47 @@ def make_plan(job: CrossValidation) -> Plan:
     SerError
         If network or protocol are unknown, or the recordings do not fit the protocol.
     """
-    network = find_network(job.network).with_length(job.epochs, job.batch_clips)
     protocol = find_protocol(job.protocol)
     clips = protocol.choose(job.recordings.find())
+    network, init = _network(job, protocol, clips)
     also = _also(job, protocol, labels_of(clips))
     names = protocol.fold_names(clips)
     outside = [fold for fold in job.folds or () if not 0 <= fold < len(names)]
     if outside:
         raise SerError(f"there is no fold {outside[0]}; the folds are 0 to {len(names) - 1}")
+    wanted = {"epochs": job.epochs or 0, "batch_clips": job.batch_clips or 0}
+    lengths = wanted if job.init else {}
     configuration = Configuration(
         protocol=protocol.name,
         network=network.name,
         window_seconds=network.window.seconds,
-        recipe=json.loads(json.dumps(dataclasses.asdict(network.recipe))),
+        recipe=json.loads(json.dumps(dataclasses.asdict(network.recipe))) | lengths,
         also=tuple(sorted({clip.corpus for clip in also})),
         mapping=job.recordings.mapping,
         dropped=job.recordings.dropped,
+        init_name=init[0],
+        init_sha256=init[1],
     )
     ledger = Ledger(job.report_folder)
     return Plan(job, network, protocol, configuration, clips, also, names, ledger)
+
+
+def _network(
+    job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]
+) -> tuple[Network, tuple[str, str]]:
+    """Give the network, and name and fingerprint of the model to begin with."""
+    if bool(job.network) == bool(job.init):
+        raise SerError("wanted one of --network NAME (new models) and --init MODEL.keras")
+    if job.init is None:
+        return find_network(job.network).with_length(job.epochs, job.batch_clips), ("", "")
+    card, record = read_record(job.init)
+    known = heard_before(record, speakers_of(clips))
+    if known and protocol.speaker_independent:
+        raise SerError(
+            f"{job.init}: {known}; {protocol.name} wants a first model that has heard nobody "
+            "who is tested"
+        )
+    return network_of(card), (card.name, fingerprint(job.init))
 
 
 def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ser_train.cross_validation.ledger import Configuration
 from ser_train.cross_validation.measurement import Measurement
 from ser_train.cross_validation.report_tables import (
     ensemble_name,
@@ -50,11 +51,14 @@ def repeat_command(measured: Measurement, folder: str) -> str:
     """Give the command line that made the ledger; CORPORA is where the corpora lie."""
     configuration, seeds = measured.rows[0].configuration, measured.seeds
     words = ["ser-train cross-validate"]
-    words += [f"--protocol {configuration.protocol}", f"--network {configuration.network}"]
+    words += [f"--protocol {configuration.protocol}"]
+    init = configuration.init_name
+    words += [f"--init {init}.keras" if init else f"--network {configuration.network}"]
     words += [f"--seed {min(seeds)}"] if min(seeds) else []
     words += [f"--seeds {max(seeds) - min(seeds) + 1}"]
-    words += [f"--epochs {configuration.recipe['epochs']}"]
-    words += [f"--batch {configuration.recipe['batch_clips']}"]
+    lengths = {"--epochs": "epochs", "--batch": "batch_clips"}
+    given = {option: configuration.recipe[name] for option, name in lengths.items()}
+    words += [f"{option} {number}" for option, number in given.items() if number]
     threads = {row.threads for row in measured.rows} - {None}
     words += [f"--threads {threads.pop()}"] if len(threads) == 1 else []
     words += [f"--corpus CORPORA/{name}" for name in measured.protocol.corpora]
@@ -103,6 +107,7 @@ def _opening(measured: Measurement, folder: str) -> list[str]:
         "",
         f"{words[0].upper()}{words[1:]}.",
         *(["", f"Also in the training of every fold, never tested: {also}."] if also else []),
+        *(["", _init(configuration)] if configuration.init_name else []),
         "",
         f"{_finished(measured)}; {measured.single.clips} clips; the figures are of "
         f"{measured.heard}, pooled over the folds of a seed.",
@@ -112,6 +117,13 @@ def _opening(measured: Measurement, folder: str) -> list[str]:
         repeat_command(measured, folder),
         "```",
     ]
+
+
+def _init(configuration: Configuration) -> str:
+    return (
+        f"Every fold begins with {configuration.init_name} (SHA-256 {configuration.init_sha256}) "
+        "and adapts it: first a new head learns, then all layers at a small rate."
+    )
 
 
 def _legend(measured: Measurement) -> list[str]:
@@ -138,7 +150,10 @@ def _training(measured: Measurement) -> list[str]:
     seconds = [r.training_seconds for r in measured.rows if r.training_seconds is not None]
     versions = sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
     commits = sorted({row.commit for row in measured.rows if row.commit})
-    lines = [f"{recipe['epochs']} epochs of {recipe['batch_clips']} clips a batch, last epoch."]
+    epochs = sorted({len(row.history) or recipe["epochs"] for row in measured.rows})
+    batch = recipe["batch_clips"]
+    lines = [f"{epochs[0]}" + (f" to {epochs[-1]}" if len(epochs) > 1 else "") + " epochs"]
+    lines[0] += (f" of {batch} clips a batch" if batch else "") + ", last epoch."
     if seconds:
         lines.append(f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean.")
     if versions:
