@@ -300,9 +300,12 @@ class TestCommand:
         command += ["--model", str(tiny_model), "--report", str(page)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
-        time.sleep(4.0)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        try:
+            time.sleep(4.0)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+        finally:
+            process.kill()  # a shell that runs the tests in the background has SIGINT ignored
         assert process.returncode == 130, err
         assert err == ""
         assert "| stream | " in out
