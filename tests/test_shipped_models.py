@@ -38,7 +38,10 @@ def test_size_and_card(path: Path) -> None:
     if path.stem == DEFAULT_MODEL:
         assert sum(np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer) <= 10**6
     card = OnnxClassifier.load(path).card
-    assert (card.name, card.licence) == (path.stem, "CC-BY-NC-SA-4.0")
+    commercial = {corpus.name for corpus in card.corpora} == {"emodb"}
+    licence = "CC-BY-4.0" if commercial else "CC-BY-NC-SA-4.0"
+    assert (card.name, card.licence) == (path.stem, licence)
+    assert all(corpus.licence == licence for corpus in card.corpora if commercial)
     for metric in card.metrics:
         assert metric.protocol
         assert metric.count > 0
