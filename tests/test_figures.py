@@ -194,3 +194,10 @@ def test_seeds_that_heard_different_lengths_are_compared_by_what_both_heard(
     measured = write(tmp_path, {(0, 0): more, (1, 0): less}, total=1)
     assert measured.pools[0].heard == measured.pools[1].heard == ("1",)
     assert measured.single.uar.sd == 0.0
+
+
+def test_the_epochs_of_an_ensemble_are_those_of_each_member(tmp_path: Path) -> None:
+    """Its row holds the records of all members, one after the other."""
+    history = make_row().history * 3
+    measured = write(tmp_path, {(0, 2): posteriors_of(2, *answers(50))}, total=10, history=history)
+    assert "2 epochs of 4 clips a batch, last epoch." in "\n".join(markdown(measured, "x", ()))

@@ -150,10 +150,8 @@ def _training(measured: Measurement) -> list[str]:
     seconds = [r.training_seconds for r in measured.rows if r.training_seconds is not None]
     versions = sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
     commits = sorted({row.commit for row in measured.rows if row.commit})
-    epochs = sorted({len(row.history) or recipe["epochs"] for row in measured.rows})
-    batch = recipe["batch_clips"]
-    lines = [f"{epochs[0]}" + (f" to {epochs[-1]}" if len(epochs) > 1 else "") + " epochs"]
-    lines[0] += (f" of {batch} clips a batch" if batch else "") + ", last epoch."
+    batch = f" of {recipe['batch_clips']} clips a batch" if recipe["batch_clips"] else ""
+    lines = [f"{_epochs(measured)} epochs{batch}, last epoch."]
     if seconds:
         lines.append(f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean.")
     if versions:
@@ -161,6 +159,13 @@ def _training(measured: Measurement) -> list[str]:
     if commits:
         lines.append(f"Commit {', '.join(commits)}.")
     return [" ".join(lines), "", "Every other number of the recipe is in `ledger.jsonl`."]
+
+
+def _epochs(measured: Measurement) -> str:
+    """Of each network; where the number of clips decided, what the folds took."""
+    lengths = [row.configuration.recipe["epochs"] or len(row.history) for row in measured.rows]
+    least, most = min(lengths), max(lengths)
+    return f"{least}" if least == most else f"{least} to {most}"
 
 
 def _picture(name: str, drawn: Sequence[str]) -> str:
