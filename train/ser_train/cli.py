@@ -49,13 +49,13 @@ def _fail(text: str, status: int) -> int:
 def _fit(options: argparse.Namespace) -> int:
     _start_tensorflow(options.threads)
     from ser_train.fit import FitJob, fit  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.keras_file import require_one_start  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
-    if bool(options.network) == bool(options.init):
-        raise SerError("wanted one of --network NAME (a new model) and --init MODEL.keras")
+    require_one_start(options.network, options.init)
     job = FitJob(
         recordings=recordings_of(options),
         network=options.network,

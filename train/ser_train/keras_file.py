@@ -73,6 +73,18 @@ def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
     return card, None if text is None else _record(text, path)
 
 
+def require_one_start(network: str, init: Path | None) -> None:
+    """Check that a training starts either afresh or with a model file.
+
+    Raises
+    ------
+    SerError
+        If both or none are wanted.
+    """
+    if bool(network) == bool(init):
+        raise SerError("wanted one of --network NAME (a new model) and --init MODEL.keras")
+
+
 def fingerprint(path: Path) -> str:
     """Give the SHA-256 of a file as 64 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -15,7 +15,6 @@ from ser_train.adaptation.card import (
 )
 from ser_train.adaptation.comparison import Comparison, common_labels, compare, table, worse
 from ser_train.adaptation.model import FirstModel, load_first
-from ser_train.adaptation.recipe import stages_for
 from ser_train.adaptation.roles import Roles, choose_roles, only_named
 from ser_train.adaptation.stages import adapt_network, has_begun
 from ser_train.corpora import LABELS, labels_of, speakers_of
@@ -100,14 +99,14 @@ def _announce(task: _Task) -> None:
 
 
 def _train(task: _Task) -> Trained:
-    job, split, own = task.job, task.roles.split, task.first.network.recipe
+    job, own = task.job, task.first.network.recipe
     return adapt_network(
         task.first,
         task.prepared,
-        split.training,
-        split.validation,
+        task.roles.split,
         Settings(task.labels, own, job.seed, job.mask_missing_labels),
-        stages_for(own, len(split.training), job.epochs, job.batch_clips),
+        job.epochs,
+        job.batch_clips,
         job.run_folder,
         task.report,
     )

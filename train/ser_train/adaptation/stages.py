@@ -2,16 +2,16 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Sequence
 from pathlib import Path
 
 from ser_train.adaptation.head import only_head_learns, statistics_stay
 from ser_train.adaptation.model import FirstModel, relabelled
+from ser_train.adaptation.recipe import stages_for
 from ser_train.history import EpochRecord
 from ser_train.learning import CHECKPOINT, Settings, Trained, learn, make_repeatable
 from ser_train.prepare import Prepared
 from ser_train.progress import Reporter
-from ser_train.recipe import Recipe
+from ser_train.selection import Split
 
 _STAGES = {"head": ("the head alone", only_head_learns), "all": ("all layers", statistics_stay)}
 
@@ -19,10 +19,10 @@ _STAGES = {"head": ("the head alone", only_head_learns), "all": ("all layers", s
 def adapt_network(
     first: FirstModel,
     prepared: Prepared,
-    training: Sequence[int],
-    validation: Sequence[int],
+    split: Split,
     settings: Settings,
-    stages: tuple[Recipe, Recipe],
+    epochs: int | None,
+    batch_clips: int | None,
     run_folder: Path,
     report: Reporter,
 ) -> Trained:
@@ -35,11 +35,12 @@ def adapt_network(
     first : FirstModel
         Stays as it is.
     prepared : Prepared
-    training, validation : sequence of int
-        Indices of clips; the validation clips are only watched.
+    split : Split
+        The validation clips are only watched.
     settings : Settings
-        The recipe is that of each stage.
-    stages : tuple of Recipe
+        The recipe of each stage follows from this one and from the number of training clips.
+    epochs, batch_clips : int or None
+        As in `stages_for`.
     run_folder : Path
         Holds the checkpoints.
     report : Reporter
@@ -49,6 +50,8 @@ def adapt_network(
     Trained
         With the records of both stages.
     """
+    stages = stages_for(settings.recipe, len(split.training), epochs, batch_clips)
+    parts = (split.training, split.validation)
     make_repeatable(settings.seed)
     model = relabelled(first, settings.labels)
     history: tuple[EpochRecord, ...] = ()
@@ -59,8 +62,7 @@ def adapt_network(
         folder = _folder(run_folder, name, first)
         if recipe.epochs:
             with learning(model):
-                learnt = learn(model, prepared, training, validation, own, folder, report)
-            history += learnt.history
+                history += learn(model, prepared, *parts, own, folder, report).history
     return Trained(model, history)
 
 

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_train.adaptation.model import FirstModel
-from ser_train.adaptation.recipe import stages_for
 from ser_train.adaptation.stages import adapt_network
 from ser_train.corpora import truth_of
 from ser_train.cross_validation.posteriors import WHOLE, Posteriors
 from ser_train.history import EpochRecord
 from ser_train.inference import Inference
-from ser_train.learning import Settings, Trained, part
+from ser_train.learning import Settings, part
 from ser_train.metrics import fit_temperature
 from ser_train.networks import Network
 from ser_train.prepare import Prepared
@@ -47,19 +46,6 @@ class Beginning:
     batch_clips: int | None
     """None: by the number of clips, as the epochs."""
 
-    def learn(
-        self,
-        prepared: Prepared,
-        split: Split,
-        settings: Settings,
-        run_folder: Path,
-        report: Reporter,
-    ) -> Trained:
-        """Adapt to a fold's training clips; the recipe follows from their number."""
-        own, parts = self.first.network.recipe, (split.training, split.validation)
-        stages = stages_for(own, len(split.training), self.epochs, self.batch_clips)
-        return adapt_network(self.first, prepared, *parts, settings, stages, run_folder, report)
-
 
 def train_and_test(
     prepared: Prepared,
@@ -84,7 +70,10 @@ def train_and_test(
     """
     start = time.monotonic()
     if beginning:
-        trained = beginning.learn(prepared, split, settings, run_folder, report)
+        first, epochs, batch_clips = beginning.first, beginning.epochs, beginning.batch_clips
+        trained = adapt_network(
+            first, prepared, split, settings, epochs, batch_clips, run_folder, report
+        )
     else:
         parts = (split.training, split.validation)
         trained = train(prepared, *parts, settings, run_folder, report)

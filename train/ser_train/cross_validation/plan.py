@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+from ser_live.card import ModelCard
 from ser_live.errors import SerError
 from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.cross_validation.ledger import Configuration, Ledger
 from ser_train.cross_validation.protocol import Protocol
 from ser_train.cross_validation.protocols import find_protocol
-from ser_train.keras_file import fingerprint, heard_before, read_record
+from ser_train.keras_file import fingerprint, heard_before, read_record, require_one_start
 from ser_train.networks import Network, find_network, network_of
 from ser_train.selection import Recordings
 
@@ -83,37 +84,37 @@ def make_plan(job: CrossValidation) -> Plan:
     """
     protocol = find_protocol(job.protocol)
     clips = protocol.choose(job.recordings.find())
-    network, init = _network(job, protocol, clips)
+    card = _first(job, protocol, clips)
+    network = network_of(card) if card else find_network(job.network)
+    network = network.with_length(job.epochs, job.batch_clips)
+    recipe = json.loads(json.dumps(dataclasses.asdict(network.recipe)))
+    if card:
+        recipe |= {"epochs": job.epochs or 0, "batch_clips": job.batch_clips or 0}
     also = _also(job, protocol, labels_of(clips))
     names = protocol.fold_names(clips)
     outside = [fold for fold in job.folds or () if not 0 <= fold < len(names)]
     if outside:
         raise SerError(f"there is no fold {outside[0]}; the folds are 0 to {len(names) - 1}")
-    wanted = {"epochs": job.epochs or 0, "batch_clips": job.batch_clips or 0}
-    lengths = wanted if job.init else {}
     configuration = Configuration(
         protocol=protocol.name,
         network=network.name,
         window_seconds=network.window.seconds,
-        recipe=json.loads(json.dumps(dataclasses.asdict(network.recipe))) | lengths,
+        recipe=recipe,
         also=tuple(sorted({clip.corpus for clip in also})),
         mapping=job.recordings.mapping,
         dropped=job.recordings.dropped,
-        init_name=init[0],
-        init_sha256=init[1],
+        init_name=card.name if card else "",
+        init_sha256=fingerprint(job.init) if job.init else "",
     )
     ledger = Ledger(job.report_folder)
     return Plan(job, network, protocol, configuration, clips, also, names, ledger)
 
 
-def _network(
-    job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]
-) -> tuple[Network, tuple[str, str]]:
-    """Give the network, and name and fingerprint of the model to begin with."""
-    if bool(job.network) == bool(job.init):
-        raise SerError("wanted one of --network NAME (new models) and --init MODEL.keras")
+def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> ModelCard | None:
+    """Give the card of the model that every fold begins with, if there is one."""
+    require_one_start(job.network, job.init)
     if job.init is None:
-        return find_network(job.network).with_length(job.epochs, job.batch_clips), ("", "")
+        return None
     card, record = read_record(job.init)
     known = heard_before(record, speakers_of(clips))
     if known and protocol.speaker_independent:
@@ -121,7 +122,7 @@ def _network(
             f"{job.init}: {known}; {protocol.name} wants a first model that has heard nobody "
             "who is tested"
         )
-    return network_of(card), (card.name, fingerprint(job.init))
+    return card
 
 
 def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:
