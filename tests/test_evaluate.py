@@ -46,8 +46,33 @@ def test_the_temperature_undoes_overconfidence() -> None:
     calmed = metrics.with_temperature(loud, temperature)
     assert metrics.calibration_error(calmed, truth) < 0.03
     assert metrics.calibration_error(loud, truth) > 0.1
-    threshold = metrics.uncertain_threshold(calmed)
+    threshold = metrics.uncertain_threshold([calmed])
     assert np.mean(calmed.max(axis=1) >= threshold) == pytest.approx(0.8, abs=0.01)
+
+
+def test_a_speaker_with_many_recordings_decides_no_more_than_one_with_few() -> None:
+    random = np.random.default_rng(0)
+    parts = []
+    for clips, temperature in ((2000, 2.0), (200, 0.5)):
+        logits = random.normal(0, 1.5, (clips, 4))
+        honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        truth = np.array([random.choice(4, p=row) for row in honest])
+        parts.append((metrics.with_temperature(honest, 1 / temperature), truth))
+    probabilities = np.concatenate([part for part, _ in parts])
+    truth = np.concatenate([truth for _, truth in parts])
+    pooled = metrics.fit_shared_temperature(parts)
+    assert pooled == pytest.approx(metrics.fit_temperature(probabilities, truth))
+    alike = metrics.fit_shared_temperature(parts, each_alike=True)
+    doubled = metrics.fit_shared_temperature([parts[0], *[parts[1]] * 10])
+    assert alike == pytest.approx(doubled, rel=1e-3)
+    assert alike < pooled - 0.2
+
+    calm = np.tile([0.4, 0.2, 0.2, 0.2], (90, 1))
+    sure = np.tile([0.55, 0.15, 0.15, 0.15], (10, 1))
+    assert metrics.uncertain_threshold([sure, calm]) == 0.4
+    several = [sure, sure, sure, sure, sure, calm]
+    assert metrics.uncertain_threshold(several) == 0.4
+    assert metrics.uncertain_threshold(several, each_alike=True) == 0.55
 
 
 def test_with_several_corpora_each_one_is_reported() -> None:

@@ -61,12 +61,21 @@ def measure(
 def calibrate(
     model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
 ) -> Calibrated:
-    """Set the model's temperature, and the threshold of uncertainty, on held-out speakers."""
+    """Set the model's temperature, and the threshold of uncertainty, on held-out speakers.
+
+    Each speaker counts alike, however many recordings they made: the next stranger may be
+    anybody.
+    """
     clips = prepared.chosen(chosen)
     probabilities = _predict(model, prepared, chosen, whole=False)
-    speakers = ", ".join(speakers_of(clips))
-    held_out = f"{len(chosen)} clips of the held-out speakers {speakers}"
-    return _calibrated(model, [(probabilities, truth_of(clips, labels))], held_out)
+    truth = truth_of(clips, labels)
+    who = np.array([clip.speaker for clip in clips])
+    speakers = speakers_of(clips)
+    parts = [(probabilities[who == speaker], truth[who == speaker]) for speaker in speakers]
+    held_out = f"{len(chosen)} clips of the held-out speakers {', '.join(speakers)}"
+    if len(speakers) > 1:
+        held_out += ", each counting alike"
+    return _calibrated(model, parts, held_out, each_alike=True)
 
 
 def calibrate_by_folds(model: Any, folder: Path, labels: tuple[str, ...]) -> Calibrated:
@@ -102,16 +111,19 @@ def calibrate_by_folds(model: Any, folder: Path, labels: tuple[str, ...]) -> Cal
     clips = sum(len(truth) for _, truth in parts)
     protocol = rows[0].configuration.protocol
     held_out = f"{clips} answers of the networks of {protocol} to clips held out from them"
-    return _calibrated(model, parts, held_out)
+    return _calibrated(model, parts, held_out, each_alike=False)
 
 
 def _calibrated(
-    model: Any, parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]], held_out: str
+    model: Any,
+    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]],
+    held_out: str,
+    each_alike: bool,
 ) -> Calibrated:
-    temperature = round(fit_shared_temperature(parts), 4)
+    temperature = round(fit_shared_temperature(parts, each_alike), 4)
     model.get_layer("temperature").temperature.assign(temperature)
-    probabilities = np.concatenate([probabilities for probabilities, _ in parts])
-    threshold = uncertain_threshold(with_temperature(probabilities, temperature))
+    tempered = [with_temperature(probabilities, temperature) for probabilities, _ in parts]
+    threshold = uncertain_threshold(tempered, each_alike)
     return Calibrated(
         Calibration(temperature, f"least NLL on {held_out}"),
         SmoothingSpec(uncertain_below=threshold),
