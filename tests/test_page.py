@@ -72,10 +72,12 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def steady_voice(voice: Path) -> Path:
-    """Those utterances that have one label wherever in them the hops begin."""
+    """Three utterances, the last cut short: one sure label wherever in them the hops begin."""
     samples, rate_hz = soundfile.read(voice, dtype="int16")
+    samples = samples[: 14 * rate_hz].copy()
+    samples[12 * rate_hz :] = 0
     path = voice.with_name("steady.wav")
-    soundfile.write(path, samples[: 14 * rate_hz], rate_hz, subtype="PCM_16")
+    soundfile.write(path, samples, rate_hz, subtype="PCM_16")
     return path
 
 
