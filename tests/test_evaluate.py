@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import tiny_corpora
 import tiny_network
@@ -35,11 +36,17 @@ def test_scores_of_known_predictions() -> None:
     np.testing.assert_array_equal(counts, [[2, 0, 0], [1, 1, 0], [0, 0, 0]])
 
 
-def test_the_temperature_undoes_overconfidence() -> None:
-    random = np.random.default_rng(0)
-    logits = random.normal(0, 1.5, (4000, 4))
+def honest_answers(
+    random: np.random.Generator, clips: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Probabilities of four labels, and truth that is drawn from them."""
+    logits = random.normal(0, 1.5, (clips, 4))
     honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    truth = np.array([random.choice(4, p=row) for row in honest])
+    return honest, np.array([random.choice(4, p=row) for row in honest])
+
+
+def test_the_temperature_undoes_overconfidence() -> None:
+    honest, truth = honest_answers(np.random.default_rng(0), 4000)
     loud = metrics.with_temperature(honest, 1 / 2.5)
     temperature = metrics.fit_temperature(loud, truth)
     assert temperature == pytest.approx(2.5, rel=0.08)
@@ -54,9 +61,7 @@ def test_a_speaker_with_many_recordings_decides_no_more_than_one_with_few() -> N
     random = np.random.default_rng(0)
     parts = []
     for clips, temperature in ((2000, 2.0), (200, 0.5)):
-        logits = random.normal(0, 1.5, (clips, 4))
-        honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-        truth = np.array([random.choice(4, p=row) for row in honest])
+        honest, truth = honest_answers(random, clips)
         parts.append((metrics.with_temperature(honest, 1 / temperature), truth))
     probabilities = np.concatenate([part for part, _ in parts])
     truth = np.concatenate([truth for _, truth in parts])

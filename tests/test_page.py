@@ -74,7 +74,7 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def steady_voice(voice: Path) -> Path:
     """Three utterances, the last cut short: one sure label wherever in them the hops begin."""
     samples, rate_hz = soundfile.read(voice, dtype="int16")
-    samples = samples[: 14 * rate_hz].copy()
+    samples = samples[: 14 * rate_hz]
     samples[12 * rate_hz :] = 0
     path = voice.with_name("steady.wav")
     soundfile.write(path, samples, rate_hz, subtype="PCM_16")
