@@ -140,8 +140,10 @@ def test_a_cross_validation_calibrates_where_nobody_is_held_out(
     assert in_graph == pytest.approx(calibration.temperature)
     renamed = dataclasses.replace(job.recordings, mapping=(("sad", "angry"),))
     foreign = dataclasses.replace(job, recordings=renamed, run_folder=tmp_path / "other")
+    notes = Notes()
     with pytest.raises(SerError, match="hold speakers out with --validation-speakers"):
-        fit(foreign, Notes())
+        fit(foreign, notes)
+    assert not any(note.startswith("epoch") for note in notes.notes)
 
 
 def test_a_run_folder_is_not_overwritten(job: FitJob) -> None:

@@ -1,5 +1,6 @@
 """What a user's site-packages will hold."""
 
+import importlib
 import os
 import subprocess
 import sys
@@ -88,3 +89,22 @@ def test_the_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
     code = "from ser_live import StreamRecognizer; StreamRecognizer().process([0.0] * 20000)"
     subprocess.run([sys.executable, "-B", "-c", code], env=environment, check=True, timeout=60)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [
+        ("ser-live", "ser_live.cli"),
+        ("ser-serve", "ser_live.server"),
+        ("ser-bench", "ser_live.benchmark"),
+        ("ser-train", "ser_train.cli"),
+        ("ser-export", "ser_export.cli"),
+    ],
+)
+def test_every_command_says_its_version(
+    name: str, tool: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        importlib.import_module(tool).main(["--version"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"{name} {__version__}\n"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ser_live import __version__
 from ser_live.command_line import USER_ERROR, Parser
 from ser_live.errors import SerError
 
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Turn a trained .keras model into one ONNX file that carries its card, after "
         "checking that both give the same probabilities.",
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     parser.add_argument("model", type=Path, metavar="MODEL.keras", help="what ser-train fit wrote")
     parser.add_argument(
         "-o",

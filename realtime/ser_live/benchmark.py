@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
         help="also time the usual way and a fair rival in the same run (needs ser-live[train])",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
-    parser.add_argument("--version", action="version", version=f"ser-bench {__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
 
 

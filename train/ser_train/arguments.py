@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_train.cross_validation.protocols import PROTOCOLS
 from ser_train.given_recordings import add_recordings
@@ -28,6 +29,7 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_fit(commands.add_parser("fit", help="train a model and save it"))
     _add_cross_validate(

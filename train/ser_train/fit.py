@@ -14,7 +14,9 @@ from ser_train.keras_file import TrainingRecord, save_model
 from ser_train.learning import CHECKPOINT, Settings, Trained
 from ser_train.measuring import (
     Calibrated,
+    HeldOutAnswers,
     Measured,
+    answers_of_folds,
     calibrate,
     calibrate_by_folds,
     measure,
@@ -94,6 +96,7 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     labels = labels_of(prepared.clips)
     split = _split(job, prepared.clips)
+    answers = _held_out_answers(job, split, labels)
     report.note(describe(prepared.clips, split, labels))
     settings = Settings(
         labels,
@@ -102,19 +105,23 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
         job.mask_missing_labels,
     )
     trained = train(prepared, split.training, split.validation, settings, job.run_folder, report)
-    calibrated = _calibrated(job, trained, prepared, split, labels)
+    if split.validation:
+        calibrated = calibrate(trained.model, prepared, split.validation, labels)
+    elif answers:
+        calibrated = calibrate_by_folds(trained.model, answers)
+    else:
+        calibrated = Calibrated(Calibration(), SmoothingSpec())
     return _finish(job, prepared, split, labels, trained, calibrated, published, report)
 
 
-def _calibrated(
-    job: FitJob, trained: Trained, prepared: Prepared, split: Split, labels: tuple[str, ...]
-) -> Calibrated:
-    """Let the validation speakers decide, without them the first cross-validation."""
-    if split.validation:
-        return calibrate(trained.model, prepared, split.validation, labels)
-    if job.cross_validations:
-        return calibrate_by_folds(trained.model, job.cross_validations[0], labels)
-    return Calibrated(Calibration(), SmoothingSpec())
+def _held_out_answers(job: FitJob, split: Split, labels: tuple[str, ...]) -> HeldOutAnswers | None:
+    """Read what decides where no validation speakers do: the first cross-validation.
+
+    Before the training, so that hours of it do not end in a report that does not fit.
+    """
+    if split.validation or not job.cross_validations:
+        return None
+    return answers_of_folds(job.cross_validations[0], labels)
 
 
 def _split(job: FitJob, clips: Sequence[Clip]) -> Split:

@@ -47,6 +47,16 @@ class Calibrated:
     smoothing: SmoothingSpec
 
 
+@dataclass(frozen=True, slots=True)
+class HeldOutAnswers:
+    """What the networks of a cross-validation said of clips that they had not heard."""
+
+    parts: tuple[tuple[NDArray[np.float64], NDArray[np.intp]], ...]
+    """(clips, labels) probabilities and the index of each true label, fold by fold."""
+    held_out: str
+    """What they are, in words."""
+
+
 def measure(
     model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...], whole: bool
 ) -> Measured:
@@ -78,24 +88,23 @@ def calibrate(
     return _calibrated(model, parts, held_out, each_alike=True)
 
 
-def calibrate_by_folds(model: Any, folder: Path, labels: tuple[str, ...]) -> Calibrated:
-    """Do what `calibrate` does by a cross-validation of the same network and recipe.
+def answers_of_folds(folder: Path, labels: tuple[str, ...]) -> HeldOutAnswers:
+    """Read the answers of a cross-validation to the clips held out from each of its networks.
 
-    Nobody need be held out then. Every clip was answered by a network that had not heard it,
-    trained on a few speakers less than this model.
+    Every clip was answered by a network that had not heard it, trained on a few speakers less
+    than a model of all of them.
 
     Parameters
     ----------
-    model : keras.Model
     folder : Path
         Report folder of ``ser-train cross-validate``.
     labels : tuple of str
-        Of the model.
+        Of the model that they shall calibrate.
 
     Raises
     ------
     SerError
-        If it was of other labels.
+        If it was of other labels, or answers are missing or damaged.
     """
     ledger = Ledger(folder)
     parts = []
@@ -110,8 +119,22 @@ def calibrate_by_folds(model: Any, folder: Path, labels: tuple[str, ...]) -> Cal
         parts.append((answers.probabilities[answers.heard.index(row.window)], answers.truth))
     clips = sum(len(truth) for _, truth in parts)
     protocol = rows[0].configuration.protocol
-    held_out = f"{clips} answers of the networks of {protocol} to clips held out from them"
-    return _calibrated(model, parts, held_out, each_alike=False)
+    return HeldOutAnswers(
+        tuple(parts), f"{clips} answers of the networks of {protocol} to clips held out from them"
+    )
+
+
+def calibrate_by_folds(model: Any, answers: HeldOutAnswers) -> Calibrated:
+    """Do what `calibrate` does by the answers of a cross-validation, so that nobody is held out.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Of the same network and recipe.
+    answers : HeldOutAnswers
+        Of `answers_of_folds`.
+    """
+    return _calibrated(model, answers.parts, answers.held_out, each_alike=False)
 
 
 def _calibrated(
