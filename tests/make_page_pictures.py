@@ -21,11 +21,11 @@ FADE_SECONDS = 0.6
 
 COUNT_WORDS = """
     window.words = 0;
-    let last = "";
+    let named = false;
     new MutationObserver(() => {
         const { state } = document.getElementById("now").dataset;
-        if (state === "speech" && last !== "speech") window.words += 1;
-        last = state;
+        if (state === "speech" && !named) window.words += 1;
+        named = state === "speech" || (named && state === "uncertain");
     }).observe(document.getElementById("emotion"), { childList: true });
 """
 
