@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_train.cross_validation.provenance import Provenance
+from ser_train.cross_validation.provenance import Provenance, commit
 
 ROOT = Path(__file__).parent.parent
 
@@ -18,6 +18,33 @@ def test_a_checkout_names_its_commit() -> None:
     commit = Provenance.now().commit
     assert commit is not None
     assert commit.removesuffix("-dirty") == head.stdout.strip()
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A small project with one commit."""
+    for name in ("train/code.py", "docs/ledger.jsonl"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1\n")
+    who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
+    for command in (["init", "-q"], ["add", "."], [*who, "commit", "-q", "-m", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "is_code"),
+    [("docs/ledger.jsonl", False), ("train/code.py", True), ("train/new.py", True)],
+)
+def test_only_code_makes_a_commit_dirty(checkout: Path, name: str, is_code: bool) -> None:
+    (checkout / name).write_text("2\n")
+    found = commit(checkout)
+    assert found is not None
+    assert found.endswith("-dirty") is is_code
+
+
+def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
+    assert commit(tmp_path) is None
 
 
 def test_the_libraries_are_named() -> None:

@@ -70,7 +70,7 @@ class Row:
     versions: dict[str, str] = dataclasses.field(default_factory=dict)
     """Of keras, tensorflow and ser-live, where they are known."""
     commit: str | None = None
-    """Of the source tree, with "-dirty" behind it where files differ from it."""
+    """Of the source tree, with "-dirty" behind it where code differs from it."""
     history: tuple[EpochRecord, ...] = ()
 
     @property

@@ -7,6 +7,7 @@ from pathlib import Path
 
 _PACKAGES = ("keras", "tensorflow", "ser-live")
 _ROOT = Path(__file__).parents[3]
+_CODE = ("realtime", "train", "export", "pyproject.toml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +34,26 @@ def versions() -> dict[str, str]:
     return found
 
 
-def commit() -> str | None:
-    """Give the commit of the source tree; "-dirty" behind it says that files differ from it.
+def commit(root: Path = _ROOT) -> str | None:
+    """Give the commit of the source tree; "-dirty" behind it says that code differs from it.
+
+    A report that grows in the same checkout is no code.
 
     Returns
     -------
     str or None
         None where the package does not lie in a checkout of its own, or without git.
     """
-    if not (_ROOT / ".git").exists():
+    if not (root / ".git").exists():
         return None
-    command = ("git", "describe", "--always", "--dirty", "--exclude=*", "--abbrev=40")
     try:
-        done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=True)
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", *_CODE)
     except (OSError, subprocess.CalledProcessError):
         return None
-    return done.stdout.strip() or None
+    return f"{head}-dirty" if changed else head
+
+
+def _git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
