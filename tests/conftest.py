@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +19,9 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Two processes that compile librosa's kernels at once would spoil the cache that they share.
     caches = Path(__file__).parent.parent / ".pytest_cache"
     os.environ["NUMBA_CACHE_DIR"] = str(caches / f"numba-{worker}")
+
+# A run that was started in the background ignores Ctrl-C, and so would the commands it tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SOURCE_ROOTS = [str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export")]
 
