@@ -15,9 +15,9 @@ def test_a_checkout_names_its_commit() -> None:
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    commit = Provenance.now().commit
-    assert commit is not None
-    assert commit.removesuffix("-dirty") == head.stdout.strip()
+    found = Provenance.now().commit
+    assert found is not None
+    assert found.removesuffix("-dirty") == head.stdout.strip()
 
 
 @pytest.fixture

@@ -49,10 +49,10 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutAnswers:
-    """What the networks of a cross-validation said of clips that they had not heard."""
+    """What was said of clips that the network in question had not heard."""
 
     parts: tuple[tuple[NDArray[np.float64], NDArray[np.intp]], ...]
-    """(clips, labels) probabilities and the index of each true label, fold by fold."""
+    """(clips, labels) probabilities and the index of each true label, by fold or by speaker."""
     held_out: str
     """What they are, in words."""
 
@@ -81,11 +81,11 @@ def calibrate(
     truth = truth_of(clips, labels)
     who = np.array([clip.speaker for clip in clips])
     speakers = speakers_of(clips)
-    parts = [(probabilities[who == speaker], truth[who == speaker]) for speaker in speakers]
+    parts = tuple((probabilities[who == one], truth[who == one]) for one in speakers)
     held_out = f"{len(chosen)} clips of the held-out speakers {', '.join(speakers)}"
     if len(speakers) > 1:
         held_out += ", each counting alike"
-    return _calibrated(model, parts, held_out, each_alike=True)
+    return _calibrated(model, HeldOutAnswers(parts, held_out), each_alike=True)
 
 
 def answers_of_folds(folder: Path, labels: tuple[str, ...]) -> HeldOutAnswers:
@@ -134,21 +134,16 @@ def calibrate_by_folds(model: Any, answers: HeldOutAnswers) -> Calibrated:
     answers : HeldOutAnswers
         Of `answers_of_folds`.
     """
-    return _calibrated(model, answers.parts, answers.held_out, each_alike=False)
+    return _calibrated(model, answers, each_alike=False)
 
 
-def _calibrated(
-    model: Any,
-    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]],
-    held_out: str,
-    each_alike: bool,
-) -> Calibrated:
-    temperature = round(fit_shared_temperature(parts, each_alike), 4)
+def _calibrated(model: Any, answers: HeldOutAnswers, each_alike: bool) -> Calibrated:
+    temperature = round(fit_shared_temperature(answers.parts, each_alike), 4)
     model.get_layer("temperature").temperature.assign(temperature)
-    tempered = [with_temperature(probabilities, temperature) for probabilities, _ in parts]
+    tempered = [with_temperature(probabilities, temperature) for probabilities, _ in answers.parts]
     threshold = uncertain_threshold(tempered, each_alike)
     return Calibrated(
-        Calibration(temperature, f"least NLL on {held_out}"),
+        Calibration(temperature, f"least NLL on {answers.held_out}"),
         SmoothingSpec(uncertain_below=threshold),
     )
 
