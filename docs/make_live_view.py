@@ -9,12 +9,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from ser_live.console import LiveView
-from ser_live.live import listen
+from ser_live.cli.live_view import LiveView
+from ser_live.cli.view.state import ViewState
+from ser_live.live.listener import listen
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH, FileSource, Source
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import FakeMicrophone, Unplug, demo_voice
-from ser_live.view.state import ViewState
 
 SIZE = (84, 24)
 AT_SECONDS = 17.25

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 import soundfile
 
-from ser_live.live import listen
+from ser_live.live.listener import listen
 from ser_live.sources import Block, Microphone, Notice
 
 

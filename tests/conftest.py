@@ -23,7 +23,9 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 # A run that was started in the background ignores Ctrl-C, and so would the commands it tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-SOURCE_ROOTS = [str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export")]
+SOURCE_ROOTS = [
+    str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export", "tests")
+]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).parent.parent / "realtime" / "ser_live"
-COMMAND = [sys.executable, "-m", "ser_live.cli", "doctor"]
+COMMAND = [sys.executable, "-m", "ser_live", "doctor"]
 GONE = "raise ImportError('gone')"
 
 Findings = dict[str, dict[str, Any]]

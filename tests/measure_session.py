@@ -124,7 +124,7 @@ def measured(folder: Path, minutes: float) -> Figures:
     with SoundServer(folder / "sound") as server, lines_file.open("wb") as lines:
         speaker = Loudspeaker(server, voice)
         speaker.start()
-        command = [sys.executable, "-m", "ser_live.cli", "--device", "pulse", "--json"]
+        command = [sys.executable, "-m", "ser_live", "--device", "pulse", "--json"]
         errors = (folder / "errors.txt").open("wb+")
         process = subprocess.Popen(command, env=server.environment, stdout=lines, stderr=errors)
         looks = watched(process, minutes * 60.0)

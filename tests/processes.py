@@ -16,7 +16,9 @@ def children(pid: int | str = "self") -> set[int]:
 
 def captures(pid: int | str = "self") -> set[int]:
     """Give the capture processes of a process."""
-    return {child for child in children(pid) if b"ser_live.capture" in command(child)}
+    return {
+        child for child in children(pid) if b"ser_live.sources.capture_worker" in command(child)
+    }
 
 
 def command(pid: int) -> bytes:

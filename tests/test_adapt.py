@@ -18,23 +18,23 @@ from rich.console import Console
 import tiny_corpora
 import tiny_network
 from ser_live import SerError
-from ser_live.card import KERAS_MEMBER, LONGEST_NAME
-from ser_train import cli
-from ser_train.adaptation.adapting import adapt
-from ser_train.adaptation.card import adapted_record
-from ser_train.adaptation.comparison import Comparison, compare, table, worse
-from ser_train.adaptation.head import head_of, only_head_learns, statistics_stay, with_labels
-from ser_train.adaptation.recipe import stages_for
-from ser_train.adaptation.roles import Named, choose_roles, only_named
+from ser_live.model.card import KERAS_MEMBER, LONGEST_NAME
+from ser_train.commands import cli
+from ser_train.commands.adapt import adapt
+from ser_train.commands.fit import FitJob, fit
 from ser_train.corpora import Clip
-from ser_train.fit import FitJob, fit
-from ser_train.keras_file import TrainingRecord, load_model
-from ser_train.measuring import Measured
+from ser_train.data.selection import Recordings, Split
+from ser_train.data.splits import Named, choose_roles, only_named
+from ser_train.evaluation.calibration import Measured
+from ser_train.evaluation.comparison import Comparison, compare, table, worse
 from ser_train.metrics import score
-from ser_train.networks import create_model
+from ser_train.models.keras_file import TrainingRecord, load_model
+from ser_train.models.recipe import Recipe
+from ser_train.models.registry import create_model
 from ser_train.progress import Reporter
-from ser_train.recipe import Recipe
-from ser_train.selection import Recordings, Split
+from ser_train.reports.adapted_card import adapted_record
+from ser_train.training.fine_tuning_recipe import stages_for
+from ser_train.training.head import head_of, only_head_learns, statistics_stay, with_labels
 
 ROOT = Path(__file__).parent.parent
 

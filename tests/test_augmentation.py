@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ser_live.card import SpectrumSpec
-from ser_train.augmentation import Augmenter
-from ser_train.recipe import Augmentation
+from ser_live.model.card import SpectrumSpec
+from ser_train.data.augmentation import Augmenter
+from ser_train.models.recipe import Augmentation
 
 SPEC = SpectrumSpec()
 NOTHING = Augmentation(

@@ -21,8 +21,10 @@ from hypothesis import strategies as st
 from processes import children, descriptors, is_running, resident_mib
 from ser_live import SerError
 from ser_live.latency import StageLatency
-from ser_live.sources import Block, Microphone, Notice, child, input_devices, wire
-from ser_live.sources.child import CaptureProcess
+from ser_live.sources import Block, Microphone, Notice, input_devices
+from ser_live.sources import capture_process as child
+from ser_live.sources import capture_protocol as wire
+from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.devices import InputDevice
 
 HERE = Path(__file__).parent
@@ -248,7 +250,7 @@ def fake_audio(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 class TestProcess:
-    """``python -m ser_live.capture`` itself."""
+    """``python -m ser_live.sources.capture_worker`` itself."""
 
     def test_every_frame_arrives(self, fake_audio: Callable[[str], None]) -> None:
         expected, captured_at = 0, 0.0

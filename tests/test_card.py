@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ser_live import ModelCard, SerError
-from ser_live.card import Corpus, GoldenTest, Metric, SpectrumSpec
+from ser_live.model.card import Corpus, GoldenTest, Metric, SpectrumSpec
 from tiny_models import tiny_card
 
 FULL = tiny_card(

@@ -14,14 +14,15 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from fuzz.networks import BINS, networks
-from ser_live import SerError, speech
-from ser_live import classifier as classifier_module
-from ser_live.card import SpectrumSpec
-from ser_live.catalog import find_model, model_files
-from ser_live.classifier import OnnxClassifier, encode_golden
-from ser_live.onnx_graph import MOST_NODE_BYTES, MOST_NODES, MOST_PARTS, check_graph
-from ser_live.onnx_session import MOST_MEMORY_BYTES, open_session
-from ser_live.spectrum import PowerSpectrum
+from ser_live import SerError
+from ser_live.engine import speech_gate as speech
+from ser_live.engine.spectrum import PowerSpectrum
+from ser_live.model import classifier as classifier_module
+from ser_live.model.card import SpectrumSpec
+from ser_live.model.catalog import find_model, model_files
+from ser_live.model.classifier import OnnxClassifier, encode_golden
+from ser_live.model.onnx_check import MOST_NODE_BYTES, MOST_NODES, MOST_PARTS, check_graph
+from ser_live.model.onnx_session import MOST_MEMORY_BYTES, open_session
 from tiny_models import speech_like, tiny_card, tiny_graph, with_golden, write_graph, write_model
 
 
@@ -351,7 +352,7 @@ def test_networks_of_all_kinds_pass(tmp_path: Path, number: int) -> None:
 def test_all_that_we_ship_passes() -> None:
     for path in model_files():
         check_graph(path.read_bytes(), path.name)
-    gate = Path(speech.__file__).parent / "data" / "silero_vad_16k.onnx"
+    gate = Path(speech.__file__).parent.parent / "data" / "silero_vad_16k.onnx"
     check_graph(gate.read_bytes(), gate.name)
 
 

@@ -19,8 +19,8 @@ import pytest
 import soundfile
 
 from ser_live import __version__, listen
-from ser_live.aside import Aside
-from ser_live.cli import main
+from ser_live.cli.main import main
+from ser_live.cli.stderr import Aside
 from ser_live.command_line import Signals, Stopped
 from ser_live.recording import Recorder, ReplaySource
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice
@@ -28,7 +28,7 @@ from sound_server import SoundServer
 from test_output import READERS
 from tiny_models import speech_like, tiny_card, tiny_graph, write_graph, write_model
 
-COMMAND = [sys.executable, "-m", "ser_live.cli"]
+COMMAND = [sys.executable, "-m", "ser_live"]
 
 
 @pytest.fixture(autouse=True)
@@ -652,7 +652,7 @@ class TestWords:
     )
     def test_help_loads_nothing_heavy(self, words: list[str], flags: tuple[str, ...]) -> None:
         code = (
-            "import sys; from ser_live.cli import main\n"
+            "import sys; from ser_live.cli.main import main\n"
             f"try: main({words})\n"
             "except SystemExit: pass\n"
             "heavy = {'numpy', 'onnxruntime', 'sounddevice', 'soundfile', 'soxr', 'rich'}\n"
@@ -672,7 +672,7 @@ class TestWords:
 
     def test_a_file_needs_neither_portaudio_nor_rich(self, voice: Path, tiny_model: Path) -> None:
         code = (
-            "import sys; from ser_live.cli import main\n"
+            "import sys; from ser_live.cli.main import main\n"
             f"code = main(['--file', {str(voice)!r}, '--model', {str(tiny_model)!r}])\n"
             "sys.exit(', '.join({'sounddevice', 'rich', 'tensorflow'} & set(sys.modules)) or code)"
         )

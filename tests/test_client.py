@@ -29,7 +29,7 @@ from ser_live.client import (
 from ser_live.client.address import Address
 from ser_live.client.conversation import Conversation
 from ser_live.client.messages import decode
-from ser_live.segments import Segment, Segmenter
+from ser_live.engine.segments import Segment, Segmenter
 from ser_live.testing import demo_voice
 
 RATE_HZ = 16000

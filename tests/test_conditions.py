@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 import tiny_corpora
 from ser_live import SerError
-from ser_live.card import SAMPLE_RATE_HZ
+from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
-from ser_train import cli
+from ser_train.commands import cli
 from ser_train.corpora import Clip
-from ser_train.live_evaluation import clips as evaluation_clips
-from ser_train.live_evaluation import conditions, conditions_evaluation
-from ser_train.live_evaluation.clips import LiveEvaluation
-from ser_train.live_evaluation.conditions import Condition, Samples
-from ser_train.live_evaluation.conditions_evaluation import evaluate_conditions
-from ser_train.selection import Recordings
+from ser_train.data.selection import Recordings
+from ser_train.evaluation.live import clips as evaluation_clips
+from ser_train.evaluation.live import conditions, conditions_evaluation
+from ser_train.evaluation.live.clips import LiveEvaluation
+from ser_train.evaluation.live.conditions import Condition, Samples
+from ser_train.evaluation.live.conditions_evaluation import evaluate_conditions
 from test_fit import Notes
 
 SPEECH = slice(8000, 56000)

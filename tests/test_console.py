@@ -19,15 +19,15 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from ser_live import Prediction
-from ser_live.card import SmoothingSpec
-from ser_live.console import LiveView
+from ser_live.cli.live_view import LiveView
+from ser_live.cli.view import palette
+from ser_live.cli.view.big_letters import letters
 from ser_live.events import Event
-from ser_live.live import Listener, listen
-from ser_live.live_step import LiveStep
+from ser_live.live.listener import Listener, listen
+from ser_live.live.step import LiveStep
+from ser_live.model.card import SmoothingSpec
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
 from ser_live.testing import demo_voice
-from ser_live.view import palette
-from ser_live.view.lettering import letters
 from tiny_models import tiny_card, write_model
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -297,7 +297,7 @@ class Terminal:
 
 
 def command(tiny_model: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "ser_live.cli", "--model", str(tiny_model), *more]
+    return [sys.executable, "-m", "ser_live", "--model", str(tiny_model), *more]
 
 
 @pytest.mark.parametrize("ending", ["done", "Ctrl-C"])

@@ -9,11 +9,12 @@ import soundfile
 
 import tiny_corpora
 from ser_live import SerError
-from ser_live.card import SpectrumSpec
-from ser_train import disk, selection, spectra
+from ser_live.model.card import SpectrumSpec
+from ser_train import files as disk
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel, speakers_of
-from ser_train.selection import Recordings, choose_validation_speakers, split_by_speakers
+from ser_train.data import selection, spectra
+from ser_train.data.selection import Recordings, choose_validation_speakers, split_by_speakers
 
 
 def named(clips: tuple[Clip, ...]) -> list[tuple[str, str, str]]:

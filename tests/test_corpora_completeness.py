@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 import tiny_corpora
-from ser_train.arguments import make_parser
+from ser_train.commands.arguments import make_parser
 from ser_train.corpora import KNOWN, LABELS, LICENCES, Clip, find_clips, shortfalls
-from ser_train.given_recordings import recordings_of
-from ser_train.model_card import strictest_licence
-from ser_train.selection import Recordings
+from ser_train.data.given_recordings import recordings_of
+from ser_train.data.selection import Recordings
+from ser_train.reports.model_card import strictest_licence
 
 SIZES = {
     **{"ravdess": 1440, "emodb": 535, "nemo": 4481, "iemocap": 5531},

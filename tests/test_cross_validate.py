@@ -16,14 +16,14 @@ import pytest
 import tiny_corpora
 import tiny_network
 from ser_live import SerError
-from ser_train import cli
-from ser_train.cross_validation.cross_validate import cross_validate
+from ser_train.commands import cli
+from ser_train.commands.cross_validate import cross_validate
+from ser_train.commands.fit import fit
 from ser_train.cross_validation.ledger import LEDGER, Ledger
 from ser_train.cross_validation.plan import CrossValidation, make_plan
-from ser_train.cross_validation.report import summarise
-from ser_train.fit import fit
-from ser_train.model_card import cross_validated_metrics
-from ser_train.selection import Recordings
+from ser_train.data.selection import Recordings
+from ser_train.reports.cross_validation import summarise
+from ser_train.reports.model_card import cross_validated_metrics
 from test_fit import Notes
 from test_protocols import write_emodb, write_nemo
 
@@ -32,7 +32,8 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 import tiny_network
-from ser_train import cli, networks
+from ser_train.commands import cli
+from ser_train.models import registry as networks
 
 networks.NETWORKS["tiny"] = tiny_network.NETWORK
 cli.main({arguments!r})
@@ -277,7 +278,7 @@ def test_a_report_needs_no_tensorflow(
     (folder / "report.md").unlink()
     code = (
         "import sys\n"
-        "from ser_train import cli\n"
+        "from ser_train.commands import cli\n"
         f"assert cli.main(['report', {str(folder)!r}]) == 0\n"
         "assert not {'tensorflow', 'keras', 'librosa'} & set(sys.modules)\n"
     )

@@ -21,7 +21,7 @@ def timeline() -> Timeline:
 
 @pytest.fixture(scope="module")
 def lines(tiny_model: Path) -> Lines:
-    command = [sys.executable, "-m", "ser_live.cli", "--demo", "--pace", "fast", "--json"]
+    command = [sys.executable, "-m", "ser_live", "--demo", "--pace", "fast", "--json"]
     done = subprocess.run(
         [*command, "--model", str(tiny_model)],
         cwd=DEMO_PATH.parent.parent.parent,

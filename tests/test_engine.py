@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.catalog import find_model
-from ser_live.classifier import OnnxClassifier
-from ser_live.questions import MOST_WINDOWS_TOGETHER
+from ser_live.engine.inference import MOST_WINDOWS_TOGETHER
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.server.engine import Engine
 from ser_live.testing import SlowModel, demo_voice
 

@@ -14,24 +14,25 @@ import tiny_corpora
 import tiny_network
 from ser_export.exporting import export_model
 from ser_live import SerError, StreamRecognizer
-from ser_live.card import Corpus, ModelCard, SpectrumSpec, WindowSpec
-from ser_live.classifier import OnnxClassifier
-from ser_live.onnx_graph import check_graph
-from ser_live.onnx_session import open_session
-from ser_train import cli, networks
-from ser_train.adaptation.model import load_first
+from ser_live.model.card import Corpus, ModelCard, SpectrumSpec, WindowSpec
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.onnx_check import check_graph
+from ser_live.model.onnx_session import open_session
+from ser_train.commands import cli
+from ser_train.commands.evaluate import Evaluation, evaluate
+from ser_train.commands.fit import FitJob, fit
+from ser_train.commands.merge import merge
 from ser_train.corpora import Clip
-from ser_train.ensemble import combine
-from ser_train.evaluate import Evaluation, evaluate
-from ser_train.fit import FitJob, fit
-from ser_train.keras_file import TrainingRecord, load_model, save_model
+from ser_train.data.prepare import Prepared, prepare
+from ser_train.data.selection import Recordings
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
-from ser_train.learning import CHECKPOINT
-from ser_train.merge import merge
-from ser_train.networks import Network, find_network
-from ser_train.prepare import Prepared, prepare
-from ser_train.recipe import WindowSampling
-from ser_train.selection import Recordings
+from ser_train.models import registry as networks
+from ser_train.models.ensemble import combine
+from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from ser_train.models.recipe import WindowSampling
+from ser_train.models.registry import Network, find_network
+from ser_train.training.loop import CHECKPOINT
+from ser_train.training.pretrained import load_first
 from test_fit import Notes
 from test_stream_laws import at_random, demo_voice, run
 

@@ -13,13 +13,13 @@ import tiny_network
 from ser_export.exporting import export_model
 from ser_live import SerError
 from ser_train import metrics
+from ser_train.commands.evaluate import Evaluation, evaluate
+from ser_train.commands.fit import FitJob, fit
+from ser_train.commands.predict import load_predictor
 from ser_train.corpora import Clip
-from ser_train.evaluate import Evaluation, evaluate
-from ser_train.fit import FitJob, fit
-from ser_train.measuring import Measured
-from ser_train.model_card import held_out_metrics
-from ser_train.predict import load_predictor
-from ser_train.selection import Recordings
+from ser_train.data.selection import Recordings
+from ser_train.evaluation.calibration import Measured
+from ser_train.reports.model_card import held_out_metrics
 from test_fit import Notes
 
 

@@ -17,9 +17,9 @@ from ser_export import verification, windows
 from ser_export.cli import main
 from ser_export.conversion import convert
 from ser_export.exporting import export_model
-from ser_live.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumSpec
-from ser_live.classifier import OnnxClassifier, decode_golden
 from ser_live.errors import SerError
+from ser_live.model.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumSpec
+from ser_live.model.classifier import OnnxClassifier, decode_golden
 from ser_train.layers import Pooled193, Temperature
 
 CARD = ModelCard(

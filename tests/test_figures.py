@@ -12,10 +12,10 @@ from ser_train.cross_validation.figures import figures_of
 from ser_train.cross_validation.ledger import Ledger
 from ser_train.cross_validation.measurement import Measurement, measure_ledger
 from ser_train.cross_validation.posteriors import WHOLE, Posteriors
-from ser_train.cross_validation.report import summarise
-from ser_train.cross_validation.report_text import headline, markdown, repeat_command
+from ser_train.evaluation.resampling import excess_calibration_error, speaker_intervals
 from ser_train.metrics import calibration_error, risk_coverage, with_temperature
-from ser_train.resampling import excess_calibration_error, speaker_intervals
+from ser_train.reports.cross_validation import summarise
+from ser_train.reports.cross_validation_text import headline, markdown, repeat_command
 from test_ledger import CONFIGURATION, make_row
 
 LABELS = ("neutral", "happy", "sad", "angry")

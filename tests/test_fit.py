@@ -14,17 +14,17 @@ from rich.console import Console
 import tiny_corpora
 import tiny_network
 from ser_live import SerError
-from ser_live.card import KERAS_MEMBER, ModelCard, SpectrumSpec
-from ser_train.batches import Batch, Batches, Targets
+from ser_live.model.card import KERAS_MEMBER, ModelCard, SpectrumSpec
+from ser_train.commands.fit import FitJob, fit
 from ser_train.corpora import Clip
-from ser_train.fit import FitJob, fit
-from ser_train.keras_file import load_model
+from ser_train.data.batches import Batch, Batches, Targets
+from ser_train.data.inputs import FeatureSource, WindowSource
+from ser_train.data.selection import Recordings
+from ser_train.data.spectra import SpectrumCache
+from ser_train.models.keras_file import load_model
+from ser_train.models.recipe import Recipe
 from ser_train.progress import Reporter
-from ser_train.recipe import Recipe
-from ser_train.selection import Recordings
-from ser_train.sources import FeatureSource, WindowSource
-from ser_train.spectra import SpectrumCache
-from ser_train.trainer import Trainer
+from ser_train.training.optimizer import Trainer
 from test_model_card import write_report
 
 

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 import tiny_models
 from ser_live import ModelCard, Prediction, SerError, StreamRecognizer
-from ser_live.classifier import OnnxClassifier
-from ser_live.onnx_graph import check_graph
-from ser_live.quoting import confuses
-from ser_live.resample import MonoConverter
+from ser_live.engine.resample import MonoConverter
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.onnx_check import check_graph
 from ser_live.sources import FileSource, RawSource
+from ser_live.text import confuses
 from ser_train.corpora import find_clips, read_manifest, relabel
 from test_stream_laws import as_format, demo_voice, run
 

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from ser_live import Event, Prediction, SerError, StreamRecognizer, alisten
-from ser_live.classifier import OnnxClassifier
-from ser_live.listen_async import AsyncListener
+from ser_live.live.async_listener import AsyncListener
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, SourceCounters
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import FakeMicrophone, SlowModel, Unplug, demo_voice, write_tiny_model

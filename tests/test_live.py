@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer, listen
-from ser_live.live import Listener
+from ser_live.live.listener import Listener
 from ser_live.sources import DEMO_PATH, Block, FileSource, SourceCounters
 
 

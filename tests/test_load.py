@@ -26,26 +26,26 @@ from websockets.asyncio.server import ServerConnection, serve
 
 import serving
 from processes import children
-from ser_live import process_usage
-from ser_live.catalog import find_model
-from ser_live.classifier import OnnxClassifier
 from ser_live.client.address import Address
+from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
-from ser_live.load.attacks_http import HTTP_ATTACKS
-from ser_live.load.attacks_stream import LET_IN, STREAM_ATTACKS, foreign_origin
-from ser_live.load.caller import Book, Caller, Tally, comparable
-from ser_live.load.churn import Churn, ChurnPlan, ChurnReport
-from ser_live.load.churn_page import churn_page
-from ser_live.load.command import main
-from ser_live.load.field import Field
-from ser_live.load.http_fuzz import HttpFuzz
-from ser_live.load.pacing import Pacer, in_background
-from ser_live.load.target import Target, target_of
-from ser_live.load.truth import differences, true_predictions
-from ser_live.load.voice import Voice, make_voice
-from ser_live.load.wire import RefusedError, open_wire
-from ser_live.recognizer import StreamRecognizer
-from ser_live.report_page import Figure
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import OnnxClassifier
+from tools import process_usage
+from tools.load.attacks_http import HTTP_ATTACKS
+from tools.load.attacks_stream import LET_IN, STREAM_ATTACKS, foreign_origin
+from tools.load.caller import Book, Caller, Tally, comparable
+from tools.load.churn import Churn, ChurnPlan, ChurnReport
+from tools.load.churn_page import churn_page
+from tools.load.command import main
+from tools.load.field import Field
+from tools.load.http_fuzz import HttpFuzz
+from tools.load.pacing import Pacer, in_background
+from tools.load.target import Target, target_of
+from tools.load.truth import differences, true_predictions
+from tools.load.voice import Voice, make_voice
+from tools.load.wire import RefusedError, open_wire
+from tools.report_page import Figure
 
 try:
     import uvloop
@@ -55,6 +55,7 @@ else:
     LOOPS = [None, uvloop.new_event_loop]
 
 HOP_MS = 250
+LOAD = Path(__file__).parent / "tools" / "load"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
 
@@ -511,8 +512,7 @@ class TestCommand:
     def test_ctrl_c_ends_it_and_its_server(self, environment: dict[str, str]) -> None:
         command = [
             sys.executable,
-            "-m",
-            "ser_live.load",
+            str(LOAD),
             "streams",
             "--first",
             "2",
@@ -536,7 +536,7 @@ class TestCommand:
         self, tool: list[str], environment: dict[str, str]
     ) -> None:
         code = (
-            f"import sys\nfrom ser_live.load.command import main\n"
+            f"import sys\nfrom tools.load.command import main\n"
             f"try: main({[*tool, '--help']})\nexcept SystemExit as end: assert not end.code\n"
             "assert not {'numpy', 'onnxruntime', 'websockets', 'uvloop'} & set(sys.modules)\n"
         )
@@ -544,4 +544,4 @@ class TestCommand:
             [sys.executable, "-c", code], env=environment, capture_output=True, check=False
         )
         assert done.returncode == 0, done.stderr
-        assert b"usage: python -m ser_live.load" in done.stdout
+        assert b"usage: python tests/tools/load" in done.stdout

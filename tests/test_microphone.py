@@ -15,7 +15,7 @@ import soundfile
 import soxr
 
 from ser_live import Prediction
-from ser_live.live import listen
+from ser_live.live.listener import listen
 from ser_live.sources import DEMO_PATH
 from sound_server import SoundServer
 
@@ -90,7 +90,7 @@ def test_the_microphone_gives_what_the_file_gives_for_the_captured_samples(
 def test_the_command_hears_the_labels_of_the_original(
     speaker: SoundServer, voice: Path, tiny_model: Path
 ) -> None:
-    command = ["-m", "ser_live.cli", "--device", "pulse", "--json", "--model", str(tiny_model)]
+    command = ["-m", "ser_live", "--device", "pulse", "--json", "--model", str(tiny_model)]
     process = started(speaker, command)
     time.sleep(1.5)
     speaker.play(voice).wait(timeout=30)
@@ -108,7 +108,7 @@ def test_the_command_hears_the_labels_of_the_original(
 
 
 def test_devices_are_listed_with_the_rates_that_they_take(speaker: SoundServer) -> None:
-    process = started(speaker, ["-m", "ser_live.cli", "--list-devices"])
+    process = started(speaker, ["-m", "ser_live", "--list-devices"])
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert "pulse" in out
@@ -120,7 +120,7 @@ def test_devices_are_listed_with_the_rates_that_they_take(speaker: SoundServer) 
 def test_an_unknown_device_is_one_line_with_the_known_ones(
     speaker: SoundServer, tiny_model: Path, device: str
 ) -> None:
-    command = ["-m", "ser_live.cli", "--device", device, "--model", str(tiny_model)]
+    command = ["-m", "ser_live", "--device", device, "--model", str(tiny_model)]
     process = started(speaker, command)
     out, err = process.communicate(timeout=20)
     assert process.returncode == 2

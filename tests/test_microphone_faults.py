@@ -43,7 +43,7 @@ def command(speaker: SoundServer, tiny_model: Path) -> Callable[..., "subprocess
     def start(*arguments: str) -> "subprocess.Popen[str]":
         options = ["--device", "pulse", "--json", "--model", str(tiny_model), *arguments]
         return subprocess.Popen(
-            [sys.executable, "-m", "ser_live.cli", *options],
+            [sys.executable, "-m", "ser_live", *options],
             env={**speaker.environment, "PYTHONPATH": str(REALTIME)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -236,7 +236,7 @@ class TestControlC:
         if pid == 0:
             os.environ.update(speaker.environment, PYTHONPATH=str(REALTIME), TERM="xterm")
             options = ["--device", "pulse", "--model", str(tiny_model)]
-            os.execv(sys.executable, [sys.executable, "-m", "ser_live.cli", *options])
+            os.execv(sys.executable, [sys.executable, "-m", "ser_live", *options])
         capture, shown = set[int](), b""
         try:
             wait_for(lambda: speaker.recorders() == 1, 20.0)

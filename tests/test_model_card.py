@@ -8,7 +8,7 @@ import pytest
 
 from ser_live import SerError
 from ser_train.cross_validation.ledger import Ledger
-from ser_train.model_card import cross_validated_metrics
+from ser_train.reports.model_card import cross_validated_metrics
 from test_ledger import CONFIGURATION, make_posteriors, make_row
 
 

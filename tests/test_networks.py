@@ -8,7 +8,7 @@ import pytest
 
 import ser_train
 from ser_live import SerError
-from ser_train import networks
+from ser_train.models import registry as networks
 
 
 @pytest.fixture(name="model", params=sorted(networks.NETWORKS), scope="module")

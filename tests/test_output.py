@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ser_live import Prediction, SerError, listen
+from ser_live.engine.segments import Segment, Segmenter
 from ser_live.events import Event
 from ser_live.output import Outputs, check_outputs
-from ser_live.segments import Segment, Segmenter
 from ser_live.sources import DEMO_PATH
 from tiny_models import LABELS
 

@@ -67,7 +67,7 @@ def test_the_runtime_imports_nothing_heavy(environment: dict[str, str]) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("tool", ["ser_live.cli", "ser_live.benchmark", "ser_live.server"])
+@pytest.mark.parametrize("tool", ["ser_live.cli.main", "ser_live.bench.command", "ser_live.server"])
 def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
     code = (
         f"import sys, runpy; sys.argv = ['{tool}', '--help']\n"
@@ -94,10 +94,10 @@ def test_the_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "tool"),
     [
-        ("ser-live", "ser_live.cli"),
+        ("ser-live", "ser_live.cli.main"),
         ("ser-serve", "ser_live.server"),
-        ("ser-bench", "ser_live.benchmark"),
-        ("ser-train", "ser_train.cli"),
+        ("ser-bench", "ser_live.bench.command"),
+        ("ser-train", "ser_train.commands.cli"),
         ("ser-export", "ser_export.cli"),
     ],
 )

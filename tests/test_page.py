@@ -20,8 +20,8 @@ import soxr
 
 import serving
 from ser_live import Prediction
+from ser_live.engine.segments import Segment
 from ser_live.output.formats import AudacityLabels, CsvTable
-from ser_live.segments import Segment
 from ser_live.sources import DEMO_PATH
 
 pytest.importorskip("selenium")

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ser_live.card import SpectrumSpec
-from ser_live.spectrum import PowerSpectrum
+from ser_live.engine.spectrum import PowerSpectrum
+from ser_live.model.card import SpectrumSpec
 from ser_train.layers import Pitchgram
 
 PITCH_HZ = np.geomspace(62.5, 500.0, 48)

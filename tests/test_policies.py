@@ -11,8 +11,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
-from ser_live.classifier import OnnxClassifier
-from ser_live.live import Listener
+from ser_live.live.listener import Listener
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, FileSource, Notice, SourceCounters
 from ser_live.testing import (
     Clipping,

@@ -11,10 +11,10 @@ import soundfile
 from numpy.typing import NDArray
 
 import ser_train
+from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
-from ser_live.spectrum import PowerSpectrum
 from ser_train.layers.pooled193 import FAMILIES, Pooled193
-from ser_train.published import SPECTRUM
+from ser_train.models.issa2020 import SPECTRUM
 
 Samples = NDArray[np.float32]
 

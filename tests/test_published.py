@@ -7,7 +7,7 @@ import pytest
 import ser_train
 from ser_live.errors import SerError
 from ser_train.layers import Pooled193
-from ser_train.published import (
+from ser_train.models.issa2020 import (
     SPECTRUM,
     build_issa_emodb,
     build_issa_iemocap,

@@ -23,13 +23,13 @@ from ser_export.quantization import quantize
 from ser_export.quantization_clips import part
 from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.classifier import OnnxClassifier
-from ser_train import networks
-from ser_train.fit import fit
-from ser_train.keras_file import TrainingRecord, load_model, save_model
+from ser_live.model.classifier import OnnxClassifier
+from ser_train.commands.fit import fit
+from ser_train.data.selection import Recordings
 from ser_train.layers import LogMel, Temperature
+from ser_train.models import registry as networks
+from ser_train.models.keras_file import TrainingRecord, load_model, save_model
 from ser_train.progress import Reporter
-from ser_train.selection import Recordings
 from tiny_models import speech_like, tiny_card, tiny_graph
 
 LABELS = ("happy", "sad", "angry")

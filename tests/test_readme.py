@@ -14,9 +14,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 MODULES = {
-    "ser-live": "ser_live.cli",
-    "ser-bench": "ser_live.benchmark",
-    "ser-train": "ser_train.cli",
+    "ser-live": "ser_live.cli.main",
+    "ser-bench": "ser_live.bench.command",
+    "ser-train": "ser_train.commands.cli",
     "ser-export": "ser_export.cli",
 }
 COMMANDS = sorted(set(re.findall(r"(ser-(?:live|bench|train|export)(?: [^`\n|]+)?)`", README)))

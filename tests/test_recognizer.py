@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.card import SAMPLE_RATE_HZ, SmoothingSpec, WindowSpec
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.card import SAMPLE_RATE_HZ, SmoothingSpec, WindowSpec
+from ser_live.model.classifier import OnnxClassifier
 from test_stream_laws import demo_voice
 from tiny_models import LABELS, speech_like, tiny_card, write_model
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
-from ser_live.classifier import OnnxClassifier
-from ser_live.live import Listener
-from ser_live.sources import Block, Notice, SourceCounters, wire
-from ser_live.sources.child import AudioSink
+from ser_live.live.listener import Listener
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.sources import Block, Notice, SourceCounters
+from ser_live.sources import capture_protocol as wire
+from ser_live.sources.capture_process import AudioSink
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import (
     Backlog,

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ser_live import Prediction, listen
+from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
 from ser_live.prediction import State
-from ser_live.segments import UNCERTAIN, Segment, Segmenter
 from ser_live.sources import DEMO_PATH
 
 HOP = 0.25

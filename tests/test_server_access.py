@@ -148,7 +148,7 @@ def test_help_needs_no_extra(environment: dict[str, str]) -> None:
         "import sys\n"
         "for name in ('fastapi', 'uvicorn', 'starlette', 'pydantic'): sys.modules[name] = None\n"
         "from ser_live.server import main\n"
-        "import ser_live.cli\n"
+        "import ser_live.cli.main\n"
         "main(sys.argv[1:])"
     )
     for words, said in ((["--help"], "--max-streams"), ([], "pip install 'ser-live[serve]'")):

@@ -10,8 +10,8 @@ import pytest
 
 import serving
 from ser_live.events import EventKind
+from ser_live.server.close_reasons import Ending
 from ser_live.server.command import parse
-from ser_live.server.endings import Ending
 from ser_live.server.messages import ErrorCode, Start
 from ser_live.server.settings import Limits
 from server_talk import figure

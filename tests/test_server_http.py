@@ -17,7 +17,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import serving
-from ser_live.catalog import model_files
+from ser_live.model.catalog import model_files
 from ser_live.sources import DEMO_PATH
 from server_talk import demo
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.catalog import find_model
-from ser_live.classifier import OnnxClassifier
-from ser_live.live import Listener
+from ser_live.live.listener import Listener
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import (
     Crash,
     FakeMicrophone,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 import ser_live
 from ser_live import Prediction, StreamRecognizer
-from ser_live.catalog import DEFAULT_MODEL, model_files
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.catalog import DEFAULT_MODEL, model_files
+from ser_live.model.classifier import OnnxClassifier
 from test_speech_gate import SOUNDS, recognize
 from test_stream_laws import at_random, demo_voice, run
 

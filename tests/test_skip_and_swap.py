@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.card import SpectrumSpec, WindowSpec
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.card import SpectrumSpec, WindowSpec
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 
 HOP_SECONDS = 0.25

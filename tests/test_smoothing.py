@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ser_live.card import SAMPLE_RATE_HZ, SmoothingSpec
-from ser_live.smoothing import Smoothed, Smoother
+from ser_live.engine.smoothing import Smoothed, Smoother
+from ser_live.model.card import SAMPLE_RATE_HZ, SmoothingSpec
 
 A, B, C = np.eye(3, dtype=np.float32)
 

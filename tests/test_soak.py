@@ -14,14 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ser_live.classifier import OnnxClassifier
-from ser_live.soak.command import main
-from ser_live.soak.real import RealPlan, RealSoak
-from ser_live.soak.report import as_json, as_markdown, figures
-from ser_live.soak.resources import Watch, usage
-from ser_live.soak.script import CHANNELS, RATE_HZ, script
-from ser_live.soak.trend import Trend
-from ser_live.soak.virtual import VirtualPlan, VirtualReport, VirtualSoak
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import SourceCounters
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import (
@@ -34,7 +27,15 @@ from ser_live.testing import (
 )
 from ser_live.testing import faults as faults_module
 from sound_server import SoundServer
+from tools.soak.command import main
+from tools.soak.real import RealPlan, RealSoak
+from tools.soak.report import as_json, as_markdown, figures
+from tools.soak.resources import Watch, usage
+from tools.soak.script import CHANNELS, RATE_HZ, script
+from tools.soak.trend import Trend
+from tools.soak.virtual import VirtualPlan, VirtualReport, VirtualSoak
 
+SOAK = Path(__file__).parent / "tools" / "soak"
 SLOPE = "lag at the usual rate, slope"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 
@@ -153,7 +154,7 @@ class TestItNotices:
                 kept[-1].write(4 * window.tobytes())
                 return super().probabilities(window)
 
-        monkeypatch.setattr("ser_live.soak.virtual.SlowModel", Leaking)
+        monkeypatch.setattr("tools.soak.virtual.SlowModel", Leaking)
         report = soaked(model, 0.1)
         size = sum(len(memory) for memory in kept)
         assert size > 2**24
@@ -234,7 +235,7 @@ class TestResources:
 
     def test_other_systems_tell_less(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "platform", "win32")
-        monkeypatch.setattr("ser_live.soak.resources.resource", None)
+        monkeypatch.setattr("tools.soak.resources.resource", None)
         seen = usage()
         assert seen.resident_bytes is None
         assert seen.children_processor_seconds is None
@@ -296,7 +297,7 @@ class TestCommand:
         self, tiny_model: Path, tmp_path: Path, environment: dict[str, str]
     ) -> None:
         page = tmp_path / "soak.md"
-        command = [sys.executable, "-m", "ser_live.soak", "--virtual", "--hours", "100"]
+        command = [sys.executable, str(SOAK), "--virtual", "--hours", "100"]
         command += ["--model", str(tiny_model), "--report", str(page)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
@@ -313,7 +314,7 @@ class TestCommand:
 
     def test_help_is_quick_and_loads_nothing(self, environment: dict[str, str]) -> None:
         code = (
-            "import sys\nfrom ser_live.soak.command import main\n"
+            "import sys\nfrom tools.soak.command import main\n"
             "try: main(['--help'])\nexcept SystemExit: pass\n"
             "assert not {'numpy', 'onnxruntime', 'sounddevice'} & set(sys.modules)\n"
         )
@@ -329,7 +330,7 @@ class TestCommand:
 def test_a_real_microphone_is_soaked_too(
     speaker: SoundServer, tiny_model: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    command = [sys.executable, "-m", "ser_live.soak", "--minutes", "0.4", "--device", "pulse"]
+    command = [sys.executable, str(SOAK), "--minutes", "0.4", "--device", "pulse"]
     command += ["--model", str(tiny_model), "--json"]
     done = subprocess.run(
         command,

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 import ser_live
 from ser_live import Prediction, StreamRecognizer
-from ser_live.card import GateSpec
-from ser_live.classifier import OnnxClassifier
-from ser_live.speech import STEP_SAMPLES, GateStep, SpeechGate
+from ser_live.engine.speech_gate import STEP_SAMPLES, GateStep, SpeechGate
+from ser_live.model.card import GateSpec
+from ser_live.model.classifier import OnnxClassifier
 from tiny_models import write_model
 
 SECONDS = 8.0

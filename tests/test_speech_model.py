@@ -5,7 +5,7 @@ from importlib.resources import files
 import numpy as np
 import onnxruntime
 
-from ser_live.speech import STEP_SAMPLES, _silero
+from ser_live.engine.speech_gate import STEP_SAMPLES, _silero
 from test_stream_laws import demo_voice
 
 

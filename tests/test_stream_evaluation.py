@@ -13,14 +13,15 @@ import soundfile
 
 import tiny_corpora
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.card import SAMPLE_RATE_HZ
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
 from ser_live.testing import demo_voice
-from ser_train import cli
+from ser_train.commands import cli
 from ser_train.corpora import Clip
-from ser_train.live_evaluation import stream_measures as measures
-from ser_train.live_evaluation.clips import (
+from ser_train.data.selection import Recordings
+from ser_train.evaluation.live import stream_measures as measures
+from ser_train.evaluation.live.clips import (
     LiveEvaluation,
     Voice,
     find_voices,
@@ -28,10 +29,9 @@ from ser_train.live_evaluation.clips import (
     open_onnx,
     record_beside,
 )
-from ser_train.live_evaluation.stream import evaluate_stream, measure_stream, play
-from ser_train.live_evaluation.stream_sounds import make_sounds
-from ser_train.live_evaluation.stream_track import Span, Track
-from ser_train.selection import Recordings
+from ser_train.evaluation.live.stream import evaluate_stream, measure_stream, play
+from ser_train.evaluation.live.stream_sounds import make_sounds
+from ser_train.evaluation.live.stream_track import Span, Track
 from test_fit import Notes
 
 MODELS = Path(__file__).parent.parent / "models"

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 import ser_live
 from ser_live import Prediction, StreamRecognizer
-from ser_live.card import GateSpec, SmoothingSpec, SpectrumSpec
-from ser_live.classifier import OnnxClassifier
-from ser_live.recent import RecentSamples
-from ser_live.resample import Resampler
-from ser_live.smoothing import Smoother
-from ser_live.spectrum import PowerSpectrum
-from ser_live.speech import SpeechGate
-from ser_live.window import FrameWindow
+from ser_live.engine.resample import Resampler
+from ser_live.engine.sample_history import RecentSamples
+from ser_live.engine.smoothing import Smoother
+from ser_live.engine.spectrum import PowerSpectrum
+from ser_live.engine.speech_gate import SpeechGate
+from ser_live.engine.window import FrameWindow
+from ser_live.model.card import GateSpec, SmoothingSpec, SpectrumSpec
+from ser_live.model.classifier import OnnxClassifier
 from tiny_models import speech_like, tiny_card, write_model
 
 Cut = Callable[[NDArray[np.generic]], Iterator[NDArray[np.generic]]]

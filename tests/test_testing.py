@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live import SerError, StreamRecognizer, testing
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, Microphone, Notice
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import (

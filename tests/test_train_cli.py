@@ -9,7 +9,7 @@ import pytest
 
 import tiny_corpora
 import tiny_network
-from ser_train import cli
+from ser_train.commands import cli
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent
 def test_help_loads_nothing_heavy(command: list[str]) -> None:
     code = (
         "import sys\n"
-        "from ser_train import cli\n"
+        "from ser_train.commands import cli\n"
         "try:\n"
         f"    cli.main({[*command, '--help']!r})\n"
         "finally:\n"

@@ -12,11 +12,14 @@ import pytest
 from rich.console import Console
 
 from ser_live import Prediction
-from ser_live.classifier import OnnxClassifier
-from ser_live.console import LiveView
+from ser_live.cli.live_view import LiveView
+from ser_live.cli.view.big_letters import letters
+from ser_live.cli.view.event_queue import NEWS_SECONDS, NewsTurns
+from ser_live.cli.view.state import ViewState
 from ser_live.events import Event, EventKind
-from ser_live.live import Listener, listen
-from ser_live.live_step import LiveStep
+from ser_live.live.listener import Listener, listen
+from ser_live.live.step import LiveStep
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.recording import Recorder
 from ser_live.sources import Block, Notice, SourceCounters
 from ser_live.testing import (
@@ -31,9 +34,6 @@ from ser_live.testing import (
     Zeros,
     demo_voice,
 )
-from ser_live.view.lettering import letters
-from ser_live.view.news import NEWS_SECONDS, NewsTurns
-from ser_live.view.state import ViewState
 from tiny_models import tiny_card, write_model
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -6,13 +6,13 @@ from typing import Any
 import keras
 import pytest
 
-from ser_live.card import SpectrumSpec, WindowSpec
-from ser_train import networks
-from ser_train.fit import FitJob
+from ser_live.model.card import SpectrumSpec, WindowSpec
+from ser_train.commands.fit import FitJob
+from ser_train.data.selection import Recordings
 from ser_train.layers import LogMel, Temperature
-from ser_train.networks import Network
-from ser_train.recipe import Augmentation, Recipe, WindowSampling
-from ser_train.selection import Recordings
+from ser_train.models import registry as networks
+from ser_train.models.recipe import Augmentation, Recipe, WindowSampling
+from ser_train.models.registry import Network
 
 
 def build(n_labels: int, bins: int) -> Any:

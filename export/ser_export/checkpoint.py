@@ -5,11 +5,11 @@ from pathlib import Path
 import keras
 
 import ser_train.layers  # noqa: F401 - registers our layers with Keras
-from ser_live.card import ModelCard
-from ser_live.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.errors import SerError
-from ser_live.keras_archive import keras_reason, read_archive
-from ser_live.quoting import plain
+from ser_live.model.card import ModelCard
+from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
+from ser_live.text import plain
+from ser_train.models.keras_archive import keras_reason, read_archive
 
 
 def load_checkpoint(path: Path) -> tuple[keras.Model, ModelCard]:

@@ -9,7 +9,7 @@ import tensorflow as tf
 import tf2onnx
 
 from ser_export.quiet import quiet
-from ser_live.classifier import INPUT_NAME, OUTPUT_NAME
+from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 
 OPSET = 17
 """Read by every onnxruntime that ser-live supports."""

@@ -18,10 +18,10 @@ from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization, Quantize
 from ser_export.quiet import quiet
 from ser_export.verification import TOLERANCE, Verification, batch_is_bitwise, run, verify
 from ser_export.windows import batches, golden_spectrum, read_speech
-from ser_live.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.classifier import OnnxClassifier, encode_golden
 from ser_live.errors import SerError
-from ser_live.onnx_session import open_session
+from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.model.classifier import OnnxClassifier, encode_golden
+from ser_live.model.onnx_session import open_session
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from ser_live.card import RECALL_OF, Metric, ModelCard
+from ser_live.model.card import RECALL_OF, Metric, ModelCard
 
 _RESPONSIBLE_USE = """\
 It hears acted emotion in a voice, not what a person feels. It is no lie detector, says nothing

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from onnxruntime import quantization as onnx_quantization
 
 from ser_export.quiet import quiet
-from ser_live.classifier import INPUT_NAME
 from ser_live.errors import SerError
+from ser_live.model.classifier import INPUT_NAME
 
 
 def quantize(graph: onnx.ModelProto, calibration: Iterable[NDArray[np.float32]]) -> onnx.ModelProto:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.card import ModelCard
 from ser_live.errors import SerError
+from ser_live.model.card import ModelCard
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, labels_of, speakers_of
-from ser_train.keras_file import TrainingRecord
-from ser_train.selection import Recordings
-from ser_train.spectra import first_window, whole_clip_spectrum
+from ser_train.data.selection import Recordings
+from ser_train.data.spectra import first_window, whole_clip_spectrum
+from ser_train.models.keras_file import TrainingRecord
 
 _MOST_CALIBRATION_CLIPS = 100
 _CALIBRATION_SHARE = 4

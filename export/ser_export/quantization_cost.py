@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ser_export.quantization_clips import Parted, window_of
 from ser_export.verification import run
-from ser_live.card import SAMPLE_RATE_HZ, ModelCard
+from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard
 from ser_train.corpora import truth_of
 from ser_train.metrics import Scores, score
 

@@ -11,11 +11,11 @@ import onnxruntime
 from ser_export.quantization import quantize
 from ser_export.quantization_clips import part, window_of
 from ser_export.quantization_cost import Cost, measure_cost
-from ser_live.card import LONGEST_NAME, Metric, ModelCard
 from ser_live.errors import SerError
-from ser_live.onnx_session import open_session
-from ser_train.keras_file import read_record
-from ser_train.selection import Recordings
+from ser_live.model.card import LONGEST_NAME, Metric, ModelCard
+from ser_live.model.onnx_session import open_session
+from ser_train.data.selection import Recordings
+from ser_train.models.keras_file import read_record
 
 GOLDEN_TOLERANCE = 0.05
 """Worst allowed difference of a probability on another processor."""

@@ -8,8 +8,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ser_live.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.errors import SerError
+from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 
 TOLERANCE = 1e-5
 """Worst allowed absolute difference of a probability."""

@@ -9,9 +9,9 @@ import soxr
 from numpy.typing import NDArray
 
 import ser_live
-from ser_live.card import SAMPLE_RATE_HZ, ModelCard
+from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
-from ser_live.spectrum import PowerSpectrum
+from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard
 
 LENGTHS_SECONDS = (0.3, 0.5, 1.0, 1.7, 2.4)
 """Compared beside the card's longest window."""

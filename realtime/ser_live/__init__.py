@@ -14,13 +14,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ser_live.card import ModelCard
+    from ser_live.engine.recognizer import StreamRecognizer
     from ser_live.errors import SerError
     from ser_live.events import Event
-    from ser_live.listen_async import alisten
-    from ser_live.live import listen
+    from ser_live.live.async_listener import alisten
+    from ser_live.live.listener import listen
+    from ser_live.model.card import ModelCard
     from ser_live.prediction import Prediction
-    from ser_live.recognizer import StreamRecognizer
 
 # Nothing is sent anywhere: newer releases of onnxruntime would otherwise count their uses.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -38,12 +38,12 @@ __all__ = [
 
 _HOMES = {
     "Event": "ser_live.events",
-    "ModelCard": "ser_live.card",
+    "ModelCard": "ser_live.model.card",
     "Prediction": "ser_live.prediction",
     "SerError": "ser_live.errors",
-    "StreamRecognizer": "ser_live.recognizer",
-    "alisten": "ser_live.listen_async",
-    "listen": "ser_live.live",
+    "StreamRecognizer": "ser_live.engine.recognizer",
+    "alisten": "ser_live.live.async_listener",
+    "listen": "ser_live.live.listener",
 }
 
 

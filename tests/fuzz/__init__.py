@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ser_live import SerError
-from ser_live.quoting import confuses
+from ser_live.text import confuses
 
 TARGETS = ("cards", "models", "archives", "audio", "raw", "manifests")
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from fuzz import check_message
 from ser_live import ModelCard, SerError
-from ser_live.card import Corpus, GoldenTest, Metric
-from ser_live.quoting import confuses
+from ser_live.model.card import Corpus, GoldenTest, Metric
+from ser_live.text import confuses
 from tiny_models import tiny_card
 
 NUMBERS = (

@@ -6,7 +6,7 @@ from random import Random
 
 from fuzz import check_message, scratch
 from ser_live import SerError
-from ser_live.quoting import confuses
+from ser_live.text import confuses
 from ser_train.corpora import Clip, find_clips, read_manifest, relabel
 
 WORDS = (

@@ -11,9 +11,9 @@ from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 import tiny_models
 from fuzz import cards, check_message, networks, scratch
 from ser_live import SerError
-from ser_live.card import METADATA_KEY, SpectrumSpec
-from ser_live.classifier import OnnxClassifier
-from ser_live.onnx_graph import OPERATORS
+from ser_live.model.card import METADATA_KEY, SpectrumSpec
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.onnx_check import OPERATORS
 
 CARD = tiny_models.tiny_card(spectrum=SpectrumSpec(2 * networks.BINS - 2, 64))
 NUMBERS = (0, 1, -1, 2, 3, -2, 7, 257, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**40)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 import tiny_models
 from fuzz import check_message, scratch
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import RawSource
 
 RATES_HZ = (0, 7999, 8000, 11025, 16000, 44100, 384000, 384001)

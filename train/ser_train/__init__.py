@@ -46,7 +46,7 @@ def pooled193(path: str | Path) -> "NDArray[np.float32]":
     Biomedical Signal Processing and Control 59:101894, 2020.
     """
     try:
-        from ser_train.published import pooled_features  # noqa: PLC0415
+        from ser_train.models.issa2020 import pooled_features  # noqa: PLC0415
     except ImportError as error:
         raise SerError(_MISSING_EXTRA.format(error)) from error
     return pooled_features(Path(path))
@@ -58,7 +58,7 @@ def create_model(name: str, n_labels: int) -> "keras.Model":
     Parameters
     ----------
     name : str
-        A name that `ser_train.networks` knows, such as ``"issa-ravdess"``.
+        A name that `ser_train.models.registry` knows, such as ``"issa-ravdess"``.
     n_labels : int
         Number of emotions, two or more.
 
@@ -73,7 +73,7 @@ def create_model(name: str, n_labels: int) -> "keras.Model":
         If no network has that name, or if the extra ``train`` is not installed.
     """
     try:
-        from ser_train.networks import create_model as create  # noqa: PLC0415
+        from ser_train.models.registry import create_model as create  # noqa: PLC0415
     except ImportError as error:
         raise SerError(_MISSING_EXTRA.format(error)) from error
     return create(name, n_labels)

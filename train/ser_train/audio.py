@@ -7,8 +7,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ser_live.card import SAMPLE_RATE_HZ
 from ser_live.errors import SerError
+from ser_live.model.card import SAMPLE_RATE_HZ
 
 
 def read_audio(path: Path) -> NDArray[np.float32]:

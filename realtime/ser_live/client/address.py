@@ -4,7 +4,7 @@ import urllib.parse
 from dataclasses import dataclass
 
 from ser_live.errors import SerError
-from ser_live.quoting import quoted
+from ser_live.text import quoted
 
 DEFAULT_SERVER = "http://127.0.0.1:8321"
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 from ser_live.client.address import Address
 from ser_live.client.messages import Ended, Item, ServerError, Started, decode
 from ser_live.errors import SerError
-from ser_live.quoting import plain, quoted
+from ser_live.text import plain, quoted
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

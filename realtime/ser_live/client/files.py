@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_live.client.address import DEFAULT_SERVER, Address
+from ser_live.client.error_translation import refused, unreachable
 from ser_live.client.messages import event, prediction, segment
-from ser_live.client.troubles import refused, unreachable
+from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
-from ser_live.quoting import plain
-from ser_live.segments import Segment
+from ser_live.text import plain
 
 _TIMEOUT_SECONDS = 600.0
 

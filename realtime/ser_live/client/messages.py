@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction, Timing
-from ser_live.quoting import plain, quoted
-from ser_live.segments import Segment
+from ser_live.text import plain, quoted
 
 Item = Prediction | Segment | Event
 Record = TypeVar("Record")

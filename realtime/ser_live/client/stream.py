@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from ser_live.client.address import DEFAULT_SERVER
 from ser_live.client.conversation import Conversation, Samples, StreamOptions
+from ser_live.client.error_translation import in_words, needed
 from ser_live.client.messages import Ended, Item, Started
-from ser_live.client.troubles import in_words, needed
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as AsyncConnection

@@ -13,13 +13,13 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ser_live.card import SAMPLE_RATE_HZ, GateSpec
-from ser_live.classifier import OnnxClassifier
 from ser_live.doctor.finding import Finding
 from ser_live.doctor.machine import usable_processors
-from ser_live.recognizer import StreamRecognizer
+from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.speech_gate import SpeechGate
+from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
-from ser_live.speech import SpeechGate
 
 _HEADROOM_SECONDS = 1.0
 _LONGEST_SECONDS = 5.0

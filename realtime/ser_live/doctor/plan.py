@@ -5,9 +5,9 @@ from functools import partial
 from importlib import import_module
 from pathlib import Path
 
-from ser_live.catalog import DEFAULT_MODEL, find_model, model_files, model_folder
 from ser_live.doctor.finding import Check, Finding
 from ser_live.errors import SerError
+from ser_live.model.catalog import DEFAULT_MODEL, find_model, model_files, model_folder
 
 _SOURCES = ("numpy", "soundfile")
 _ENGINE = (*_SOURCES, "onnxruntime", "soxr")

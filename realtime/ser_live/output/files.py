@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from ser_live.engine.segments import Segmenter
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.output.formats import Format, Record, format_of
 from ser_live.prediction import Prediction
-from ser_live.segments import Segmenter
 
 _LOG = logging.getLogger(__name__)
 

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
+from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
-from ser_live.segments import Segment
 
 Record = Prediction | Segment | Event
 

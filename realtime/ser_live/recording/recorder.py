@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Self
 
 from ser_live import __version__
-from ser_live.catalog import DEFAULT_MODEL, find_model
+from ser_live.model.catalog import DEFAULT_MODEL, find_model
 from ser_live.recording.files import RecordingFiles, check_recording
 from ser_live.recording.sidecar import Session, model_sha256
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ser_live.catalog import find_model
 from ser_live.errors import SerError
 from ser_live.events import EventKind
+from ser_live.model.catalog import find_model
 
 FORMAT_VERSION = 1
 

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ser_live.quoting import quoted
 from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Settings
+from ser_live.text import quoted
 
 SUBPROTOCOL = "ser.v1"
 

@@ -18,9 +18,8 @@ from starlette.routing import WebSocketRoute
 from starlette.staticfiles import StaticFiles
 
 from ser_live import __version__
+from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
-from ser_live.quoting import plain, quoted
-from ser_live.recognizer import StreamRecognizer
 from ser_live.server import messages
 from ser_live.server.access import Access
 from ser_live.server.engine import Engine
@@ -32,6 +31,7 @@ from ser_live.server.recognize import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream import StreamEndpoint
 from ser_live.server.streams import Streams
+from ser_live.text import plain, quoted
 
 _PAGE = Path(__file__).parent / "page"
 _DESCRIPTION = """\

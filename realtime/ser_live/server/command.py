@@ -12,8 +12,8 @@ from dataclasses import fields
 from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_live.errors import SerError
-from ser_live.quoting import plain, quoted
 from ser_live.server.settings import DEFAULT_HOST, DEFAULT_PORT, Limits, Settings
+from ser_live.text import plain, quoted
 
 PROGRAM = "ser-serve"
 TOKEN_VARIABLE = "SER_SERVE_TOKEN"

@@ -11,11 +11,11 @@ from typing import Any, Literal, Self
 
 from numpy.typing import NDArray
 
+from ser_live.engine.inference import Question, Work, alike, answer
+from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.speech_gate import GateQuestion
 from ser_live.errors import SerError
 from ser_live.prediction import Prediction
-from ser_live.questions import Question, Work, alike, answer
-from ser_live.recognizer import StreamRecognizer
-from ser_live.speech import GateQuestion
 
 BatchKind = Literal["gate", "network"]
 BatchObserver = Callable[[BatchKind, int, float], None]

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ser_live.quoting import plain
 from ser_live.server.metrics import Metrics
+from ser_live.text import plain
 
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
 _FAULTS_OF_CLIENTS = ("Invalid UTF-8 sequence received from client.",)

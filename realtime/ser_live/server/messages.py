@@ -6,11 +6,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
+from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
-from ser_live.quoting import plain, quoted
-from ser_live.segments import Segment
+from ser_live.text import plain, quoted
 
 ErrorCode = Literal[
     "bad_json",

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
-from ser_live.catalog import DEFAULT_MODEL, find_model, model_files
-from ser_live.classifier import OnnxClassifier
 from ser_live.errors import SerError
-from ser_live.quoting import quoted
+from ser_live.model.catalog import DEFAULT_MODEL, find_model, model_files
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.text import quoted
 
 
 class Models:

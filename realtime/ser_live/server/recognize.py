@@ -14,15 +14,15 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
-from ser_live.quoting import plain
-from ser_live.recognizer import StreamRecognizer
-from ser_live.segments import Segment
-from ser_live.server.hearing import Hearing, Message
 from ser_live.server.problems import ProblemError
+from ser_live.server.stream_session import Hearing, Message
 from ser_live.server.streams import Streams
+from ser_live.text import plain
 
 _SLOWEST_BYTES_PER_SECOND = 50_000
 _BLOCK_VALUES = 1 << 20

@@ -10,7 +10,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from ser_live.errors import SerError
-from ser_live.quoting import plain
 from ser_live.server.app import build_app
 from ser_live.server.engine import Engine
 from ser_live.server.logs import log_to_stderr
@@ -18,6 +17,7 @@ from ser_live.server.metrics import Metrics
 from ser_live.server.models import Models
 from ser_live.server.settings import Settings
 from ser_live.server.transport import HttpProtocol, WebSocketProtocol
+from ser_live.text import plain
 
 _OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _BACKLOG = 2048

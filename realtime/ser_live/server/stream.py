@@ -7,16 +7,16 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
+from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
-from ser_live.recognizer import StreamRecognizer
 from ser_live.server.access import SUBPROTOCOL
-from ser_live.server.endings import Ending, GoneError, StopError
-from ser_live.server.hearing import FrameError, Hearing, Message
+from ser_live.server.close_reasons import Ending, GoneError, StopError
+from ser_live.server.connection import Wire
 from ser_live.server.logs import logger
 from ser_live.server.messages import ErrorCode, MessageError, Reason, Skip, Start, read
 from ser_live.server.problems import ProblemError
+from ser_live.server.stream_session import FrameError, Hearing, Message
 from ser_live.server.streams import Streams
-from ser_live.server.wire import Wire
 
 _MOST_BAD_MESSAGES = 16
 _AHEAD_SECONDS = 2.0

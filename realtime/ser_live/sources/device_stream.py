@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.latency import LatencyHistogram, StageLatency
-from ser_live.sources import wire
+from ser_live.sources import capture_protocol as wire
 from ser_live.sources.capture_clock import CaptureClock
 from ser_live.sources.devices import InputDevice, load_portaudio, permission_hint
 from ser_live.sources.ring import FrameRing

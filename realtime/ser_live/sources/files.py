@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 
 import soundfile
 
+from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
-from ser_live.quoting import plain, quoted
-from ser_live.resample import require_channels, require_rate
 from ser_live.sources.contract import Block, SourceCounters
+from ser_live.text import plain, quoted
 
 Pace = Literal["realtime", "fast"]
 

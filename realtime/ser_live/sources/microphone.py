@@ -10,8 +10,8 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Protocol, Self
 
 from ser_live.errors import SerError
-from ser_live.sources import wire
-from ser_live.sources.child import Capture, CaptureProcess
+from ser_live.sources import capture_protocol as wire
+from ser_live.sources.capture_process import Capture, CaptureProcess
 from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.ring import FrameRing
 from ser_live.sources.times import CaptureTimes

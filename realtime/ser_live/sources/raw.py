@@ -9,10 +9,10 @@ from typing import Any, BinaryIO, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
-from ser_live.quoting import quoted
-from ser_live.resample import require_channels, require_rate
 from ser_live.sources.contract import Block, SourceCounters
+from ser_live.text import quoted
 
 SampleFormat = Literal["s16le", "f32le"]
 

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from ser_live.errors import SerError
 from ser_live.latency import StageLatency
-from ser_live.sources import wire
-from ser_live.sources.child import AudioSink
+from ser_live.sources import capture_protocol as wire
+from ser_live.sources.capture_process import AudioSink
 from ser_live.sources.microphone import Clock
 from ser_live.testing.clock import Alarm, VirtualClock
 from ser_live.testing.device import FakeDevice
@@ -50,7 +50,7 @@ class Cable:
 
 
 class FakeCapture:
-    """Capture from a `FakeDevice`, as `ser_live.sources.child.Capture`.
+    """Capture from a `FakeDevice`, as `ser_live.sources.capture_process.Capture`.
 
     Parameters
     ----------

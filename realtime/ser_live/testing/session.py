@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_live.sources import wire
+from ser_live.sources import capture_protocol as wire
 from ser_live.testing.device import FakeDevice, within
 from ser_live.testing.faults import Backlog, LastingFault, Overrun, WrongRate
 

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ser_live.classifier import OnnxClassifier
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources.microphone import Clock, SystemClock
 
 

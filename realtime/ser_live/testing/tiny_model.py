@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from ser_live.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.classifier import INPUT_NAME, OUTPUT_NAME, encode_golden
+from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
-from ser_live.onnx_session import open_session
-from ser_live.spectrum import PowerSpectrum
+from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME, encode_golden
+from ser_live.model.onnx_session import open_session
 from ser_live.testing.sound import speech_like
 
 TINY_LABELS = ("neutral", "happy", "sad", "angry")

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_live.quoting import plain, quoted
+from ser_live.text import plain, quoted
 
 LABELS = (
     "neutral",

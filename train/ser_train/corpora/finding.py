@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.quoting import plain
+from ser_live.text import plain
 from ser_train.corpora import crema_d, emodb, iemocap, nemo, ravdess, savee, tess
 from ser_train.corpora.clip import Clip
 from ser_train.corpora.corpus import Corpus, folders_in
-from ser_train.tables import reason
+from ser_train.corpora.tables import reason
 
 KNOWN: tuple[Corpus, ...] = tuple(
     module.CORPUS for module in (ravdess, emodb, nemo, iemocap, crema_d, tess, savee)

@@ -3,9 +3,9 @@
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.quoting import plain
+from ser_live.text import plain
 from ser_train.corpora.clip import Clip
-from ser_train.tables import Row, read_table
+from ser_train.corpora.tables import Row, read_table
 
 
 def read_manifest(path: Path) -> tuple[Clip, ...]:

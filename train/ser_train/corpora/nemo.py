@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.quoting import plain
+from ser_live.text import plain
 from ser_train.corpora.clip import Clip, Sex
 from ser_train.corpora.corpus import Corpus, audio_in
-from ser_train.tables import Row, read_table
+from ser_train.corpora.tables import Row, read_table
 
 _LABELS = {
     "anger": "angry",

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_train.cross_validation.pooling import Pool
+from ser_train.evaluation.resampling import Interval, excess_calibration_error, speaker_intervals
 from ser_train.metrics import Scores, score
-from ser_train.resampling import Interval, excess_calibration_error, speaker_intervals
 
 
 @dataclass(frozen=True, slots=True)

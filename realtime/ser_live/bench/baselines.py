@@ -1,0 +1,84 @@
+"""What a hop costs when the whole window is computed again: the rivals of ``ser-bench --compare``.
+
+Needs librosa and Keras (``pip install 'ser-live[train]'``); nothing else of the runtime does.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.engine.spectrum import PowerSpectrum
+from ser_live.errors import SerError
+from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_live.model.classifier import OnnxClassifier
+
+Rival = Callable[[NDArray[np.float32]], object]
+"""Takes the whole window, shape (n,), and throws its answer away."""
+
+
+def usual_way(labels: int) -> Rival:
+    """Librosa's five pooled features over the whole window, then Keras ``predict``.
+
+    The network is the convolutional one of Issa, Demirci and Yazici 2020 with random weights:
+    what it costs does not depend on them.
+    """
+    keras, librosa = _import("keras"), _import("librosa")
+    layers = keras.layers
+    convolution = {"kernel_size": 5, "padding": "same", "activation": "relu"}
+    network = keras.Sequential(
+        [
+            keras.Input((193, 1)),
+            layers.Conv1D(256, **convolution),
+            layers.Conv1D(128, **convolution),
+            layers.MaxPooling1D(8),
+            *(layers.Conv1D(128, **convolution) for _ in range(4)),
+            layers.Flatten(),
+            layers.Dense(labels, activation="softmax"),
+        ]
+    )
+
+    def recognize(window: NDArray[np.float32]) -> object:
+        feature, rate = librosa.feature, SAMPLE_RATE_HZ
+        magnitude = np.abs(librosa.stft(window))
+        families = (
+            feature.mfcc(y=window, sr=rate, n_mfcc=40),
+            feature.chroma_stft(S=magnitude, sr=rate),
+            feature.melspectrogram(y=window, sr=rate),
+            feature.spectral_contrast(S=magnitude, sr=rate),
+            feature.tonnetz(y=librosa.effects.harmonic(window), sr=rate),
+        )
+        pooled = np.concatenate([family.mean(axis=1) for family in families])
+        return network.predict(pooled[np.newaxis, :, np.newaxis], verbose=0)
+
+    return recognize
+
+
+def fair_rival(classifier: OnnxClassifier) -> Rival:
+    """Librosa's log-mel over the whole window, then the very same ONNX graph."""
+    librosa = _import("librosa")
+    spec = classifier.card.spectrum
+
+    def recognize(window: NDArray[np.float32]) -> object:
+        mel = librosa.feature.melspectrogram(
+            y=window, sr=SAMPLE_RATE_HZ, n_fft=spec.fft_samples, hop_length=spec.hop_samples,
+            n_mels=64, center=False,
+        )  # fmt: skip
+        log_mel = librosa.power_to_db(mel)
+        return log_mel, classifier.probabilities(frames)
+
+    frames = PowerSpectrum(spec).process(
+        np.random.default_rng(0).normal(size=3 * SAMPLE_RATE_HZ).astype(np.float32)
+    )
+    return recognize
+
+
+def _import(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise SerError(
+            f"--compare needs {name}, which is not installed; pip install 'ser-live[train]'"
+        ) from error

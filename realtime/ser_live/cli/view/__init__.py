@@ -1,0 +1,1 @@
+"""Draw the live view of a terminal."""

@@ -1,0 +1,116 @@
+"""What goes wrong between client and server, as one line each."""
+
+import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from ser_live.client.address import Address
+from ser_live.client.messages import ServerError
+from ser_live.errors import SerError
+from ser_live.text import plain
+
+# What a close frame says, where no error message came through before it.
+_OF_CLOSE = {
+    1001: "draining",
+    1008: "policy",
+    1009: "too_large",
+    1011: "internal",
+    1013: "overloaded",
+    4400: "bad_message",
+    4408: "idle",
+    4413: "too_long",
+    4429: "rate_limit",
+    4430: "slow_reader",
+}
+_OF_STATUS = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    413: "too_large",
+    415: "no_audio",
+    422: "bad_option",
+    429: "rate_limit",
+    500: "internal",
+    503: "overloaded",
+}
+
+
+@contextlib.contextmanager
+def needed(package: str) -> Iterator[None]:
+    """Say in one line that a package is not installed."""
+    try:
+        yield
+    except ImportError as error:
+        raise SerError(
+            f"a stream to a server needs the package {package} ({error}): pip install {package}"
+        ) from error
+
+
+@contextlib.contextmanager
+def in_words(address: Address, waits: bool = True) -> Iterator[None]:
+    """Turn what the ``websockets`` library raises into a `SerError`.
+
+    Parameters
+    ----------
+    address : Address
+        Of the server.
+    waits : bool
+        Someone waits, so a TimeoutError means that the server did not answer.
+    """
+    from websockets.exceptions import (  # noqa: PLC0415 - slow to load
+        ConnectionClosed,
+        InvalidStatus,
+        WebSocketException,
+    )
+
+    try:
+        yield
+    except InvalidStatus as error:
+        response = error.response
+        raise refused(address, response.status_code, bytes(response.body or b"")) from error
+    except ConnectionClosed as error:
+        raise _closed(address, error) from error
+    except TimeoutError as error:
+        if not waits:
+            raise
+        raise SerError(f"{address}: no answer in time; is that a server of ser-live?") from error
+    except OSError as error:
+        raise unreachable(address, error) from error
+    except WebSocketException as error:
+        raise SerError(
+            f"{address}: does not speak WebSocket as wanted ({plain(error)}); "
+            "is that a server of ser-live?"
+        ) from error
+
+
+def unreachable(address: Address, error: Exception) -> SerError:
+    """Say that nobody is there."""
+    reason = getattr(error, "strerror", None) or error
+    return SerError(f"{address}: cannot reach the server ({plain(reason)}); does ser-serve run?")
+
+
+def refused(address: Address, status: int, body: bytes) -> ServerError:
+    """Say why an HTTP answer is none, from its ``problem+json`` where there is one."""
+    problem = _problem(body)
+    detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
+    code = problem.get("code") or _OF_STATUS.get(status, f"http_{status}")
+    return ServerError(str(code), f"{address}: {detail}")
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        problem = json.loads(body)
+        if isinstance(problem, dict):
+            return problem
+    return {}
+
+
+def _closed(address: Address, error: Any) -> ServerError:
+    received = error.rcvd
+    if received is None:
+        return ServerError("connection_lost", f"{address}: the connection was lost")
+    code = _OF_CLOSE.get(received.code, f"close_{received.code}")
+    reason = f": {received.reason}" if received.reason else ""
+    return ServerError(code, f"{address}: the server closed the stream{reason}")

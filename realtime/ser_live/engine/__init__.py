@@ -1,0 +1,1 @@
+"""Turn samples into predictions."""

@@ -1,0 +1,498 @@
+"""The streaming engine: samples in, predictions out."""
+
+import dataclasses
+import os
+from collections.abc import Generator
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ser_live.engine.inference import Work, answered
+from ser_live.engine.resample import MonoConverter, Resampler
+from ser_live.engine.sample_history import RecentSamples
+from ser_live.engine.smoothing import Smoothed, Smoother
+from ser_live.engine.spectrum import PowerSpectrum
+from ser_live.engine.speech_gate import GateAnswer, GateQuestion, GateStep, SpeechGate
+from ser_live.engine.window import FrameWindow
+from ser_live.errors import SerError
+from ser_live.latency import AlgorithmicDelay, RecognizerStats, StageClock
+from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard, SmoothingSpec
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import OnnxClassifier, WindowQuestion
+from ser_live.prediction import Prediction, State
+
+_GRID_SAMPLES = SAMPLE_RATE_HZ // 100
+_LONGEST_SECONDS = 30.0
+_LONGEST_SAMPLES = round(_LONGEST_SECONDS * SAMPLE_RATE_HZ)
+_MOST_HOPS = 64
+
+
+class StreamRecognizer:
+    """Recognize emotion in a stream of samples, one prediction per hop.
+
+    However the stream is cut into calls of `process`, the predictions are the same, bit for
+    bit. It never sleeps, starts no thread and knows no device. One stream per recognizer, one
+    thread at a time; many recognizers may share one `OnnxClassifier`.
+
+    Parameters
+    ----------
+    model : str, path, OnnxClassifier or None
+        None: the shipped default; a name in ``models/``; a path to an ``.onnx`` file; or a
+        loaded model to share.
+    sample_rate_hz : int
+        Rate of the samples given to `process`, 8000 to 384000.
+    channels : int
+        Channels of the samples given to `process`.
+    window_seconds : float or None
+        Longest stretch that one prediction rests on, 1 to 30; None: from the card.
+    hop_seconds : float
+        From one prediction to the next, a whole multiple of 0.01.
+    smoothing_seconds : float or None
+        Time constant of the smoothing; None: from the card; 0 turns smoothing and dwell off.
+    vad : bool
+        False: everything is speech and the window is always the latest ``window_seconds``.
+
+    Raises
+    ------
+    SerError
+        If an argument is out of range or the model cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | OnnxClassifier | None = None,
+        sample_rate_hz: int = SAMPLE_RATE_HZ,
+        channels: int = 1,
+        window_seconds: float | None = None,
+        hop_seconds: float = 0.25,
+        smoothing_seconds: float | None = None,
+        vad: bool = True,
+    ) -> None:
+        self._converter = MonoConverter(channels)
+        self._resampler = Resampler(sample_rate_hz)
+        self._hop_samples = _hop_samples(hop_seconds)
+        self._window_seconds = window_seconds
+        self._smoothing_seconds = smoothing_seconds
+        self._hops_per_prediction = 1
+        self._index = 0
+        self._recent = RecentSamples(_LONGEST_SAMPLES)  # what a swapped model may need
+        self._heard_samples = 0
+        self._configure(_loaded(model))
+        self._make_window()
+        self._gate = SpeechGate(self.card.gate) if vad else None
+        self.reset()
+
+    def __repr__(self) -> str:
+        return (
+            f"StreamRecognizer({self._classifier.where!r}, {self._resampler.sample_rate_hz} Hz, "
+            f"{self._converter.channels} ch, window {self._window_samples / SAMPLE_RATE_HZ:g} s, "
+            f"hop {self.hop_seconds:g} s, {'with' if self._gate else 'without'} gate)"
+        )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the emotions that the model tells apart."""
+        return self.card.labels
+
+    @property
+    def card(self) -> ModelCard:
+        """The card of the model."""
+        return self._classifier.card
+
+    @property
+    def classifier(self) -> OnnxClassifier:
+        """The model, to share it with another recognizer."""
+        return self._classifier
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the samples given to `process`."""
+        return self._resampler.sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Channels of the samples given to `process`."""
+        return self._converter.channels
+
+    @property
+    def hop_seconds(self) -> float:
+        """From one prediction to the next."""
+        return self._hop_samples / SAMPLE_RATE_HZ
+
+    @property
+    def hops_per_prediction(self) -> int:
+        """Hops from one prediction to the next: 1, or more to save time; may be set at any time.
+
+        The grid stays: with 2, every other prediction is left out, and ``index`` says so.
+        """
+        return self._hops_per_prediction
+
+    @hops_per_prediction.setter
+    def hops_per_prediction(self, hops: int) -> None:
+        if not isinstance(hops, int) or not 1 <= hops <= _MOST_HOPS:
+            raise SerError(f"hops_per_prediction is {hops!r}, wanted 1 to {_MOST_HOPS}")
+        self._hops_per_prediction = hops
+        # Hops that went by without a prediction stay without one.
+        heard_hops = (self._origin_sample + self._heard_samples) // self._hop_samples
+        self._index = max(self._index, heard_hops)
+
+    @property
+    def next_due_seconds(self) -> float:
+        """Length of input after which `process` will give the next prediction, nearly."""
+        return self._due_sample() / SAMPLE_RATE_HZ + self._resampler.held_seconds
+
+    @property
+    def stats(self) -> RecognizerStats:
+        """Counters and latency quantiles up to now."""
+        return RecognizerStats(
+            predictions=self._predictions,
+            samples_in=self._samples_in,
+            seconds=self._earlier_seconds + self._stretch_in / self._resampler.sample_rate_hz,
+            clipped_samples=self._clipped_samples,
+            stages=self._clock.summaries(),
+            delay=AlgorithmicDelay(
+                resampler_seconds=self._resampler.held_seconds,
+                window_seconds=self._window_samples / SAMPLE_RATE_HZ / 2.0,
+                smoothing_seconds=self._smoother.spec.seconds,
+            ),
+        )
+
+    def reset(self) -> None:
+        """Forget the stream: as new, with the same configuration."""
+        self._restart(0)
+        self._previous: Prediction | None = None
+        self._flushed = False
+        self._predictions = 0
+        self._samples_in = 0
+        self._clipped_samples = 0
+        self._earlier_seconds = 0.0  # heard in earlier formats
+        self._stretch_in = 0  # samples in this format: heard, skipped, and where they begin
+        self._stretch_skipped = 0
+        self._stretch_origin = 0
+        self._clock = StageClock()
+
+    def process(self, samples: ArrayLike) -> list[Prediction]:
+        """Take the next samples and return the predictions that became due.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n,) or (n, channels), int16, float32 or float64
+            Floats in [-1, 1]; any ``n >= 0``. Nothing of it is kept.
+
+        Returns
+        -------
+        list of Prediction
+            One per hop that these samples complete, so none, one or many.
+
+        Raises
+        ------
+        SerError
+            For a wrong shape or dtype, NaN or infinity (before anything changes), or after
+            `flush`.
+        """
+        return answered(self.processing(samples))
+
+    def processing(self, samples: ArrayLike) -> Work:
+        """Do what `process` does, for a caller who answers the questions of many streams together.
+
+        Returns
+        -------
+        generator
+            Yields questions, wants their answers (`ser_live.engine.inference`), gives the
+            predictions. It must be run to its end before anything else is asked of the recognizer.
+        """
+        if self._flushed:
+            raise SerError("process() after flush(): the stream has ended; call reset() first")
+        mono = self._converter.process(samples)
+        self._samples_in += mono.size
+        self._stretch_in += mono.size
+        self._clipped_samples += int(np.count_nonzero(np.abs(mono) > 1.0))
+        with self._clock.stage("resample"):
+            resampled = self._resampler.process(mono)
+        return (yield from self._advance(resampled))
+
+    def flush(self) -> list[Prediction]:
+        """End the stream: drain the resampler and give what is left.
+
+        Returns
+        -------
+        list of Prediction
+            What became due, and at most one more for the unfinished hop, if there are at least
+            ``card.window.closing_seconds`` of speech. Empty when called again.
+        """
+        return answered(self.flushing())
+
+    def flushing(self) -> Work:
+        """Do what `flush` does, as `processing` does it."""
+        if self._flushed:
+            return []
+        self._flushed = True
+        predictions = yield from self._drain()
+        if self._owes_closing():
+            predictions.append((yield from self._predict(closing=True)))
+        return predictions
+
+    def skip(
+        self, samples: int, sample_rate_hz: int | None = None, channels: int | None = None
+    ) -> list[Prediction]:
+        """Step over audio that nobody has: the clock goes on, everything else begins afresh.
+
+        What was heard before is finished as `flush` would; after the hole a new window begins,
+        so that none ever spans it. Hops inside the hole have no prediction: ``index`` jumps.
+
+        Parameters
+        ----------
+        samples : int
+            Length of the hole, in samples at the rate up to now.
+        sample_rate_hz, channels : int or None
+            What `process` is given from now on, where a device came back in another format;
+            None: as before.
+
+        Returns
+        -------
+        list of Prediction
+            What became due before the hole.
+
+        Raises
+        ------
+        SerError
+            For a negative length, a format that cannot be, or after `flush`.
+        """
+        return answered(self.skipping(samples, sample_rate_hz, channels))
+
+    def skipping(
+        self, samples: int, sample_rate_hz: int | None = None, channels: int | None = None
+    ) -> Work:
+        """Do what `skip` does, as `processing` does it."""
+        if not isinstance(samples, int | np.integer) or samples < 0:
+            raise SerError(f"skip() was given {samples!r}, wanted a whole number of samples >= 0")
+        if self._flushed:
+            raise SerError("skip() after flush(): the stream has ended; call reset() first")
+        before = (self.sample_rate_hz, self.channels)
+        after = (sample_rate_hz or before[0], channels or before[1])
+        if samples == 0 and after == before:
+            return []
+        resampler, converter = Resampler(after[0]), MonoConverter(after[1])
+        self._stretch_skipped += int(samples)
+        target = self._clock_sample()
+        predictions = yield from self._drain()
+        if target >= self._due_sample() and self._owes_closing():
+            predictions.append((yield from self._predict(closing=True)))
+        # A resampler that rounds up must not make the clock go back.
+        self._restart(max(target, self._origin_sample + self._heard_samples))
+        if after != before:
+            self._earlier_seconds += self._stretch_in / before[0]
+            self._stretch_in = self._stretch_skipped = 0
+            self._stretch_origin = target
+            self._resampler, self._converter = resampler, converter
+        return predictions
+
+    def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
+        """Go on with another model, from the next prediction.
+
+        Nothing that was heard is lost: the new model hears the present window as if it had
+        been there from its start. The smoothing goes on where the labels are the same, else it
+        begins anew; the speech gate keeps its values until the recognizer is made again.
+
+        Parameters
+        ----------
+        model : str, path, OnnxClassifier or None
+            As in the constructor.
+
+        Raises
+        ------
+        SerError
+            If it cannot be loaded; the old one then goes on.
+        """
+        old_card, old_smoother, old_window_samples = self.card, self._smoother, self._window_samples
+        self._configure(_loaded(model))
+        if self.labels == old_card.labels:
+            self._smoother.resume(old_smoother)
+        if (self.card.spectrum, self._window_samples) != (old_card.spectrum, old_window_samples):
+            self._make_window()
+            self._hear_again()
+
+    def _configure(self, classifier: OnnxClassifier) -> None:
+        card = classifier.card
+        self._window_samples = _window_samples(self._window_seconds, card)
+        self._smoother = Smoother(_smoothing(self._smoothing_seconds, card))
+        self._warm_up_samples = round(card.window.warm_up_seconds * SAMPLE_RATE_HZ)
+        self._closing_samples = round(card.window.closing_seconds * SAMPLE_RATE_HZ)
+        self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
+        self._classifier = classifier
+
+    def _make_window(self) -> None:
+        self._spectrum = PowerSpectrum(self.card.spectrum)
+        self._window = FrameWindow(self.card.spectrum, self._window_samples)
+
+    def _hear_again(self) -> None:
+        """Fill the new spectrum and window with what was heard lately, on their own grid."""
+        spec = self.card.spectrum
+        recent = self._recent.latest()
+        start = self._heard_samples - recent.size
+        first_frame = -(-start // spec.hop_samples)
+        self._window.begin(first_frame)
+        frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
+        self._window.process(frames)
+
+    def _clock_sample(self) -> int:
+        """Sample of the 16 kHz clock up to which samples were given or skipped."""
+        samples = self._stretch_in + self._stretch_skipped
+        passed: int = round(samples * SAMPLE_RATE_HZ / self.sample_rate_hz)
+        return self._stretch_origin + passed
+
+    def _restart(self, origin_sample: int) -> None:
+        """Begin to hear at a sample of the 16 kHz clock, with nothing before it."""
+        self._resampler.reset()
+        if self._gate is not None:
+            self._gate.reset()
+        self._recent.reset()
+        self._spectrum.reset()
+        self._window.reset()
+        self._smoother.reset()
+        self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
+        self._origin_sample = origin_sample
+        self._heard_samples = 0
+        self._index = origin_sample // self._hop_samples
+
+    def _drain(self) -> Work:
+        """Let go of what the resampler holds back, and judge all of it."""
+        rest = self._resampler.process(np.empty(0, np.float32), last=True)
+        predictions = yield from self._advance(rest)
+        yield from self._decide()
+        return predictions
+
+    def _advance(self, samples: NDArray[np.float32]) -> Work:
+        predictions = []
+        while samples.size >= (missing := self._missing_samples()):
+            self._hear(samples[:missing])
+            yield from self._decide()
+            samples = samples[missing:]
+            predictions.append((yield from self._predict()))
+        self._hear(samples)
+        return predictions
+
+    def _missing_samples(self) -> int:
+        """Samples from here to the next prediction."""
+        return self._due_sample() - self._origin_sample - self._heard_samples
+
+    def _due_sample(self) -> int:
+        """Sample of the 16 kHz clock at which the next prediction is due."""
+        hops = self._index + 1
+        return -(-hops // self._hops_per_prediction) * self._hops_per_prediction * self._hop_samples
+
+    def _hear(self, samples: NDArray[np.float32]) -> None:
+        self._heard_samples += samples.size
+        self._recent.process(samples)
+        if self._gate is not None:
+            with self._clock.stage("gate"):
+                self._gate.process(samples)
+        with self._clock.stage("spectrum"):
+            self._window.process(self._spectrum.process(samples))
+
+    def _decide(self) -> Generator[GateQuestion, GateAnswer, None]:
+        """Let the gate judge what it has heard; a new utterance starts afresh."""
+        if self._gate is None:
+            return
+        with self._clock.stage("gate"):
+            question = self._gate.question()
+            answer = None if question is None else (yield question)
+            for step in self._gate.take(answer):
+                if step.utterance != self._voice.utterance:
+                    self._smoother.reset()
+                self._voice = step
+
+    def _owes_closing(self) -> bool:
+        speech_samples = self._heard_samples - self._voice.onset_sample
+        if not self._voice.is_speech or speech_samples < self._closing_samples:
+            return False
+        unfinished = self._origin_sample + self._heard_samples > self._index * self._hop_samples
+        return unfinished or speech_samples < self._warm_up_samples
+
+    def _predict(
+        self, *, closing: bool = False
+    ) -> Generator[WindowQuestion, NDArray[np.float32], Prediction]:
+        voice, end = self._voice, self._heard_samples
+        if not voice.is_speech:
+            return self._give("silence", max(0, end - self._hop_samples))
+        start = max(0, voice.onset_sample - self._pre_roll_samples, end - self._window_samples)
+        frames = self._window.latest(start, end)
+        warm = end - voice.onset_sample >= self._warm_up_samples
+        if len(frames) == 0 or not (warm or closing):
+            return self._give("warming_up", start)
+        with self._clock.stage("inference"):
+            raw = yield WindowQuestion(self._classifier, frames)
+        with self._clock.stage("smoothing"):
+            smoothed = self._smoother.process(raw, end)
+        unsure = smoothed.confidence < self._smoother.spec.uncertain_below
+        return self._give("uncertain" if unsure else "speech", start, smoothed, raw)
+
+    def _give(
+        self,
+        state: State,
+        start_sample: int,
+        smoothed: Smoothed | None = None,
+        raw: NDArray[np.float32] | None = None,
+    ) -> Prediction:
+        before = self._previous
+        end_sample = self._origin_sample + self._heard_samples
+        index = max(self._index, -(-end_sample // self._hop_samples) - 1)
+        label = None if smoothed is None else self.labels[smoothed.label_index]
+        prediction = Prediction(
+            index=index,
+            start_seconds=(self._origin_sample + start_sample) / SAMPLE_RATE_HZ,
+            end_seconds=end_sample / SAMPLE_RATE_HZ,
+            state=state,
+            label=label,
+            confidence=0.0 if smoothed is None else smoothed.confidence,
+            probabilities=None if smoothed is None else self._named(smoothed.probabilities),
+            raw_probabilities=None if raw is None else self._named(raw),
+            changed=before is None or (before.state, before.label) != (state, label),
+            timing=self._clock.close(),
+        )
+        self._previous = prediction
+        self._predictions += 1
+        self._index = index + 1
+        return prediction
+
+    def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
+        return dict(zip(self.labels, probabilities.tolist(), strict=True))
+
+
+def _loaded(model: str | os.PathLike[str] | OnnxClassifier | None) -> OnnxClassifier:
+    return model if isinstance(model, OnnxClassifier) else OnnxClassifier.load(find_model(model))
+
+
+def _hop_samples(hop_seconds: float) -> int:
+    samples = round(hop_seconds * SAMPLE_RATE_HZ) if _is_time(hop_seconds) else 0
+    exact = abs(samples - hop_seconds * SAMPLE_RATE_HZ) < 1e-6 if samples else False
+    if not exact or samples % _GRID_SAMPLES:
+        raise SerError(
+            f"hop_seconds is {hop_seconds!r}, wanted a whole multiple of 0.01 from 0.01 to "
+            f"{_LONGEST_SECONDS:g}"
+        )
+    return samples
+
+
+def _window_samples(window_seconds: float | None, card: ModelCard) -> int:
+    seconds = card.window.seconds if window_seconds is None else window_seconds
+    shortest = max(1.0, card.window.warm_up_seconds)
+    if not _is_time(seconds) or seconds < shortest:
+        raise SerError(
+            f"window_seconds is {window_seconds!r}, wanted {shortest:g} to {_LONGEST_SECONDS:g}"
+        )
+    return round(seconds * SAMPLE_RATE_HZ)
+
+
+def _smoothing(smoothing_seconds: float | None, card: ModelCard) -> SmoothingSpec:
+    if smoothing_seconds is None:
+        return card.smoothing
+    if smoothing_seconds != 0 and not _is_time(smoothing_seconds):
+        raise SerError(
+            f"smoothing_seconds is {smoothing_seconds!r}, wanted 0 to {_LONGEST_SECONDS:g}"
+        )
+    return dataclasses.replace(card.smoothing, seconds=float(smoothing_seconds))
+
+
+def _is_time(seconds: float) -> bool:
+    return isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_SECONDS

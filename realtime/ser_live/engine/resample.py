@@ -1,0 +1,155 @@
+"""What callers hand in becomes 16 kHz mono float32."""
+
+from typing import Any
+
+import numpy as np
+import soxr
+from numpy.typing import ArrayLike, NDArray
+
+from ser_live.errors import SerError
+from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_live.text import plain, quoted
+
+_LOWEST_RATE_HZ = 8000
+_HIGHEST_RATE_HZ = 384000
+_MOST_CHANNELS = 64
+_LOUDEST = 1e6
+_DTYPES = ("int16", "float32", "float64")
+_WANTED = "int16, float32 or float64"
+
+
+def require_channels(channels: int) -> int:
+    """Give the number of channels, or raise SerError if no stream can have so many."""
+    return _require("channels", channels, 1, _MOST_CHANNELS)
+
+
+def require_rate(sample_rate_hz: int) -> int:
+    """Give the rate, or raise SerError if no stream can have it."""
+    return _require("sample_rate_hz", sample_rate_hz, _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ)
+
+
+def _require(name: str, value: int, lowest: int, highest: int) -> int:
+    is_whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if not is_whole or not lowest <= value <= highest:
+        raise SerError(
+            f"{name} is {quoted(value)}, wanted a whole number from {lowest} to {highest}"
+        )
+    return int(value)
+
+
+class MonoConverter:
+    """Check a block of samples and mix it down.
+
+    Parameters
+    ----------
+    channels : int
+        Channels of every block, 1 to 64.
+    """
+
+    def __init__(self, channels: int) -> None:
+        self.channels = require_channels(channels)
+
+    def process(self, samples: ArrayLike) -> NDArray[np.float32]:
+        """Mix a block down to mono; holds no state.
+
+        Parameters
+        ----------
+        samples : array_like, shape (n,) for mono or (n, channels), int16, float32 or float64
+            Full scale is 32767 for int16 and 1.0 for floats. Any strides and byte order.
+
+        Returns
+        -------
+        ndarray, shape (n,), float32
+            A new array.
+
+        Raises
+        ------
+        SerError
+            For another shape or dtype, NaN, infinity, or values that are no audio.
+        """
+        block = _as_array(samples)
+        if block.ndim == 1 and self.channels == 1:
+            block = block[:, np.newaxis]
+        if block.ndim != 2 or block.shape[1] != self.channels:
+            raise SerError(
+                f"samples have shape {block.shape}, wanted (n, {self.channels})"
+                + (" or (n,)" if self.channels == 1 else "")
+            )
+        is_float = block.dtype.kind == "f"
+        if is_float:
+            _check_values(block)
+        scale = np.float32(1.0 if is_float else 1.0 / 32768.0)
+        # Channel by channel, not a mean over an axis: the order of additions never depends on n.
+        mono: NDArray[np.float32] = block[:, 0].astype(np.float32) * scale
+        for channel in range(1, self.channels):
+            mono += block[:, channel].astype(np.float32) * scale
+        if self.channels > 1:
+            mono /= np.float32(self.channels)
+        return mono
+
+
+class Resampler:
+    """Any rate to 16 kHz, mono float32, in chunks of any length.
+
+    soxr gives the same bits for any chunking of float32 input.
+
+    Parameters
+    ----------
+    sample_rate_hz : int
+        Rate of the input, 8000 to 384000.
+    """
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self.sample_rate_hz = require_rate(sample_rate_hz)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all samples: as new."""
+        self._samples_in = 0
+        self._samples_out = 0
+        self._held_samples = 0.0
+        self._stream: soxr.ResampleStream | None = None
+        if self.sample_rate_hz != SAMPLE_RATE_HZ:
+            self._stream = soxr.ResampleStream(
+                self.sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ"
+            )
+
+    @property
+    def held_seconds(self) -> float:
+        """The most audio that was held back at the end of a call."""
+        return self._held_samples / SAMPLE_RATE_HZ
+
+    def process(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
+        """Take samples of shape (n,) and return what is ready at 16 kHz; ``last`` drains."""
+        if self._stream is None:
+            return samples
+        resampled: NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
+        self._samples_in += samples.size
+        self._samples_out += resampled.size
+        due = self._samples_in * (SAMPLE_RATE_HZ / self.sample_rate_hz)
+        self._held_samples = max(self._held_samples, due - self._samples_out)
+        return resampled
+
+
+def _as_array(samples: ArrayLike) -> NDArray[Any]:
+    try:
+        block = np.asarray(samples)
+    except Exception as error:  # lists of several lengths, and whatever an object raises
+        raise SerError(f"samples are no array ({plain(error)}); wanted {_WANTED}") from error
+    if block.dtype.name not in _DTYPES:
+        raise SerError(f"samples are {plain(block.dtype)}, wanted {_WANTED}")
+    return block
+
+
+def _check_values(block: NDArray[np.generic]) -> None:
+    extremes = np.array([block.min(initial=0.0), block.max(initial=0.0)])
+    if not np.isfinite(extremes).all():
+        raise SerError(
+            "samples hold NaN or infinity, wanted finite numbers; replace them "
+            "(numpy.nan_to_num) and find out where they come from"
+        )
+    if np.abs(extremes).max() > _LOUDEST:
+        raise SerError(
+            f"samples reach {np.abs(extremes).max():.3g}, wanted floats in [-1, 1]; "
+            "divide by full scale"
+        )

@@ -1,0 +1,1 @@
+"""Listen to a source while it goes on."""

@@ -1,0 +1,165 @@
+"""The live loop for asyncio: the same loop, in a thread of its own."""
+
+import asyncio
+import contextlib
+import os
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable
+from typing import Any, Generic, Literal, Self, Unpack, overload
+
+from ser_live.events import Event
+from ser_live.live.listener import Item, Listener, ListenOptions, listen
+from ser_live.live.step import LiveStats
+from ser_live.prediction import Prediction
+from ser_live.sources.contract import Source
+
+_END = object()
+_CLOSE_SECONDS = 2.0
+
+
+class AsyncListener(AsyncIterator[Item], Generic[Item]):
+    """Predictions of a source for ``async for``; made by `alisten`.
+
+    A task that is cancelled while it waits loses nothing: the next one gets the prediction.
+    Several tasks may share the predictions; each gets others.
+
+    Parameters
+    ----------
+    listener : Listener
+        What runs in the thread.
+    """
+
+    def __init__(self, listener: Listener[Item]) -> None:
+        self.listener = listener
+        self._is_closed = False
+        self._is_over = False
+        self._turn = asyncio.Lock()
+        self._pending: asyncio.Future[Any] | None = None
+        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # A daemon: a source that hangs in the kernel must not keep the interpreter alive.
+        self._worker = threading.Thread(target=self._work, daemon=True)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._run(self.listener.open)
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def __anext__(self) -> Item:
+        async with self._turn:
+            if self._is_closed or self._is_over:
+                raise StopAsyncIteration
+            if self._pending is None:
+                self._pending = self._run(lambda: next(self.listener, _END))
+            try:
+                item = await asyncio.shield(self._pending)
+            except asyncio.CancelledError:
+                raise  # whoever comes next waits on
+            except BaseException:
+                self._end()
+                raise
+            self._pending = None
+        if item is _END:
+            self._end()
+            raise StopAsyncIteration
+        return item  # type: ignore[no-any-return]
+
+    @property
+    def stats(self) -> LiveStats:
+        """Counters and latency quantiles up to now; only once it is open."""
+        return self.listener.stats
+
+    async def aclose(self) -> None:
+        """Stop capturing and let go of the source, within two seconds; nothing more comes."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        self.listener.close()
+        if self._worker.ident and not self._is_over:
+            # Once more behind what was asked for before: that may just be opening the source.
+            closed = self._run(self.listener.close)
+            self._orders.put(None)
+            with contextlib.suppress(Exception):
+                await asyncio.wait_for(asyncio.shield(closed), _CLOSE_SECONDS)
+
+    def _end(self) -> None:
+        """Let the thread go: nothing more comes."""
+        self._is_over = True
+        self._orders.put(None)
+
+    def _run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Any] = loop.create_future()
+        # Where its task is gone, its error goes with it.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+        if not self._worker.ident:
+            self._worker.start()
+        self._orders.put(lambda: _answer(loop, future, work))
+        return future
+
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            order()
+
+
+def _answer(
+    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", work: Callable[[], Any]
+) -> None:
+    try:
+        result, error = work(), None
+    except BaseException as caught:  # it belongs to whoever awaits it, also a KeyboardInterrupt
+        result, error = None, caught
+
+    def deliver() -> None:
+        if future.done():
+            return
+        if error is None:
+            future.set_result(result)
+        else:
+            future.set_exception(error)
+
+    with contextlib.suppress(RuntimeError):  # the loop was closed without waiting for us
+        loop.call_soon_threadsafe(deliver)
+
+
+@overload
+def alisten(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: Literal[False] = False,
+    **options: Unpack[ListenOptions],
+) -> AsyncListener[Prediction]: ...
+
+
+@overload
+def alisten(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool,
+    **options: Unpack[ListenOptions],
+) -> AsyncListener[Prediction | Event]: ...
+
+
+def alisten(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool = False,
+    **options: Unpack[ListenOptions],
+) -> Any:
+    """Recognize emotion live under asyncio: ``async with alisten() as predictions: ...``.
+
+    The parameters, and what they raise, are those of `ser_live.listen`.
+
+    Returns
+    -------
+    AsyncListener
+        An asynchronous context manager and iterator over `Prediction`, and over `Event` with
+        ``events=True``.
+    """
+    return AsyncListener(listen(source, events=events, **options))

@@ -1,0 +1,421 @@
+"""The live loop: a source in front, predictions behind, and honest times between."""
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.errors import SerError
+from ser_live.events import Event, EventKind
+from ser_live.latency import LatencyHistogram
+from ser_live.live.backpressure import Backlog, Policy
+from ser_live.live.gaps import Holes
+from ser_live.live.hop_controller import HopGovernor
+from ser_live.live.input_monitor import InputMonitor
+from ser_live.live.step import LiveStats, LiveStep
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.prediction import Prediction
+from ser_live.sources.contract import Block, Expectant, Notice, Source
+from ser_live.sources.files import FileSource
+from ser_live.sources.microphone import Microphone
+from ser_live.sources.times import CaptureTimes
+
+Item = TypeVar("Item", bound=Prediction | Event)
+
+_SHORT_HOLE_SECONDS = 0.1
+_MOST_BUDGET = 64.0
+
+
+class ListenOptions(TypedDict, total=False):
+    """What `listen` and `alisten` take beside the source; the defaults are in `listen`."""
+
+    recognizer: StreamRecognizer | None
+    model: str | os.PathLike[str] | OnnxClassifier | None
+    window_seconds: float | None
+    hop_seconds: float
+    smoothing_seconds: float | None
+    vad: bool
+    policy: Policy | None
+    cpu_budget: float | None
+    clock: Callable[[], float]
+
+
+class Listener(Generic[Item]):
+    """Predictions of a source, as they come: an iterator and a context manager.
+
+    The source is opened on entering, or with the first prediction; capture starts with the
+    iteration; leaving, the end of the source and any error close it. Made by `listen`, where
+    the parameters are explained.
+    """
+
+    recognizer: StreamRecognizer
+
+    def __init__(
+        self,
+        source: Source,
+        recognizer: StreamRecognizer | None = None,
+        model: str | os.PathLike[str] | OnnxClassifier | None = None,
+        window_seconds: float | None = None,
+        hop_seconds: float = 0.25,
+        smoothing_seconds: float | None = None,
+        vad: bool = True,
+        events: bool = False,
+        policy: Policy | None = None,
+        cpu_budget: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
+            raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
+        self.source = source
+        self._expectant = source if isinstance(source, Expectant) else None
+        self._backlog = Backlog(source, policy)
+        self._given = recognizer
+        self._model = model
+        self._window_seconds = window_seconds
+        self._hop_seconds = hop_seconds
+        self._smoothing_seconds = smoothing_seconds
+        self._vad = vad
+        self._events = events
+        self._clock = clock
+        self._governor = HopGovernor(cpu_budget) if cpu_budget else None
+        self._is_open = False
+        self._is_closed = threading.Event()
+        self._items: Iterator[Item] | None = None
+        self._frames = 0
+        self._waiting: list[NDArray[Any]] = []
+        self._end_captured_at: float | None = None
+        self._times = CaptureTimes()
+        self._holes = Holes()
+        self._happened: list[Event] = []
+        self._monitor = InputMonitor(1)
+        self._missing_seconds = 0.0
+        self._queue = LatencyHistogram()
+        self._lag = LatencyHistogram()
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> Item:
+        if self._items is None:
+            wanted = Prediction | Event if self._events else Prediction
+            self._items = cast(
+                Iterator[Item],
+                (item for step in self.steps() for item in step.items if isinstance(item, wanted)),
+            )
+        return next(self._items)
+
+    @property
+    def policy(self) -> Policy:
+        """What is done when predictions are not taken in time."""
+        return self._backlog.policy
+
+    @property
+    def stats(self) -> LiveStats:
+        """Counters and latency quantiles up to now; only once it is open."""
+        recognizer = self.recognizer.stats
+        source = self.source.counters
+        capture = () if source.callback is None else (source.callback,)
+        return LiveStats(
+            recognizer=recognizer,
+            source=source,
+            stages=(
+                *capture,
+                self._queue.summary("queue"),
+                *recognizer.stages,
+                self._lag.summary("lag"),
+            ),
+            replaced_samples=self._holes.replaced_samples,
+            degraded=self._holes.degraded_predictions,
+            skipped_predictions=self._backlog.skipped_predictions,
+            missing_seconds=self._missing_seconds,
+        )
+
+    def steps(self) -> Iterator[LiveStep]:
+        """Iterate block by block, for who also wants the level; give one step at the end."""
+        self.open()
+        try:
+            for item in self.source:
+                if isinstance(item, Notice):
+                    self._happen(item.kind, item.detail)
+                    yield self._step([], _NO_SAMPLES)
+                else:
+                    yield self._hear(item)
+            predictions = self._process() + self.recognizer.flush()
+            yield self._step(predictions, _NO_SAMPLES)
+        finally:
+            self.close()
+
+    def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
+        """Go on with another model from the next prediction; see `StreamRecognizer.swap`.
+
+        Called where predictions are taken, not from another thread.
+        """
+        self.open()
+        before = self.recognizer.card.name
+        self.recognizer.swap(model)
+        self._happen("model_swapped", f"{self.recognizer.card.name} instead of {before}")
+
+    def open(self) -> None:
+        """Open the source and load the model; nothing happens if that was done."""
+        if self._is_open:
+            return
+        self.source.__enter__()
+        self._is_open = True
+        try:
+            if self._is_closed.is_set():
+                raise SerError(f"{self.source.name}: closed while it was opened; make a new one")
+            self.recognizer = self._given or self._made_recognizer(self._model)
+            self._check_format()
+            self.recognizer.reset()
+            if self._governor is not None:
+                self.recognizer.hops_per_prediction = self._governor.hops_per_prediction
+            self._monitor = InputMonitor(self._rate_hz)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Stop capturing and let go of the source, from any thread; nothing more comes."""
+        self._is_closed.set()
+        if self._is_open:
+            self.source.__exit__(None, None, None)
+        else:
+            self.source.close()  # another thread may be opening it
+
+    def _made_recognizer(
+        self, model: str | os.PathLike[str] | OnnxClassifier | None
+    ) -> StreamRecognizer:
+        return StreamRecognizer(
+            model=model,
+            sample_rate_hz=self.source.sample_rate_hz,
+            channels=self.source.channels,
+            window_seconds=self._window_seconds,
+            hop_seconds=self._hop_seconds,
+            smoothing_seconds=self._smoothing_seconds,
+            vad=self._vad,
+        )
+
+    def _hear(self, block: Block) -> LiveStep:
+        self._note_capture(block)
+        predictions: list[Prediction] = []
+        if self._has_other_format or block.missing_frames:
+            predictions += self._cross(block.missing_frames)
+        elif block.overruns:
+            self._holes.add(self._seconds, self._seconds)
+        samples = self._holes.fill(block.samples, self._frames, self._rate_hz)
+        self._frames += len(samples)
+        self._waiting.append(samples)
+        if self.source.is_live:
+            for kind, detail in self._monitor.process(samples):
+                self._happen(kind, detail)
+        # Blocks wait for the next point of the grid: the result is the same however the stream
+        # is cut, nothing comes later, and one call costs half of what five cost.
+        if self._seconds >= self.recognizer.next_due_seconds - 1e-9:
+            predictions += self._process()
+        if self._expectant is not None:
+            self._expectant.expect(self.recognizer.next_due_seconds - self._seconds)
+        kept = self._backlog.keep(predictions, self.recognizer.hop_seconds)
+        if self._backlog.news:
+            self._happen("overload", self._backlog.news)
+        return self._step(kept, samples)
+
+    def _note_capture(self, block: Block) -> None:
+        self._end_captured_at = None
+        if block.end_captured_at is not None:
+            now = self._clock()
+            captured_at = self._times.process(block.end_captured_at, now)
+            self._end_captured_at = min(captured_at, now)
+            self._queue.add(now - self._end_captured_at)
+
+    def _cross(self, missing_frames: int) -> list[Prediction]:
+        """Step over frames that nobody has, and into the format of those that come after."""
+        rate_hz, channels = self.source.sample_rate_hz, self.source.channels
+        start, seconds = self._seconds, missing_frames / rate_hz
+        if missing_frames:
+            self._missing_seconds += seconds
+            self._happen("gap", f"{seconds:.3f} s are missing")
+        if not self._has_other_format and seconds <= _SHORT_HOLE_SECONDS:
+            self._frames += missing_frames
+            self._waiting.append(np.zeros((missing_frames, channels), np.float32))
+            self._holes.add(start, start + seconds)
+            return []
+        predictions = self._process()
+        predictions += self.recognizer.skip(round(seconds * self._rate_hz), rate_hz, channels)
+        if self._monitor.sample_rate_hz != rate_hz:
+            self._monitor = InputMonitor(rate_hz)
+        self._frames = round(start * rate_hz) + missing_frames
+        return self._backlog.keep_before_hole(predictions, seconds)
+
+    def _process(self) -> list[Prediction]:
+        if not self._waiting:
+            return []
+        samples = _joined(self._waiting)
+        self._waiting.clear()
+        started_at = self._clock()
+        predictions = self.recognizer.process(samples)
+        self._account(self._clock() - started_at, len(samples) / self._rate_hz)
+        return predictions
+
+    def _account(self, cost_seconds: float, audio_seconds: float) -> None:
+        self._backlog.work_share = cost_seconds / audio_seconds
+        if self._governor is None or not self._governor.process(cost_seconds, audio_seconds):
+            return
+        hops = self._governor.hops_per_prediction
+        self.recognizer.hops_per_prediction = hops
+        self._happen(
+            "hop_changed",
+            f"a prediction every {hops * self.recognizer.hop_seconds:g} s: recognition took "
+            f"{100 * self._governor.share:.1f} % of a core, {100 * self._governor.budget:g} % "
+            "are allowed",
+        )
+
+    def _happen(self, kind: EventKind, detail: str) -> None:
+        self._happened.append(Event(kind, self._seconds, detail))
+
+    def _step(self, predictions: list[Prediction], samples: NDArray[Any]) -> LiveStep:
+        full_scale = 32768.0 if samples.dtype == np.int16 else 1.0
+        loud = samples.astype(np.float32).ravel()
+        events = tuple(self._happened)
+        self._happened.clear()
+        return LiveStep(
+            items=tuple(sorted((*map(self._timed, predictions), *events), key=_at_seconds)),
+            peak=float(np.abs(loud).max(initial=0.0)) / full_scale,
+            rms=float(np.sqrt(np.dot(loud, loud) / max(1, loud.size))) / full_scale,
+            seconds=self._seconds,
+        )
+
+    def _timed(self, prediction: Prediction) -> Prediction:
+        lag_seconds = None
+        if self._end_captured_at is not None:
+            captured_at = self._end_captured_at - (self._seconds - prediction.end_seconds)
+            # A resampler may round the end up.
+            lag_seconds = max(0.0, self._clock() - captured_at)
+            self._lag.add(lag_seconds)
+        degraded = self._holes.degrade(prediction)
+        return dataclasses.replace(prediction, lag_seconds=lag_seconds, degraded=degraded)
+
+    def _check_format(self) -> None:
+        if self._has_other_format:
+            recognizer = self.recognizer
+            rate_hz, channels = self.source.sample_rate_hz, self.source.channels
+            raise SerError(
+                f"the recognizer was made for {recognizer.sample_rate_hz} Hz and "
+                f"{recognizer.channels} channels, {self.source.name} gives {rate_hz} Hz and "
+                f"{channels}; make it with sample_rate_hz={rate_hz}, channels={channels}"
+            )
+
+    @property
+    def _has_other_format(self) -> bool:
+        made_for = (self.recognizer.sample_rate_hz, self.recognizer.channels)
+        return made_for != (self.source.sample_rate_hz, self.source.channels)
+
+    @property
+    def _rate_hz(self) -> int:
+        return self.recognizer.sample_rate_hz
+
+    @property
+    def _seconds(self) -> float:
+        return self._frames / self._rate_hz
+
+
+_NO_SAMPLES = np.zeros((1, 1), np.float32)
+
+
+def _at_seconds(item: Prediction | Event) -> float:
+    return item.end_seconds if isinstance(item, Prediction) else item.at_seconds
+
+
+def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join blocks; a short hole may have put floats among integers."""
+    if len({block.dtype for block in blocks}) > 1:
+        blocks = [_as_float(block) for block in blocks]
+    return np.concatenate(blocks)
+
+
+def _as_float(block: NDArray[Any]) -> NDArray[np.float32]:
+    scale = np.float32(1.0 / 32768.0 if block.dtype == np.int16 else 1.0)
+    scaled: NDArray[np.float32] = block.astype(np.float32) * scale
+    return scaled
+
+
+@overload
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: Literal[False] = False,
+    **options: Unpack[ListenOptions],
+) -> Listener[Prediction]: ...
+
+
+@overload
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool,
+    **options: Unpack[ListenOptions],
+) -> Listener[Prediction | Event]: ...
+
+
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool = False,
+    **options: Unpack[ListenOptions],
+) -> Any:
+    """Recognize emotion live: ``with listen() as predictions: for p in predictions: ...``.
+
+    Parameters
+    ----------
+    source : Source, path or None
+        None: the default microphone; a path: an audio file, as fast as possible; or any
+        `Source`.
+    events : bool
+        Also yield `Event`: a device lost or back, a gap, an overload ...
+    recognizer : StreamRecognizer or None
+        Made for the source's rate and channels, and reset; model, window_seconds, hop_seconds,
+        smoothing_seconds and vad are then of no use.
+    model, window_seconds, hop_seconds, smoothing_seconds, vad
+        As in `StreamRecognizer`.
+    policy : str or None
+        What to do when predictions are not taken in time. "latest" (None: of live sources):
+        those that are more than a second late are left out and counted; if recognition itself
+        is too slow, audio is. "block" (None: of others): all are given. "error": SerError as
+        soon as audio was lost.
+    cpu_budget : float or None
+        Share of one core that recognition may take, like 0.1; above it the hop widens, and
+        returns later.
+    clock : callable
+        What time it is, in seconds that only grow.
+
+    Returns
+    -------
+    Listener
+        A context-managed iterator over `Prediction` with ``lag_seconds`` and ``degraded`` set.
+
+    Raises
+    ------
+    SerError
+        On entering or at the first prediction, if the source or the model cannot be used.
+    """
+    opened: Source
+    if source is None:
+        opened = Microphone()
+    elif isinstance(source, str | os.PathLike):
+        opened = FileSource(Path(source))
+    else:
+        opened = source
+    return Listener[Prediction | Event](opened, events=events, **options)

@@ -1,7 +1,0 @@
-"""``python -m ser_live.load``."""
-
-import sys
-
-from ser_live.load.command import main
-
-sys.exit(main())

@@ -1,0 +1,1 @@
+"""Know a model: its card, its file, its graph."""

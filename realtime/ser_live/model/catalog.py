@@ -1,0 +1,56 @@
+"""The models at hand: names become files."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_live.text import plain
+
+DEFAULT_MODEL = "emotion"
+
+
+def model_folder() -> Path:
+    """Where the shipped models lie: inside the package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "models"
+    return inside if inside.is_dir() else package.parent.parent / "models"
+
+
+def model_files() -> list[Path]:
+    """Give the shipped model files, sorted by name."""
+    return sorted(model_folder().glob("*.onnx"))
+
+
+def find_model(model: str | os.PathLike[str] | None) -> Path:
+    """Give the file of a model.
+
+    Parameters
+    ----------
+    model : str, path or None
+        None: the default model; a name without folder and ending: a shipped model; else a path.
+
+    Raises
+    ------
+    SerError
+        If there is no such file; the message lists the shipped names.
+    """
+    wanted = DEFAULT_MODEL if model is None else model
+    with suppress(TypeError, ValueError):  # of what cannot be the name of a file
+        path = Path(wanted)
+        if path.suffix != ".onnx" and path.parent == Path():
+            path = model_folder() / f"{path}.onnx"
+        if _may_be_read(path):
+            return path
+    names = ", ".join(file.stem for file in model_files()) or "none"
+    raise SerError(
+        f"there is no model '{plain(wanted)}'; wanted a path to an .onnx file or the name of a "
+        f"shipped model ({names})"
+    )
+
+
+def _may_be_read(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # reading it will say why not
+        return True

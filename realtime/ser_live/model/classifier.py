@@ -1,0 +1,237 @@
+"""The exported network with its card: load, check, ask."""
+
+import base64
+import binascii
+import os
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.model.onnx_check import LARGEST_FILE_BYTES
+from ser_live.model.onnx_session import open_session, reason, stopping_after
+from ser_live.text import plain, quoted
+
+INPUT_NAME = "spectrum"
+OUTPUT_NAME = "probabilities"
+GOLDEN_TEST_SECONDS = 5.0
+"""The golden test may take so long; the shipped models take a millisecond."""
+_SUM_TOLERANCE = 0.02
+"""How far the sum of the probabilities may be from 1: a quantized softmax rounds each."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowQuestion:
+    """A window of one stream, to be classified."""
+
+    classifier: "OnnxClassifier"
+    window: NDArray[np.float32]
+    """Power spectrum, shape (frames, bins)."""
+
+
+def classify(questions: Sequence[WindowQuestion]) -> list[NDArray[np.float32]]:
+    """Classify windows of one length by their common classifier in one run."""
+    if len(questions) == 1:
+        return [questions[0].classifier.probabilities(questions[0].window)]
+    windows = np.stack([question.window for question in questions])
+    return list(questions[0].classifier.batch_probabilities(windows))
+
+
+class OnnxClassifier:
+    """Probabilities of emotions from a window of power spectrum.
+
+    Any number of recognizers, in any threads, may share one.
+
+    Parameters
+    ----------
+    session : onnxruntime.InferenceSession
+        The graph.
+    card : ModelCard
+        Its card, with a golden test.
+    where : str
+        Name of the file, for messages.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard, where: str) -> None:
+        self.card = card
+        self.where = where
+        self._session = session
+        self._check_axes()
+        self._check_golden()
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "OnnxClassifier":
+        """Read a model file and check it against its card.
+
+        Raises
+        ------
+        SerError
+            If the file is missing, unreadable, truncated, carries no valid card, does not fit
+            its card, or does not give the probabilities of its golden test.
+        """
+        where = str(path)
+        session = open_session(_read(Path(path)), where)
+        card = _card_of(session, where)
+        return cls(session, card, where)
+
+    def __repr__(self) -> str:
+        card = self.card
+        return f"OnnxClassifier({self.where!r}, {card.name!r}, labels={', '.join(card.labels)})"
+
+    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Classify one window.
+
+        Parameters
+        ----------
+        window : ndarray, shape (frames, bins), float32
+            Power spectrum, at least one frame.
+
+        Returns
+        -------
+        ndarray, shape (labels,), float32
+            Calibrated probabilities.
+
+        Raises
+        ------
+        SerError
+            If the network fails or gives anything but probabilities.
+        """
+        probabilities: NDArray[np.float32] = self.batch_probabilities(window[np.newaxis])[0]
+        return probabilities
+
+    def batch_probabilities(
+        self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
+    ) -> NDArray[np.float32]:
+        """Classify several windows of one length in one run.
+
+        Parameters
+        ----------
+        windows : ndarray, shape (batch, frames, bins), float32
+            Power spectra, at least one frame.
+        options : onnxruntime.RunOptions or None
+
+        Returns
+        -------
+        ndarray, shape (batch, labels), float32
+            The same as of single windows.
+
+        Raises
+        ------
+        SerError
+            As `probabilities`.
+        """
+        frames = windows.shape[1]
+        try:
+            output = self._session.run([OUTPUT_NAME], {INPUT_NAME: windows}, options)[0]
+        except Exception as error:  # onnxruntime raises a dozen unrelated types
+            raise SerError(
+                f"{self.where}: the network fails on {frames} frames ({reason(error)}); "
+                "export the model again"
+            ) from error
+        wanted = (len(windows), len(self.card.labels))
+        if output.shape != wanted:
+            raise SerError(
+                f"{self.where}: the network gave numbers of shape {output.shape} for {frames} "
+                f"frames, wanted {wanted}; export the model again"
+            )
+        probabilities: NDArray[np.float32] = output
+        sums, lowest = probabilities.sum(axis=1), probabilities.min(axis=1)
+        # Also false where the sum is not a number.
+        are_valid = (np.abs(sums - 1.0) <= _SUM_TOLERANCE) & (lowest >= 0.0)
+        if not are_valid.all():
+            bad = probabilities[int(np.argmin(are_valid))]
+            raise SerError(
+                f"{self.where}: the network gave {quoted(bad.tolist())}, wanted "
+                "probabilities that sum to 1; the weights are damaged: export the model again"
+            )
+        return probabilities
+
+    def _check_axes(self) -> None:
+        try:
+            inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
+            outputs = {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
+        except UnicodeDecodeError as error:
+            raise SerError(
+                f"{self.where}: a name in the graph is no UTF-8; export the model again"
+            ) from error
+        bins, labels = self.card.spectrum.bins, len(self.card.labels)
+        kind, shape = inputs.get(INPUT_NAME, ("", []))
+        fits = len(shape) == 3 and shape[2] == bins and not isinstance(shape[1], int)
+        if len(inputs) != 1 or kind != "tensor(float)" or not fits:
+            raise SerError(
+                f"{self.where}: the graph's inputs are {plain(inputs)}, the card wants one "
+                f"{INPUT_NAME!r} of floats with the shape ['batch', 'frames', {bins}]"
+            )
+        kind, shape = outputs.get(OUTPUT_NAME, ("", []))
+        if kind != "tensor(float)" or len(shape) != 2 or shape[1] != labels:
+            raise SerError(
+                f"{self.where}: the graph's outputs are {plain(outputs)}, the card wants "
+                f"{OUTPUT_NAME!r} of floats with the shape ['batch', {labels}]"
+            )
+
+    def _check_golden(self) -> None:
+        golden = self.card.golden
+        if golden is None:
+            raise SerError(f"{self.where}: the card has no golden test; export the model again")
+        spectrum = decode_golden(golden, self.card.spectrum.bins, self.where)
+        with stopping_after(GOLDEN_TEST_SECONDS) as options:
+            got = self.batch_probabilities(spectrum[np.newaxis], options)[0]
+        worst = float(np.abs(got - np.array(golden.probabilities)).max())
+        if not worst <= golden.tolerance:
+            raise SerError(
+                f"{self.where}: the golden test is off by {worst:.2g}, at most "
+                f"{golden.tolerance:g} is allowed; the file is damaged or this onnxruntime "
+                f"({onnxruntime.__version__}) computes it differently"
+            )
+
+
+def decode_golden(golden: GoldenTest, bins: int, where: str) -> NDArray[np.float32]:
+    """Unpack a golden test's input, shape (frames, bins), or say what is wrong with it."""
+    size = golden.frames * bins * 2
+    try:
+        packed = base64.b64decode(golden.spectrum, validate=True)
+        data = zlib.decompressobj().decompress(packed, size + 1)
+    except (binascii.Error, zlib.error, ValueError) as error:
+        raise SerError(f"{where}: the golden test's input is damaged ({error})") from error
+    if len(data) != size:
+        raise SerError(f"{where}: the golden test's input is not {size} bytes long")
+    return np.frombuffer(data, "<f2").reshape(golden.frames, bins).astype(np.float32)
+
+
+def encode_golden(spectrum: NDArray[np.float16]) -> str:
+    """Pack a golden test's input of shape (frames, bins)."""
+    return base64.b64encode(zlib.compress(spectrum.astype("<f2").tobytes(), 9)).decode("ascii")
+
+
+def _read(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > LARGEST_FILE_BYTES:
+            raise SerError(
+                f"{path}: the file has {size} bytes, wanted at most {LARGEST_FILE_BYTES}"
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SerError(f"{path}: cannot read the model ({reason})") from error
+
+
+def _card_of(session: onnxruntime.InferenceSession, where: str) -> ModelCard:
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    except UnicodeDecodeError as error:
+        raise SerError(
+            f"{where}: the file's metadata are no UTF-8; export the model again"
+        ) from error
+    if text is None:
+        raise SerError(
+            f"{where}: no model card inside (metadata key {METADATA_KEY!r}); "
+            "make the file with ser-export"
+        )
+    return ModelCard.from_json(text, where)

@@ -1,0 +1,130 @@
+"""JSON from anywhere to checked records: every field of its type, or one line that says why not."""
+
+import dataclasses
+import functools
+import json
+import types
+import typing
+from collections import Counter
+from typing import Any
+
+from ser_live.errors import SerError
+from ser_live.text import confuses, plain, quoted
+
+_HUGE = 1e300
+_LARGEST_WHOLE = 2**53
+_NAMES = {
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+Record = typing.TypeVar("Record")
+
+
+def record_from_json(wanted: type[Record], text: str, name: str) -> Record:
+    """Read one JSON object as a record.
+
+    Parameters
+    ----------
+    wanted : dataclass
+        Fields may be texts, numbers, truth values, other records, tuples of any one of these, or
+        one of these or None.
+    text : str
+        The JSON.
+    name : str
+        What the record is called in messages.
+
+    Raises
+    ------
+    SerError
+        If it is no JSON, names a field twice, or a field is missing, unknown or of the wrong
+        type; the message names the field, what it held and what was wanted. Texts with control
+        characters are refused: they end up on terminals.
+    """
+    try:
+        unique = functools.partial(_object, name)
+        data = json.loads(text, object_pairs_hook=unique, parse_int=_whole)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SerError(f"{name} is no valid JSON ({plain(error)})") from error
+    return typing.cast(Record, _decode(wanted, data, name))
+
+
+def _object(name: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        counts = Counter(field for field, _ in pairs)
+        raise SerError(f"{name} has the field {quoted(counts.most_common(1)[0][0])} twice")
+    return found
+
+
+def _whole(digits: str) -> int | float:
+    """Give a number that is too long for any field as a float, which is quickly made."""
+    return int(digits) if len(digits) < 20 else float(digits)
+
+
+def _decode(wanted: Any, value: object, field: str) -> object:
+    """Turn parsed JSON into the type that a field wants, or say what does not fit."""
+    container, inner = _layers(wanted)
+    if container is types.NoneType:
+        return None if value is None else _decode(inner, value, field)
+    if container is tuple:
+        if not isinstance(value, list):
+            raise SerError(f"{field} is {quoted(value)}, wanted a list")
+        return tuple(_decode(inner, v, f"{field}[{i}]") for i, v in enumerate(value))
+    if wanted in _NAMES:
+        return _single(wanted, value, field)
+    return _record(wanted, value, field)
+
+
+@functools.cache
+def _layers(wanted: Any) -> tuple[type | None, Any]:
+    """Tell tuples and what may be None from the rest, and give what is inside."""
+    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
+    if origin is types.UnionType:
+        return types.NoneType, next(a for a in arguments if a is not types.NoneType)
+    return (tuple, arguments[0]) if origin is tuple else (None, wanted)
+
+
+def _single(wanted: type, value: object, field: str) -> object:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if wanted is float and (is_whole or isinstance(value, float)):
+        number = typing.cast(float, value)
+        if abs(number) < _HUGE:
+            return float(number)
+        raise SerError(f"{field} is {quoted(value)}, wanted a finite number")
+    if wanted is int and is_whole and abs(typing.cast(int, value)) <= _LARGEST_WHOLE:
+        return value
+    if wanted is str and isinstance(value, str):
+        character = confuses(value)
+        if character is None:
+            return value
+        raise SerError(
+            f"{field} is {quoted(value)} with the character U+{ord(character):04X}, wanted a text "
+            "of one line without control characters"
+        )
+    if wanted is bool and isinstance(value, bool):
+        return value
+    raise SerError(f"{field} is {quoted(value)}, wanted {_NAMES[wanted]}")
+
+
+def _record(wanted: Any, value: object, field: str) -> object:
+    if not isinstance(value, dict):
+        raise SerError(f"{field} is {quoted(value)}, wanted an object")
+    types_of, needed = _fields(wanted)
+    unknown = sorted(value.keys() - types_of.keys())
+    if unknown:
+        raise SerError(f"{field} has the unknown field {quoted(unknown[0])}")
+    missing = [name for name in needed if name not in value]
+    if missing:
+        raise SerError(f"{field} lacks the field {missing[0]!r}")
+    return wanted(**{k: _decode(types_of[k], v, f"{field}.{k}") for k, v in value.items()})
+
+
+@functools.cache
+def _fields(wanted: Any) -> tuple[dict[str, Any], list[str]]:
+    """Give the types of a record's fields, and the names of those without a default."""
+    needed = [f.name for f in dataclasses.fields(wanted) if f.default is dataclasses.MISSING]
+    return typing.get_type_hints(wanted), needed

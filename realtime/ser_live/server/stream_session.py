@@ -1,0 +1,259 @@
+"""One voice: samples in, pieces for its recognizer, and what comes of them as messages."""
+
+import math
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.segments import Segment, Segmenter
+from ser_live.errors import SerError
+from ser_live.events import Event, EventKind
+from ser_live.live.gaps import Holes
+from ser_live.live.input_monitor import InputMonitor
+from ser_live.prediction import Prediction
+from ser_live.text import quoted
+
+Message = dict[str, object]
+
+_PIECE_SECONDS = 1.0
+_PIECE_VALUES = 1 << 18
+_MOST_BLOCKS = 256
+_MOMENT_SECONDS = 0.001
+_LOUDEST = 1e6
+_DTYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
+
+
+class FrameError(SerError):
+    """A block of samples that cannot be taken; the stream may go on without it."""
+
+
+class Hearing:
+    """What is between a client's samples and a recognizer; however they are cut, all is the same.
+
+    Parameters
+    ----------
+    recognizer : StreamRecognizer
+        Of this voice alone.
+    labels : sequence of str or None
+        Whose probabilities are told; None: all.
+    most_predictions : int
+        That one piece may give.
+
+    Raises
+    ------
+    SerError
+        If the model has no such label.
+    """
+
+    def __init__(
+        self,
+        recognizer: StreamRecognizer,
+        labels: Sequence[str] | None = None,
+        most_predictions: int = 256,
+    ) -> None:
+        unknown = [label for label in labels or () if label not in recognizer.labels]
+        if unknown:
+            known = ", ".join(recognizer.labels)
+            raise SerError(f"labels holds {quoted(unknown[0])}; the model knows {known}")
+        self.recognizer = recognizer
+        self.received_samples = 0  # all of them per channel
+        self.processed_samples = 0
+        self.skipped_samples = 0
+        self.predictions = 0
+        self._labels = None if labels is None else tuple(labels)
+        self._rate_hz = recognizer.sample_rate_hz
+        piece_seconds = min(_PIECE_SECONDS, most_predictions * recognizer.hop_seconds)
+        by_size = _PIECE_VALUES // recognizer.channels
+        self._piece_samples = max(1, min(int(piece_seconds * self._rate_hz), by_size))
+        self._waiting: list[NDArray[Any]] = []
+        self._waiting_samples = 0
+        self._receipts: deque[tuple[int, float]] = deque()  # end sample and time of blocks
+        self._events: list[Event] = []
+        self._holes = Holes()
+        self._segmenter = Segmenter()
+        self._levels = _Levels(self._rate_hz)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the stream on its own clock."""
+        return self._end_sample / self._rate_hz
+
+    @property
+    def replaced_samples(self) -> int:
+        """NaN and infinite values that became zero."""
+        return self._holes.replaced_samples
+
+    @property
+    def lost_samples(self) -> int:
+        """Samples per channel that came and were not heard, or not yet."""
+        return self.received_samples - self.processed_samples
+
+    @property
+    def _end_sample(self) -> int:
+        return self.processed_samples + self.skipped_samples + self._waiting_samples
+
+    def decode(self, data: bytes, sample_format: str) -> NDArray[Any]:
+        """Turn bytes into samples of shape (n, channels), or raise FrameError and count them."""
+        dtype, channels = _DTYPES[sample_format], self.recognizer.channels
+        frame_bytes = dtype.itemsize * channels
+        if len(data) % frame_bytes:
+            self.drop(len(data) // frame_bytes)
+            raise FrameError(
+                f"a block of {len(data)} bytes came, wanted a multiple of {frame_bytes} "
+                f"({sample_format}, {channels} channels); send whole samples of all channels"
+            )
+        samples: NDArray[Any] = np.frombuffer(data, dtype).reshape(-1, channels)
+        return samples
+
+    def drop(self, samples: int) -> None:
+        """Count samples that came and are not heard."""
+        self.received_samples += samples
+
+    def add(self, samples: NDArray[Any]) -> None:
+        """Take samples of shape (n, channels); they are not copied.
+
+        Raises
+        ------
+        FrameError
+            If they are too large for audio.
+        """
+        samples = self._holes.fill(samples, self._end_sample, self._rate_hz)
+        if samples.dtype != np.int16 and np.abs(samples).max(initial=0.0) > _LOUDEST:
+            self.drop(len(samples))
+            raise FrameError(
+                f"samples reach {np.abs(samples).max():.3g}, wanted floats in [-1, 1]; "
+                "divide by full scale"
+            )
+        self.received_samples += len(samples)
+        if len(self._waiting) == _MOST_BLOCKS:
+            self._waiting = [np.concatenate(self._waiting)]
+        self._waiting.append(samples)
+        self._waiting_samples += len(samples)
+        self._note_receipt(time.monotonic())
+
+    @property
+    def is_due(self) -> bool:
+        """Whether what waits gives a prediction, nearly, or is as much as may wait."""
+        is_enough = self._waiting_samples >= self._piece_samples
+        return is_enough or self.seconds >= self.recognizer.next_due_seconds - 1e-9
+
+    def pieces(self, *, everything: bool = False) -> Iterator[NDArray[Any]]:
+        """Give what the recognizer is to hear now, a second at most at a time.
+
+        Blocks wait for the next point of the grid: nothing comes later for it, and one call costs
+        half of what five cost.
+        """
+        while self._waiting_samples and (everything or self.is_due):
+            yield self._take()
+
+    def skip(self, samples: int) -> None:
+        """Count samples that the client lost; the recognizer is told by the caller."""
+        self.note("gap", f"{samples / self._rate_hz:.3f} s are missing")
+        self.skipped_samples += samples
+
+    def note(self, kind: EventKind, detail: str) -> None:
+        """Let an event be told with the next messages."""
+        self._events.append(Event(kind, self.seconds, detail))
+
+    def messages(self, predictions: Sequence[Prediction]) -> Iterator[Message]:
+        """Give the messages of new predictions, of the segments that they end, and of events.
+
+        A lag is measured when its message is asked for, which must be when it is sent.
+        """
+        events, self._events = self._events, []
+        items: list[Prediction | Event] = [*predictions, *events]
+        for item in sorted(items, key=_at_seconds):
+            if isinstance(item, Event):
+                yield {"type": "event", **item.to_dict()}
+                continue
+            segments = self._segmenter.process(item)
+            yield from map(_segment_message, segments)
+            yield self._prediction_message(item)
+
+    def last_messages(self) -> list[Message]:
+        """Give what only the end of the stream ends."""
+        return [_segment_message(segment) for segment in self._segmenter.flush()]
+
+    def account(self) -> Message:
+        """Say where every sample went; what still waits is lost now."""
+        return {
+            "received_samples": self.received_samples,
+            "processed_samples": self.processed_samples,
+            "dropped_samples": self.lost_samples,
+            "skipped_samples": self.skipped_samples,
+            "replaced_samples": self.replaced_samples,
+            "predictions": self.predictions,
+            "seconds": (self.processed_samples + self.skipped_samples) / self._rate_hz,
+        }
+
+    def _take(self) -> NDArray[Any]:
+        waiting = self._waiting
+        block = waiting[0] if len(waiting) == 1 else np.concatenate(waiting)
+        piece, rest = block[: self._piece_samples], block[self._piece_samples :]
+        self._waiting = [rest] if len(rest) else []
+        self._waiting_samples = len(rest)
+        self.processed_samples += len(piece)
+        self._events += self._levels.process(piece, self.processed_samples + self.skipped_samples)
+        return piece
+
+    def _note_receipt(self, now: float) -> None:
+        """Remember when the latest block came; those of one moment are remembered together."""
+        receipts = self._receipts
+        if receipts and now - receipts[-1][1] < _MOMENT_SECONDS:
+            now = receipts.pop()[1]
+        receipts.append((self._end_sample, now))
+
+    def _prediction_message(self, prediction: Prediction) -> Message:
+        message = {"type": "prediction", **prediction.to_dict()}
+        message["degraded"] = prediction.degraded or self._holes.degrade(prediction)
+        if self._labels is not None:
+            for name in ("probabilities", "raw_probabilities"):
+                given: Any = message[name]
+                message[name] = given and {label: given[label] for label in self._labels}
+        message["lag_seconds"] = self._lag_seconds(prediction.end_seconds)
+        self.predictions += 1
+        return message
+
+    def _lag_seconds(self, end_seconds: float) -> float | None:
+        """From the receipt of the sample at a time until now."""
+        end_sample = math.floor(end_seconds * self._rate_hz)
+        receipts = self._receipts
+        while len(receipts) > 1 and receipts[0][0] < end_sample:
+            receipts.popleft()
+        return time.monotonic() - receipts[0][1] if receipts else None
+
+
+class _Levels:
+    """An `InputMonitor` that hears steps of one length, so that blocks make no difference."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        self._monitor = InputMonitor(sample_rate_hz)
+        self._rate_hz = sample_rate_hz
+        self._step = sample_rate_hz // 4
+        self._rest: NDArray[Any] | None = None
+
+    def process(self, samples: NDArray[Any], end_sample: int) -> list[Event]:
+        """Take samples of shape (n, channels) that end at a sample of the stream's clock."""
+        heard = samples if self._rest is None else np.concatenate((self._rest, samples))
+        begin_sample, whole = end_sample - len(heard), len(heard) // self._step * self._step
+        events = []
+        for end in range(self._step, whole + 1, self._step):
+            for kind, detail in self._monitor.process(heard[end - self._step : end]):
+                # The hint is about a microphone of this machine, and it is at the other end.
+                said = detail.partition(";")[0] if kind == "input_silent" else detail
+                events.append(Event(kind, (begin_sample + end) / self._rate_hz, said))
+        self._rest = heard[whole:].copy()
+        return events
+
+
+def _at_seconds(item: Prediction | Event) -> float:
+    return item.at_seconds if isinstance(item, Event) else item.end_seconds
+
+
+def _segment_message(segment: Segment) -> Message:
+    return {"type": "segment", **segment.to_dict()}

@@ -1,0 +1,296 @@
+"""The capture process, seen from the process that listens."""
+
+import contextlib
+import logging
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import IO, Protocol, cast
+
+if sys.platform == "linux":
+    import fcntl
+
+from ser_live.errors import SerError
+from ser_live.latency import StageLatency
+from ser_live.sources import capture_protocol as wire
+from ser_live.sources.devices import InputDevice, permission_hint
+from ser_live.sources.stderr_log import StderrLog
+
+_log = logging.getLogger(__name__)
+
+# -P: a numpy.py in the present folder is not the one that is meant.
+_COMMAND = (sys.executable, "-P", "-m", "ser_live.sources.capture_worker")
+_OPEN_SECONDS = 5.0
+_LIST_SECONDS = 15.0
+_END_SECONDS = 1.5
+_LAST_WORDS_SECONDS = 0.2
+_PIPE_BYTES = 1 << 18
+_CLOSED = "the microphone was closed"
+
+AudioSink = Callable[[wire.Audio], None]
+
+
+class Capture(Protocol):
+    """What captures for a `Microphone`: a process, or a script of faults in a test."""
+
+    failure: str | None
+    """Why it ended; None while it goes on."""
+    callback: StageLatency | None
+    """What the audio callback has cost so far; None while nobody knows."""
+
+    def open(self) -> wire.Opened:
+        """Open the device, or raise SerError."""
+        ...
+
+    def start(self, sink: AudioSink) -> None:
+        """Begin to capture; ``sink`` is called from another thread and must not wait."""
+        ...
+
+    def expect(self, frames: int) -> None:
+        """Take the hint that nothing is due before so many more frames came."""
+        ...
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until something came or capture ended, but no longer than that."""
+        ...
+
+    def close(self) -> None:
+        """End it, whatever hangs."""
+        ...
+
+
+class CaptureProcess:
+    """Run ``python -m ser_live.sources.capture_worker``, take what it sends; one device, once.
+
+    Parameters
+    ----------
+    device : str, int or None
+        Index, name or part of a name; None: the system's default.
+    sample_rate_hz, channels : int or None
+        Try to open it so; None: as the device likes best.
+    command : sequence of str or None
+        Another program that speaks `ser_live.sources.capture_protocol`.
+    """
+
+    def __init__(
+        self,
+        device: str | int | None = None,
+        sample_rate_hz: int | None = None,
+        channels: int | None = None,
+        command: Sequence[str] | None = None,
+    ) -> None:
+        self.failure: str | None = None
+        self.callback: StageLatency | None = None
+        asked = {"--device": device, "--rate": sample_rate_hz, "--channels": channels}
+        self._command = [*(command or _COMMAND)]
+        self._command += [f"{name}={value}" for name, value in asked.items() if value is not None]
+        self._process: subprocess.Popen[bytes] | None = None
+        self._pump: threading.Thread | None = None
+        self._stderr: StderrLog | None = None
+        self._is_closed = False
+        self._closing = threading.Lock()
+        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
+        self._answer: wire.Opened | wire.Devices | None = None
+        self._sink: AudioSink | None = None
+        self._frames = 0  # of the stream of the process
+
+    def open(self) -> wire.Opened:
+        """Start the process and wait until it has opened the device.
+
+        Raises
+        ------
+        SerError
+            If it does not, or does not answer within five seconds, or is closed meanwhile.
+        """
+        answer = self._ask(
+            _OPEN_SECONDS,
+            f"the microphone did not open within {_OPEN_SECONDS:g} s; is the sound server all "
+            f"right? {permission_hint()}",
+        )
+        if not isinstance(answer, wire.Opened):
+            self.close()
+            raise SerError("the capture process did not open a device; start it again")
+        return answer
+
+    def list_devices(self) -> list[InputDevice]:
+        """Let the process list the input devices, and end it.
+
+        Raises
+        ------
+        SerError
+            Without the PortAudio library, or if it does not answer within 15 seconds.
+        """
+        self._command = [*self._command, "--list"]
+        try:
+            answer = self._ask(
+                _LIST_SECONDS,
+                f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
+            )
+        finally:
+            self.close()
+        return [*answer.devices] if isinstance(answer, wire.Devices) else []
+
+    def start(self, sink: AudioSink) -> None:
+        """Tell the process to capture; ``sink`` is called from a thread of our own."""
+        self._sink = sink
+        self._order(0)
+
+    def expect(self, frames: int) -> None:
+        """Let the process write when so many more frames have come, not each time that some do.
+
+        Every message wakes four threads, and that costs more than what is in it.
+        """
+        self._order(self._frames + frames)
+
+    def wait(self, timeout_seconds: float) -> None:
+        """Wait until something came or the process ended, but no longer than that."""
+        with contextlib.suppress(queue.Empty):
+            self._arrived.get(timeout=max(0.0, timeout_seconds))
+
+    def close(self) -> None:
+        """Kill the process: it holds nothing but the device, which the system takes back."""
+        with self._closing:
+            self._is_closed = True
+            process, self._process = self._process, None
+        self._sink = None
+        self._wake()
+        if process is None:
+            return
+        deadline = time.monotonic() + _END_SECONDS
+        process.kill()
+        with contextlib.suppress(OSError):
+            if process.stdin is not None:
+                process.stdin.close()
+        try:
+            process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:  # in the kernel, with the device: nobody can help it
+            _log.warning("the capture process %d does not end; it is left alone", process.pid)
+        if self._pump is not None and self._pump is not threading.current_thread():
+            self._pump.join(max(0.0, deadline - time.monotonic()))
+        if self._stderr is not None:
+            self._stderr.join(deadline - time.monotonic())
+
+    def _wake(self) -> None:
+        if self._arrived.empty():  # else it is on its way
+            self._arrived.put(None)
+
+    def _order(self, frames: int) -> None:
+        process = self._process
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError, ValueError):  # it has ended: the reader says so
+                process.stdin.write(b"%d\n" % frames)
+                process.stdin.flush()
+
+    def _ask(self, timeout_seconds: float, too_late: str) -> wire.Opened | wire.Devices:
+        """Start the process and wait for its answer; it is killed if none comes."""
+        try:
+            self._launch()
+            deadline = time.monotonic() + timeout_seconds
+            while not (self._answer or self.failure or self._is_closed):
+                if time.monotonic() >= deadline:
+                    raise SerError(too_late)
+                self.wait(deadline - time.monotonic())
+            if self._is_closed or self._answer is None:
+                raise SerError(self.failure or _CLOSED)
+        except BaseException:
+            self.close()
+            raise
+        return self._answer
+
+    def _launch(self) -> None:
+        process = _started(self._command)
+        _widen(process.stdout)
+        with self._closing:
+            self._process = process
+            self._stderr = StderrLog(cast(IO[bytes], process.stderr), _log, "capture: ")
+            self._pump = threading.Thread(target=self._read, args=(process,), daemon=True)
+            self._pump.start()
+
+    def _read(self, process: "subprocess.Popen[bytes]") -> None:
+        try:
+            with cast(IO[bytes], process.stdout) as stream:
+                while (message := wire.read(stream)) is not None:
+                    self._take(message)
+            reason = self._epitaph(process)
+        except Exception as error:  # whatever it is, it must not look like silence
+            reason = str(error)
+        self.failure = self.failure or reason
+        self._wake()
+
+    def _take(self, message: wire.Message) -> None:
+        match message:
+            case wire.Audio():
+                if (sink := self._sink) is not None:
+                    sink(message)
+                self._frames += len(message.samples) + message.dropped_frames
+            case wire.Failed():
+                self.failure = message.message
+            case StageLatency():
+                self.callback = message
+            case _:
+                self._answer = message
+        self._wake()
+
+    def _epitaph(self, process: "subprocess.Popen[bytes]") -> str:
+        """Say how the process ended, with its last words."""
+        if self._is_closed:
+            return _CLOSED
+        how = []
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = process.wait(_LAST_WORDS_SECONDS)
+            how.append(signal.strsignal(-code) or f"{code}" if code < 0 else f"exit code {code}")
+        if self._stderr is not None:
+            self._stderr.join(_LAST_WORDS_SECONDS)
+            how += [self._stderr.last_line] if self._stderr.last_line else []
+        return f"the capture process ended ({': '.join(how)})"
+
+
+def input_devices() -> list[InputDevice]:
+    """Give the devices that can record, with the usual rates that they accept.
+
+    Raises
+    ------
+    SerError
+        Without the PortAudio library, or if it does not answer.
+    """
+    return CaptureProcess().list_devices()
+
+
+def _started(command: list[str]) -> "subprocess.Popen[bytes]":
+    pipe = subprocess.PIPE
+    try:
+        # A group of its own: Ctrl-C on the terminal is for us alone, who then end it.
+        return subprocess.Popen(
+            command,
+            stdin=pipe,
+            stdout=pipe,
+            stderr=pipe,
+            env=_environment(),
+            start_new_session=True,
+            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+        )
+    except OSError as error:
+        raise SerError(f"{command[0]}: cannot start the capture process ({error})") from error
+
+
+def _widen(pipe: IO[bytes] | None) -> None:
+    """Let a message pass in one piece: each time that the writer has to wait costs two wakes."""
+    if sys.platform == "linux" and pipe is not None:
+        with contextlib.suppress(OSError):  # more than this user may have
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+
+
+def _environment() -> dict[str, str]:
+    """Ours, and the way to this package where it is not installed."""
+    environment = dict(os.environ)
+    home = Path(__file__).parents[2]
+    if home.name not in ("site-packages", "dist-packages"):
+        known = environment.get("PYTHONPATH")
+        environment["PYTHONPATH"] = os.pathsep.join([str(home), known] if known else [str(home)])
+    return environment

@@ -1,0 +1,1 @@
+"""Tools that measure and attack the product: they are not shipped."""

@@ -1,1 +1,0 @@
-"""Adapt a trained model to other speakers or labels."""

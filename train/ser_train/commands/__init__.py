@@ -1,0 +1,1 @@
+"""Parse, run, show: ``ser-train``."""

@@ -1,0 +1,207 @@
+"""``ser-train``: train, cross-validate, evaluate and try models."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_train.commands.arguments import make_parser
+from ser_train.commands.evaluate_live import evaluate_live
+from ser_train.data.given_recordings import recordings_of
+
+_NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``ser-train`` and give its exit status.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        Arguments without the program's name; those of the process when left out.
+
+    Returns
+    -------
+    int
+        0; 2 for a mistake of the user; 130 after Ctrl-C.
+    """
+    options = make_parser().parse_args(argv)
+    try:
+        return _COMMANDS[options.command](options)
+    except SerError as error:
+        return _fail(f"error: {error}", 2)
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] not in _NEEDED:
+            raise
+        return _fail(f"error: {error}; training needs: pip install 'ser-live[train]'", 2)
+    except KeyboardInterrupt:
+        return _fail("interrupted; checkpoints are kept", 130)
+
+
+def _fail(text: str, status: int) -> int:
+    print(f"ser-train: {' '.join(text.split())}", file=sys.stderr)
+    return status
+
+
+def _fit(options: argparse.Namespace) -> int:
+    _start_tensorflow(options.threads)
+    from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.models.keras_file import require_one_start  # noqa: PLC0415
+    from ser_train.progress import Reporter  # noqa: PLC0415
+
+    output: Path = options.output
+    if output.suffix != ".keras":
+        raise SerError(f"-o names {output}, wanted a file that ends in .keras")
+    require_one_start(options.network, options.init)
+    job = FitJob(
+        recordings=recordings_of(options),
+        network=options.network,
+        output=output,
+        run_folder=options.run_dir or output.with_name(f"{output.stem}-run"),
+        cache_folder=_cache(options),
+        epochs=options.epochs,
+        batch_clips=options.batch,
+        seed=options.seed,
+        training_speakers=options.training_speakers,
+        validation_speakers=options.validation_speakers,
+        test_speakers=options.test_speakers,
+        mask_missing_labels=options.mask_missing_labels,
+        skip_broken=options.skip_broken,
+        resume=options.resume,
+        name=options.name,
+        licence=options.licence,
+        description=options.description,
+        limits=options.limits,
+        cross_validations=tuple(options.cross_validation),
+    )
+    if options.init is None:
+        fit(job, Reporter())
+        return 0
+    from ser_train.commands.adapt import adapt  # noqa: PLC0415
+
+    adapt(job, options.init, Reporter())
+    return 0
+
+
+def _cross_validate(options: argparse.Namespace) -> int:
+    from ser_train.commands.cross_validate import cross_validate  # noqa: PLC0415 - libsndfile, soxr
+    from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415
+    from ser_train.progress import Reporter  # noqa: PLC0415
+
+    job = CrossValidation(
+        recordings=recordings_of(options),
+        network=options.network,
+        protocol=options.protocol,
+        report_folder=options.report_dir,
+        cache_folder=_cache(options),
+        run_folder=options.run_dir,
+        seed=options.seed,
+        seeds=options.seeds,
+        folds=options.folds,
+        also=tuple(options.also),
+        init=options.init,
+        epochs=options.epochs,
+        batch_clips=options.batch,
+        threads=options.threads,
+        skip_broken=options.skip_broken,
+    )
+    print("\n".join(cross_validate(job, Reporter(), lambda: _start_tensorflow(options.threads))))
+    return 0
+
+
+def _report(options: argparse.Namespace) -> int:
+    from ser_train.reports.cross_validation import summarise  # noqa: PLC0415 - Matplotlib takes a second
+
+    print("\n".join(summarise(options.folder)))
+    return 0
+
+
+def _evaluate(options: argparse.Namespace) -> int:
+    if options.stream or options.conditions:
+        print("\n".join(evaluate_live(options)))
+        return 0
+    _start_tensorflow(None)
+    from ser_train.commands.evaluate import Evaluation, evaluate  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.progress import Reporter  # noqa: PLC0415
+
+    job = Evaluation(
+        model=options.model,
+        recordings=recordings_of(options),
+        cache_folder=_cache(options),
+        speakers=options.speakers,
+        report_folder=options.report_dir,
+        skip_broken=options.skip_broken,
+    )
+    print("\n".join(evaluate(job, Reporter())))
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from ser_train.commands.predict import load_predictor  # noqa: PLC0415 - TensorFlow takes seconds
+
+    if options.model.suffix != ".onnx":
+        _start_tensorflow(None)
+    predictor = load_predictor(options.model)
+    for path in options.files:
+        print(predictor.predict(path).line(options.json), flush=True)
+    return 0
+
+
+def _ensemble(options: argparse.Namespace) -> int:
+    _start_tensorflow(None)
+    from ser_train.commands.merge import merge  # noqa: PLC0415 - TensorFlow takes seconds
+
+    card = merge(options.models, options.output, options.name)
+    print(f"wrote {options.output}: {card.description}")
+    print("its members' figures are not its own; measure it with ser-train evaluate")
+    return 0
+
+
+def _start_tensorflow(threads: int | None) -> None:
+    """Import TensorFlow quietly and limit its threads before it starts any."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a fifth faster on AVX2, where it is off
+    with _silent_stderr():
+        import tensorflow as tf  # noqa: PLC0415 - takes seconds
+
+    if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
+        return
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(1)
+    except RuntimeError as error:
+        raise SerError(f"--threads {threads} comes too late: {error}") from error
+
+
+@contextmanager
+def _silent_stderr() -> Iterator[None]:
+    """Keep out what TensorFlow's libraries write while they load, before any of their settings."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with Path(os.devnull).open("w") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _cache(options: argparse.Namespace) -> Path:
+    from ser_train.files import default_cache_folder  # noqa: PLC0415
+
+    folder: Path = options.cache_dir or default_cache_folder()
+    return folder
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "fit": _fit,
+    "cross-validate": _cross_validate,
+    "report": _report,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "ensemble": _ensemble,
+}

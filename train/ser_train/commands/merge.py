@@ -1,0 +1,118 @@
+"""Make one model file of several that exist."""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_live.model.card import Calibration, Corpus, ModelCard
+from ser_live.text import plain
+from ser_train.models.ensemble import combine
+from ser_train.models.keras_file import ModelFile, TrainingRecord, load_model, save_model
+from ser_train.models.registry import find_network
+from ser_train.reports.model_card import strictest_licence
+
+_SAME = ("labels", "sample_rate_hz", "spectrum", "window", "gate")
+"""Fields of the card that the members must agree in."""
+
+
+def merge(sources: Sequence[Path], target: Path, name: str | None) -> ModelCard:
+    """Put models side by side into one file with one card.
+
+    Parameters
+    ----------
+    sources : sequence of Path
+        Two or more ``.keras`` files.
+    target : Path
+        The ``.keras`` file to write.
+    name : str or None
+        Of the new model; None: the target's.
+
+    Returns
+    -------
+    ModelCard
+        Without metrics: those of the members are not those of the ensemble.
+
+    Raises
+    ------
+    SerError
+        If a file cannot be read, there are fewer than two, or the members differ in labels or in
+        what they hear.
+    """
+    if target.suffix != ".keras":
+        raise SerError(f"-o names {target}, wanted a file that ends in .keras")
+    if len(sources) < 2:
+        raise SerError(f"an ensemble needs at least 2 models, got {len(sources)}")
+    files = [load_model(path) for path in sources]
+    for path, file in zip(sources[1:], files[1:], strict=True):
+        _require_same(files[0].card, sources[0], file.card, path)
+    cards = [file.card for file in files]
+    network = find_network("+".join(card.network for card in cards))
+    model = combine([file.model for file in files], network.front_end)
+    card = _card(cards, network.name, name or target.stem)
+    save_model(target, model, card, _record(sources, files))
+    return card
+
+
+def _require_same(first: ModelCard, path: Path, other: ModelCard, other_path: Path) -> None:
+    for field in _SAME:
+        wanted, got = getattr(first, field), getattr(other, field)
+        if got != wanted:
+            raise SerError(
+                f"{plain(other_path)}: its {field} is {got}, that of {plain(path)} is {wanted}; "
+                "the members of an ensemble must hear and answer the same"
+            )
+
+
+def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:
+    first, names = cards[0], ", ".join(card.name for card in cards)
+    thresholds = [card.smoothing.uncertain_below for card in cards]
+    threshold = round(sum(thresholds) / len(thresholds), 3)
+    method = f"each member with its own temperature; not fitted to the mean of {names}"
+    return dataclasses.replace(
+        first,
+        name=name,
+        network=network,
+        licence=_strictest([card.licence for card in cards]),
+        description=f"The mean of the probabilities of {len(cards)} models: {names}.",
+        smoothing=dataclasses.replace(first.smoothing, uncertain_below=threshold),
+        calibration=Calibration(1.0, method),
+        corpora=_corpora(cards),
+        metrics=(),
+        limits=" ".join(dict.fromkeys(card.limits for card in cards if card.limits)),
+        golden=None,
+    )
+
+
+def _strictest(licences: Sequence[str]) -> str:
+    """Give the one licence, or the strictest; one that is not known is the strictest of all."""
+    return licences[0] if len(set(licences)) == 1 else strictest_licence(licences)
+
+
+def _corpora(cards: Sequence[ModelCard]) -> tuple[Corpus, ...]:
+    """Give each corpus once, as the member that heard most of it has it."""
+    most: dict[str, Corpus] = {}
+    for corpus in (corpus for card in cards for corpus in card.corpora):
+        if corpus.name not in most or corpus.clips > most[corpus.name].clips:
+            most[corpus.name] = corpus
+    return tuple(most[name] for name in sorted(most))
+
+
+def _record(sources: Sequence[Path], files: Sequence[ModelFile]) -> TrainingRecord:
+    """Say who was heard: a test speaker only who is one for every member."""
+    records = []
+    for path, file in zip(sources, files, strict=True):
+        if file.record is None:
+            raise SerError(
+                f"{plain(path)} does not say who was in training, wanted a model of ser-train fit"
+            )
+        records.append(file.record)
+    training = {speaker for record in records for speaker in record.training_speakers}
+    held = {speaker for record in records for speaker in record.validation_speakers} - training
+    tested = set.intersection(*(set(record.test_speakers) for record in records))
+    return TrainingRecord(
+        tuple(sorted(training)),
+        tuple(sorted(held)),
+        tuple(sorted(tested - training - held)),
+        records[0].seed,
+    )

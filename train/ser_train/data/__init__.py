@@ -1,0 +1,1 @@
+"""Turn clips into training batches."""

@@ -1,0 +1,130 @@
+"""From clips to what a network is fed with: cached, without duplicates."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_train.corpora import Clip
+from ser_train.data.batches import InputSource
+from ser_train.data.feature_cache import ClipFeatures, FeatureCache
+from ser_train.data.inputs import FeatureSource, WindowSource
+from ser_train.data.spectra import ClipSpectra, SpectrumCache, heard_bounds
+from ser_train.files import load_each
+from ser_train.models.recipe import Recipe
+from ser_train.models.registry import Network
+from ser_train.progress import Reporter
+
+_Item = TypeVar("_Item", ClipSpectra, ClipFeatures)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Clips ready for training and testing; exactly one of the two sequences is filled."""
+
+    network: Network
+    clips: tuple[Clip, ...]
+    spectra: tuple[ClipSpectra, ...] = ()
+    features: tuple[ClipFeatures, ...] = ()
+
+    def chosen(self, indices: Sequence[int]) -> list[Clip]:
+        """Give some of the clips."""
+        return [self.clips[index] for index in indices]
+
+    def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
+        """Give the training inputs of the chosen clips."""
+        if self.features:
+            return FeatureSource(np.stack([self.features[k].windows for k in chosen]), seed)
+        spectra = [self.spectra[index] for index in chosen]
+        return WindowSource(spectra, recipe, self.network.spectrum, seed)
+
+    def feature_array(self, chosen: Sequence[int]) -> NDArray[np.float32]:
+        """Stack the features of the first windows of the chosen clips."""
+        return np.stack([self.features[index].features for index in chosen])
+
+    def test_input(self, index: int, whole: bool) -> NDArray[np.float32]:
+        """Give what the network hears of a clip in a test.
+
+        Parameters
+        ----------
+        index : int
+        whole : bool
+            The whole speech of the clip; otherwise its first window, as a live stream has it.
+
+        Returns
+        -------
+        ndarray, shape (frames, bins) or that of the features, float32
+        """
+        return self.speech(index, None if whole else self.network.window.seconds)
+
+    def speech(self, index: int, longest_seconds: float | None) -> NDArray[np.float32]:
+        """Give the beginning of a clip's speech; with features, those of its first window.
+
+        Parameters
+        ----------
+        index : int
+        longest_seconds : float or None
+            Counted from just before the speech onset; None: the whole speech.
+
+        Returns
+        -------
+        ndarray, shape (frames, bins) or that of the features, float32
+        """
+        if self.features:
+            return self.features[index].features
+        spectra, section = self.spectra[index], self.spectra[index].sections[0]
+        spec = self.network.spectrum
+        start, stop = heard_bounds(section.onset, section.end, spec, longest_seconds)
+        return spectra.power(0, start, stop)
+
+
+def prepare(
+    clips: Sequence[Clip],
+    network: Network,
+    cache_folder: Path,
+    report: Reporter,
+    skip: bool,
+    train: bool = True,
+) -> Prepared:
+    """Compute or load what the network is fed with, and leave duplicates out.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+    network : Network
+    cache_folder : Path
+    report : Reporter
+        Shows progress and is told of broken and duplicate recordings.
+    skip : bool
+        Leave broken recordings out instead of raising SerError.
+    train : bool
+        False: only for tests, without the further windows of features.
+    """
+    skipped = report.warn if skip else None
+    if network.front_end is None:
+        windows = network.recipe.windows
+        speeds = windows.speeds if windows else (1.0,)
+        cache = SpectrumCache(cache_folder, network.spectrum, speeds)
+        with report.counting("spectra", len(clips)) as advance:
+            spectra = load_each(clips, cache.load, advance, skipped)
+        spectra = _first_of_each(spectra, report)
+        return Prepared(network, tuple(item.clip for item in spectra), tuple(spectra))
+    load = FeatureCache(cache_folder, network, network.recipe.windows if train else None).load
+    with report.counting("features", len(clips)) as advance:
+        features = load_each(clips, load, advance, skipped, threads=1)
+    features = _first_of_each(features, report)
+    return Prepared(network, tuple(item.clip for item in features), features=tuple(features))
+
+
+def _first_of_each(items: Sequence[_Item], report: Reporter) -> list[_Item]:
+    first: dict[str, _Item] = {}
+    for item in items:
+        other = first.setdefault(item.content, item)
+        if other is not item:
+            report.note(
+                f"{item.clip.path.name} is the same recording as {other.clip.path.name}: left out"
+            )
+    return list(first.values())

@@ -1,0 +1,1 @@
+"""Measure models through the live engine."""

@@ -1,0 +1,229 @@
+"""Recordings that a saved model is measured on: whose, and where the speech of each one lies."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.model.card import ModelCard, SpectrumSpec
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.text import plain
+from ser_train.audio import read_audio
+from ser_train.corpora import Clip, speakers_of
+from ser_train.corpora.tables import reason
+from ser_train.data.selection import Recordings, require_present
+from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
+from ser_train.files import content_hash, load_each
+from ser_train.models.keras_file import TrainingRecord, read_record
+from ser_train.progress import Reporter
+
+_SPEC = SpectrumSpec()
+
+
+@dataclass(frozen=True, slots=True)
+class LiveEvaluation:
+    """What ``ser-train evaluate`` is told with ``--stream`` or ``--conditions``."""
+
+    model: Path
+    recordings: Recordings
+    speakers: tuple[str, ...] | None = None
+    """None: all, and then nobody is left for the babble."""
+    report_folder: Path | None = None
+    """None: no report."""
+    skip_broken: bool = False
+    seed: int = 0
+    """Of the order of the recordings in a stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The recordings at hand, parted by speaker."""
+
+    clips: tuple[Clip, ...]
+    """To be measured."""
+    others: tuple[Clip, ...]
+    """Of all other speakers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Voice:
+    """One recording and its speech, in samples at 16 kHz."""
+
+    clip: Clip
+    onset_sample: int
+    end_sample: int
+    """After the last of the speech."""
+    level_dbfs: float
+    """Of the speech."""
+    content: str
+    """Hash of the decoded samples."""
+
+    def samples(self) -> NDArray[np.float32]:
+        """Read the recording, shape (n,)."""
+        return read_audio(self.clip.path)
+
+    def speech(self) -> NDArray[np.float32]:
+        """Read the recording without the silence around its speech."""
+        return self.samples()[self.onset_sample : self.end_sample]
+
+
+def choose(recordings: Recordings, speakers: Sequence[str] | None, labels: Sequence[str]) -> Chosen:
+    """Find the recordings of the named speakers; None: of all.
+
+    Raises
+    ------
+    SerError
+        If a speaker does not occur, nobody is named, or a label is none of ``labels``.
+    """
+    found = recordings.find()
+    there = speakers_of(found)
+    named = there if speakers is None else speakers
+    require_present(named, there)
+    if not named:
+        raise SerError(f"--speakers names nobody; there are {', '.join(there)}")
+    clips = tuple(clip for clip in found if clip.speaker in named)
+    for clip in clips:
+        if clip.label not in labels:
+            raise SerError(
+                f"{clip.path} has the label {clip.label!r}, which the model does not know; "
+                f"leave it out with --drop {clip.label} or rename it with --map"
+            )
+    return Chosen(clips, tuple(clip for clip in found if clip.speaker not in named))
+
+
+def begin(job: LiveEvaluation) -> tuple[OnnxClassifier, Chosen]:
+    """Make the folder of the report, load the model and find the recordings, in this order.
+
+    Raises
+    ------
+    SerError
+        If one of them cannot be, or a speaker or a label does not fit.
+    """
+    make_report_folder(job.report_folder)
+    classifier = open_onnx(job.model)
+    return classifier, choose(job.recordings, job.speakers, classifier.card.labels)
+
+
+def find_voices(
+    clips: Sequence[Clip], what: str, report: Reporter, skip: bool
+) -> tuple[Voice, ...]:
+    """Find the speech in each recording, and leave duplicates out."""
+    skipped = report.warn if skip else None
+    with report.counting(what, len(clips)) as advance:
+        voices = load_each(clips, _voice, advance, skipped)
+    unique = {voice.content: voice for voice in reversed(voices)}
+    return tuple(voice for voice in voices if unique[voice.content] is voice)
+
+
+def make_report_folder(folder: Path | None) -> None:
+    """Make the folder for a report, before anything is measured.
+
+    Raises
+    ------
+    SerError
+        If it cannot be.
+    """
+    try:
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SerError(
+            f"--report-dir {plain(folder)} cannot be made ({reason(error)}); name another folder"
+        ) from error
+
+
+def open_onnx(path: Path) -> OnnxClassifier:
+    """Load the model as a live stream runs it.
+
+    Raises
+    ------
+    SerError
+        If it is no ``.onnx`` file, or does not fit its card.
+    """
+    if path.suffix != ".onnx":
+        raise SerError(
+            f"{path}: --stream and --conditions measure the .onnx file that runs live; make it "
+            f"with ser-export {path.with_suffix('.keras')} -o {path.with_suffix('.onnx')}"
+        )
+    return OnnxClassifier.load(path)
+
+
+def window_probabilities(
+    classifier: OnnxClassifier,
+    voice: Voice,
+    clean: NDArray[np.float32],
+    *others: NDArray[np.float32],
+) -> NDArray[np.float64]:
+    """Classify the first window of a recording, and of other versions of it.
+
+    Parameters
+    ----------
+    classifier : OnnxClassifier
+    voice : Voice
+    clean : ndarray, shape (n,), float32
+        The recording; its speech is where it begins and ends here.
+    *others : ndarray, shape (n,), float32
+        Versions of it.
+
+    Returns
+    -------
+    ndarray, shape (1 + others, labels)
+    """
+    card = classifier.card
+    spectra = [
+        whole_clip_spectrum(voice.clip.path, samples, card.spectrum) for samples in (clean, *others)
+    ]
+    start, stop = heard_bounds(*speech_bounds(spectra[0]), card.spectrum, card.window.seconds)
+    return np.array(
+        [classifier.probabilities(spectrum[start:stop]) for spectrum in spectra], np.float64
+    )
+
+
+def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
+    """Read who was in training from the ``.keras`` file that an ``.onnx`` file was made of.
+
+    Returns
+    -------
+    TrainingRecord or None
+        None if there is no such file of that name, or it holds another model.
+    """
+    source = path.with_suffix(".keras")
+    if not source.is_file():
+        return None
+    source_card, record = read_record(source)
+    return record if source_card == dataclasses.replace(card, golden=None) else None
+
+
+def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:
+    """Say which of the speakers the model knows already, or that nobody can know; "" if none."""
+    if record is None:
+        return "the model file does not say who was in training: the figures may flatter"
+    known = set(record.training_speakers) & {clip.speaker for clip in clips}
+    if known:
+        return f"{', '.join(sorted(known))} were in training: the figures flatter"
+    held = set(record.validation_speakers) & {clip.speaker for clip in clips}
+    return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
+
+
+def who(clips: Sequence[Clip], warning: str) -> str:
+    """Say in words whose recordings were heard, and whether the model knew them."""
+    speakers = speakers_of(clips)
+    role = warning or "nobody in training was heard (speaker-independent)"
+    people = f"{len(speakers)} speakers" if len(speakers) > 1 else f"the speaker {speakers[0]}"
+    return f"{people}; {role}"
+
+
+def _voice(clip: Clip) -> Voice:
+    samples = read_audio(clip.path)
+    onset, end = speech_bounds(whole_clip_spectrum(clip.path, samples, _SPEC))
+    middle = _SPEC.fft_samples // 2  # what a frame says, it says of its middle
+    first, last = (frame * _SPEC.hop_samples + middle for frame in (onset, end - 1))
+    end_sample = last + _SPEC.hop_samples
+    power_of_speech = float(np.square(samples[first:end_sample], dtype=np.float64).mean())
+    level_dbfs = 10.0 * math.log10(power_of_speech + 1e-12)
+    return Voice(clip, first, end_sample, level_dbfs, content_hash(samples))

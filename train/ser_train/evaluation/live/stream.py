@@ -1,0 +1,161 @@
+"""Measure a model in the way it is used: on a stream, through the live engine."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live import Prediction, StreamRecognizer
+from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_live.model.classifier import OnnxClassifier
+from ser_train.evaluation.live.clips import (
+    LiveEvaluation,
+    begin,
+    find_voices,
+    leakage,
+    record_beside,
+    who,
+    window_probabilities,
+)
+from ser_train.evaluation.live.stream_figures import (
+    Confidence,
+    FalseEmotion,
+    OfCorpus,
+    StreamFigures,
+    StreamResult,
+)
+from ser_train.evaluation.live.stream_measures import (
+    Heard,
+    calibration,
+    changes_per_minute,
+    differing_share,
+    listen_to,
+    recall,
+    right_share,
+    smoothed,
+    times,
+    uncertain_share,
+)
+from ser_train.evaluation.live.stream_sounds import make_sounds
+from ser_train.evaluation.live.stream_track import Track
+from ser_train.progress import Reporter
+from ser_train.reports.stream import lines, write_report
+
+SOUND_SECONDS = 60.0
+GAINS_DB = (-20.0, 20.0)
+
+
+def evaluate_stream(job: LiveEvaluation, report: Reporter) -> tuple[str, ...]:
+    """Play recordings through the live engine and measure what it says, and when.
+
+    Returns
+    -------
+    tuple of str
+        Lines of text.
+
+    Raises
+    ------
+    SerError
+        If the model, the recordings, their labels or the speakers do not fit.
+    """
+    classifier, chosen = begin(job)
+    warning = leakage(record_beside(job.model, classifier.card), chosen.clips)
+    if warning:
+        report.warn(warning)
+    voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
+    track = Track(voices, job.seed)
+    result = measure_stream(classifier, track, who([v.clip for v in voices], warning), report)
+    if job.report_folder:
+        write_report(job.report_folder, result)
+    return lines(result.figures)
+
+
+def measure_stream(
+    classifier: OnnxClassifier, track: Track, protocol: str, report: Reporter
+) -> StreamResult:
+    """Play a track, and measure everything."""
+    labels, spans = classifier.card.labels, track.spans
+    with report.counting("stream", (2 + len(GAINS_DB)) * len(spans)) as advance:
+        offline = _offline(classifier, track, advance)
+        predictions = play(classifier, track, 0.0, advance)
+        louder = [play(classifier, track, gain_db, advance) for gain_db in GAINS_DB]
+    heard = listen_to(spans, predictions)
+    hop_seconds = StreamRecognizer(classifier).hop_seconds
+    gains = [differing_share(predictions, other) for other in louder]
+    figures = StreamFigures(
+        model=classifier.card.name,
+        protocol=protocol,
+        seconds=track.seconds,
+        hop_seconds=hop_seconds,
+        recordings=len(spans),
+        accuracy=_accuracy(heard, [labels[place] for place in offline.argmax(axis=1)]),
+        unnamed=[one.last for one in heard].count(None),
+        mixed=sum(one.mixed for one in heard),
+        right_share=right_share(heard),
+        first=times(one.first_seconds for one in heard),
+        first_correct=times(one.first_correct_seconds for one in heard),
+        first_sure_correct=times(one.first_sure_correct_seconds for one in heard),
+        last_change=times(one.last_change_seconds for one in heard),
+        changes_per_minute=changes_per_minute(heard, hop_seconds),
+        uncertain_share=uncertain_share(heard),
+        confidence=_confidence(heard, labels),
+        gains=tuple(zip(GAINS_DB, gains, strict=True)),
+        false_emotions=_false_emotions(classifier),
+    )
+    return StreamResult(figures, heard, tuple(predictions))
+
+
+def play(
+    classifier: OnnxClassifier, track: Track, gain_db: float, advance: Callable[[], None]
+) -> list[Prediction]:
+    """Let a new live engine hear a track at some level."""
+    recognizer = StreamRecognizer(classifier)
+    gain = np.float32(10.0 ** (gain_db / 20.0))
+    predictions = []
+    for piece in track.pieces():
+        predictions += recognizer.process(gain * piece)
+        advance()
+    return predictions + recognizer.flush()
+
+
+def _offline(
+    classifier: OnnxClassifier, track: Track, advance: Callable[[], None]
+) -> NDArray[np.float64]:
+    rows = []
+    for voice in track.voices:
+        samples = voice.samples()
+        rows.append(window_probabilities(classifier, voice, samples)[0])
+        advance()
+    return np.array(rows)
+
+
+def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[OfCorpus, ...]:
+    clips = [one.span.voice.clip for one in heard]
+    corpora = sorted({clip.corpus for clip in clips})
+    accuracy = []
+    for name in ["all", *(corpora if len(corpora) > 1 else ())]:
+        mine = [k for k, clip in enumerate(clips) if name in ("all", clip.corpus)]
+        truth, last = [clips[k].label for k in mine], [heard[k].last for k in mine]
+        named = recall(truth, [p.label if p else None for p in last])
+        accuracy.append(OfCorpus(name, named, recall(truth, [offline[k] for k in mine])))
+    return tuple(accuracy)
+
+
+def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> Confidence | None:
+    every = [(one, prediction) for one in heard for prediction in one.predictions]
+    if not every:
+        return None
+    ends = [(one, one.last) for one in heard if one.last]
+    return Confidence(calibration(*smoothed(ends, labels)), calibration(*smoothed(every, labels)))
+
+
+def _false_emotions(classifier: OnnxClassifier) -> tuple[FalseEmotion, ...]:
+    found = []
+    for sound in make_sounds(SOUND_SECONDS, seed=0):
+        recognizer = StreamRecognizer(classifier)
+        predictions = recognizer.process(sound.samples) + recognizer.flush()
+        states = [prediction.state for prediction in predictions]
+        per_minute = recognizer.hop_seconds * 60.0 * SAMPLE_RATE_HZ / sound.samples.size
+        emotion, unsure = (states.count(state) * per_minute for state in ("speech", "uncertain"))
+        found.append(FalseEmotion(sound.name, emotion, unsure))
+    return tuple(found)

@@ -1,0 +1,184 @@
+"""What a stream of predictions says about recordings whose onsets and emotions are known."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.prediction import Prediction
+from ser_train.evaluation.live.stream_track import Span
+from ser_train.evaluation.resampling import excess_calibration_error
+from ser_train.metrics import calibration_error, negative_log_likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What the stream said of one recording: labels that rest on it alone."""
+
+    span: Span
+    predictions: tuple[Prediction, ...]
+    """Those with a label, from its onset to the next one."""
+    mixed: int
+    """Predictions with a label in that time that still rest on a recording before."""
+
+    @property
+    def first_seconds(self) -> float | None:
+        """From the true onset to the first label."""
+        return self._since_onset(self.predictions[:1])
+
+    @property
+    def first_correct_seconds(self) -> float | None:
+        """From the true onset to the first correct label."""
+        return self._since_onset([p for p in self.predictions if self.is_right(p)][:1])
+
+    @property
+    def first_sure_correct_seconds(self) -> float | None:
+        """The same, where state ``uncertain`` counts as no label."""
+        right = [p for p in self.predictions if self.is_right(p) and p.state == "speech"]
+        return self._since_onset(right[:1])
+
+    @property
+    def last_change_seconds(self) -> float | None:
+        """From the true onset to the label that stays to the end."""
+        place = max((k + 1 for k in self._change_places()), default=0)
+        return self._since_onset(self.predictions[place : place + 1])
+
+    @property
+    def changes(self) -> int:
+        """How often one label follows another."""
+        return len(self._change_places())
+
+    @property
+    def last(self) -> Prediction | None:
+        """The last prediction with a label."""
+        return self.predictions[-1] if self.predictions else None
+
+    def is_right(self, prediction: Prediction) -> bool:
+        """Tell whether a label is the recording's."""
+        return prediction.label == self.span.voice.clip.label
+
+    def at(self, seconds: float) -> Prediction | None:
+        """Give the prediction in force so long after the true onset, if it has a label."""
+        moment = self.span.onset_seconds + seconds
+        before = [p for p in self.predictions if p.end_seconds <= moment]
+        return before[-1] if before else None
+
+    def _change_places(self) -> list[int]:
+        labels = [prediction.label for prediction in self.predictions]
+        return [k for k in range(len(labels) - 1) if labels[k] != labels[k + 1]]
+
+    def _since_onset(self, predictions: Sequence[Prediction]) -> float | None:
+        return predictions[0].end_seconds - self.span.onset_seconds if predictions else None
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Seconds over the recordings where it happened at all."""
+
+    count: int
+    of: int
+    median: float | None
+    p90: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """How often a label was right, over recordings; no label counts as wrong."""
+
+    count: int
+    uar: float
+    wa: float
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """How honest probabilities are."""
+
+    count: int
+    ece: float
+    """Over 15 bins."""
+    excess_ece: float
+    """Less what honest probabilities would show on so many predictions."""
+    nll: float
+
+
+def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple[Heard, ...]:
+    """Give each recording the predictions that are about it."""
+    heard, labelled = [], [p for p in predictions if p.label is not None]
+    place, before_end = 0, 0.0
+    for number, span in enumerate(spans):
+        is_last = number + 1 == len(spans)
+        until = float("inf") if is_last else spans[number + 1].onset_seconds
+        inside = []
+        while place < len(labelled) and labelled[place].end_seconds <= until:
+            if labelled[place].end_seconds > span.onset_seconds:
+                inside.append(labelled[place])
+            place += 1
+        own = tuple(p for p in inside if p.start_seconds >= before_end)
+        heard.append(Heard(span, own, len(inside) - len(own)))
+        before_end = span.end_seconds
+    return tuple(heard)
+
+
+def times(values: Iterable[float | None]) -> Times:
+    """Give median and 90th percentile of what is not None."""
+    every = list(values)
+    there = [value for value in every if value is not None]
+    if not there:
+        return Times(0, len(every), None, None)
+    return Times(len(there), len(every), float(np.median(there)), float(np.quantile(there, 0.9)))
+
+
+def recall(truth: Sequence[str], named: Sequence[str | None]) -> Recall:
+    """Give unweighted and weighted recall of labels; None is wrong."""
+    right = np.array([a == b for a, b in zip(truth, named, strict=True)])
+    labels = np.array(truth)
+    each = [float(right[labels == label].mean()) for label in sorted(set(truth))]
+    return Recall(len(truth), float(np.mean(each)), float(right.mean()))
+
+
+def changes_per_minute(heard: Sequence[Heard], hop_seconds: float) -> float:
+    """Give the changes of the label inside recordings, by the time in which there is one."""
+    minutes = sum(len(one.predictions) for one in heard) * hop_seconds / 60.0
+    return sum(one.changes for one in heard) / minutes if minutes else 0.0
+
+
+def uncertain_share(heard: Sequence[Heard]) -> float:
+    """Give the share of predictions with a label whose state is ``uncertain``."""
+    states = [prediction.state for one in heard for prediction in one.predictions]
+    return states.count("uncertain") / len(states) if states else 0.0
+
+
+def right_share(heard: Sequence[Heard]) -> float:
+    """Give the share of predictions with a label that are right."""
+    right = [one.is_right(prediction) for one in heard for prediction in one.predictions]
+    return float(np.mean(right)) if right else 0.0
+
+
+def smoothed(
+    pairs: Iterable[tuple[Heard, Prediction]], labels: Sequence[str]
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Stack smoothed probabilities, shape (predictions, labels), and the index of each truth."""
+    rows, truth = [], []
+    for one, prediction in pairs:
+        if prediction.probabilities is not None:
+            rows.append([prediction.probabilities[label] for label in labels])
+            truth.append(labels.index(one.span.voice.clip.label))
+    return np.array(rows, np.float64).reshape(-1, len(labels)), np.array(truth, np.intp)
+
+
+def calibration(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Calibration:
+    """Measure smoothed probabilities of shape (predictions, labels)."""
+    return Calibration(
+        len(truth),
+        calibration_error(probabilities, truth),
+        excess_calibration_error(probabilities, truth),
+        negative_log_likelihood(probabilities, truth),
+    )
+
+
+def differing_share(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:
+    """Give the share of predictions whose state or label differs between two runs."""
+    pairs = list(zip(one, other, strict=True))
+    return float(np.mean([(a.state, a.label) != (b.state, b.label) for a, b in pairs]))

@@ -1,0 +1,1 @@
+"""Build, name and save networks."""

@@ -1,0 +1,203 @@
+"""The networks that ``ser-train`` knows by name."""
+
+import dataclasses
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ser_live.errors import SerError
+from ser_live.model.card import ModelCard, SpectrumSpec, WindowSpec
+from ser_train.models.recipe import Augmentation, Recipe, WindowSampling
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network, what it is fed with and how it is trained."""
+
+    name: str
+    spectrum: SpectrumSpec
+    window: WindowSpec
+    build: Callable[[int, int], Any]
+    """(labels, bins) to keras.Model with layers "spectrum", "logits", "temperature",
+    "probabilities"."""
+    recipe: Recipe
+    front_end: str | None = None
+    """Layer without trainable weights whose outputs are computed once per clip."""
+    members: tuple[str, ...] = ()
+    """Names of the networks of an ensemble, which hear the same; its own recipe trains each."""
+
+    def with_length(self, epochs: int | None, batch_clips: int | None) -> "Network":
+        """Give the network with other numbers of epochs and clips in a batch; None keeps one."""
+        recipe = dataclasses.replace(
+            self.recipe,
+            epochs=epochs or self.recipe.epochs,
+            batch_clips=batch_clips or self.recipe.batch_clips,
+        )
+        return dataclasses.replace(self, recipe=recipe)
+
+
+def _builder(module: str, function: str) -> Callable[[int, int], Any]:
+    """Name a builder without importing it: Keras takes seconds."""
+
+    def build(n_labels: int, bins: int) -> Any:
+        return getattr(importlib.import_module(f"ser_train.models.{module}"), function)(
+            n_labels, bins
+        )
+
+    return build
+
+
+def _ensemble(members: tuple[Network, ...], name: str, recipe: Recipe) -> Network:
+    """Make a network of networks that hear the same."""
+    first = members[0]
+
+    def build(n_labels: int, bins: int) -> Any:
+        from ser_train.models.ensemble import combine  # noqa: PLC0415 - Keras takes seconds
+
+        return combine([member.build(n_labels, bins) for member in members], first.front_end)
+
+    return Network(
+        name=name,
+        spectrum=first.spectrum,
+        window=first.window,
+        build=build,
+        recipe=recipe,
+        front_end=first.front_end,
+        members=tuple(member.name for member in members),
+    )
+
+
+_EMOTION_TCN = Network(
+    name="emotion-tcn",
+    spectrum=SpectrumSpec(fft_samples=1024),
+    window=WindowSpec(),
+    build=_builder("emotion_tcn", "build_emotion_tcn"),
+    recipe=Recipe(
+        epochs=60,
+        batch_clips=32,
+        learning_rate=4e-3,
+        weight_decay=0.02,
+        ema_momentum=0.995,
+        label_smoothing=0.1,
+        label_balance=1.0,
+        balanced_corpora=True,
+        windows=WindowSampling(),
+        augmentation=Augmentation(
+            room_probability=0.35,
+            reverberation_seconds=(0.15, 0.9),
+            reverberation_db=(-12.0, 4.0),
+            babble_probability=0.25,
+            channel_probability=0.3,
+        ),
+    ),
+)
+_ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
+_ISSA_RAVDESS = Network(
+    name="issa-ravdess",
+    spectrum=_ISSA_SPECTRUM,
+    window=WindowSpec(),
+    build=_builder("issa2020", "build_issa_ravdess"),
+    recipe=Recipe(
+        epochs=60,
+        batch_clips=32,
+        learning_rate=1e-3,
+        weight_decay=0.02,
+        ema_momentum=0.99,
+        label_smoothing=0.1,
+        mixup=0.4,
+    ),
+    front_end="frontend",
+)
+_ISSA_EMODB = dataclasses.replace(
+    _ISSA_RAVDESS,
+    name="issa-emodb",
+    build=_builder("issa2020", "build_issa_emodb"),
+    recipe=dataclasses.replace(
+        _ISSA_RAVDESS.recipe,
+        learning_rate=4e-3,
+        mixup=0.1,
+        windows=WindowSampling(speeds=(1.0, 0.95, 1.05, 0.9, 1.1), shortest_seconds=1.5),
+    ),
+)
+_ISSA_IEMOCAP = dataclasses.replace(
+    _ISSA_EMODB, name="issa-iemocap", build=_builder("issa2020", "build_issa_iemocap")
+)
+
+NETWORKS: dict[str, Network] = {
+    network.name: network
+    for network in (
+        _EMOTION_TCN,
+        _ISSA_RAVDESS,
+        _ISSA_EMODB,
+        _ISSA_IEMOCAP,
+        _ensemble((_EMOTION_TCN,) * 3, "emotion-tcn-3", _EMOTION_TCN.recipe),
+        _ensemble(
+            (_ISSA_EMODB, _ISSA_RAVDESS, _ISSA_IEMOCAP), "issa-emodb-ensemble", _ISSA_EMODB.recipe
+        ),
+    )
+}
+
+
+def find_network(name: str) -> Network:
+    """Give the network of that name; names joined by "+" are an ensemble of these.
+
+    Raises
+    ------
+    SerError
+        If there is none, in which case the message lists the names, or if the members of an
+        ensemble do not hear the same.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    names = name.split("+")
+    unknown = [part for part in names if part not in NETWORKS]
+    if unknown:
+        raise SerError(
+            f"there is no network {unknown[0]!r}; the networks are {', '.join(NETWORKS)}"
+        )
+    members = tuple(NETWORKS[part] for part in names)
+    if len({(member.spectrum, member.window, member.front_end) for member in members}) > 1:
+        raise SerError(f"{name}: the members differ in spectrum, window or front end, wanted one")
+    return _ensemble(members, name, members[0].recipe)
+
+
+def network_of(card: ModelCard) -> Network:
+    """Take what a saved network hears from its card, and all else from the network of that name.
+
+    Raises
+    ------
+    SerError
+        If there is none.
+    """
+    network = find_network(card.network)
+    return dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
+
+
+def create_model(name: str, n_labels: int) -> Any:
+    """Build the network of that name with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`.
+    n_labels : int
+        Number of labels, at least 2.
+
+    Returns
+    -------
+    keras.Model
+        From "spectrum" (batch, frames, bins) power to "probabilities" (batch, n_labels).
+
+    Raises
+    ------
+    SerError
+        If the name is unknown, the labels are too few, or the extra ``train`` is not installed.
+    """
+    network = find_network(name)
+    if n_labels < 2:
+        raise SerError(f"a network needs at least 2 labels, got {n_labels}")
+    try:
+        return network.build(n_labels, network.spectrum.bins)
+    except ModuleNotFoundError as error:
+        raise SerError(f"{error}; networks need: pip install 'ser-live[train]'") from error

@@ -1,0 +1,1 @@
+"""Write model cards, tables and plots."""

@@ -1,0 +1,1 @@
+"""Train and adapt networks."""

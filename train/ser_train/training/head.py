@@ -1,0 +1,107 @@
+"""A trained network for other labels: its body as it is, and what its head knows of them."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+
+from ser_live.errors import SerError
+
+_LOGITS = "logits"
+
+
+def head_of(model: Any) -> tuple[str, ...]:
+    """Name the layers that hold numbers for each label: from the last body layer to the logits.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With a layer "logits".
+
+    Raises
+    ------
+    SerError
+        If there is no dense layer that ends in the logits.
+    """
+    names = [layer.name for layer in model.layers]
+    if _LOGITS not in names:
+        raise SerError("it has no layer 'logits', wanted a network of ser-train")
+    labels = model.get_layer(_LOGITS).output.shape[-1]
+    first = last = names.index(_LOGITS)
+    while not isinstance(model.layers[first], keras.layers.Dense):
+        first -= 1
+        if first < 0 or model.layers[first].output.shape[-1] != labels:
+            raise SerError("its head is no dense layer, wanted a single network of ser-train")
+    return tuple(names[first : last + 1])
+
+
+def with_labels(model: Any, old: Sequence[str], new: Sequence[str]) -> Any:
+    """Copy a model for other labels; those that it knows keep their part of the head.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As `ser_train.models.registry` makes them, for the labels ``old``.
+    old, new : sequence of str
+        Labels in the order of the outputs.
+
+    Returns
+    -------
+    keras.Model
+        With fresh numbers in the head for labels that are not in ``old``, and temperature 1.
+    """
+    head, config = head_of(model), model.get_config()
+    for layer in config["layers"]:
+        if layer["name"] in head:
+            layer.pop("build_config", None)
+            if "units" in layer["config"]:
+                layer["config"]["units"] = len(new)
+    copy = keras.Model.from_config(config)
+    for layer in model.layers:
+        twin = copy.get_layer(layer.name)
+        if layer.name in head:
+            _carry_over(layer, twin, old, new)
+        else:
+            twin.set_weights(layer.get_weights())
+        if isinstance(twin, keras.layers.Normalization):
+            twin.finalize_state()  # it computes with copies of its weights
+    copy.get_layer("temperature").temperature.assign(1.0)
+    return copy
+
+
+def _carry_over(layer: Any, twin: Any, old: Sequence[str], new: Sequence[str]) -> None:
+    """Copy the last axis's numbers of each label that both layers have."""
+    pairs = [(old.index(label), place) for place, label in enumerate(new) if label in old]
+    for source, target in zip(layer.weights, twin.weights, strict=True):
+        values = keras.ops.convert_to_numpy(target).copy()
+        for before, after in pairs:
+            values[..., after] = keras.ops.convert_to_numpy(source)[..., before]
+        target.assign(values)
+
+
+@contextmanager
+def only_head_learns(model: Any) -> Iterator[None]:
+    """Freeze the body, and all normalisation with its statistics, for the length of a block."""
+    head = head_of(model)
+    with _learning(model, lambda layer: layer.name in head):
+        yield
+
+
+@contextmanager
+def statistics_stay(model: Any) -> Iterator[None]:
+    """Let all layers learn but the normalisation, for the length of a block."""
+    with _learning(model, lambda layer: True):
+        yield
+
+
+@contextmanager
+def _learning(model: Any, learns: Any) -> Iterator[None]:
+    kept = [layer.trainable for layer in model.layers]
+    for layer in model.layers:
+        layer.trainable = learns(layer) and not isinstance(layer, keras.layers.BatchNormalization)
+    try:
+        yield
+    finally:
+        for layer, trainable in zip(model.layers, kept, strict=True):
+            layer.trainable = trainable

@@ -1,0 +1,145 @@
+"""Steps of gradient descent, and the whole state of a training as arrays."""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from ser_train.data.batches import Batch
+from ser_train.models.recipe import Recipe
+
+_CLIP_NORM = 2.0
+_FINAL_RATE = 0.01
+
+
+class Trainer:
+    """Train a model's logits with the recipe's optimiser.
+
+    Parameters
+    ----------
+    model : keras.Model
+        From inputs to logits.
+    recipe : Recipe
+    steps : int
+        Steps of the whole training, for the schedule.
+    """
+
+    def __init__(self, model: Any, recipe: Recipe, steps: int) -> None:
+        self._model = model
+        self._momentum = recipe.ema_momentum
+        self._optimiser = _optimiser(recipe, steps)
+        self._optimiser.build(model.trainable_variables)
+        self._averages = [
+            keras.Variable(v.value, trainable=False) for v in model.trainable_variables
+        ]
+        inputs = tf.TensorSpec(model.input_shape, tf.float32)
+        labels = tf.TensorSpec(model.output_shape, tf.float32)
+        self._step = tf.function(self._run_step, input_signature=[inputs, labels, labels])
+        self._forward = tf.function(
+            lambda batch: self._model(batch, training=True), input_signature=[inputs]
+        )
+
+    def epoch(self, batches: Iterable[Batch], advance: Callable[[], None]) -> float:
+        """Learn from every batch once; gives the mean loss."""
+        losses = []
+        for batch in batches:
+            losses.append(float(self._step(batch.inputs, batch.targets, batch.offsets)))
+            advance()
+        return float(np.mean(losses))
+
+    def settle(self, batches: Iterable[Batch]) -> None:
+        """Take the averaged weights for good and measure the normalisation layers' statistics.
+
+        The moving statistics lag behind the weights; they become the plain mean over the batches.
+        """
+        if self._momentum:
+            pairs = zip(self._model.trainable_variables, self._averages, strict=True)
+            for variable, average in pairs:
+                variable.assign(average.value)
+        with _measured_statistics(self._model) as kept_share:
+            for number, batch in enumerate(batches):
+                kept_share.assign(number / (number + 1.0))
+                self._forward(batch.inputs)
+
+    @contextmanager
+    def averaged_weights(self) -> Iterator[None]:
+        """Put the averaged weights into the model for the length of a block."""
+        if not self._momentum:
+            yield
+            return
+        variables = self._model.trainable_variables
+        present = [variable.value.numpy().copy() for variable in variables]
+        for variable, average in zip(variables, self._averages, strict=True):
+            variable.assign(average.value)
+        try:
+            yield
+        finally:
+            for variable, value in zip(variables, present, strict=True):
+                variable.assign(value)
+
+    def state(self) -> tuple[NDArray[Any], ...]:
+        """Give everything that the next step depends on."""
+        return tuple(variable.value.numpy().copy() for variable in self._variables())
+
+    def restore(self, state: tuple[NDArray[Any], ...]) -> None:
+        """Go back to a state that `state` gave."""
+        for variable, value in zip(self._variables(), state, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list[Any]:
+        return [*self._model.variables, *self._optimiser.variables, *self._averages]
+
+    def _run_step(self, inputs: Any, targets: Any, offsets: Any) -> Any:
+        with tf.GradientTape() as tape:
+            logits = self._model(inputs, training=True) + offsets
+            losses = tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_mean(losses)
+        variables = self._model.trainable_variables
+        self._optimiser.apply(tape.gradient(loss, variables), variables)
+        if self._momentum:
+            self._average()
+        return loss
+
+    def _average(self) -> None:
+        """Follow the weights; quickly at first, so that the start is soon forgotten."""
+        step = tf.cast(self._optimiser.iterations.value, tf.float32)
+        momentum = tf.minimum(self._momentum, (1.0 + step) / (10.0 + step))
+        for average, variable in zip(self._averages, self._model.trainable_variables, strict=True):
+            average.assign(momentum * average.value + (1.0 - momentum) * variable.value)
+
+
+@contextmanager
+def _measured_statistics(model: Any) -> Iterator[Any]:
+    """Let a variable rule how much of its moving statistics each normalisation layer keeps."""
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    momenta = [layer.momentum for layer in layers]
+    kept_share = tf.Variable(0.0)
+    for layer in layers:
+        layer.momentum = kept_share
+    try:
+        yield kept_share
+    finally:
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+
+def _optimiser(recipe: Recipe, steps: int) -> Any:
+    warm_up = int(recipe.warm_up_share * steps)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        recipe.learning_rate / 20.0,
+        max(1, steps - warm_up),
+        alpha=_FINAL_RATE,
+        warmup_target=recipe.learning_rate,
+        warmup_steps=max(1, warm_up),
+    )
+    if recipe.optimiser == "rmsprop":
+        return keras.optimizers.RMSprop(schedule, weight_decay=recipe.weight_decay or None)
+    optimiser = keras.optimizers.AdamW(
+        schedule, weight_decay=recipe.weight_decay, global_clipnorm=_CLIP_NORM
+    )
+    optimiser.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    return optimiser
