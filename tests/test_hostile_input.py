@@ -21,7 +21,7 @@ from ser_live.engine.resample import MonoConverter
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import check_graph
 from ser_live.sources import FileSource, RawSource
-from ser_live.text import confuses
+from ser_live.text import find_control_char
 from ser_train.corpora import find_clips, read_manifest, relabel
 from test_stream_laws import as_format, demo_voice, run
 
@@ -59,7 +59,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def check_message(error: SerError, begins: str = "") -> None:
     assert str(error).startswith(begins)
     assert len(str(error)) > len(begins)
-    assert not confuses(str(error))
+    assert not find_control_char(str(error))
     assert len(str(error)) < 600
 
 
@@ -499,7 +499,7 @@ def test_any_text_as_a_manifest(folder: Path, head: str, rows: str, encoding: st
     clips = attempt(read_manifest, path, begins=f"{path}")
     for clip in clips or ():
         assert clip.label
-        assert not any(map(confuses, (str(clip.path), clip.label, clip.speaker)))
+        assert not any(map(find_control_char, (str(clip.path), clip.label, clip.speaker)))
     if clips is not None:
         assert clips
         attempt(relabel, clips)

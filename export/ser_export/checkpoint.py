@@ -8,7 +8,7 @@ import ser_train.layers  # noqa: F401 - registers our layers with Keras
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.models.keras_archive import keras_reason, read_archive
 
 
@@ -31,7 +31,7 @@ def _load_model(path: Path) -> keras.Model:
     try:
         return keras.models.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many unrelated types
-        raise SerError(f"{plain(path)}: Keras cannot load it ({keras_reason(error)})") from error
+        raise SerError(f"{sanitize(path)}: Keras cannot load it ({keras_reason(error)})") from error
 
 
 def _check_axes(model: keras.Model, card: ModelCard, path: Path) -> None:

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from ser_live import SerError
-from ser_live.text import confuses
+from ser_live.text import find_control_char
 
 TARGETS = ("cards", "models", "archives", "audio", "raw", "manifests")
 
@@ -24,7 +24,7 @@ def check_message(error: SerError) -> None:
     """See that a refusal is one line that a terminal can show."""
     message = str(error)
     assert message, "an empty message"
-    assert not confuses(message), "control characters in a message"
+    assert not find_control_char(message), "control characters in a message"
     assert len(message) <= LONGEST_MESSAGE, "a long message"
 
 

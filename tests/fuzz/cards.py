@@ -7,7 +7,7 @@ from typing import Any
 from fuzz import check_message
 from ser_live import ModelCard, SerError
 from ser_live.model.card import Corpus, GoldenTest, Metric
-from ser_live.text import confuses
+from ser_live.text import find_control_char
 from tiny_models import tiny_card
 
 NUMBERS = (
@@ -28,7 +28,7 @@ def check(data: bytes) -> None:
         return
     assert ModelCard.from_json(card.to_json()) == card
     json.loads(card.to_json(), parse_constant=_refuse_constant)
-    assert not any(confuses(text) for text in (card.name, card.limits, *card.labels))
+    assert not any(find_control_char(text) for text in (card.name, card.limits, *card.labels))
 
 
 def _refuse_constant(name: str) -> None:

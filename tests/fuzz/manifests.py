@@ -6,7 +6,7 @@ from random import Random
 
 from fuzz import check_message, scratch
 from ser_live import SerError
-from ser_live.text import confuses
+from ser_live.text import find_control_char
 from ser_train.corpora import Clip, find_clips, read_manifest, relabel
 
 WORDS = (
@@ -37,7 +37,7 @@ def _check(read: Callable[[Path], tuple[Clip, ...]], path: Path) -> None:
     for clip in clips:
         assert clip.label
         assert clip.speaker
-        assert not any(map(confuses, (str(clip.path), clip.label, clip.speaker)))
+        assert not any(map(find_control_char, (str(clip.path), clip.label, clip.speaker)))
     try:
         relabel(clips)
     except SerError as error:

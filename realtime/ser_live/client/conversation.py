@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 from ser_live.client.address import Address
 from ser_live.client.messages import Ended, Item, ServerError, Started, decode
 from ser_live.errors import SerError
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -92,7 +92,7 @@ class Conversation:
         except (TypeError, ValueError) as error:
             raise SerError(
                 f"the options of the stream are {quoted(told)}, wanted texts and numbers "
-                f"({plain(error)})"
+                f"({sanitize(error)})"
             ) from error
 
     def begin(self, text: str | bytes) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from ser_live.client.address import Address
 from ser_live.client.messages import ServerError
 from ser_live.errors import SerError
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 # What a close frame says, where no error message came through before it.
 _OF_CLOSE = {
@@ -80,7 +80,7 @@ def in_words(address: Address, waits: bool = True) -> Iterator[None]:
         raise unreachable(address, error) from error
     except WebSocketException as error:
         raise SerError(
-            f"{address}: does not speak WebSocket as wanted ({plain(error)}); "
+            f"{address}: does not speak WebSocket as wanted ({sanitize(error)}); "
             "is that a server of ser-live?"
         ) from error
 
@@ -88,7 +88,7 @@ def in_words(address: Address, waits: bool = True) -> Iterator[None]:
 def unreachable(address: Address, error: Exception) -> SerError:
     """Say that nobody is there."""
     reason = getattr(error, "strerror", None) or error
-    return SerError(f"{address}: cannot reach the server ({plain(reason)}); does ser-serve run?")
+    return SerError(f"{address}: cannot reach the server ({sanitize(reason)}); does ser-serve run?")
 
 
 def refused(address: Address, status: int, body: bytes) -> ServerError:

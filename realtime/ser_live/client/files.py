@@ -15,7 +15,7 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 _TIMEOUT_SECONDS = 600.0
 
@@ -91,8 +91,8 @@ def recognize_file(
         return _recognition(body)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SerError(
-            f"{address}: no answer of POST /v1/recognize ({plain(repr(error))}); is that a server "
-            "of ser-live, of about this version?"
+            f"{address}: no answer of POST /v1/recognize ({sanitize(repr(error))}); is that a "
+            "server of ser-live, of about this version?"
         ) from error
 
 
@@ -102,7 +102,7 @@ def _post(address: Address, path: Path, query: str, timeout_seconds: float) -> t
     try:
         recording = path.open("rb")
     except OSError as error:
-        raise SerError(f"{plain(path)}: cannot read it ({error.strerror or error})") from error
+        raise SerError(f"{sanitize(path)}: cannot read it ({error.strerror or error})") from error
     with recording:
         headers = {
             **address.headers,

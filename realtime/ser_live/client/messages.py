@@ -11,7 +11,7 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction, Timing
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 Item = Prediction | Segment | Event
 Record = TypeVar("Record")
@@ -78,7 +78,7 @@ class ServerError(SerError):
     """
 
     def __init__(self, code: str, detail: str, is_fatal: bool = True) -> None:
-        super().__init__(f"{plain(detail)} ({plain(code)})")
+        super().__init__(f"{sanitize(detail)} ({sanitize(code)})")
         self.code = code
         self.is_fatal = is_fatal
 
@@ -97,7 +97,7 @@ def decode(text: str | bytes) -> Started | Ended | Item | ServerError:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise SerError(
             f"the server said {quoted(text)}, which is no message of ser.v1 "
-            f"({plain(repr(error))}); is it a server of ser-live, of about this version?"
+            f"({sanitize(repr(error))}); is it a server of ser-live, of about this version?"
         ) from error
 
 

@@ -8,7 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 _LOWEST_RATE_HZ = 8000
 _HIGHEST_RATE_HZ = 384000
@@ -135,9 +135,9 @@ def _as_array(samples: ArrayLike) -> NDArray[Any]:
     try:
         block = np.asarray(samples)
     except Exception as error:  # lists of several lengths, and whatever an object raises
-        raise SerError(f"samples are no array ({plain(error)}); wanted {_WANTED}") from error
+        raise SerError(f"samples are no array ({sanitize(error)}); wanted {_WANTED}") from error
     if block.dtype.name not in _DTYPES:
-        raise SerError(f"samples are {plain(block.dtype)}, wanted {_WANTED}")
+        raise SerError(f"samples are {sanitize(block.dtype)}, wanted {_WANTED}")
     return block
 
 

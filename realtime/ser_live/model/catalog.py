@@ -5,7 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 DEFAULT_MODEL = "emotion"
 
@@ -44,7 +44,7 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
             return path
     names = ", ".join(file.stem for file in model_files()) or "none"
     raise SerError(
-        f"there is no model '{plain(wanted)}'; wanted a path to an .onnx file or the name of a "
+        f"there is no model '{sanitize(wanted)}'; wanted a path to an .onnx file or the name of a "
         f"shipped model ({names})"
     )
 

@@ -16,7 +16,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
 from ser_live.model.onnx_session import open_session, reason, stopping_after
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 INPUT_NAME = "spectrum"
 OUTPUT_NAME = "probabilities"
@@ -165,13 +165,13 @@ class OnnxClassifier:
         fits = len(shape) == 3 and shape[2] == bins and not isinstance(shape[1], int)
         if len(inputs) != 1 or kind != "tensor(float)" or not fits:
             raise SerError(
-                f"{self.where}: the graph's inputs are {plain(inputs)}, the card wants one "
+                f"{self.where}: the graph's inputs are {sanitize(inputs)}, the card wants one "
                 f"{INPUT_NAME!r} of floats with the shape ['batch', 'frames', {bins}]"
             )
         kind, shape = outputs.get(OUTPUT_NAME, ("", []))
         if kind != "tensor(float)" or len(shape) != 2 or shape[1] != labels:
             raise SerError(
-                f"{self.where}: the graph's outputs are {plain(outputs)}, the card wants "
+                f"{self.where}: the graph's outputs are {sanitize(outputs)}, the card wants "
                 f"{OUTPUT_NAME!r} of floats with the shape ['batch', {labels}]"
             )
 

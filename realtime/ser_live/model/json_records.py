@@ -9,7 +9,7 @@ from collections import Counter
 from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.text import confuses, plain, quoted
+from ser_live.text import find_control_char, quoted, sanitize
 
 _HUGE = 1e300
 _LARGEST_WHOLE = 2**53
@@ -48,7 +48,7 @@ def record_from_json(wanted: type[Record], text: str, name: str) -> Record:
         unique = functools.partial(_object, name)
         data = json.loads(text, object_pairs_hook=unique, parse_int=_whole)
     except (TypeError, ValueError, RecursionError) as error:
-        raise SerError(f"{name} is no valid JSON ({plain(error)})") from error
+        raise SerError(f"{name} is no valid JSON ({sanitize(error)})") from error
     return typing.cast(Record, _decode(wanted, data, name))
 
 
@@ -98,7 +98,7 @@ def _single(wanted: type, value: object, field: str) -> object:
     if wanted is int and is_whole and abs(typing.cast(int, value)) <= _LARGEST_WHOLE:
         return value
     if wanted is str and isinstance(value, str):
-        character = confuses(value)
+        character = find_control_char(value)
         if character is None:
             return value
         raise SerError(

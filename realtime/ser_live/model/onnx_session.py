@@ -10,7 +10,7 @@ import onnxruntime
 
 from ser_live.errors import SerError
 from ser_live.model.onnx_check import check_graph
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 MOST_MEMORY_BYTES = 2**30
 """Of the weights and intermediate results of all sessions together."""
@@ -66,7 +66,7 @@ def open_session(model: bytes, where: str) -> onnxruntime.InferenceSession:
 
 def reason(error: Exception) -> str:
     """Give what onnxruntime says without its code numbers and places in its source."""
-    return plain(_NOISE.sub("", str(error)))
+    return sanitize(_NOISE.sub("", str(error)))
 
 
 @contextmanager

@@ -31,7 +31,7 @@ from ser_live.server.recognize import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream import StreamEndpoint
 from ser_live.server.streams import Streams
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 _PAGE = Path(__file__).parent / "page"
 _DESCRIPTION = """\
@@ -225,7 +225,7 @@ async def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     path = quoted(request.url.path)
     detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
-        error.status_code, plain(error.detail)
+        error.status_code, sanitize(error.detail)
     )
     return problem_response(error.status_code, detail, dict(error.headers or {}))
 
@@ -233,12 +233,14 @@ async def _on_http(request: Request, error: Exception) -> Response:
 async def _on_invalid(_: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
-    place = ".".join(plain(part) for part in first["loc"][1:]) or "the request"
-    detail = f"{place} is {quoted(first.get('input'))}: {plain(first['msg'])}"
+    place = ".".join(sanitize(part) for part in first["loc"][1:]) or "the request"
+    detail = f"{place} is {quoted(first.get('input'))}: {sanitize(first['msg'])}"
     return problem_response(422, f"{detail}; see GET /openapi.json")
 
 
 async def _on_failure(request: Request, error: Exception) -> Response:
     request_id = request.scope.get("request_id", "")
-    logger.error("failure", extra={"request_id": request_id, "why": plain(error)}, exc_info=error)
+    logger.error(
+        "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error
+    )
     return problem_response(500, f"the server failed; its log tells more under {request_id}")

@@ -13,7 +13,7 @@ from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_live.errors import SerError
 from ser_live.server.settings import DEFAULT_HOST, DEFAULT_PORT, Limits, Settings
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 PROGRAM = "ser-serve"
 TOKEN_VARIABLE = "SER_SERVE_TOKEN"
@@ -68,7 +68,7 @@ def _is_loopback(host: str, port: int) -> bool:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise SerError(f"--host is {quoted(host)}, wanted a name or address of this machine "
-                       f"({plain(error)})") from error  # fmt: skip
+                       f"({sanitize(error)})") from error  # fmt: skip
     return ipaddress.ip_address(str(found[0][4][0]).partition("%")[0]).is_loopback
 
 
@@ -87,7 +87,7 @@ def _check(arguments: argparse.Namespace, limits: Limits) -> None:
         raise SerError("--certificate and --key belong together")
     for path in filter(None, (arguments.certificate, arguments.key)):
         if not os.access(path, os.R_OK):
-            raise SerError(f"{plain(path)}: cannot read it; wanted a PEM file")
+            raise SerError(f"{sanitize(path)}: cannot read it; wanted a PEM file")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_live.server.metrics import Metrics
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 _OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
 _FAULTS_OF_CLIENTS = ("Invalid UTF-8 sequence received from client.",)
@@ -106,8 +106,8 @@ class Requests:
             "request",
             extra={
                 "request_id": scope["request_id"],
-                "method": plain(method),
-                "path": plain(scope["path"]),
+                "method": sanitize(method),
+                "path": sanitize(scope["path"]),
                 "status": status,
                 "seconds": round(seconds, 4),
                 "client": client[0],

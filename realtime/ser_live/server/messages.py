@@ -10,7 +10,7 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 ErrorCode = Literal[
     "bad_json",
@@ -188,12 +188,12 @@ def read(text: str) -> ClientMessage:
     if first["type"] == "json_invalid":
         raise MessageError(
             "bad_json",
-            f"{quoted(text)} is no JSON ({plain(first['msg'])}); wanted one object",
+            f"{quoted(text)} is no JSON ({sanitize(first['msg'])}); wanted one object",
         )
-    place = ".".join(plain(part) for part in first["loc"][:_QUOTED_PATH_PARTS]) or "the message"
+    place = ".".join(sanitize(part) for part in first["loc"][:_QUOTED_PATH_PARTS]) or "the message"
     raise MessageError(
         "bad_message",
-        f"{place} is {quoted(first['input'])}: {plain(first['msg'])}; see GET /v1/schema",
+        f"{place} is {quoted(first['input'])}: {sanitize(first['msg'])}; see GET /v1/schema",
     )
 
 

@@ -22,7 +22,7 @@ from ser_live.prediction import Prediction
 from ser_live.server.problems import ProblemError
 from ser_live.server.stream_session import Hearing, Message
 from ser_live.server.streams import Streams
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 _SLOWEST_BYTES_PER_SECOND = 50_000
 _BLOCK_VALUES = 1 << 20
@@ -224,7 +224,7 @@ def _opened(body: io.BytesIO) -> Iterator[Any]:
     try:
         file = soundfile.SoundFile(body)
     except (soundfile.SoundFileError, TypeError) as error:
-        reason = plain(getattr(error, "error_string", error)).rstrip(".")
+        reason = sanitize(getattr(error, "error_string", error)).rstrip(".")
         raise ProblemError(415, f"no audio that can be read ({reason}); {_FORMATS}") from error
     with file:
         yield file
@@ -235,6 +235,6 @@ def _read(file: Any, notes: list[str]) -> Any:
     try:
         return file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        reason = plain(getattr(error, "error_string", error)).rstrip(".")
+        reason = sanitize(getattr(error, "error_string", error)).rstrip(".")
         notes.append(f"the file is damaged ({reason})")
         return ()

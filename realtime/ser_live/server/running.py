@@ -17,7 +17,7 @@ from ser_live.server.metrics import Metrics
 from ser_live.server.models import Models
 from ser_live.server.settings import Settings
 from ser_live.server.transport import HttpProtocol, WebSocketProtocol
-from ser_live.text import plain
+from ser_live.text import sanitize
 
 _OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _BACKLOG = 2048
@@ -97,8 +97,8 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         config.load()
     except (ssl.SSLError, OSError) as error:
         raise SerError(
-            f"{plain(settings.certificate)}, {plain(settings.key)}: no certificate with its key "
-            f"({plain(error)}); wanted PEM files that belong together"
+            f"{sanitize(settings.certificate)}, {sanitize(settings.key)}: no certificate with its "
+            f"key ({sanitize(error)}); wanted PEM files that belong together"
         ) from error
     return config
 
@@ -112,10 +112,10 @@ def _listener(settings: Settings) -> socket.socket:
             (host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=both
         )
     except OSError as error:
-        reason = plain(error.strerror or error)
+        reason = sanitize(error.strerror or error)
         raise SerError(
-            f"cannot listen on {plain(host)} port {port} ({reason}); choose another with --port or "
-            "--host"
+            f"cannot listen on {sanitize(host)} port {port} ({reason}); choose another with --port "
+            "or --host"
         ) from error
     # What waits in the system's buffers is bounded, too: late audio must be seen to be late.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)

@@ -13,7 +13,7 @@ import soundfile
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
 from ser_live.sources.contract import Block, SourceCounters
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 Pace = Literal["realtime", "fast"]
 
@@ -48,7 +48,7 @@ class FileSource:
             self.path = Path(path)
         except TypeError as error:
             raise SerError(f"{quoted(path)} is no path of an audio file") from error
-        self.name = plain(self.path.name)
+        self.name = sanitize(self.path.name)
         self.pace: Pace = pace
         self._file: Any = None
         self._frames = 0
@@ -63,7 +63,7 @@ class FileSource:
             self.channels = require_channels(self._file.channels)
         except SerError as error:
             self._file.close()
-            raise SerError(f"{plain(self.path)}: {error}") from error
+            raise SerError(f"{sanitize(self.path)}: {error}") from error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,12 +125,12 @@ class FileSource:
         if not self._notes and _DAMAGE.search(self._file.extra_info):
             self._note("the file is cut short or its header is wrong")
         if self._frames == 0:
-            reason = self._notes[0] if self._notes else f"{plain(self.path)}: 0 samples of audio"
+            reason = self._notes[0] if self._notes else f"{sanitize(self.path)}: 0 samples of audio"
             raise SerError(f"{reason}; wanted a recording")
 
     def _note(self, sentence: str) -> None:
         seconds = self._frames / self.sample_rate_hz
-        self._notes = (f"{plain(self.path)}: {sentence}; {seconds:.2f} s of it were readable",)
+        self._notes = (f"{sanitize(self.path)}: {sentence}; {seconds:.2f} s of it were readable",)
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
@@ -146,7 +146,7 @@ class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
 
 
 def _open(path: Path) -> Any:
-    name = plain(path)
+    name = sanitize(path)
     try:
         if path.is_dir():
             raise SerError(f"{name}: is a folder, wanted an audio file")
@@ -171,4 +171,4 @@ def _open(path: Path) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    return plain(getattr(error, "error_string", error)).rstrip(".")
+    return sanitize(getattr(error, "error_string", error)).rstrip(".")

@@ -10,7 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_live.text import plain
+from ser_live.text import sanitize
 from tools.load.target import Target
 
 _EXAMPLES = 50
@@ -40,7 +40,7 @@ class HttpFuzz:
             self.runs += 1
             self.cases += int(found[1]) if (found := _CASES.search(said)) else 0
             if code:
-                names = _FAILURE.findall(said) or [plain(said[-200:])]
+                names = _FAILURE.findall(said) or [sanitize(said[-200:])]
                 self.failures.update(f"{name} (seed {seed + self.runs - 1})" for name in names)
             await asyncio.sleep(min(_PAUSE_SECONDS, max(0.0, deadline - time.monotonic())))
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ser_live.client.address import Address
 from ser_live.errors import SerError
-from ser_live.text import plain
+from ser_live.text import sanitize
 from tools import process_usage
 
 _START_SECONDS = 60.0
@@ -77,7 +77,7 @@ class Target:
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
         except (OSError, http.client.HTTPException) as error:
-            return 0, plain(error)
+            return 0, sanitize(error)
         finally:
             connection.close()
 
@@ -99,7 +99,9 @@ class Target:
         """Give the name of its default model."""
         status, text = self.get("/v1/models")
         if status != http.HTTPStatus.OK:
-            raise SerError(f"{self.address}: GET /v1/models gave status {status} ({plain(text)})")
+            raise SerError(
+                f"{self.address}: GET /v1/models gave status {status} ({sanitize(text)})"
+            )
         return next(str(model["name"]) for model in json.loads(text) if model.get("default"))
 
     def log_errors(self) -> dict[str, int]:
@@ -117,9 +119,9 @@ def _error(line: str) -> str | None:
         if str(record["level"]).lower() not in ("error", "critical"):
             return None
         last = str(record.get("traceback") or "").strip().rpartition("\n")[2]
-        return plain(f"{record['message']} {last}")
+        return sanitize(f"{record['message']} {last}")
     except (ValueError, KeyError, TypeError):
-        return plain(line)  # nothing but records belongs there: a traceback, a warning of Python
+        return sanitize(line)  # nothing but records belongs there: a traceback, a warning of Python
 
 
 @contextlib.contextmanager
@@ -178,7 +180,7 @@ def _address_of(process: "subprocess.Popen[str]", log_path: Path) -> Address:
     if found is None:
         process.wait()
         said = log_path.read_text(encoding="utf-8", errors="replace").strip()[-400:]
-        raise SerError(f"the server did not start: {plain(said) or 'it said nothing'}")
+        raise SerError(f"the server did not start: {sanitize(said) or 'it said nothing'}")
     return Address.parse(found[0])
 
 

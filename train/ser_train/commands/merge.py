@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.model.card import Calibration, Corpus, ModelCard
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import ModelFile, TrainingRecord, load_model, save_model
 from ser_train.models.registry import find_network
@@ -59,8 +59,8 @@ def _require_same(first: ModelCard, path: Path, other: ModelCard, other_path: Pa
         wanted, got = getattr(first, field), getattr(other, field)
         if got != wanted:
             raise SerError(
-                f"{plain(other_path)}: its {field} is {got}, that of {plain(path)} is {wanted}; "
-                "the members of an ensemble must hear and answer the same"
+                f"{sanitize(other_path)}: its {field} is {got}, that of {sanitize(path)} is "
+                f"{wanted}; the members of an ensemble must hear and answer the same"
             )
 
 
@@ -104,7 +104,8 @@ def _record(sources: Sequence[Path], files: Sequence[ModelFile]) -> TrainingReco
     for path, file in zip(sources, files, strict=True):
         if file.record is None:
             raise SerError(
-                f"{plain(path)} does not say who was in training, wanted a model of ser-train fit"
+                f"{sanitize(path)} does not say who was in training, wanted a model of "
+                "ser-train fit"
             )
         records.append(file.record)
     training = {speaker for record in records for speaker in record.training_speakers}

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 LABELS = (
     "neutral",
@@ -79,8 +79,8 @@ def relabel(
     for clip in kept:
         if clip.label not in LABELS and not own_labels:
             raise SerError(
-                f"{plain(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
-                f"{', '.join(LABELS)}; rename it with --map {plain(clip.label)}=..."
+                f"{sanitize(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
+                f"{', '.join(LABELS)}; rename it with --map {sanitize(clip.label)}=..."
             )
     if len(labels_of(kept)) < 2:
         raise SerError(f"the clips have the labels {list(labels_of(kept))}, wanted two or more")

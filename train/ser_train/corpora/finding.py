@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.corpora import crema_d, emodb, iemocap, nemo, ravdess, savee, tess
 from ser_train.corpora.clip import Clip
 from ser_train.corpora.corpus import Corpus, folders_in
@@ -53,13 +53,13 @@ def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
     try:
         if not folder.is_dir():
             what = "a file" if folder.exists() else "missing"
-            raise SerError(f"{plain(folder)} is {what}, wanted a folder with {_WANTED}")
+            raise SerError(f"{sanitize(folder)} is {what}, wanted a folder with {_WANTED}")
         found = [clip for corpus in KNOWN for clip in _recordings(corpus, folder, all_labels)]
         if not found:
-            raise SerError(f"{plain(folder)} holds {_listing(folder)}; wanted {_WANTED}")
+            raise SerError(f"{sanitize(folder)} holds {_listing(folder)}; wanted {_WANTED}")
         _require_recordings(folder, found)
     except (OSError, ValueError) as error:
-        raise SerError(f"{plain(folder)}: cannot be searched ({reason(error)})") from error
+        raise SerError(f"{sanitize(folder)}: cannot be searched ({reason(error)})") from error
     return tuple(found)
 
 
@@ -112,9 +112,9 @@ def _require_recordings(folder: Path, clips: Sequence[Clip]) -> None:
     pointers = [clip.path for clip in clips if _is_pointer(clip.path)]
     if pointers:
         raise SerError(
-            f"{plain(folder)}: {len(pointers)} of {len(clips)} recordings are Git LFS pointers, "
-            f"not audio, such as {plain(pointers[0].name)}; run 'git lfs pull' in that clone, or "
-            "get the recordings as an archive"
+            f"{sanitize(folder)}: {len(pointers)} of {len(clips)} recordings are Git LFS pointers, "
+            f"not audio, such as {sanitize(pointers[0].name)}; run 'git lfs pull' in that clone, "
+            "or get the recordings as an archive"
         )
 
 
@@ -133,4 +133,4 @@ def _listing(folder: Path) -> str:
     if not names:
         return "nothing"
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return plain(", ".join(names[:3])) + more
+    return sanitize(", ".join(names[:3])) + more

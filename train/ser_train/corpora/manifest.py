@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.corpora.clip import Clip
 from ser_train.corpora.tables import Row, read_table
 
@@ -19,10 +19,10 @@ def read_manifest(path: Path) -> tuple[Clip, ...]:
     columns, rows = read_table(path)
     missing = [name for name in ("path", "label", "speaker") if name not in columns]
     if missing:
-        first = plain(",".join(columns))
-        raise SerError(f"{plain(path)}: the first line is '{first}', wanted path,label,speaker")
+        first = sanitize(",".join(columns))
+        raise SerError(f"{sanitize(path)}: the first line is '{first}', wanted path,label,speaker")
     if not rows:
-        raise SerError(f"{plain(path)}: the table has no rows under its first line")
+        raise SerError(f"{sanitize(path)}: the table has no rows under its first line")
     return tuple(_clip(path, row) for row in rows)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.corpora.clip import Clip, Sex
 from ser_train.corpora.corpus import Corpus, audio_in
 from ser_train.corpora.tables import Row, read_table
@@ -33,7 +33,7 @@ def _find(folder: Path) -> Iterator[tuple[str, Clip]]:
     columns, rows = read_table(table, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [name for name in ("file_id", "emotion", "speaker_id") if name not in columns]
     if missing and rows:
-        raise SerError(f"{plain(table)}: lacks the column {missing[0]}, which nEMO has")
+        raise SerError(f"{sanitize(table)}: lacks the column {missing[0]}, which nEMO has")
     for row in rows:
         stem = Path(row.take("file_id")).stem
         if stem in present:

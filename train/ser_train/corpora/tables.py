@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.text import confuses, plain, quoted
+from ser_live.text import find_control_char, quoted, sanitize
 
 LARGEST_TABLE_BYTES = 64 * 2**20
 
@@ -31,7 +31,7 @@ class Row:
         value = (self.values[column] or "").strip()
         if not value:
             raise SerError(f"{self.where}: there is no {column}, every row needs one")
-        if confuses(value):
+        if find_control_char(value):
             raise SerError(
                 f"{self.where}: the {column} is {quoted(value)}, wanted a text without control "
                 "characters"
@@ -56,20 +56,22 @@ def read_table(path: Path, **dialect: Any) -> tuple[list[str], list[Row]]:
     """
     try:
         if path.stat().st_size > LARGEST_TABLE_BYTES:
-            raise SerError(f"{plain(path)}: has over {LARGEST_TABLE_BYTES} bytes, wanted a table")
+            raise SerError(
+                f"{sanitize(path)}: has over {LARGEST_TABLE_BYTES} bytes, wanted a table"
+            )
         with path.open(encoding="utf-8-sig", newline="") as lines:
             reader = csv.DictReader(lines, **dialect)
             columns = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = columns
-            rows = [Row(f"{plain(path)}, line {reader.line_num}", row) for row in reader]
+            rows = [Row(f"{sanitize(path)}, line {reader.line_num}", row) for row in reader]
     except (OSError, ValueError, csv.Error) as error:
-        raise SerError(f"{plain(path)}: not readable as a table ({reason(error)})") from error
+        raise SerError(f"{sanitize(path)}: not readable as a table ({reason(error)})") from error
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
     if twice:
-        raise SerError(f"{plain(path)}: has the column {quoted(twice[0])} twice, wanted once")
+        raise SerError(f"{sanitize(path)}: has the column {quoted(twice[0])} twice, wanted once")
     return columns, rows
 
 
 def reason(error: Exception) -> str:
     """Give what the system says of an error, without its number and the path."""
-    return plain(getattr(error, "strerror", None) or error)
+    return sanitize(getattr(error, "strerror", None) or error)

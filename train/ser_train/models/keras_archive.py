@@ -8,7 +8,7 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.model.card import KERAS_MEMBER, LONGEST_CARD, ModelCard
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
-from ser_live.text import plain, quoted
+from ser_live.text import quoted, sanitize
 
 RECORD_MEMBER = "ser.training.json"
 """Who was heard in which role."""
@@ -58,14 +58,14 @@ def read_archive(path: Path) -> tuple[ModelCard, str | None]:
             card = archive.read(KERAS_MEMBER).decode() if KERAS_MEMBER in members else None
             record = archive.read(RECORD_MEMBER).decode() if RECORD_MEMBER in members else None
     except SerError as error:
-        raise SerError(f"{plain(path)}: {error}") from error
+        raise SerError(f"{sanitize(path)}: {error}") from error
     except _DAMAGE as error:
-        raise SerError(f"{plain(path)}: not a .keras model ({plain(error)})") from error
+        raise SerError(f"{sanitize(path)}: not a .keras model ({sanitize(error)})") from error
     if card is None:
         raise SerError(
-            f"{plain(path)}: no model card inside ({KERAS_MEMBER}); train it with ser-train fit"
+            f"{sanitize(path)}: no model card inside ({KERAS_MEMBER}); train it with ser-train fit"
         )
-    return ModelCard.from_json(card, plain(path)), record
+    return ModelCard.from_json(card, sanitize(path)), record
 
 
 def keras_reason(error: Exception) -> str:
@@ -76,7 +76,7 @@ def keras_reason(error: Exception) -> str:
     unknown = re.search(r"Could not (?:locate|find) \w+ '([^']+)'", text)
     if unknown is not None:
         return f"it holds the layer {quoted(unknown[1])}, none of Keras' and none of ser_train's"
-    return plain(text)
+    return sanitize(text)
 
 
 def _check_members(archive: zipfile.ZipFile) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from ser_live.errors import SerError
 from ser_live.model.card import KERAS_MEMBER, ModelCard
 from ser_live.model.json_records import record_from_json
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.files import write_atomically
 from ser_train.models.keras_archive import RECORD_MEMBER, keras_reason, read_archive
 
@@ -106,11 +106,11 @@ def _load(path: Path) -> Any:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many unrelated types
-        raise SerError(f"{plain(path)}: Keras cannot load it ({keras_reason(error)})") from error
+        raise SerError(f"{sanitize(path)}: Keras cannot load it ({keras_reason(error)})") from error
 
 
 def _record(text: str, path: Path) -> TrainingRecord:
     try:
         return record_from_json(TrainingRecord, text, RECORD_MEMBER)
     except SerError as error:
-        raise SerError(f"{plain(path)}: {error}; train it again with ser-train fit") from error
+        raise SerError(f"{sanitize(path)}: {error}; train it again with ser-train fit") from error

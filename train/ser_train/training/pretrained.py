@@ -7,7 +7,7 @@ from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.models.keras_archive import keras_reason
 from ser_train.models.keras_file import ModelFile, TrainingRecord, fingerprint, load_model
 from ser_train.models.registry import Network, network_of
@@ -42,7 +42,7 @@ def load_first(path: Path) -> FirstModel:
         network = network_of(loaded.card)
         _require_fitting(loaded, network)
     except SerError as error:
-        raise SerError(f"{plain(path)}: {error}") from error
+        raise SerError(f"{sanitize(path)}: {error}") from error
     return FirstModel(path, loaded.model, loaded.card, loaded.record, network, fingerprint(path))
 
 
@@ -58,7 +58,7 @@ def relabelled(first: FirstModel, labels: Sequence[str]) -> Any:
         return with_labels(first.model, first.card.labels, labels)
     except Exception as error:  # Keras raises many unrelated types
         raise SerError(
-            f"{plain(first.path)}: the network cannot be rebuilt for {len(labels)} labels "
+            f"{sanitize(first.path)}: the network cannot be rebuilt for {len(labels)} labels "
             f"({keras_reason(error)})"
         ) from error
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.text import plain
+from ser_live.text import sanitize
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, speakers_of
 from ser_train.corpora.tables import reason
@@ -133,7 +133,7 @@ def make_report_folder(folder: Path | None) -> None:
             folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise SerError(
-            f"--report-dir {plain(folder)} cannot be made ({reason(error)}); name another folder"
+            f"--report-dir {sanitize(folder)} cannot be made ({reason(error)}); name another folder"
         ) from error
 
 
