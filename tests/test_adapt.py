@@ -174,7 +174,7 @@ def check_statistics(adapted: Path, base: Path) -> None:
     np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_resumed_adaptation_is_bitwise_the_uninterrupted_one(job: FitJob, base: Path) -> None:
     job = dataclasses.replace(job, epochs=7)
     adapt(job, base, Notes())
@@ -506,7 +506,7 @@ def test_neither_network_nor_model(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--init MODEL.keras" in told(["-o", str(tmp_path / "out.keras")], capsys)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_command_adapts_a_shipped_model(tmp_path: Path, environment: dict[str, str]) -> None:
     table_path = write_table(tmp_path, labels=("happy", "boredom"))
     done = subprocess.run(

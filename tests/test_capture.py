@@ -98,7 +98,7 @@ class TestOpening:
         assert "\n" not in str(caught.value)
         assert closed_in(capture) < 2.0
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_an_answer_is_waited_for_five_seconds(self) -> None:
         started_at = time.monotonic()
         with pytest.raises(SerError, match="did not open within 5 s"):
@@ -171,7 +171,7 @@ class TestHearing:
             list(source)
         assert "\n" not in str(caught.value)
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_it_comes_back_again_and_again(self) -> None:
         restored = 0
         with microphone("crashing") as source:
@@ -188,8 +188,8 @@ class TestHearing:
         [
             0.1,
             0.7,
-            pytest.param(1.0, marks=pytest.mark.slow),
-            pytest.param(2.0, marks=pytest.mark.slow),
+            pytest.param(1.0, marks=pytest.mark.integration),
+            pytest.param(2.0, marks=pytest.mark.integration),
         ],
     )
     def test_close_ends_the_iteration_whatever_it_does(self, after_seconds: float) -> None:
@@ -215,7 +215,7 @@ class TestHearing:
             assert closed_in(source) < 2.0
         assert not is_running(pid)
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_two_hundred_cycles_leave_nothing(self) -> None:
         def cycle() -> None:
             capture, heard = bad("good"), threading.Event()
@@ -346,7 +346,7 @@ class TestProcess:
         rates_hz = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
         assert input_devices() == [InputDevice(0, "fake", 2, 48000, True, rates_hz)]
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_a_list_that_does_not_come(
         self, fake_audio: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -355,7 +355,7 @@ class TestProcess:
         with pytest.raises(SerError, match="did not answer within 1 s; restart the sound server"):
             input_devices()
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_a_flood_on_stderr_costs_nothing(
         self, fake_audio: Callable[[str], None], caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -408,7 +408,7 @@ class TestParent:
             if first["forked"]:
                 os.kill(first["forked"], signal.SIGKILL)
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_while_it_stands_still_frames_are_counted(self, environment: dict[str, str]) -> None:
         with listening(environment, "--seconds", "15") as process:
             assert process.stdout is not None

@@ -397,8 +397,7 @@ class TestRecording:
         session = run("--stdin", *options, data=data)
         assert lines_of(call("replay", path).stdout) == lines_of(session.stdout)
 
-    @pytest.mark.slow
-    @pytest.mark.sound_server
+    @pytest.mark.integration
     def test_a_microphone_that_was_away(
         self, speaker: SoundServer, tmp_path: Path, tiny_model: Path
     ) -> None:
@@ -508,7 +507,7 @@ class TestEndings:
         assert "Broken" not in err
         assert "heard" not in err
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     @pytest.mark.parametrize(
         ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
     )

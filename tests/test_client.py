@@ -152,7 +152,7 @@ def test_skipped_audio_moves_the_clock(server: serving.Server) -> None:
     assert stream.ended.skipped_samples == 3 * RATE_HZ
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_file_sent_at_full_speed_keeps_the_servers_pace() -> None:
     with (
         serving.server("--max-bytes-per-second", "100000", "--max-frame-bytes", "20000") as slow,

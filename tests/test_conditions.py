@@ -218,7 +218,7 @@ def test_mistakes_are_one_line(
 
 
 @pytest.mark.corpora
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
 def test_the_shipped_model_survives_every_condition() -> None:
     corpora = Path(os.environ["SER_CORPORA"])

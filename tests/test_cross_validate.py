@@ -235,7 +235,7 @@ def test_a_model_that_has_heard_the_tested_speakers_is_refused(
             make_plan(dataclasses.replace(heard, network=network, init=init))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_fold_that_is_killed_goes_on_from_its_checkpoint(
     job: CrossValidation, tmp_path: Path, environment: dict[str, str]

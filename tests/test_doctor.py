@@ -52,7 +52,7 @@ class TestHealthyMachine:
             "speech gate", "engine", "headroom", "clock", "memory", "processors", "verdict"
         ]  # fmt: skip
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_ascii_where_the_encoding_knows_no_more(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -66,7 +66,7 @@ class TestHealthyMachine:
         assert {line[0] for line in done.stdout.splitlines()} == {"+", "-", "x", " "}
         assert "-> " in done.stdout
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_json_holds_figures_but_neither_name_nor_home(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -99,7 +99,7 @@ class TestHealthyMachine:
         assert figures["hop_seconds"] == 0.25
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 class TestBrokenMachine:
     def test_a_broken_model_of_the_users_own(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
@@ -264,7 +264,7 @@ class TestOptions:
             assert word in done.stdout
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 class TestEndings:
     def started(self, environment: dict[str, str]) -> "subprocess.Popen[str]":
         return subprocess.Popen(
@@ -295,7 +295,7 @@ class TestEndings:
             assert process.stderr.read() == ""
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 class TestTerminal:
     def seen(self, environment: dict[str, str], *arguments: str) -> str:
         """What comes to a terminal."""

@@ -27,8 +27,7 @@ def sine(seconds: float = 15.0) -> NDArray[np.float64]:
     return np.sin(2 * np.pi * 440 * np.arange(round(seconds * 48000)) / 48000)
 
 
-@pytest.mark.sound_server
-@pytest.mark.slow
+@pytest.mark.integration
 class TestMicrophone:
     def level(self, speaker: SoundServer) -> Findings:
         """What the level check finds, in a process that the sound server knows."""
@@ -241,7 +240,7 @@ def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:
 
 
 class TestRecording:
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_a_source_that_hangs_gives_what_came(self) -> None:
         source = Scripted(blocks(16000, seconds=0.5), hangs=True)
         started = time.monotonic()

@@ -174,7 +174,7 @@ def check_export(source: Path, folder: Path, members: int) -> OnnxClassifier:
     return classifier
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_published_ensemble_exports_to_one_graph_and_runs_live(
     merged: Path, tmp_path: Path
 ) -> None:
@@ -185,7 +185,7 @@ def test_published_ensemble_exports_to_one_graph_and_runs_live(
     assert whole == run(StreamRecognizer(classifier), at_random(3)(voice))
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_sequence_ensemble_exports_to_one_graph(tmp_path: Path) -> None:
     files = [save(tmp_path / f"m{seed}.keras", "emotion-tcn", seed) for seed in range(2)]
     merge(files, tmp_path / "all.keras", "mine")
@@ -285,7 +285,7 @@ POOLED = replace(
 
 
 @pytest.fixture(
-    name="job", params=[pytest.param("tiny+tiny", marks=pytest.mark.slow), "pooled+pooled"]
+    name="job", params=[pytest.param("tiny+tiny", marks=pytest.mark.integration), "pooled+pooled"]
 )
 def ensemble_job(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
@@ -318,7 +318,7 @@ class Interrupted(Notes):
             raise KeyboardInterrupt
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob) -> None:
     members = job.network.count("+") + 1
     fit(job, Notes())

@@ -232,7 +232,7 @@ def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_command_writes_a_model(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
     done = command(str(source), "-o", str(target))
@@ -257,7 +257,7 @@ def test_command_prints_one_line_for_an_error(tmp_path: Path) -> None:
     assert line.startswith("ser-export: error: ")
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_command_says_that_the_extra_is_missing(source: Path, tmp_path: Path) -> None:
     done = command(
         str(source), "-o", str(tmp_path / "x.onnx"), before="sys.modules['tensorflow'] = None"

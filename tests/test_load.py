@@ -111,7 +111,7 @@ def run_main(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, d
 
 
 class TestStreams:
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_a_short_ramp_on_a_server_of_its_own(
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -305,7 +305,7 @@ class TestChurn:
             (found,) = missed([*churn_page(leaky).figures])
             assert found.startswith(name)
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_another_model_is_seen(
         self, server: serving.Server, voice: Voice, model: OnnxClassifier
     ) -> None:
@@ -319,7 +319,7 @@ class TestChurn:
 
 
 class TestHostile:
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_every_attack_meets_a_server_that_stands(
         self, server: serving.Server, voice: Voice
     ) -> None:
@@ -368,7 +368,7 @@ class TestHostile:
             own = runner.run(attack())
         assert sum(own.outcomes.values()) == 1
 
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_who_lets_strangers_in_is_found_out(self, voice: Voice) -> None:
         with serving.server("--origin", "http://evil.example") as careless:
             own = Field(Address.parse(careless.url), voice, np.random.default_rng(0))
@@ -376,8 +376,9 @@ class TestHostile:
                 asyncio.run(foreign_origin(own))
         assert 0 < own.outcomes["", LET_IN] < 6
 
-    @pytest.mark.slow
+    @pytest.mark.long
     def test_a_good_stream_notices_nothing(self, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("schemathesis")
         _, record = run_main(capsys, "hostile", "--minutes", 0.3, "--at-once", 5)
         control = record["control"]
         assert control["predictions"] > 60
@@ -390,6 +391,7 @@ class TestHostile:
         assert record["log_errors"] == {}
 
 
+@pytest.mark.long
 class TestHttpFuzz:
     @pytest.mark.parametrize(
         ("given", "documented", "found"),
@@ -402,6 +404,7 @@ class TestHttpFuzz:
     def test_only_what_may_not_be_is_a_failure(
         self, given: int, documented: int, found: str | None
     ) -> None:
+        pytest.importorskip("schemathesis")
         with answering(given, documented) as url, target_of(url, None, None, ()) as target:
             fuzz = HttpFuzz()
             asyncio.run(fuzz.run(target, 5, time.monotonic() + 0.1))
@@ -508,7 +511,7 @@ class TestCommand:
         assert err.count("\n") == 1
 
     @linux
-    @pytest.mark.slow
+    @pytest.mark.integration
     def test_ctrl_c_ends_it_and_its_server(self, environment: dict[str, str]) -> None:
         command = [
             sys.executable,

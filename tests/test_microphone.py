@@ -19,7 +19,7 @@ from ser_live.live.listener import listen
 from ser_live.sources import DEMO_PATH
 from sound_server import SoundServer
 
-pytestmark = [pytest.mark.sound_server, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 CAPTURE = Path(__file__).with_name("capture.py")
 REALTIME = Path(__file__).parent.parent / "realtime"
 SECONDS = 10.0

@@ -23,7 +23,7 @@ from ser_live import SerError
 from ser_live.sources import Block, Microphone, Notice
 from sound_server import SoundServer
 
-pytestmark = [pytest.mark.sound_server, pytest.mark.slow]
+pytestmark = pytest.mark.integration
 REALTIME = Path(__file__).parent.parent / "realtime"
 RATE_HZ = 48000
 

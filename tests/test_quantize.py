@@ -251,7 +251,7 @@ def test_points_that_are_none(points: str, capsys: pytest.CaptureFixture[str]) -
     assert "--max-drop" in capsys.readouterr().err
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_the_command_quantizes_and_refuses(
     source: Path, corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

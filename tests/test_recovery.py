@@ -324,7 +324,7 @@ def test_known_scripts(model: OnnxClassifier, script: list[Fault]) -> None:
     assert run_script(model, script).hardware.felt
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(FAULTS, min_size=1, max_size=12))
 def test_many_faults(model: OnnxClassifier, script: list[Fault]) -> None:

@@ -89,7 +89,7 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_recording_in_work_is_finished() -> None:
     wav = io.BytesIO()
     soundfile.write(wav, np.tile(VOICE, (20, 1)), RATE_HZ, "PCM_16", format="WAV")

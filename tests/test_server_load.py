@@ -79,7 +79,7 @@ def test_a_change_is_told_once() -> None:
     assert "2 hops" in news[7]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
     wav = io.BytesIO()
     soundfile.write(wav, np.tile(VOICE, (40, 1)), RATE_HZ, "PCM_16", format="WAV")
@@ -111,7 +111,7 @@ def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
         assert figure(server, "ser_hops_per_prediction") == 1
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 def test_voices_that_are_too_many_get_wider_hops_and_new_ones_are_refused() -> None:
     """Predictions every 10 ms for so many voices are more than one core can give."""
 

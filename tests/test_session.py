@@ -10,8 +10,7 @@ import sound_server
 MINUTES = 3.0
 
 
-@pytest.mark.slow
-@pytest.mark.sound_server
+@pytest.mark.integration
 def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path) -> None:
     if not sound_server.is_installed():
         pytest.skip("pulseaudio is not installed")

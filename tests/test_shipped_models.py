@@ -93,7 +93,7 @@ def real_speech(clips: int) -> list[tuple[NDArray[np.float32], int]]:
     return [soundfile.read(file, dtype="float32") for file in files]
 
 
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.corpora
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA is not set")
 def test_twenty_decibels_of_gain_change_under_one_per_cent_of_real_speech() -> None:

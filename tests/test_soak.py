@@ -325,8 +325,7 @@ class TestCommand:
         assert b"--virtual" in done.stdout
 
 
-@pytest.mark.slow
-@pytest.mark.sound_server
+@pytest.mark.integration
 def test_a_real_microphone_is_soaked_too(
     speaker: SoundServer, tiny_model: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

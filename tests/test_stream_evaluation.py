@@ -344,7 +344,7 @@ def test_a_keras_file_is_told_apart_before_it_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.corpora
-@pytest.mark.slow
+@pytest.mark.integration
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
 def test_the_shipped_model_on_a_stream_of_unseen_speakers() -> None:
     recordings = Recordings((Path(os.environ["SER_CORPORA"], "emodb"),), dropped=("boredom",))

@@ -1,6 +1,6 @@
 """Fuzz every border of the product with atheris (libFuzzer for Python).
 
-    pip install 'ser-live[fuzz]'
+    pip install 'ser-live[long]'
     python tests/fuzz/run.py --minutes 30              # all targets in turn
     python tests/fuzz/run.py --minutes 5 models cards  # some
 
