@@ -1,4 +1,4 @@
-"""What the README shows works: its programs run, its commands and files exist."""
+"""The README and the pages beside it work: programs run, commands and files exist."""
 
 import re
 import subprocess
@@ -12,7 +12,14 @@ import ser_live
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PROGRAMS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PROGRAMS = [
+    pytest.param(program, id=f"{page.stem}-{number}")
+    for page in (ROOT / "README.md", ROOT / "docs" / "python-api.md")
+    for number, program in enumerate(
+        re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    )
+]
 MODULES = {
     "ser-live": "ser_live.cli.main",
     "ser-bench": "ser_live.bench.command",
@@ -22,7 +29,7 @@ MODULES = {
 COMMANDS = sorted(set(re.findall(r"(ser-(?:live|bench|train|export)(?: [^`\n|]+)?)`", README)))
 
 
-@pytest.mark.parametrize("program", PROGRAMS, ids=range(len(PROGRAMS)))
+@pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_run(program: str, tmp_path: Path, environment: dict[str, str]) -> None:
     demo = Path(ser_live.__file__).parent / "data" / "demo.ogg"
     samples, rate = soundfile.read(demo, stop=22050 * 4)
@@ -50,10 +57,10 @@ def test_commands_have_the_options_that_are_shown(
     assert flags <= set(re.findall(r"--?[a-zA-Z][a-z-]*", done.stdout))
 
 
-def test_links_into_the_repository_exist() -> None:
-    targets = re.findall(r"\]\(((?!https?://)[^)#]+)\)", README)
-    assert targets
-    assert [target for target in targets if not (ROOT / target).exists()] == []
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_into_the_repository_exist(page: Path) -> None:
+    targets = re.findall(r"\]\(((?!https?://)[^)#]+)\)", page.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (page.parent / target).exists()] == []
 
 
 def test_the_two_commands_are_the_documented_ones() -> None:

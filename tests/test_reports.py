@@ -13,7 +13,7 @@ ROOT = Path(__file__).parent.parent
 LEDGERS = sorted((ROOT / "docs" / "reports").iterdir())
 REPORTS = [folder for folder in LEDGERS if (folder / "summary.json").is_file()]
 """A run of many hours, of which only some folds are finished, has no summary yet."""
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+QUOTING = [(ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/accuracy.md")]
 reports = pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
 
 
@@ -153,8 +153,8 @@ def test_a_ledger_has_the_posteriors_of_its_rows_and_no_others(folder: Path) -> 
     assert {path.name for path in (folder / "posteriors").iterdir()} == wanted
 
 
-def test_every_report_that_the_readme_names_is_there() -> None:
-    named = set(re.findall(r"docs/reports/([^/)]+)/report\.md", README))
+def test_every_report_that_is_named_is_there() -> None:
+    named = set(re.findall(r"reports/([^/)]+)/report\.md", "".join(QUOTING)))
     assert named == {folder.name for folder in REPORTS}
 
 
@@ -165,9 +165,10 @@ def test_a_report_shows_all_its_pictures(folder: Path) -> None:
 
 
 @reports
-def test_the_readme_quotes_the_report(folder: Path) -> None:
+def test_pages_quote_the_report(folder: Path) -> None:
     summary, _ = read(folder)
-    rows = [line for line in README.splitlines() if f"docs/reports/{folder.name}/" in line]
+    lines = "\n".join(QUOTING).splitlines()
+    rows = [line for line in lines if line.startswith("|") and f"reports/{folder.name}/" in line]
     assert rows
     for row in rows:
         figures = summary["ensemble"] if "ensemble of" in row else summary["figures"]
