@@ -21,9 +21,8 @@ from hypothesis import strategies as st
 from processes import children, descriptors, is_running, resident_mib
 from ser_live import SerError
 from ser_live.latency import StageLatency
-from ser_live.sources import Block, Microphone, Notice, input_devices
-from ser_live.sources import capture_process as child
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import Block, Microphone, Notice, capture_process, input_devices
+from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.devices import InputDevice
 
@@ -351,7 +350,7 @@ class TestProcess:
         self, fake_audio: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
         fake_audio("hangs")
-        monkeypatch.setattr(child, "_LIST_SECONDS", 1.0)
+        monkeypatch.setattr(capture_process, "_LIST_SECONDS", 1.0)
         with pytest.raises(SerError, match="did not answer within 1 s; restart the sound server"):
             input_devices()
 
@@ -435,38 +434,38 @@ devices = st.builds(
     InputDevice, counts, names, counts, counts, st.booleans(), st.lists(counts).map(tuple)
 )
 records = st.one_of(
-    st.builds(wire.Opened, names, st.integers(1, 10**6), st.integers(1, 64)),
-    st.builds(wire.Devices, st.lists(devices, max_size=3).map(tuple)),
-    st.builds(wire.Failed, names),
+    st.builds(protocol.Opened, names, st.integers(1, 10**6), st.integers(1, 64)),
+    st.builds(protocol.Devices, st.lists(devices, max_size=3).map(tuple)),
+    st.builds(protocol.Failed, names),
     st.builds(StageLatency, names, counts, times, times, times, times),
 )
 
 
 @st.composite
-def audio(draw: st.DrawFn) -> wire.Audio:
+def audio(draw: st.DrawFn) -> protocol.Audio:
     shape = draw(st.integers(0, 40)), draw(st.integers(1, 4))
     samples = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    return wire.Audio(
+    return protocol.Audio(
         samples, draw(times), draw(counts), draw(counts), draw(st.integers(0, 2**32 - 1))
     )
 
 
-def read_all(data: bytes) -> list[wire.Message]:
+def read_all(data: bytes) -> list[protocol.Message]:
     stream, messages = io.BytesIO(data), []
-    while (message := wire.read(stream)) is not None:
+    while (message := protocol.read(stream)) is not None:
         messages.append(message)
     return messages
 
 
-class TestWire:
+class TestProtocol:
     @given(st.lists(records))
-    def test_records_arrive_as_they_were_sent(self, sent: list[wire.Message]) -> None:
-        assert read_all(b"".join(map(wire.encode, sent))) == sent
+    def test_records_arrive_as_they_were_sent(self, sent: list[protocol.Message]) -> None:
+        assert read_all(b"".join(map(protocol.encode, sent))) == sent
 
     @given(st.lists(audio()))
-    def test_audio_arrives_as_it_was_sent(self, sent: list[wire.Audio]) -> None:
-        for got, message in zip(read_all(b"".join(map(wire.encode, sent))), sent, strict=True):
-            assert isinstance(got, wire.Audio)
+    def test_audio_arrives_as_it_was_sent(self, sent: list[protocol.Audio]) -> None:
+        for got, message in zip(read_all(b"".join(map(protocol.encode, sent))), sent, strict=True):
+            assert isinstance(got, protocol.Audio)
             np.testing.assert_array_equal(got.samples, message.samples)
             assert got.samples.shape == message.samples.shape
             assert (got.captured_at, got.missing_frames) == (
@@ -476,9 +475,11 @@ class TestWire:
             assert (got.dropped_frames, got.overruns) == (message.dropped_frames, message.overruns)
 
     @given(st.one_of(records, audio()), st.floats(0, 1, exclude_max=True))
-    def test_a_message_that_breaks_off_is_none(self, message: wire.Message, share: float) -> None:
-        data = wire.encode(message)
-        assert wire.read(io.BytesIO(data[: int(share * len(data))])) is None
+    def test_a_message_that_breaks_off_is_none(
+        self, message: protocol.Message, share: float
+    ) -> None:
+        data = protocol.encode(message)
+        assert protocol.read(io.BytesIO(data[: int(share * len(data))])) is None
 
     @given(st.binary(max_size=200), st.sampled_from([b"", b"A", b"O", b"D", b"F", b"C"]))
     def test_bytes_of_no_meaning_are_refused(self, data: bytes, kind: bytes) -> None:
@@ -487,9 +488,9 @@ class TestWire:
 
     @given(st.one_of(records, audio()), st.data())
     def test_damage_is_refused_or_a_message(
-        self, message: wire.Message, data: st.DataObject
+        self, message: protocol.Message, data: st.DataObject
     ) -> None:
-        damaged = bytearray(wire.encode(message))
+        damaged = bytearray(protocol.encode(message))
         for _ in range(data.draw(st.integers(1, 3))):
             damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
         self.check_refused(bytes(damaged))
@@ -508,13 +509,13 @@ class TestWire:
     def test_what_is_nested_too_deep_is_refused(self) -> None:
         payload = b"[" * 200_000
         with pytest.raises(SerError):
-            wire.read(io.BytesIO(b"O" + len(payload).to_bytes(4, "little") + payload))
+            protocol.read(io.BytesIO(b"O" + len(payload).to_bytes(4, "little") + payload))
 
     def check_refused(self, data: bytes) -> None:
         """It is a message, or none, or refused in one line; nothing else is raised."""
         refusal = ""
         try:
-            wire.read(io.BytesIO(data))
+            protocol.read(io.BytesIO(data))
         except SerError as error:
             refusal = str(error)
         assert "\n" not in refusal

@@ -23,8 +23,7 @@ from ser_live.cli.live_view import LiveView
 from ser_live.cli.view import palette
 from ser_live.cli.view.big_letters import letters
 from ser_live.events import Event
-from ser_live.live.listener import Listener, listen
-from ser_live.live.step import LiveStep
+from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.card import SmoothingSpec
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
 from ser_live.testing import demo_voice

@@ -118,9 +118,9 @@ def test_samples_that_are_no_numbers_become_zero_and_mark_their_windows(
 ) -> None:
     samples, rate = demo_samples(16)
     broken, zeroed = samples.copy(), samples.copy()
-    hole = slice(round(7.0 * rate), round(7.01 * rate))
-    broken[hole] = bad
-    zeroed[hole] = 0.0
+    gap = slice(round(7.0 * rate), round(7.01 * rate))
+    broken[gap] = bad
+    zeroed[gap] = 0.0
     kept = broken.copy()
     listener = Listener[Prediction](Blocks(cut(broken), rate), model=tiny_model)
     got = list(listener)
@@ -132,11 +132,11 @@ def test_samples_that_are_no_numbers_become_zero_and_mark_their_windows(
     for prediction in got:
         covers = prediction.start_seconds < 7.01 and prediction.end_seconds > 7.0
         assert prediction.degraded == covers
-    assert listener.stats.replaced_samples == hole.stop - hole.start
+    assert listener.stats.replaced_samples == gap.stop - gap.start
 
 
 @pytest.mark.parametrize(("missing_frames", "overruns"), [(500, 0), (0, 1)])
-def test_a_hole_marks_the_windows_that_span_it(
+def test_a_gap_marks_the_windows_that_span_it(
     tiny_model: Path, missing_frames: int, overruns: int
 ) -> None:
     samples, rate = demo_samples(16)

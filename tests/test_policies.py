@@ -113,7 +113,7 @@ class TestLatest:
     ) -> None:
         microphone = FakeMicrophone(VOICE, seconds=40.0, buffer_seconds=5.0)
         listener = listening(microphone, model)
-        # In the middle of a block and of an utterance: the hole closes a prediction long gone by.
+        # In the middle of a block and of an utterance: the gap closes a prediction long gone by.
         predictions, events = taken(microphone, listener, {10: 20.0})
         counters = microphone.counters
         # The reader jumps to the newest quarter of a second instead of chasing the writer.

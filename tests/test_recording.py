@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, listen
-from ser_live.recording import Recorder, ReplaySource, model_sha256, wav
+from ser_live.recording import Recorder, ReplaySource, files, model_sha256
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice, Source, SourceCounters
 
 Item = Block | Notice
@@ -132,7 +132,7 @@ class TestFiles:
         limit_bytes: int | None,
     ) -> None:
         if limit_bytes:
-            monkeypatch.setattr(wav, "_LARGEST_RIFF_BYTES", limit_bytes)
+            monkeypatch.setattr(files, "_LARGEST_RIFF_BYTES", limit_bytes)
         samples = np.random.default_rng(0).normal(size=(3000, 2)).astype(np.float32)
         path = tmp_path / "a.wav"
         recorded(path, [Block(samples[:1300]), Block(samples[1300:])], tiny_model)
@@ -185,7 +185,7 @@ class TestTheLaw:
     """A replay gives the predictions of the session, bit for bit."""
 
     def session(self, seed: int, channels: int = 1) -> list[Item]:
-        """The demo voice in blocks of any length, with holes, overruns, NaN and notices."""
+        """The demo voice in blocks of any length, with gaps, overruns, NaN and notices."""
         rng = np.random.default_rng(seed)
         voice, rate_hz = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
         assert rate_hz == RATE_HZ

@@ -17,7 +17,7 @@ from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, Notice, SourceCounters
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_process import AudioSink
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import (
@@ -38,7 +38,7 @@ from ser_live.testing import (
     demo_voice,
     write_tiny_model,
 )
-from ser_live.testing.capture import FakeCapture
+from ser_live.testing.microphone import FakeCapture
 
 RATE = 16000
 SECONDS = 12.0
@@ -165,16 +165,16 @@ def heard(
 
 @dataclasses.dataclass
 class Stretch:
-    """Samples without a hole that is too long to be filled, and how they are reached."""
+    """Samples without a gap that is too long to be filled, and how they are reached."""
 
     rate: int
     channels: int
     frames_before: int
-    """In this format, with the hole before it."""
+    """In this format, with the gap before it."""
     formats_before: list[tuple[int, int, int]]
     """Rate, channels and frames of each."""
     samples: list[NDArray[np.float32]]
-    hole_after: int | None = None
+    gap_after: int | None = None
     format_after: tuple[int, int] | None = None
 
     @property
@@ -190,40 +190,40 @@ class Stretch:
             recognizer.skip(frames, next_rate, next_channels)
         recognizer.skip(self.frames_before)
         got = [] if not self.samples else recognizer.process(np.concatenate(self.samples))
-        if self.hole_after is None:
+        if self.gap_after is None:
             return got + recognizer.flush()
-        return got + recognizer.skip(self.hole_after, *(self.format_after or ()))
+        return got + recognizer.skip(self.gap_after, *(self.format_after or ()))
 
 
-Holes = list[tuple[float, float]]
+Gaps = list[tuple[float, float]]
 
 
-def in_stretches(blocks: list[tuple[Block, int]]) -> tuple[list[Stretch], Holes]:
+def in_stretches(blocks: list[tuple[Block, int]]) -> tuple[list[Stretch], Gaps]:
     """Part a stream where nobody may listen across, and say what else its windows hold."""
-    stretches, holes = [], []
+    stretches, gaps = [], []
     now = Stretch(blocks[0][1], blocks[0][0].samples.shape[1], 0, [], [])
     for block, rate in blocks:
         start_frames = now.frames_before + now.frames
         channels = block.samples.shape[1]
         missing_seconds = block.missing_frames / rate
         if (rate, channels) != (now.rate, now.channels):
-            now.hole_after = round(missing_seconds * now.rate)
+            now.gap_after = round(missing_seconds * now.rate)
             now.format_after = (rate, channels)
             formats = [
                 *now.formats_before,
-                (now.rate, now.channels, start_frames + now.hole_after),
+                (now.rate, now.channels, start_frames + now.gap_after),
             ]
             stretches.append(now)
             now = Stretch(rate, channels, 0, formats, [])
             offset = sum(frames / r for r, _, frames in formats)
         elif missing_seconds > SHORT_SECONDS:
-            now.hole_after = block.missing_frames
+            now.gap_after = block.missing_frames
             stretches.append(now)
             now = dataclasses.replace(
                 now,
                 frames_before=start_frames + block.missing_frames,
                 samples=[],
-                hole_after=None,
+                gap_after=None,
             )
         elif block.missing_frames:
             now.samples.append(np.zeros((block.missing_frames, channels), np.float32))
@@ -231,27 +231,27 @@ def in_stretches(blocks: list[tuple[Block, int]]) -> tuple[list[Stretch], Holes]
         at = offset + (now.frames_before + now.frames) / rate
         if 0 < missing_seconds <= SHORT_SECONDS:
             before = now.frames_before + now.frames - block.missing_frames
-            holes.append((offset + before / rate, at))
+            gaps.append((offset + before / rate, at))
         elif block.overruns and not block.missing_frames:
-            holes.append((at, at))
+            gaps.append((at, at))
         bad = np.flatnonzero(~np.isfinite(block.samples).all(axis=1))
         if bad.size:
-            holes.append((at + bad[0] / rate, at + (bad[-1] + 1) / rate))
+            gaps.append((at + bad[0] / rate, at + (bad[-1] + 1) / rate))
         now.samples.append(np.nan_to_num(block.samples, nan=0.0, posinf=0.0, neginf=0.0))
-    return [*stretches, now], holes
+    return [*stretches, now], gaps
 
 
 def without_links(predictions: list[Prediction]) -> list[Prediction]:
-    """`changed` looks back, also over a hole."""
+    """`changed` looks back, also over a gap."""
     return [dataclasses.replace(p, changed=False) for p in predictions]
 
 
 def check_predictions(told: Told, microphone: Recorded, model: OnnxClassifier) -> None:
-    stretches, holes = in_stretches(microphone.blocks)
+    stretches, gaps = in_stretches(microphone.blocks)
     wanted = [p for stretch in stretches for p in stretch.predictions(model)]
     degraded = [
         dataclasses.replace(
-            p, degraded=any(p.start_seconds < end and start < p.end_seconds for start, end in holes)
+            p, degraded=any(p.start_seconds < end and start < p.end_seconds for start, end in gaps)
         )
         for p in wanted
     ]
@@ -531,7 +531,7 @@ class Odd(FakeMicrophone):
 
         def speak_up() -> None:
             self.undead_calls += 1
-            sinks[0](wire.Audio(np.ones((100, 3), np.float32), clock_of(self), 0, 0, 0))
+            sinks[0](protocol.Audio(np.ones((100, 3), np.float32), clock_of(self), 0, 0, 0))
 
         capture.start = start_and_keep  # type: ignore[method-assign]
         capture.close = close_slowly  # type: ignore[method-assign]

@@ -17,8 +17,7 @@ from ser_live.cli.view.big_letters import letters
 from ser_live.cli.view.event_queue import NEWS_SECONDS, NewsTurns
 from ser_live.cli.view.state import ViewState
 from ser_live.events import Event, EventKind
-from ser_live.live.listener import Listener, listen
-from ser_live.live.step import LiveStep
+from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.recording import Recorder
 from ser_live.sources import Block, Notice, SourceCounters

@@ -12,8 +12,7 @@ from rich.live import Live
 from ser_live.cli.view.frame import Frame
 from ser_live.cli.view.state import ViewState
 from ser_live.cli.view.tracker import Watch
-from ser_live.live.listener import Listener
-from ser_live.live.step import LiveStep
+from ser_live.live.listener import Listener, LiveStep
 
 _FRAMES_PER_SECOND = 4
 

@@ -13,8 +13,7 @@ from ser_live.errors import SerError
 
 if TYPE_CHECKING:
     from ser_live.cli.stderr import Aside
-    from ser_live.live.listener import Listener, ListenOptions
-    from ser_live.live.step import LiveStep
+    from ser_live.live.listener import Listener, ListenOptions, LiveStep
     from ser_live.live.summary import Summary
     from ser_live.output import Outputs
     from ser_live.recording import Session

@@ -9,8 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from ser_live.events import Event
-from ser_live.live.listener import Item, Listener, ListenOptions, listen
-from ser_live.live.step import LiveStats
+from ser_live.live.listener import Item, Listener, ListenOptions, LiveStats, listen
 from ser_live.prediction import Prediction
 from ser_live.sources.contract import Source
 

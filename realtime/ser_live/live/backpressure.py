@@ -11,9 +11,13 @@ Policy = Literal["latest", "block", "error"]
 _STALE_SECONDS = 1.0
 _LATE_SECONDS = 2.0
 _SLOW_SHARE = 0.5
+_WIDEST_HOPS = 8
+_SPAN_SECONDS = 4.0
+_CALM_SECONDS = 10.0
+_MARGIN = 0.7
 
 
-class Backlog:
+class Backpressure:
     """Leave out what is too old to be of use, by a policy.
 
     Parameters
@@ -35,7 +39,7 @@ class Backlog:
         """Forget what was late: as new."""
         self.work_share = 0.0  # seconds of recognition per second of audio, lately
         self.skipped_predictions = 0
-        self.news = ""
+        self.notice = ""
         """A sentence where being late has just begun or ended."""
         self._skipped_before: int | None = None
         self._dropped_frames = 0
@@ -48,7 +52,7 @@ class Backlog:
         SerError
             With policy "error", if audio was lost.
         """
-        self.news = ""
+        self.notice = ""
         if self.policy == "block":
             return predictions
         counters = self.source.counters
@@ -64,16 +68,16 @@ class Backlog:
         self.skipped_predictions += len(predictions)
         return []
 
-    def keep_before_hole(
-        self, predictions: list[Prediction], hole_seconds: float
+    def keep_before_gap(
+        self, predictions: list[Prediction], gap_seconds: float
     ) -> list[Prediction]:
-        """Give those that are worth giving though a hole follows them.
+        """Give those that are worth giving though a gap follows them.
 
-        Where the reader's own slowness made the hole, they have waited for as long as it is.
+        Where the reader's own slowness made the gap, they have waited for as long as it is.
         """
         dropped_frames = self.source.counters.dropped
         is_ours, self._dropped_frames = dropped_frames > self._dropped_frames, dropped_frames
-        if self.policy != "latest" or not is_ours or hole_seconds <= _STALE_SECONDS:
+        if self.policy != "latest" or not is_ours or gap_seconds <= _STALE_SECONDS:
             return predictions
         self.skipped_predictions += len(predictions)
         return []
@@ -81,13 +85,13 @@ class Backlog:
     def _judge(self, late_seconds: float) -> None:
         if self._skipped_before is None and late_seconds > _STALE_SECONDS:
             self._skipped_before = self.skipped_predictions
-            self.news = (
+            self.notice = (
                 f"{late_seconds:.1f} s of audio wait; predictions older than that are left out"
             )
         elif self._skipped_before is not None and late_seconds < _STALE_SECONDS / 2.0:
             skipped = self.skipped_predictions - self._skipped_before
             self._skipped_before = None
-            self.news = f"caught up; {skipped} predictions were left out"
+            self.notice = f"caught up; {skipped} predictions were left out"
 
     def _require_no_loss(self, dropped_frames: int) -> None:
         if dropped_frames:
@@ -95,3 +99,47 @@ class Backlog:
                 f"{self.source.name}: {dropped_frames} frames were lost because predictions "
                 "were not taken in time; take them faster, or use policy 'latest'"
             )
+
+
+class HopController:
+    """Decide how many hops there are to a prediction, from what recognition costs.
+
+    The cost is measured over stretches of four seconds of audio. Above the budget the hop
+    doubles; it halves again when twice the cost has stayed well below the budget for a while.
+
+    Parameters
+    ----------
+    budget : float
+        Share of one core that recognition may take, above 0.
+    """
+
+    def __init__(self, budget: float) -> None:
+        self.budget = budget
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget all costs: as new."""
+        self.hops_per_prediction = 1
+        self.share = 0.0
+        self._cost_seconds = 0.0
+        self._audio_seconds = 0.0
+        self._calm_seconds = 0.0
+
+    def process(self, cost_seconds: float, audio_seconds: float) -> bool:
+        """Take what some audio cost; True if the hop changed."""
+        self._cost_seconds += cost_seconds
+        self._audio_seconds += audio_seconds
+        if self._audio_seconds < _SPAN_SECONDS:
+            return False
+        self.share = self._cost_seconds / self._audio_seconds
+        passed_seconds, before = self._audio_seconds, self.hops_per_prediction
+        self._cost_seconds = self._audio_seconds = 0.0
+        self._calm_seconds += passed_seconds
+        if self.share > _MARGIN * self.budget / 2.0:
+            self._calm_seconds = 0.0
+        if self.share > self.budget:
+            self.hops_per_prediction = min(2 * before, _WIDEST_HOPS)
+        elif self._calm_seconds >= _CALM_SECONDS and before > 1:
+            self.hops_per_prediction = before // 2
+            self._calm_seconds = 0.0
+        return self.hops_per_prediction != before

@@ -11,7 +11,7 @@ from ser_live.prediction import Prediction
 _LONGEST_WINDOW_SECONDS = 30.0
 
 
-class Holes:
+class Gaps:
     """Remember stretches of the timeline that were lost, filled or replaced."""
 
     def __init__(self) -> None:
@@ -45,10 +45,10 @@ class Holes:
         return np.where(finite, samples, samples.dtype.type(0))
 
     def degrade(self, prediction: Prediction) -> bool:
-        """Say whether a hole lies in the window of a prediction, and count it."""
+        """Say whether a gap lies in the window of a prediction, and count it."""
         start, end = prediction.start_seconds, prediction.end_seconds
         while self._stretches and self._stretches[0][1] < end - _LONGEST_WINDOW_SECONDS:
             self._stretches.popleft()
-        degraded = any(start < hole[1] and hole[0] < end for hole in self._stretches)
+        degraded = any(start < gap[1] and gap[0] < end for gap in self._stretches)
         self.degraded_predictions += degraded
         return degraded

@@ -5,6 +5,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -14,23 +15,22 @@ from numpy.typing import NDArray
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind
-from ser_live.latency import LatencyHistogram
-from ser_live.live.backpressure import Backlog, Policy
-from ser_live.live.gaps import Holes
-from ser_live.live.hop_controller import HopGovernor
+from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
+from ser_live.live.backpressure import Backpressure, HopController, Policy
+from ser_live.live.gaps import Gaps
 from ser_live.live.input_monitor import InputMonitor
-from ser_live.live.step import LiveStats, LiveStep
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
-from ser_live.sources.contract import Block, Expectant, Notice, Source
+from ser_live.sources.capture_clock import CaptureTimes
+from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
-from ser_live.sources.times import CaptureTimes
 
 Item = TypeVar("Item", bound=Prediction | Event)
 
-_SHORT_HOLE_SECONDS = 0.1
+_SHORT_GAP_SECONDS = 0.1
 _MOST_BUDGET = 64.0
+_FULL_SCALE = 1.0 - 2.0**-15
 
 
 class ListenOptions(TypedDict, total=False):
@@ -45,6 +45,54 @@ class ListenOptions(TypedDict, total=False):
     policy: Policy | None
     cpu_budget: float | None
     clock: Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStep:
+    """What one block of the source brought."""
+
+    items: tuple[Prediction | Event, ...]
+    """What became due and what happened, in the order of the stream: none, one or many."""
+    peak: float
+    """Largest absolute sample; 1 is full scale."""
+    rms: float
+    """Root of the mean square of all samples."""
+    seconds: float
+    """Length of the stream up to here."""
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The predictions among the items."""
+        return tuple(item for item in self.items if isinstance(item, Prediction))
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events among the items."""
+        return tuple(item for item in self.items if isinstance(item, Event))
+
+    @property
+    def is_clipping(self) -> bool:
+        """Samples reach full scale."""
+        return self.peak >= _FULL_SCALE
+
+
+@dataclass(frozen=True, slots=True)
+class LiveStats:
+    """What a live loop has done up to now."""
+
+    recognizer: RecognizerStats
+    source: SourceCounters
+    stages: tuple[StageLatency, ...]
+    """queue (capture to the loop), the recognizer's stages and total, lag (capture to
+    prediction); queue and lag are counted where the source knows capture times."""
+    replaced_samples: int
+    """NaN or infinite samples that became zero."""
+    degraded: int
+    """Predictions with a gap, an overrun or replaced samples in their window."""
+    skipped_predictions: int
+    """Predictions that were too old when their turn came, and were left out (policy latest)."""
+    missing_seconds: float
+    """Length of all gaps on the timeline."""
 
 
 class Listener(Generic[Item]):
@@ -75,7 +123,7 @@ class Listener(Generic[Item]):
             raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
         self.source = source
         self._expectant = source if isinstance(source, Expectant) else None
-        self._backlog = Backlog(source, policy)
+        self._backpressure = Backpressure(source, policy)
         self._given = recognizer
         self._model = model
         self._window_seconds = window_seconds
@@ -84,7 +132,7 @@ class Listener(Generic[Item]):
         self._vad = vad
         self._events = events
         self._clock = clock
-        self._governor = HopGovernor(cpu_budget) if cpu_budget else None
+        self._hop_controller = HopController(cpu_budget) if cpu_budget else None
         self._is_open = False
         self._is_closed = threading.Event()
         self._items: Iterator[Item] | None = None
@@ -92,7 +140,7 @@ class Listener(Generic[Item]):
         self._waiting: list[NDArray[Any]] = []
         self._end_captured_at: float | None = None
         self._times = CaptureTimes()
-        self._holes = Holes()
+        self._gaps = Gaps()
         self._happened: list[Event] = []
         self._monitor = InputMonitor(1)
         self._missing_seconds = 0.0
@@ -121,7 +169,7 @@ class Listener(Generic[Item]):
     @property
     def policy(self) -> Policy:
         """What is done when predictions are not taken in time."""
-        return self._backlog.policy
+        return self._backpressure.policy
 
     @property
     def stats(self) -> LiveStats:
@@ -138,9 +186,9 @@ class Listener(Generic[Item]):
                 *recognizer.stages,
                 self._lag.summary("lag"),
             ),
-            replaced_samples=self._holes.replaced_samples,
-            degraded=self._holes.degraded_predictions,
-            skipped_predictions=self._backlog.skipped_predictions,
+            replaced_samples=self._gaps.replaced_samples,
+            degraded=self._gaps.degraded_predictions,
+            skipped_predictions=self._backpressure.skipped_predictions,
             missing_seconds=self._missing_seconds,
         )
 
@@ -181,8 +229,8 @@ class Listener(Generic[Item]):
             self.recognizer = self._given or self._made_recognizer(self._model)
             self._check_format()
             self.recognizer.reset()
-            if self._governor is not None:
-                self.recognizer.hops_per_prediction = self._governor.hops_per_prediction
+            if self._hop_controller is not None:
+                self.recognizer.hops_per_prediction = self._hop_controller.hops_per_prediction
             self._monitor = InputMonitor(self._rate_hz)
         except BaseException:
             self.close()
@@ -215,8 +263,8 @@ class Listener(Generic[Item]):
         if self._has_other_format or block.missing_frames:
             predictions += self._cross(block.missing_frames)
         elif block.overruns:
-            self._holes.add(self._seconds, self._seconds)
-        samples = self._holes.fill(block.samples, self._frames, self._rate_hz)
+            self._gaps.add(self._seconds, self._seconds)
+        samples = self._gaps.fill(block.samples, self._frames, self._rate_hz)
         self._frames += len(samples)
         self._waiting.append(samples)
         if self.source.is_live:
@@ -228,9 +276,9 @@ class Listener(Generic[Item]):
             predictions += self._process()
         if self._expectant is not None:
             self._expectant.expect(self.recognizer.next_due_seconds - self._seconds)
-        kept = self._backlog.keep(predictions, self.recognizer.hop_seconds)
-        if self._backlog.news:
-            self._happen("overload", self._backlog.news)
+        kept = self._backpressure.keep(predictions, self.recognizer.hop_seconds)
+        if self._backpressure.notice:
+            self._happen("overload", self._backpressure.notice)
         return self._step(kept, samples)
 
     def _note_capture(self, block: Block) -> None:
@@ -248,17 +296,17 @@ class Listener(Generic[Item]):
         if missing_frames:
             self._missing_seconds += seconds
             self._happen("gap", f"{seconds:.3f} s are missing")
-        if not self._has_other_format and seconds <= _SHORT_HOLE_SECONDS:
+        if not self._has_other_format and seconds <= _SHORT_GAP_SECONDS:
             self._frames += missing_frames
             self._waiting.append(np.zeros((missing_frames, channels), np.float32))
-            self._holes.add(start, start + seconds)
+            self._gaps.add(start, start + seconds)
             return []
         predictions = self._process()
         predictions += self.recognizer.skip(round(seconds * self._rate_hz), rate_hz, channels)
         if self._monitor.sample_rate_hz != rate_hz:
             self._monitor = InputMonitor(rate_hz)
         self._frames = round(start * rate_hz) + missing_frames
-        return self._backlog.keep_before_hole(predictions, seconds)
+        return self._backpressure.keep_before_gap(predictions, seconds)
 
     def _process(self) -> list[Prediction]:
         if not self._waiting:
@@ -271,16 +319,17 @@ class Listener(Generic[Item]):
         return predictions
 
     def _account(self, cost_seconds: float, audio_seconds: float) -> None:
-        self._backlog.work_share = cost_seconds / audio_seconds
-        if self._governor is None or not self._governor.process(cost_seconds, audio_seconds):
+        self._backpressure.work_share = cost_seconds / audio_seconds
+        controller = self._hop_controller
+        if controller is None or not controller.process(cost_seconds, audio_seconds):
             return
-        hops = self._governor.hops_per_prediction
+        hops = controller.hops_per_prediction
         self.recognizer.hops_per_prediction = hops
         self._happen(
             "hop_changed",
             f"a prediction every {hops * self.recognizer.hop_seconds:g} s: recognition took "
-            f"{100 * self._governor.share:.1f} % of a core, {100 * self._governor.budget:g} % "
-            "are allowed",
+            f"{100 * controller.share:.1f} % of a core, {100 * controller.budget:g} % are "
+            "allowed",
         )
 
     def _happen(self, kind: EventKind, detail: str) -> None:
@@ -305,7 +354,7 @@ class Listener(Generic[Item]):
             # A resampler may round the end up.
             lag_seconds = max(0.0, self._clock() - captured_at)
             self._lag.add(lag_seconds)
-        degraded = self._holes.degrade(prediction)
+        degraded = self._gaps.degrade(prediction)
         return dataclasses.replace(prediction, lag_seconds=lag_seconds, degraded=degraded)
 
     def _check_format(self) -> None:
@@ -340,7 +389,7 @@ def _at_seconds(item: Prediction | Event) -> float:
 
 
 def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
-    """Join blocks; a short hole may have put floats among integers."""
+    """Join blocks; a short gap may have put floats among integers."""
     if len({block.dtype for block in blocks}) > 1:
         blocks = [_as_float(block) for block in blocks]
     return np.concatenate(blocks)

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from ser_live.latency import StageLatency
-from ser_live.live.step import LiveStats
+from ser_live.live.listener import LiveStats
 from ser_live.prediction import Prediction
 
 _STATES = ("speech", "uncertain", "warming_up", "silence")

@@ -13,7 +13,7 @@ from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind
-from ser_live.live.gaps import Holes
+from ser_live.live.gaps import Gaps
 from ser_live.live.input_monitor import InputMonitor
 from ser_live.prediction import Prediction
 from ser_live.text import quoted
@@ -74,7 +74,7 @@ class Hearing:
         self._waiting_samples = 0
         self._receipts: deque[tuple[int, float]] = deque()  # end sample and time of blocks
         self._events: list[Event] = []
-        self._holes = Holes()
+        self._gaps = Gaps()
         self._segmenter = Segmenter()
         self._levels = _Levels(self._rate_hz)
 
@@ -86,7 +86,7 @@ class Hearing:
     @property
     def replaced_samples(self) -> int:
         """NaN and infinite values that became zero."""
-        return self._holes.replaced_samples
+        return self._gaps.replaced_samples
 
     @property
     def lost_samples(self) -> int:
@@ -122,7 +122,7 @@ class Hearing:
         FrameError
             If they are too large for audio.
         """
-        samples = self._holes.fill(samples, self._end_sample, self._rate_hz)
+        samples = self._gaps.fill(samples, self._end_sample, self._rate_hz)
         if samples.dtype != np.int16 and np.abs(samples).max(initial=0.0) > _LOUDEST:
             self.drop(len(samples))
             raise FrameError(
@@ -210,7 +210,7 @@ class Hearing:
 
     def _prediction_message(self, prediction: Prediction) -> Message:
         message = {"type": "prediction", **prediction.to_dict()}
-        message["degraded"] = prediction.degraded or self._holes.degrade(prediction)
+        message["degraded"] = prediction.degraded or self._gaps.degrade(prediction)
         if self._labels is not None:
             for name in ("probabilities", "raw_probabilities"):
                 given: Any = message[name]

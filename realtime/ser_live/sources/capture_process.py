@@ -18,9 +18,8 @@ if sys.platform == "linux":
 
 from ser_live.errors import SerError
 from ser_live.latency import StageLatency
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.devices import InputDevice, permission_hint
-from ser_live.sources.stderr_log import StderrLog
 
 _log = logging.getLogger(__name__)
 
@@ -31,9 +30,14 @@ _LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
 _LAST_WORDS_SECONDS = 0.2
 _PIPE_BYTES = 1 << 18
+_LINES_PER_PERIOD = 20
+_PERIOD_SECONDS = 10.0
+_LONGEST_LINE = 200
+_STDERR_READ_BYTES = 1 << 16
+_FLOODED_SECONDS = 0.01
 _CLOSED = "the microphone was closed"
 
-AudioSink = Callable[[wire.Audio], None]
+AudioSink = Callable[[protocol.Audio], None]
 
 
 class Capture(Protocol):
@@ -44,7 +48,7 @@ class Capture(Protocol):
     callback: StageLatency | None
     """What the audio callback has cost so far; None while nobody knows."""
 
-    def open(self) -> wire.Opened:
+    def open(self) -> protocol.Opened:
         """Open the device, or raise SerError."""
         ...
 
@@ -96,11 +100,11 @@ class CaptureProcess:
         self._is_closed = False
         self._closing = threading.Lock()
         self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
-        self._answer: wire.Opened | wire.Devices | None = None
+        self._answer: protocol.Opened | protocol.Devices | None = None
         self._sink: AudioSink | None = None
         self._frames = 0  # of the stream of the process
 
-    def open(self) -> wire.Opened:
+    def open(self) -> protocol.Opened:
         """Start the process and wait until it has opened the device.
 
         Raises
@@ -113,7 +117,7 @@ class CaptureProcess:
             f"the microphone did not open within {_OPEN_SECONDS:g} s; is the sound server all "
             f"right? {permission_hint()}",
         )
-        if not isinstance(answer, wire.Opened):
+        if not isinstance(answer, protocol.Opened):
             self.close()
             raise SerError("the capture process did not open a device; start it again")
         return answer
@@ -134,7 +138,7 @@ class CaptureProcess:
             )
         finally:
             self.close()
-        return [*answer.devices] if isinstance(answer, wire.Devices) else []
+        return [*answer.devices] if isinstance(answer, protocol.Devices) else []
 
     def start(self, sink: AudioSink) -> None:
         """Tell the process to capture; ``sink`` is called from a thread of our own."""
@@ -187,7 +191,7 @@ class CaptureProcess:
                 process.stdin.write(b"%d\n" % frames)
                 process.stdin.flush()
 
-    def _ask(self, timeout_seconds: float, too_late: str) -> wire.Opened | wire.Devices:
+    def _ask(self, timeout_seconds: float, too_late: str) -> protocol.Opened | protocol.Devices:
         """Start the process and wait for its answer; it is killed if none comes."""
         try:
             self._launch()
@@ -215,7 +219,7 @@ class CaptureProcess:
     def _read(self, process: "subprocess.Popen[bytes]") -> None:
         try:
             with cast(IO[bytes], process.stdout) as stream:
-                while (message := wire.read(stream)) is not None:
+                while (message := protocol.read(stream)) is not None:
                     self._take(message)
             reason = self._epitaph(process)
         except Exception as error:  # whatever it is, it must not look like silence
@@ -223,13 +227,13 @@ class CaptureProcess:
         self.failure = self.failure or reason
         self._wake()
 
-    def _take(self, message: wire.Message) -> None:
+    def _take(self, message: protocol.Message) -> None:
         match message:
-            case wire.Audio():
+            case protocol.Audio():
                 if (sink := self._sink) is not None:
                     sink(message)
                 self._frames += len(message.samples) + message.dropped_frames
-            case wire.Failed():
+            case protocol.Failed():
                 self.failure = message.message
             case StageLatency():
                 self.callback = message
@@ -249,6 +253,72 @@ class CaptureProcess:
             self._stderr.join(_LAST_WORDS_SECONDS)
             how += [self._stderr.last_line] if self._stderr.last_line else []
         return f"the capture process ended ({': '.join(how)})"
+
+
+class StderrLog:
+    """Log a few lines of what a process prints, in a thread of its own.
+
+    Native libraries print gigabytes when a sound server dies. Beyond some lines per ten seconds
+    only their number is logged, and the process has to wait: 6 MB per second are taken.
+
+    Parameters
+    ----------
+    stream : binary file
+        The reading end; closed when the other one is.
+    logger : Logger
+        Lines go there at level info.
+    prefix : str
+        Before each line.
+    """
+
+    def __init__(self, stream: IO[bytes], logger: logging.Logger, prefix: str) -> None:
+        self.last_line = ""
+        self._stream = stream
+        self._logger = logger
+        self._prefix = prefix
+        self._period_at = time.monotonic()
+        self._lines = self._unlogged = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def join(self, timeout_seconds: float) -> None:
+        """Wait for the end of the process's output, but no longer than that."""
+        self._thread.join(max(0.0, timeout_seconds))
+
+    def _run(self) -> None:
+        held = b""
+        with self._stream:
+            while data := os.read(self._stream.fileno(), _STDERR_READ_BYTES):
+                *lines, held = (held + data).split(b"\n")
+                self._take([*lines, held] if len(held) > _LONGEST_LINE else lines)
+                held = b"" if len(held) > _LONGEST_LINE else held
+                if self._unlogged:
+                    time.sleep(_FLOODED_SECONDS)
+        self._take([held])
+        self._tell_unlogged()
+
+    def _take(self, lines: list[bytes]) -> None:
+        if time.monotonic() - self._period_at >= _PERIOD_SECONDS:
+            self._tell_unlogged()
+            self._period_at, self._lines = time.monotonic(), 0
+        lines = [line for line in lines if line.strip()]
+        few = lines[: max(0, _LINES_PER_PERIOD - self._lines)]
+        for line in few:
+            self._logger.info("%s%s", self._prefix, _readable(line))
+        self._lines += len(few)
+        self._unlogged += len(lines) - len(few)
+        if lines:
+            self.last_line = _readable(lines[-1])
+
+    def _tell_unlogged(self) -> None:
+        if self._unlogged:
+            self._logger.info("%s%d more lines", self._prefix, self._unlogged)
+        self._unlogged = 0
+
+
+def _readable(line: bytes) -> str:
+    text = line[:_LONGEST_LINE].decode(errors="replace").strip()
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def input_devices() -> list[InputDevice]:

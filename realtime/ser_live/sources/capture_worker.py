@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from ser_live.command_line import USER_ERROR
 from ser_live.errors import SerError
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.device_stream import DeviceStream
 from ser_live.sources.devices import find_input_device, portaudio_inputs
 
@@ -40,16 +40,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         threading.Thread(target=obedience, daemon=True).start()
     try:
         if arguments.list:
-            _tell(pipe, wire.Devices(tuple(portaudio_inputs(with_rates=True))))
+            _tell(pipe, protocol.Devices(tuple(portaudio_inputs(with_rates=True))))
         else:
             _capture(arguments, pipe, orders)
     except SerError as error:
-        _tell(pipe, wire.Failed(str(error)))
+        _tell(pipe, protocol.Failed(str(error)))
         return USER_ERROR
     except Exception as error:  # the parent has to hear of it, whatever it is
         traceback.print_exc()
         reason = " ".join(str(error).split())
-        _tell(pipe, wire.Failed(f"the capture process failed ({type(error).__name__}: {reason})"))
+        _tell(
+            pipe, protocol.Failed(f"the capture process failed ({type(error).__name__}: {reason})")
+        )
         return USER_ERROR
     return 0
 
@@ -57,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _capture(arguments: argparse.Namespace, pipe: BinaryIO, orders: "_Orders") -> None:
     device = find_input_device(arguments.device)
     stream = DeviceStream(device, arguments.rate, arguments.channels)
-    _tell(pipe, wire.Opened(stream.name, stream.sample_rate_hz, stream.channels))
+    _tell(pipe, protocol.Opened(stream.name, stream.sample_rate_hz, stream.channels))
     orders.stream = stream
     orders.go.wait()
     stream.start()
@@ -90,9 +92,9 @@ class _Orders:
         os._exit(0)  # at once: PortAudio's own way out may hang on a device that is gone
 
 
-def _tell(pipe: BinaryIO, message: wire.Message) -> None:
+def _tell(pipe: BinaryIO, message: protocol.Message) -> None:
     try:
-        pipe.write(wire.encode(message))
+        pipe.write(protocol.encode(message))
         pipe.flush()
     except OSError:  # whoever listened has gone
         os._exit(0)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.latency import LatencyHistogram, StageLatency
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_clock import CaptureClock
 from ser_live.sources.devices import InputDevice, load_portaudio, permission_hint
 from ser_live.sources.ring import FrameRing
@@ -86,14 +86,14 @@ class DeviceStream:
             self._histogram.add(self._durations.popleft())
         return self._histogram.summary("callback")
 
-    def audio(self) -> Iterator[wire.Audio]:
+    def audio(self) -> Iterator[protocol.Audio]:
         """Give what has come since the last call."""
         while (block := self.ring.read(self._most_frames)) is not None:
             before, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
             start = self._frames + block.missing_frames
             self._frames = start + len(block.samples)
             lost_frames = self._clock.lost_frames(start) if block.overruns else 0
-            yield wire.Audio(
+            yield protocol.Audio(
                 samples=block.samples,
                 captured_at=self._clock.captured_at(self._frames),
                 missing_frames=block.missing_frames + lost_frames,

@@ -10,11 +10,11 @@ from collections.abc import Callable, Generator, Iterator
 from typing import Protocol, Self
 
 from ser_live.errors import SerError
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import capture_protocol as protocol
+from ser_live.sources.capture_clock import CaptureTimes
 from ser_live.sources.capture_process import Capture, CaptureProcess
 from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.ring import FrameRing
-from ser_live.sources.times import CaptureTimes
 
 _log = logging.getLogger(__name__)
 
@@ -231,13 +231,13 @@ class Microphone:
                 capture.close()
                 raise SerError(capture.failure or "it opens and gives no samples")
 
-    def _opened_again(self) -> wire.Opened:
+    def _opened_again(self) -> protocol.Opened:
         self._capture = self._open_capture(self.name, self.sample_rate_hz, self.channels)
         if self._closed.is_set():
             raise SerError("closed")
         return self._capture.open()
 
-    def _take_format(self, opened: wire.Opened) -> None:
+    def _take_format(self, opened: protocol.Opened) -> None:
         self.name = opened.name
         self.sample_rate_hz = opened.sample_rate_hz
         self.channels = opened.channels
@@ -257,7 +257,7 @@ class Microphone:
         )
 
     def _start(self, capture: Capture) -> None:
-        def deliver(audio: wire.Audio) -> None:
+        def deliver(audio: protocol.Audio) -> None:
             if capture is self._heard:  # else it was given up
                 self._deliver(audio)
 
@@ -265,7 +265,7 @@ class Microphone:
         self._times.begin(self._clock.monotonic())
         capture.start(deliver)
 
-    def _deliver(self, audio: wire.Audio) -> None:
+    def _deliver(self, audio: protocol.Audio) -> None:
         """Take what was captured: in a thread of its own, that never waits for the reader."""
         ring, _ = self._parts()
         captured_at = self._times.process(audio.captured_at, self._clock.monotonic())

@@ -15,8 +15,8 @@ class FrameRing:
     """Frames from one writer to one reader; the writer never waits and never allocates.
 
     A writer that laps the reader overwrites the oldest frames. The reader finds out by the
-    positions, jumps to the present, and says how many frames that cost: one hole instead of a
-    hole per block. Positions count frames from the start of the stream and only grow.
+    positions, jumps to the present, and says how many frames that cost: one gap instead of a
+    gap per block. Positions count frames from the start of the stream and only grow.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class FrameRing:
         self.channels = channels
         self.sample_rate_hz = sample_rate_hz
         # Pages of its own, which go back to the system as they came: a device that returns in
-        # another format, for hours on end, leaves no holes in the heap.
+        # another format, for hours on end, does not fragment the heap.
         size = frames * channels * np.dtype(np.float32).itemsize
         memory = np.frombuffer(mmap.mmap(-1, max(1, size)), np.float32, frames * channels)
         self._samples = memory.reshape(frames, channels)

@@ -58,9 +58,8 @@ from ser_live.testing.faults import (
     Zeros,
 )
 from ser_live.testing.microphone import FakeMicrophone
-from ser_live.testing.slow_model import SlowModel
+from ser_live.testing.models import SlowModel, tiny_card, write_tiny_model
 from ser_live.testing.sound import demo_voice, speech_like
-from ser_live.testing.tiny_model import tiny_card, write_tiny_model
 
 __all__ = [
     "Alarm",

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from ser_live.events import Event
 from ser_live.latency import LatencyHistogram, StageLatency
-from ser_live.live.listener import Listener
-from ser_live.live.step import LiveStep
+from ser_live.live.listener import Listener, LiveStep
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction

@@ -5,7 +5,7 @@ from rich.text import Text
 from ser_live.cli.view.palette import AMBER, GREY, RED
 from ser_live.cli.view.text import first_that_fits
 from ser_live.latency import StageLatency
-from ser_live.live.step import LiveStats
+from ser_live.live.listener import LiveStats
 from ser_live.sources import SourceCounters
 
 _STAGES = (("total", "compute"), ("lag", "lag"), ("callback", "callback"))

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ser_live.events import Event
-from ser_live.live.step import LiveStats
+from ser_live.live.listener import LiveStats
 from ser_live.prediction import Prediction
 
 TIMELINE_SECONDS = 60.0

@@ -8,8 +8,7 @@ from typing import Any
 from ser_live.cli.view.event_queue import NewsTurns
 from ser_live.cli.view.state import TIMELINE_SECONDS, Stretch, Trouble, ViewState
 from ser_live.events import Event
-from ser_live.live.listener import Listener
-from ser_live.live.step import LiveStep
+from ser_live.live.listener import Listener, LiveStep
 from ser_live.prediction import Prediction
 from ser_live.recording import Recorder
 

@@ -1,17 +1,21 @@
-"""A model that fits into a test: a few kilobytes, made in a moment."""
+"""Models for tests: one of a few kilobytes, made in a moment, and one that is slow."""
 
 import dataclasses
 import os
+import threading
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
 
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME, encode_golden
+from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME, OnnxClassifier, encode_golden
 from ser_live.model.onnx_session import open_session
+from ser_live.sources.microphone import Clock, SystemClock
 from ser_live.testing.sound import speech_like
 
 TINY_LABELS = ("neutral", "happy", "sad", "angry")
@@ -112,3 +116,33 @@ def _onnx() -> Any:
             "install it with 'pip install onnx'"
         ) from error
     return onnx
+
+
+class SlowModel(OnnxClassifier):
+    """A model whose every answer takes longer than it needs.
+
+    Parameters
+    ----------
+    classifier : OnnxClassifier
+        What answers.
+    seconds : float
+        What an answer takes; may be set at any time.
+    clock : Clock or None
+        Where it waits: a `VirtualClock`, so that the test itself need not, or None: really.
+    """
+
+    def __init__(
+        self, classifier: OnnxClassifier, seconds: float, clock: Clock | None = None
+    ) -> None:
+        self._clock = SystemClock() if clock is None else clock
+        self._never = threading.Event()
+        self.seconds = 0.0  # its golden test need not wait
+        super().__init__(classifier._session, classifier.card, classifier.where)
+        self.seconds = seconds
+
+    def batch_probabilities(
+        self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
+    ) -> NDArray[np.float32]:
+        """Classify windows, slowly; see `OnnxClassifier.batch_probabilities`."""
+        self._clock.wait(self._never, self.seconds * len(windows))
+        return super().batch_probabilities(windows, options)

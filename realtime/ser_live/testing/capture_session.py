@@ -6,12 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_live.sources import capture_protocol as wire
+from ser_live.sources import capture_protocol as protocol
 from ser_live.testing.device import FakeDevice, within
 from ser_live.testing.faults import Backlog, LastingFault, Overrun, WrongRate
 
 
-class Session:
+class CaptureSession:
     """One stretch of capture: blocks from its start until the device is lost.
 
     Parameters
@@ -29,7 +29,7 @@ class Session:
         self._block = math.ceil(start_seconds / device.block_seconds - 1e-6)
         self._due_seconds = start_seconds
         self._carry = 0.0
-        self._holes: set[LastingFault] = set()
+        self._gaps: set[LastingFault] = set()
         self._missing = self._given_up = 0
         self._untold_seconds = 0.0
         self._has_given = False
@@ -40,7 +40,7 @@ class Session:
         """The device's time at which the next block is handed over."""
         return self._due_seconds
 
-    def take(self) -> list[wire.Audio]:
+    def take(self) -> list[protocol.Audio]:
         """Hand over the block that is due, in pieces where frames are lost inside it.
 
         Raises
@@ -88,30 +88,30 @@ class Session:
 
     def _pieces(
         self, times: NDArray[np.float64], step_seconds: float, faults: list[LastingFault]
-    ) -> list[wire.Audio]:
-        holes = [fault for fault in faults if isinstance(fault, Overrun | Backlog)]
+    ) -> list[protocol.Audio]:
+        gaps = [fault for fault in faults if isinstance(fault, Overrun | Backlog)]
         kept = np.ones(times.size, bool)
-        for hole in holes:
-            kept &= ~within(times, hole)
+        for gap in gaps:
+            kept &= ~within(times, gap)
         pieces = []
         for part in np.split(np.arange(times.size), np.flatnonzero(np.diff(kept)) + 1):
             if part.size and kept[part[0]]:
                 pieces.append(self._audio(times[part], step_seconds, faults))
             elif part.size:
-                self._lose(times[part], holes)
+                self._lose(times[part], gaps)
         return pieces
 
-    def _lose(self, times: NDArray[np.float64], holes: list[Overrun | Backlog]) -> None:
+    def _lose(self, times: NDArray[np.float64], gaps: list[Overrun | Backlog]) -> None:
         """Remember lost frames until something comes after them."""
         given_up = np.zeros(times.size, bool)
         unknown = np.zeros(times.size, bool)
-        for hole in holes:
-            inside = within(times, hole)
+        for gap in gaps:
+            inside = within(times, gap)
             if inside.any():
-                self._holes.add(hole)
-            if isinstance(hole, Backlog):
+                self._gaps.add(gap)
+            if isinstance(gap, Backlog):
                 given_up |= inside
-            elif not hole.is_known:
+            elif not gap.is_known:
                 unknown |= inside
         unknown &= ~given_up
         self._given_up += int(given_up.sum())
@@ -120,14 +120,14 @@ class Session:
 
     def _audio(
         self, times: NDArray[np.float64], step_seconds: float, faults: list[LastingFault]
-    ) -> wire.Audio:
+    ) -> protocol.Audio:
         device, end_seconds = self.device, float(times[-1]) + step_seconds
-        audio = wire.Audio(
+        audio = protocol.Audio(
             samples=device.hear(times, faults),
             captured_at=end_seconds + device.clock_offset_seconds,
             missing_frames=self._missing,
             dropped_frames=self._given_up,
-            overruns=sum(isinstance(fault, Overrun) for fault in self._holes),
+            overruns=sum(isinstance(fault, Overrun) for fault in self._gaps),
         )
         # Where a capture begins anew, its capture time tells everything.
         if device.end_seconds == 0.0 or self._has_given:
@@ -135,7 +135,7 @@ class Session:
         self._has_given = True
         device.captured_frames += times.size + self._given_up
         device.end_seconds = end_seconds
-        self._holes.clear()
+        self._gaps.clear()
         self._missing = self._given_up = 0
         self._untold_seconds = 0.0
         return audio
