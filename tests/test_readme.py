@@ -3,12 +3,14 @@
 import re
 import subprocess
 import sys
+import typing
 from pathlib import Path
 
 import pytest
 import soundfile
 
 import ser_live
+from ser_live.events import EventKind
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -68,3 +70,9 @@ def test_the_two_commands_are_the_documented_ones() -> None:
     second = ".venv/bin/pip install -e '.[dev]' && .venv/bin/python -m pytest"
     assert first in README
     assert second in README
+
+
+def test_every_event_is_explained() -> None:
+    page = (ROOT / "docs" / "reliability.md").read_text(encoding="utf-8")
+    explained = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert explained == set(typing.get_args(EventKind))
