@@ -4,10 +4,13 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, wait
+from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
 
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.engine.inference import MOST_WINDOWS_TOGETHER
@@ -15,6 +18,7 @@ from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.server.engine import Engine
 from ser_live.testing import SlowModel, demo_voice
+from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
 
 VOICE = demo_voice()
 RATES = (16000, 48000, 8000, 44100)
@@ -106,6 +110,83 @@ def test_a_model_that_fails_takes_only_its_own_streams_along(model: OnnxClassifi
         with pytest.raises(SerError, match="damaged"):
             damaged.result(60.0)
         assert len(fine.result(60.0)) == len(VOICE) // 4000
+
+
+def write_choosy_model(path: Path) -> Path:
+    """Write the default model so that it looks silent windows up behind the end of a table."""
+    graph = onnx.load(find_model(None))
+    for node in graph.graph.node:
+        node.input[:] = ["checked" if name == "spectrum" else name for name in node.input]
+    for name, value in {
+        "quiet": np.array(1e-12, np.float32),
+        "table": np.zeros(1, np.float32),
+    }.items():
+        graph.graph.initializer.append(numpy_helper.from_array(value, name))
+    nodes = [
+        helper.make_node("ReduceMax", ["spectrum"], ["level"], axes=[1, 2]),
+        helper.make_node("Less", ["level", "quiet"], ["is_silent"]),
+        helper.make_node("Cast", ["is_silent"], ["place"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["table", "place"], ["nothing"]),
+        helper.make_node("Add", ["spectrum", "nothing"], ["checked"]),
+    ]
+    for at, node in enumerate(nodes):
+        graph.graph.node.insert(at, node)
+    return write_graph(path, graph, None)
+
+
+def test_a_window_that_the_network_cannot_take_ends_its_own_stream_alone(tmp_path: Path) -> None:
+    """A real network that fails on one input, asked for four streams in one run."""
+    model = OnnxClassifier.load(write_choosy_model(tmp_path / "choosy.onnx"))
+    assert model.batch_is_bitwise
+    sizes: list[int] = []
+    voices = [VOICE[: 2 * 16000]] * 4
+    voices[2] = np.zeros(2 * 16000, np.float32)  # no level at all: what this network cannot take
+    engine = Engine(lambda _, size, __: sizes.append(size))
+    recognizers = [StreamRecognizer(model, vad=False) for _ in voices]
+    futures = list(map(engine.process, recognizers, voices))
+    with engine:  # all four are there when it starts: they share the first run
+        with pytest.raises(SerError, match="the network fails"):
+            futures[2].result(60.0)
+        for k in (0, 1, 3):
+            assert futures[k].result(60.0) == StreamRecognizer(model, vad=False).process(voices[k])
+    assert sizes == [1, 1, 1, 3, 3, 3, 3]
+
+
+def test_a_model_whose_bits_depend_on_the_batch_is_asked_singly(tmp_path: Path) -> None:
+    """A network that looks at its whole batch: no stream may hear of the others."""
+    card = tiny_card()
+    graph = tiny_graph(card)
+    softmax = graph.graph.node[-1]
+    mean = helper.make_node("ReduceMean", ["logits"], ["of_all"], keepdims=1)
+    graph.graph.node.insert(len(graph.graph.node) - 1, mean)
+    graph.graph.node.insert(
+        len(graph.graph.node) - 1, helper.make_node("Mul", ["logits", "of_all"], ["mixed"])
+    )
+    softmax.input[0] = "mixed"
+    path = write_graph(tmp_path / "mixing.onnx", graph, with_golden(card, graph).to_json())
+    model = OnnxClassifier.load(path)
+    assert not model.batch_is_bitwise
+    voices = [VOICE[16000 * k : 16000 * (k + 3)] for k in range(6)]
+    sizes: dict[str, list[int]] = {"gate": [], "network": []}
+    with Engine(lambda kind, size, _: sizes[kind].append(size)) as engine:
+        recognizers = [StreamRecognizer(model, vad=False) for _ in voices]
+        futures = list(map(engine.process, recognizers, voices))
+        got = [future.result(60.0) for future in futures]
+    assert got == [StreamRecognizer(model, vad=False).process(voice) for voice in voices]
+    assert set(sizes["network"]) == {1}
+
+
+def test_a_stage_does_not_contain_the_wait_for_others(model: OnnxClassifier) -> None:
+    slow = [StreamRecognizer(SlowModel(model, 0.03), vad=False) for _ in range(4)]
+    with Engine() as engine:
+        futures = [engine.process(one, VOICE[: 2 * 16000]) for one in slow]
+        wait(futures, 60.0)
+    stages = [{stage.name: stage for stage in one.stats.stages} for one in slow]
+    assert all(0.03 <= of_one["inference"].p50_seconds < 0.06 for of_one in stages)
+    assert max(of_one["queue"].p50_seconds for of_one in stages) > 0.05
+    alone = StreamRecognizer(model, vad=False)
+    alone.process(VOICE[:16000])
+    assert "queue" not in {stage.name for stage in alone.stats.stages}
 
 
 def test_what_was_submitted_is_finished_when_it_closes(model: OnnxClassifier) -> None:

@@ -85,6 +85,8 @@ class StageClock:
 
     def __init__(self) -> None:
         self._seconds: dict[str, float] = {}
+        self._waited_seconds = self._queue_seconds = 0.0
+        self._queue = LatencyHistogram()
         self._histograms = {name: LatencyHistogram() for name in (*STAGES, "total")}
 
     @contextmanager
@@ -95,12 +97,20 @@ class StageClock:
             yield
         finally:
             passed = time.perf_counter() - started
-            self._seconds[name] = self._seconds.get(name, 0.0) + passed
+            waited, self._waited_seconds = min(self._waited_seconds, passed), 0.0
+            self._queue_seconds += waited
+            self._seconds[name] = self._seconds.get(name, 0.0) + passed - waited
+
+    def wait(self, seconds: float) -> None:
+        """Charge seconds of the present stage to ``queue``: its network was busy with others."""
+        self._waited_seconds += max(0.0, seconds)
 
     def close(self) -> Timing:
         """Give what the present prediction cost and begin the next one."""
         timing = Timing(**{f"{name}_seconds": passed for name, passed in self._seconds.items()})
-        self._seconds = {}
+        if self._queue_seconds:
+            self._queue.add(self._queue_seconds)
+        self._seconds, self._queue_seconds = {}, 0.0
         self.count(timing)
         return timing
 
@@ -113,8 +123,10 @@ class StageClock:
         self._histograms["total"].add(timing.total_seconds)
 
     def summaries(self) -> tuple[StageLatency, ...]:
-        """Give the quantiles of each stage and of the total."""
-        return tuple(h.summary(name) for name, h in self._histograms.items())
+        """Give the quantiles of each stage, of the total, and of the queue where there was one."""
+        stages = tuple(h.summary(name) for name, h in self._histograms.items())
+        queue = self._queue.summary("queue")
+        return (*stages, queue) if queue.count else stages
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,5 +159,6 @@ class RecognizerStats:
     clipped_samples: int
     """Values beyond full scale (abs > 1), kept as they are."""
     stages: tuple[StageLatency, ...]
-    """Cost per prediction: resample, gate, spectrum, inference, smoothing, total."""
+    """Cost per prediction: resample, gate, spectrum, inference, smoothing, total; and queue, where
+    an engine let it wait for networks that were busy with other streams (in no other stage)."""
     delay: AlgorithmicDelay

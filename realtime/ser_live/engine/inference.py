@@ -40,6 +40,8 @@ def alike(questions: Sequence[Question]) -> list[int]:
     first = questions[0]
     is_gate = isinstance(first, GateQuestion)
     most = MOST_GATES_TOGETHER if is_gate else MOST_WINDOWS_TOGETHER
+    if isinstance(first, WindowQuestion) and not first.classifier.batch_is_bitwise:
+        return [0]
     kind = _kind(first)
     return [index for index, other in enumerate(questions) if _kind(other) == kind][:most]
 

@@ -211,6 +211,13 @@ class StreamRecognizer:
             resampled = self._resampler.process(mono)
         return (yield from self._advance(resampled))
 
+    def leave_out_wait(self, seconds: float) -> None:
+        """Count seconds that the latest question only waited for its turn as ``queue``.
+
+        For a caller who answers questions of many streams: no stage's time contains them.
+        """
+        self._clock.wait(seconds)
+
     def flush(self) -> list[Prediction]:
         """End the stream: drain the resampler and give what is left.
 

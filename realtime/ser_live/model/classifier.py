@@ -6,6 +6,7 @@ import os
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ INPUT_NAME = "spectrum"
 OUTPUT_NAME = "probabilities"
 GOLDEN_TEST_SECONDS = 5.0
 """The golden test may take so long; the shipped models take a millisecond."""
+_LARGEST_TRIED_BATCH = 4
 _SUM_TOLERANCE = 0.02
 """How far the sum of the probabilities may be from 1: a quantized softmax rounds each."""
 
@@ -128,7 +130,7 @@ class OnnxClassifier:
         """
         frames = windows.shape[1]
         try:
-            output = self._session.run([OUTPUT_NAME], {INPUT_NAME: windows}, options)[0]
+            output = self._run(windows, options)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise SerError(
                 f"{self.where}: the network fails on {frames} frames ({reason(error)}); "
@@ -140,7 +142,7 @@ class OnnxClassifier:
                 f"{self.where}: the network gave numbers of shape {output.shape} for {frames} "
                 f"frames, wanted {wanted}; export the model again"
             )
-        probabilities: NDArray[np.float32] = output
+        probabilities = output
         sums, lowest = probabilities.sum(axis=1), probabilities.min(axis=1)
         # Also false where the sum is not a number.
         are_valid = (np.abs(sums - 1.0) <= _SUM_TOLERANCE) & (lowest >= 0.0)
@@ -151,6 +153,39 @@ class OnnxClassifier:
                 "probabilities that sum to 1; the weights are damaged: export the model again"
             )
         return probabilities
+
+    @cached_property
+    def batch_is_bitwise(self) -> bool:
+        """Whether a batch gives each window's own bits, measured at the first call.
+
+        A stream must not depend on which others share its run, so where this is false its windows
+        are run one by one. Some kernels sum in another order when there are more rows.
+        """
+        golden, spec = self.card.golden, self.card.spectrum
+        if golden is None:
+            return False
+        spectrum = decode_golden(golden, spec.bins, self.where)
+        whole_window = round(self.card.window.seconds * self.card.sample_rate_hz / spec.hop_samples)
+        return all(self._is_bitwise(spectrum, frames) for frames in (len(spectrum), whole_window))
+
+    def _is_bitwise(self, spectrum: NDArray[np.float32], frames: int) -> bool:
+        """Compare batches of windows of so many frames, made of a spectrum, with single runs."""
+        longer = np.resize(spectrum, (frames, spectrum.shape[1]))
+        windows = np.stack([np.roll(longer, 7 * k, axis=0) for k in range(_LARGEST_TRIED_BATCH)])
+        try:
+            singles = np.concatenate([self._run(window[np.newaxis]) for window in windows])
+            sizes = range(2, len(windows) + 1)
+            return all(np.array_equal(self._run(windows[:n]), singles[:n]) for n in sizes)
+        except Exception:  # a network that fails at other lengths fails for each stream by itself
+            return False
+
+    def _run(
+        self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
+    ) -> NDArray[np.float32]:
+        output: NDArray[np.float32] = self._session.run(
+            [OUTPUT_NAME], {INPUT_NAME: windows}, options
+        )[0]
+        return output
 
     def _check_axes(self) -> None:
         try:

@@ -37,6 +37,10 @@ class _Job:
     reply: Any = None
     failure: Exception | None = None
     """Instead of a reply."""
+    asked_at: float = 0.0
+    """When the question was asked, by the performance counter."""
+    run_seconds: float = 0.0
+    """What the run took that gave the reply."""
 
 
 class Engine:
@@ -205,14 +209,19 @@ class Engine:
         try:
             replies = answer(questions)
         except Exception as error:
-            for job in jobs:
-                job.failure = error
+            if len(jobs) > 1:
+                # One window makes the network fail for all of its batch: find out which.
+                for job in jobs:
+                    self._run([job])
+            else:
+                jobs[0].failure = error
             return
+        seconds = time.perf_counter() - started
         for job, reply in zip(jobs, replies, strict=True):
-            job.reply = reply
+            job.reply, job.run_seconds = reply, seconds
         if self._on_batch is not None:
             kind: BatchKind = "gate" if isinstance(questions[0], GateQuestion) else "network"
-            self._on_batch(kind, len(jobs), time.perf_counter() - started)
+            self._on_batch(kind, len(jobs), seconds)
 
 
 def _questions(jobs: list[_Job]) -> list[Question]:
@@ -229,9 +238,13 @@ def _carry_on(job: _Job) -> None:
     if job.failure is not None:
         job.work.close()
         return job.result.set_exception(job.failure)
+    if job.reply is not None:
+        # A stage's time is what its network took, not how long the stream stood in line for it.
+        waited = time.perf_counter() - job.asked_at - job.run_seconds
+        job.recognizer.leave_out_wait(waited)
     try:
         job.question = job.work.send(job.reply)
-        job.reply = None
+        job.asked_at, job.reply = time.perf_counter(), None
     except StopIteration as end:
         job.result.set_result(end.value)
     except Exception as error:

@@ -70,5 +70,7 @@ class Models:
 
     def _load(self, name: str) -> OnnxClassifier:
         file: Path = self._files[name] if name in self._files else find_model(name)
-        self._loaded[name] = OnnxClassifier.load(file)
-        return self._loaded[name]
+        classifier = OnnxClassifier.load(file)
+        classifier.batch_is_bitwise  # noqa: B018 - measured now, not within a client's stream
+        self._loaded[name] = classifier
+        return classifier
