@@ -7,18 +7,18 @@ from collections.abc import Generator
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ser_live.engine.inference import Work, answered
+from ser_live.engine.inference import Steps, run
 from ser_live.engine.resample import MonoConverter, Resampler
 from ser_live.engine.sample_history import RecentSamples
 from ser_live.engine.smoothing import Smoothed, Smoother
 from ser_live.engine.spectrum import PowerSpectrum
-from ser_live.engine.speech_gate import GateAnswer, GateQuestion, GateStep, SpeechGate
+from ser_live.engine.speech_gate import GateRequest, GateResult, GateStep, SpeechGate
 from ser_live.engine.window import FrameWindow
 from ser_live.errors import SerError
 from ser_live.latency import AlgorithmicDelay, RecognizerStats, StageClock
 from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard, SmoothingSpec
 from ser_live.model.catalog import find_model
-from ser_live.model.classifier import OnnxClassifier, WindowQuestion
+from ser_live.model.classifier import OnnxClassifier, WindowRequest
 from ser_live.prediction import Prediction, State
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
@@ -76,7 +76,7 @@ class StreamRecognizer:
         self._hops_per_prediction = 1
         self._index = 0
         self._recent = RecentSamples(_LONGEST_SAMPLES)  # what a swapped model may need
-        self._heard_samples = 0
+        self._fed_samples = 0
         self._configure(_loaded(model))
         self._make_window()
         self._gate = SpeechGate(self.card.gate) if vad else None
@@ -133,8 +133,8 @@ class StreamRecognizer:
             raise SerError(f"hops_per_prediction is {hops!r}, wanted 1 to {_MOST_HOPS}")
         self._hops_per_prediction = hops
         # Hops that went by without a prediction stay without one.
-        heard_hops = (self._origin_sample + self._heard_samples) // self._hop_samples
-        self._index = max(self._index, heard_hops)
+        fed_hops = (self._origin_sample + self._fed_samples) // self._hop_samples
+        self._index = max(self._index, fed_hops)
 
     @property
     def next_due_seconds(self) -> float:
@@ -190,9 +190,9 @@ class StreamRecognizer:
             For a wrong shape or dtype, NaN or infinity (before anything changes), or after
             `flush`.
         """
-        return answered(self.processing(samples))
+        return run(self.process_steps(samples))
 
-    def processing(self, samples: ArrayLike) -> Work:
+    def process_steps(self, samples: ArrayLike) -> Steps:
         """Do what `process` does, for a caller who answers the questions of many streams together.
 
         Returns
@@ -227,15 +227,15 @@ class StreamRecognizer:
             What became due, and at most one more for the unfinished hop, if there are at least
             ``card.window.closing_seconds`` of speech. Empty when called again.
         """
-        return answered(self.flushing())
+        return run(self.flush_steps())
 
-    def flushing(self) -> Work:
-        """Do what `flush` does, as `processing` does it."""
+    def flush_steps(self) -> Steps:
+        """Do what `flush` does, as `process_steps` does it."""
         if self._flushed:
             return []
         self._flushed = True
         predictions = yield from self._drain()
-        if self._owes_closing():
+        if self._is_closing_due():
             predictions.append((yield from self._predict(closing=True)))
         return predictions
 
@@ -265,12 +265,12 @@ class StreamRecognizer:
         SerError
             For a negative length, a format that cannot be, or after `flush`.
         """
-        return answered(self.skipping(samples, sample_rate_hz, channels))
+        return run(self.skip_steps(samples, sample_rate_hz, channels))
 
-    def skipping(
+    def skip_steps(
         self, samples: int, sample_rate_hz: int | None = None, channels: int | None = None
-    ) -> Work:
-        """Do what `skip` does, as `processing` does it."""
+    ) -> Steps:
+        """Do what `skip` does, as `process_steps` does it."""
         if not isinstance(samples, int | np.integer) or samples < 0:
             raise SerError(f"skip() was given {samples!r}, wanted a whole number of samples >= 0")
         if self._flushed:
@@ -283,10 +283,10 @@ class StreamRecognizer:
         self._stretch_skipped += int(samples)
         target = self._clock_sample()
         predictions = yield from self._drain()
-        if target >= self._due_sample() and self._owes_closing():
+        if target >= self._due_sample() and self._is_closing_due():
             predictions.append((yield from self._predict(closing=True)))
         # A resampler that rounds up must not make the clock go back.
-        self._restart(max(target, self._origin_sample + self._heard_samples))
+        self._restart(max(target, self._origin_sample + self._fed_samples))
         if after != before:
             self._earlier_seconds += self._stretch_in / before[0]
             self._stretch_in = self._stretch_skipped = 0
@@ -317,7 +317,7 @@ class StreamRecognizer:
             self._smoother.resume(old_smoother)
         if (self.card.spectrum, self._window_samples) != (old_card.spectrum, old_window_samples):
             self._make_window()
-            self._hear_again()
+            self._refill_window()
 
     def _configure(self, classifier: OnnxClassifier) -> None:
         card = classifier.card
@@ -332,11 +332,11 @@ class StreamRecognizer:
         self._spectrum = PowerSpectrum(self.card.spectrum)
         self._window = FrameWindow(self.card.spectrum, self._window_samples)
 
-    def _hear_again(self) -> None:
+    def _refill_window(self) -> None:
         """Fill the new spectrum and window with what was heard lately, on their own grid."""
         spec = self.card.spectrum
         recent = self._recent.latest()
-        start = self._heard_samples - recent.size
+        start = self._fed_samples - recent.size
         first_frame = -(-start // spec.hop_samples)
         self._window.begin(first_frame)
         frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
@@ -359,37 +359,37 @@ class StreamRecognizer:
         self._smoother.reset()
         self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
         self._origin_sample = origin_sample
-        self._heard_samples = 0
+        self._fed_samples = 0
         self._index = origin_sample // self._hop_samples
 
-    def _drain(self) -> Work:
+    def _drain(self) -> Steps:
         """Let go of what the resampler holds back, and judge all of it."""
         rest = self._resampler.process(np.empty(0, np.float32), last=True)
         predictions = yield from self._advance(rest)
-        yield from self._decide()
+        yield from self._run_gate()
         return predictions
 
-    def _advance(self, samples: NDArray[np.float32]) -> Work:
+    def _advance(self, samples: NDArray[np.float32]) -> Steps:
         predictions = []
         while samples.size >= (missing := self._missing_samples()):
-            self._hear(samples[:missing])
-            yield from self._decide()
+            self._feed(samples[:missing])
+            yield from self._run_gate()
             samples = samples[missing:]
             predictions.append((yield from self._predict()))
-        self._hear(samples)
+        self._feed(samples)
         return predictions
 
     def _missing_samples(self) -> int:
         """Samples from here to the next prediction."""
-        return self._due_sample() - self._origin_sample - self._heard_samples
+        return self._due_sample() - self._origin_sample - self._fed_samples
 
     def _due_sample(self) -> int:
         """Sample of the 16 kHz clock at which the next prediction is due."""
         hops = self._index + 1
         return -(-hops // self._hops_per_prediction) * self._hops_per_prediction * self._hop_samples
 
-    def _hear(self, samples: NDArray[np.float32]) -> None:
-        self._heard_samples += samples.size
+    def _feed(self, samples: NDArray[np.float32]) -> None:
+        self._fed_samples += samples.size
         self._recent.process(samples)
         if self._gate is not None:
             with self._clock.stage("gate"):
@@ -397,44 +397,44 @@ class StreamRecognizer:
         with self._clock.stage("spectrum"):
             self._window.process(self._spectrum.process(samples))
 
-    def _decide(self) -> Generator[GateQuestion, GateAnswer, None]:
+    def _run_gate(self) -> Generator[GateRequest, GateResult, None]:
         """Let the gate judge what it has heard; a new utterance starts afresh."""
         if self._gate is None:
             return
         with self._clock.stage("gate"):
-            question = self._gate.question()
-            answer = None if question is None else (yield question)
-            for step in self._gate.take(answer):
+            request = self._gate.request()
+            result = None if request is None else (yield request)
+            for step in self._gate.apply(result):
                 if step.utterance != self._voice.utterance:
                     self._smoother.reset()
                 self._voice = step
 
-    def _owes_closing(self) -> bool:
-        speech_samples = self._heard_samples - self._voice.onset_sample
+    def _is_closing_due(self) -> bool:
+        speech_samples = self._fed_samples - self._voice.onset_sample
         if not self._voice.is_speech or speech_samples < self._closing_samples:
             return False
-        unfinished = self._origin_sample + self._heard_samples > self._index * self._hop_samples
+        unfinished = self._origin_sample + self._fed_samples > self._index * self._hop_samples
         return unfinished or speech_samples < self._warm_up_samples
 
     def _predict(
         self, *, closing: bool = False
-    ) -> Generator[WindowQuestion, NDArray[np.float32], Prediction]:
-        voice, end = self._voice, self._heard_samples
+    ) -> Generator[WindowRequest, NDArray[np.float32], Prediction]:
+        voice, end = self._voice, self._fed_samples
         if not voice.is_speech:
-            return self._give("silence", max(0, end - self._hop_samples))
+            return self._emit("silence", max(0, end - self._hop_samples))
         start = max(0, voice.onset_sample - self._pre_roll_samples, end - self._window_samples)
         frames = self._window.latest(start, end)
         warm = end - voice.onset_sample >= self._warm_up_samples
         if len(frames) == 0 or not (warm or closing):
-            return self._give("warming_up", start)
+            return self._emit("warming_up", start)
         with self._clock.stage("inference"):
-            raw = yield WindowQuestion(self._classifier, frames)
+            raw = yield WindowRequest(self._classifier, frames)
         with self._clock.stage("smoothing"):
             smoothed = self._smoother.process(raw, end)
         unsure = smoothed.confidence < self._smoother.spec.uncertain_below
-        return self._give("uncertain" if unsure else "speech", start, smoothed, raw)
+        return self._emit("uncertain" if unsure else "speech", start, smoothed, raw)
 
-    def _give(
+    def _emit(
         self,
         state: State,
         start_sample: int,
@@ -442,7 +442,7 @@ class StreamRecognizer:
         raw: NDArray[np.float32] | None = None,
     ) -> Prediction:
         before = self._previous
-        end_sample = self._origin_sample + self._heard_samples
+        end_sample = self._origin_sample + self._fed_samples
         index = max(self._index, -(-end_sample // self._hop_samples) - 1)
         label = None if smoothed is None else self.labels[smoothed.label_index]
         prediction = Prediction(

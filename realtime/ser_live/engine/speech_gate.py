@@ -32,7 +32,7 @@ class GateStep:
     """The gate's decision at the end of one step."""
 
     end_sample: int
-    """Samples heard so far."""
+    """Samples taken so far."""
     probability: float
     """Of speech in this step."""
     is_speech: bool
@@ -50,18 +50,18 @@ def _silero() -> onnxruntime.InferenceSession:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GateQuestion:
-    """Some consecutive steps of one stream, to be judged by Silero."""
+class GateRequest:
+    """Consecutive steps of one stream, for Silero."""
 
     rows: NDArray[np.float32]
-    """Shape (steps, 576), as `SileroVad.hear` gives them."""
+    """Shape (steps, 576), as `SileroVad.prepare` gives them."""
     state: NDArray[np.float32]
     """Recurrent state before the first step, shape (2, 1, 128)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class GateAnswer:
-    """What Silero says to a question."""
+class GateResult:
+    """Silero's result for a request."""
 
     probabilities: list[float]
     """Of speech, for each step."""
@@ -69,62 +69,62 @@ class GateAnswer:
     """Recurrent state after the last step, shape (2, 1, 128)."""
 
 
-def judge(questions: Sequence[GateQuestion]) -> list[GateAnswer]:
-    """Judge the steps of several streams in one run; all questions have as many steps."""
-    rows = np.stack([question.rows for question in questions], axis=1)
+def run_gate(requests: Sequence[GateRequest]) -> list[GateResult]:
+    """Run Silero once for several streams; all requests have as many steps."""
+    rows = np.stack([request.rows for request in requests], axis=1)
     steps, streams, width = rows.shape
-    state = np.concatenate([question.state for question in questions], axis=1)
+    state = np.concatenate([request.state for request in requests], axis=1)
     output, new_state = _silero().run(
         None, {"input": rows.reshape(steps * streams, width), "state": state}
     )
     probabilities = output.reshape(steps, streams).T.tolist()
-    return [GateAnswer(probabilities[k], new_state[:, k : k + 1].copy()) for k in range(streams)]
+    return [GateResult(probabilities[k], new_state[:, k : k + 1].copy()) for k in range(streams)]
 
 
 class SileroVad:
     """Probability of speech per step, of audio at any level.
 
-    Silero VAD v5 hears the last 64 samples before a step, the step, and its own recurrent
-    state. Its answer depends on the level, so it is given audio normalised by a level follower
-    (instant attack, slow release) that never looks ahead.
+    The input of Silero VAD v5 is the last 64 samples before a step, the step, and its own
+    recurrent state. Its output depends on the level, so the audio is normalised by a level
+    follower (instant attack, slow release) that never looks ahead.
     """
 
     def __init__(self) -> None:
-        _silero()  # what is wrong with it shows now
+        _silero()  # a broken installation shows here, not in the middle of a stream
         self._release = math.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / _LEVEL_RELEASE_SECONDS)
         self.reset()
 
     def reset(self) -> None:
-        """Forget state, context and level: as new."""
+        """Clear state, context and level: as new."""
         self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
         self._level_rms = 0.0
-        self.forget()
+        self.reset_state()
 
-    def forget(self) -> None:
-        """Forget the recurrent state only, which drifts over hours of noise."""
+    def reset_state(self) -> None:
+        """Clear the recurrent state only, which drifts over hours of noise."""
         self._state = np.zeros((2, 1, 128), np.float32)
 
-    def hear(self, step: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
-        """Take a step of shape (512,) with its rms; give the row (576,) that the network wants."""
+    def prepare(self, step: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
+        """Return the network's row (576,) for the next step of shape (512,) with its rms."""
         self._level_rms = max(rms, self._level_rms * self._release, _SMALLEST_LEVEL_RMS)
         row = np.concatenate((self._context, step)) * np.float32(_TARGET_RMS / self._level_rms)
         self._context = step[-_CONTEXT_SAMPLES:].copy()
         return row
 
-    def question(self, rows: list[NDArray[np.float32]]) -> GateQuestion | None:
-        """Ask for some consecutive rows; None where there are none."""
-        return GateQuestion(np.stack(rows), self._state) if rows else None
+    def request(self, rows: list[NDArray[np.float32]]) -> GateRequest | None:
+        """Return the request for consecutive rows; None where there are none."""
+        return GateRequest(np.stack(rows), self._state) if rows else None
 
-    def take(self, answer: GateAnswer) -> None:
-        """Go on from the answer to the latest question."""
-        self._state = answer.state
+    def apply(self, result: GateResult) -> None:
+        """Keep the recurrent state of the latest request's result."""
+        self._state = result.state
 
 
 class SpeechGate:
-    """Decide for each 32 ms step whether somebody speaks.
+    """Decide for each 32 ms step whether it is speech.
 
     A step no louder than the running noise floor (the quietest step of the last four seconds)
-    is silence and costs nothing; the others are judged by Silero. Nothing here depends on the
+    is silence and costs nothing; the others go through Silero. Nothing here depends on the
     absolute level, so a quiet microphone behaves as a loud one.
 
     Parameters
@@ -141,7 +141,7 @@ class SpeechGate:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything heard: as new."""
+        """Clear everything: as new."""
         self._vad.reset()
         self._held = np.empty(0, np.float32)
         self._waiting: list[NDArray[np.float32] | None] = []
@@ -157,29 +157,29 @@ class SpeechGate:
         while self._held.size >= STEP_SAMPLES:
             step, self._held = self._held[:STEP_SAMPLES], self._held[STEP_SAMPLES:]
             rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
-            row = self._vad.hear(step, rms)
+            row = self._vad.prepare(step, rms)
             self._waiting.append(row if self._is_open(rms) else None)
         self._held = self._held.copy()
 
     def decide(self) -> list[GateStep]:
-        """Judge the steps that were completed since the last call, all in one run.
+        """Return the steps completed since the last call, all decided in one run.
 
         The network's bits may depend on how many steps it judges at once, so a caller who wants
         the law of the stream decides at points of the stream, not at ends of chunks.
         """
-        question = self.question()
-        return self.take(None if question is None else judge([question])[0])
+        request = self.request()
+        return self.apply(None if request is None else run_gate([request])[0])
 
-    def question(self) -> GateQuestion | None:
-        """Ask what `decide` would ask; None: no network is needed. `take` takes the answer."""
-        return self._vad.question([row for row in self._waiting if row is not None])
+    def request(self) -> GateRequest | None:
+        """Return what `decide` would run; None: no network is needed. `apply` takes the result."""
+        return self._vad.request([row for row in self._waiting if row is not None])
 
-    def take(self, answer: GateAnswer | None) -> list[GateStep]:
-        """Judge by the answer to `question`."""
+    def apply(self, result: GateResult | None) -> list[GateStep]:
+        """Decide the waiting steps by the result of `request`."""
         waiting, self._waiting = self._waiting, []
-        judged = iter(() if answer is None else answer.probabilities)
-        if answer is not None:
-            self._vad.take(answer)
+        judged = iter(() if result is None else result.probabilities)
+        if result is not None:
+            self._vad.apply(result)
         steps = []
         for row in waiting:
             self._latest = self._decide(0.0 if row is None else next(judged))
@@ -198,7 +198,7 @@ class SpeechGate:
         quiet = probability < spec.release_probability
         self._quiet_steps = self._quiet_steps + 1 if quiet else 0
         if self._quiet_steps and self._quiet_steps % _steps(_FORGET_SECONDS) == 0:
-            self._vad.forget()
+            self._vad.reset_state()
 
         is_speech, onset_sample, utterance = before.is_speech, before.onset_sample, before.utterance
         if is_speech:

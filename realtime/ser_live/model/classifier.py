@@ -29,7 +29,7 @@ _SUM_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WindowQuestion:
+class WindowRequest:
     """A window of one stream, to be classified."""
 
     classifier: "OnnxClassifier"
@@ -37,12 +37,12 @@ class WindowQuestion:
     """Power spectrum, shape (frames, bins)."""
 
 
-def classify(questions: Sequence[WindowQuestion]) -> list[NDArray[np.float32]]:
+def classify(requests: Sequence[WindowRequest]) -> list[NDArray[np.float32]]:
     """Classify windows of one length by their common classifier in one run."""
-    if len(questions) == 1:
-        return [questions[0].classifier.probabilities(questions[0].window)]
-    windows = np.stack([question.window for question in questions])
-    return list(questions[0].classifier.batch_probabilities(windows))
+    if len(requests) == 1:
+        return [requests[0].classifier.probabilities(requests[0].window)]
+    windows = np.stack([request.window for request in requests])
+    return list(requests[0].classifier.batch_probabilities(windows))
 
 
 class OnnxClassifier:

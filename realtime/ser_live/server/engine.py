@@ -11,9 +11,9 @@ from typing import Any, Literal, Self
 
 from numpy.typing import NDArray
 
-from ser_live.engine.inference import Question, Work, alike, answer
+from ser_live.engine.inference import InferenceRequest, Steps, batchable, run_batch
 from ser_live.engine.recognizer import StreamRecognizer
-from ser_live.engine.speech_gate import GateQuestion
+from ser_live.engine.speech_gate import GateRequest
 from ser_live.errors import SerError
 from ser_live.prediction import Prediction
 
@@ -29,11 +29,11 @@ class _Job:
     """A piece of one stream, from its submission to its predictions."""
 
     recognizer: StreamRecognizer
-    make_work: Callable[[], Work]
+    make_work: Callable[[], Steps]
     result: Future[list[Prediction]]
     submitted_seconds: float
-    work: Work | None = None
-    question: Question | None = None
+    work: Steps | None = None
+    question: InferenceRequest | None = None
     reply: Any = None
     failure: Exception | None = None
     """Instead of a reply."""
@@ -118,15 +118,15 @@ class Engine:
 
         The array belongs to the engine until then. Pieces of one recognizer are done in order.
         """
-        return self._submit(recognizer, lambda: recognizer.processing(samples))
+        return self._submit(recognizer, lambda: recognizer.process_steps(samples))
 
     def flush(self, recognizer: StreamRecognizer) -> Future[list[Prediction]]:
         """End a recognizer's stream, as its `flush`."""
-        return self._submit(recognizer, recognizer.flushing)
+        return self._submit(recognizer, recognizer.flush_steps)
 
     def skip(self, recognizer: StreamRecognizer, samples: int) -> Future[list[Prediction]]:
         """Step over samples that nobody has, as the recognizer's `skip`."""
-        return self._submit(recognizer, lambda: recognizer.skipping(samples))
+        return self._submit(recognizer, lambda: recognizer.skip_steps(samples))
 
     def widen(
         self, recognizer: StreamRecognizer, hops_per_prediction: int
@@ -135,7 +135,7 @@ class Engine:
         return self._submit(recognizer, lambda: _widening(recognizer, hops_per_prediction))
 
     def _submit(
-        self, recognizer: StreamRecognizer, make_work: Callable[[], Work]
+        self, recognizer: StreamRecognizer, make_work: Callable[[], Steps]
     ) -> Future[list[Prediction]]:
         job = _Job(recognizer, make_work, Future(), time.monotonic())
         with self._something_to_do:
@@ -187,7 +187,7 @@ class Engine:
         asked: list[_Job] = []
         while asked := self._hear(asked):
             began = time.monotonic()
-            together = [asked[index] for index in alike(_questions(asked))]
+            together = [asked[index] for index in batchable(_questions(asked))]
             self._run(together)
             asked = [job for job in asked if job not in together]
             with self._something_to_do:
@@ -207,7 +207,7 @@ class Engine:
         questions = _questions(jobs)
         started = time.perf_counter()
         try:
-            replies = answer(questions)
+            replies = run_batch(questions)
         except Exception as error:
             if len(jobs) > 1:
                 # One window makes the network fail for all of its batch: find out which.
@@ -220,11 +220,11 @@ class Engine:
         for job, reply in zip(jobs, replies, strict=True):
             job.reply, job.run_seconds = reply, seconds
         if self._on_batch is not None:
-            kind: BatchKind = "gate" if isinstance(questions[0], GateQuestion) else "network"
+            kind: BatchKind = "gate" if isinstance(questions[0], GateRequest) else "network"
             self._on_batch(kind, len(jobs), seconds)
 
 
-def _questions(jobs: list[_Job]) -> list[Question]:
+def _questions(jobs: list[_Job]) -> list[InferenceRequest]:
     return [job.question for job in jobs if job.question is not None]
 
 
@@ -235,23 +235,23 @@ def _carry_on(job: _Job) -> None:
         if not job.result.set_running_or_notify_cancel():
             return
         job.work = job.make_work()
-    if job.failure is not None:
-        job.work.close()
-        return job.result.set_exception(job.failure)
     if job.reply is not None:
         # A stage's time is what its network took, not how long the stream stood in line for it.
         waited = time.perf_counter() - job.asked_at - job.run_seconds
         job.recognizer.leave_out_wait(waited)
     try:
-        job.question = job.work.send(job.reply)
-        job.asked_at, job.reply = time.perf_counter(), None
+        if job.failure is None:
+            job.question = job.work.send(job.reply)
+        else:  # the stream may have finished predictions before the request that failed
+            job.question = job.work.throw(job.failure)
+        job.asked_at, job.reply, job.failure = time.perf_counter(), None, None
     except StopIteration as end:
         job.result.set_result(end.value)
     except Exception as error:
         job.result.set_exception(error)
 
 
-def _widening(recognizer: StreamRecognizer, hops_per_prediction: int) -> Work:
+def _widening(recognizer: StreamRecognizer, hops_per_prediction: int) -> Steps:
     recognizer.hops_per_prediction = hops_per_prediction
     return []
     yield  # it asks nothing
