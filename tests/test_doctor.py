@@ -18,8 +18,8 @@ import pytest
 from doctor_process import COMMAND, GONE, PACKAGE, found, run, shadowed
 from ser_live.doctor.engine import judge_headroom
 from ser_live.doctor.finding import Check, Finding, examine
-from ser_live.doctor.packages import requirements
-from ser_live.doctor.privacy import without_names
+from ser_live.doctor.machine import requirements
+from ser_live.doctor.report import without_names
 from ser_live.errors import SerError
 from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
 

@@ -16,8 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from doctor_process import COMMAND, PACKAGE, Findings, found, run
-from ser_live.doctor.level import judge_capture, judge_level
-from ser_live.doctor.recording import Recording, record
+from ser_live.doctor.level import Recording, judge_capture, judge_level, record
 from ser_live.errors import SerError
 from ser_live.sources import Block, SourceCounters
 from sound_server import SoundServer

@@ -1,12 +1,16 @@
-"""What all commands of the project share."""
+"""Parsing, signals and exit codes of all commands of the project."""
 
 import argparse
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import NoReturn, Self
+
+from ser_live.errors import SerError
 
 USER_ERROR = 2
 
@@ -28,6 +32,23 @@ class Stopped(BaseException):
     def __init__(self, exit_code: int) -> None:
         super().__init__(exit_code)
         self.exit_code = exit_code
+
+
+def exit_code_of(program: str, work: Callable[[], int]) -> int:
+    """Run a command and return its exit code; a user's mistake is one line on stderr."""
+    try:
+        return work()
+    except SerError as error:
+        print(f"{program}: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except Stopped as stopped:
+        return stopped.exit_code
+    except KeyboardInterrupt:
+        return _EXIT_CODES[signal.SIGINT]
+    except BrokenPipeError:
+        # The reader has closed it. The interpreter must not find out again when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
 
 
 class Signals:

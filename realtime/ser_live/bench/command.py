@@ -1,7 +1,6 @@
 """``ser-bench``: parse, measure, show."""
 
 import argparse
-import contextlib
 import json
 import sys
 from collections.abc import Sequence
@@ -9,8 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ser_live import __version__
-from ser_live.command_line import USER_ERROR, Parser
-from ser_live.errors import SerError
+from ser_live.command_line import Parser, exit_code_of
 
 if TYPE_CHECKING:
     from ser_live.bench.measurement import HopCost, LiveCost, Report, RivalCost
@@ -20,26 +18,21 @@ if TYPE_CHECKING:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of ``ser-bench``; return its exit code."""
     options = _parser().parse_args(argv)
-    try:
-        from ser_live.bench.measurement import Plan, measure  # noqa: PLC0415
+    return exit_code_of("ser-bench", lambda: _measure(options))
 
-        report = measure(
-            Plan(
-                model=options.model,
-                hop_seconds=options.hop,
-                seconds=options.seconds,
-                paced_seconds=options.paced_seconds,
-                compare=options.compare,
-            )
-        )
-    except SerError as error:
-        print(f"ser-bench: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("ser-bench: interrupted", file=sys.stderr)
-        return 130
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(asdict(report)) if options.json else _as_text(report), flush=True)
+
+def _measure(options: argparse.Namespace) -> int:
+    from ser_live.bench.measurement import Plan, measure  # noqa: PLC0415 - --help needs none of it
+
+    plan = Plan(
+        model=options.model,
+        hop_seconds=options.hop,
+        seconds=options.seconds,
+        paced_seconds=options.paced_seconds,
+        compare=options.compare,
+    )
+    report = measure(plan)
+    print(json.dumps(asdict(report)) if options.json else _as_text(report), flush=True)
     return 0
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ser_live.cli.options import PROGRAM, parse
-from ser_live.command_line import USER_ERROR, Signals, Stopped
+from ser_live.command_line import USER_ERROR, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 
 if TYPE_CHECKING:
@@ -29,26 +29,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ser_live import doctor  # noqa: PLC0415 - it must start where nothing else does
 
         return doctor.main(words[1:])
-    try:
-        with Signals() as signals:
-            return _run(parse(words), signals)
-    except SerError as error:
-        print(f"{PROGRAM}: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except BrokenPipeError:
-        # Whoever read has had enough. The interpreter must not find out again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return _DONE
-    except Stopped as stopped:
-        return stopped.exit_code
+    return exit_code_of(PROGRAM, lambda: _run(words))
 
 
-def _run(arguments: argparse.Namespace, signals: Signals) -> int:
-    if arguments.list_devices:
-        return _list_devices()
-    if arguments.list_models:
-        return _list_models()
-    return _listen(arguments, signals)
+def _run(words: Sequence[str]) -> int:
+    with Signals() as signals:
+        arguments = parse(words)
+        if arguments.list_devices:
+            return _list_devices()
+        if arguments.list_models:
+            return _list_models()
+        return _listen(arguments, signals)
 
 
 def _listen(arguments: argparse.Namespace, signals: Signals) -> int:

@@ -1,15 +1,13 @@
 """``ser-live doctor``: parse, check, show."""
 
 import argparse
-import os
 import sys
 from collections.abc import Sequence
 
-from ser_live.command_line import USER_ERROR, Parser
+from ser_live.command_line import Parser, exit_code_of
 from ser_live.errors import SerError
 
 _PROBLEM = 1
-_INTERRUPTED = 130
 _EPILOG = """\
 exit codes: 0 no problem, 1 a problem, 2 a mistake in the options, 130 ended by Ctrl-C.
 """
@@ -18,19 +16,7 @@ exit codes: 0 no problem, 1 a problem, 2 a mistake in the options, 130 ended by 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     arguments = _parser().parse_args(argv)
-    try:
-        if arguments.no_microphone and arguments.device is not None:
-            raise SerError("--device and --no-microphone exclude each other; leave one out")
-        return _examine(arguments)
-    except SerError as error:
-        print(f"ser-live: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        return _INTERRUPTED
-    except BrokenPipeError:
-        # Whoever read has had enough. The interpreter must not find out again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    return exit_code_of("ser-live", lambda: _examine(arguments))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -58,15 +44,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _examine(arguments: argparse.Namespace) -> int:
-    from ser_live.doctor.finding import examine  # noqa: PLC0415 - --help needs none of it
-    from ser_live.doctor.plan import plan  # noqa: PLC0415
-    from ser_live.doctor.report import JsonReport, Report, TextReport  # noqa: PLC0415
+    from ser_live.doctor.finding import examine, plan  # noqa: PLC0415 - --help needs none of it
+    from ser_live.doctor.report import Report  # noqa: PLC0415
 
+    if arguments.no_microphone and arguments.device is not None:
+        raise SerError("--device and --no-microphone exclude each other; leave one out")
+    report, findings = Report(sys.stdout, sys.stderr, arguments.json), []
     checks = plan(arguments.model, arguments.device, not arguments.no_microphone)
-    report: Report = (
-        JsonReport(sys.stdout, sys.stderr) if arguments.json else TextReport(sys.stdout)
-    )
-    findings = []
     for finding in examine(checks, report.waiting):
         findings.append(finding)
         report.add(finding)

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from ser_live.doctor.finding import Finding
+from ser_live.doctor.finding import Finding, Verdict, judged
 from ser_live.doctor.machine import usable_processors
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.speech_gate import SpeechGate
@@ -45,8 +45,8 @@ def check_model(name: str, path: Path) -> Iterator[Finding]:
 
 
 def check_gate() -> Iterator[Finding]:
-    """Let the speech gate hear the demo voice."""
-    samples, hop = _demo(), SAMPLE_RATE_HZ // 4
+    """Run the speech gate over the demo voice."""
+    samples, hop = _demo_voice(), SAMPLE_RATE_HZ // 4
     gate, steps = SpeechGate(GateSpec()), []
     started = time.perf_counter()
     for start in range(0, samples.size, hop):
@@ -54,38 +54,31 @@ def check_gate() -> Iterator[Finding]:
         steps += gate.decide()
     step_seconds = (time.perf_counter() - started) / len(steps)
     share = sum(step.is_speech for step in steps) / len(steps)
-    figures = {"speech_share": share, "step_seconds": step_seconds}
     sentence = f"speech in {share:.0%} of the demo voice, {step_seconds * 1e6:.0f} us a step"
-    if share == 0.0:
-        remedy = "reinstall onnxruntime and ser-live: one of them is damaged"
-        yield Finding("speech gate", "problem", sentence, remedy, figures)
-    else:
-        yield Finding("speech gate", "ok", sentence, None, figures)
+    remedy = None if share else "reinstall onnxruntime and ser-live: one of them is damaged"
+    figures = {"speech_share": share, "step_seconds": step_seconds}
+    yield judged("speech gate", sentence, remedy, figures)
 
 
-def check_hearing(model: Path) -> Iterator[Finding]:
-    """Let the whole engine hear the demo voice."""
-    recognizer, samples, states = StreamRecognizer(model), _demo(), Counter[str]()
+def check_recognition(model: Path) -> Iterator[Finding]:
+    """Recognize the demo voice with the whole engine."""
+    recognizer, samples, states = StreamRecognizer(model), _demo_voice(), Counter[str]()
     started = time.monotonic()
     for start in range(0, samples.size, SAMPLE_RATE_HZ):
         predictions = recognizer.process(samples[start : start + SAMPLE_RATE_HZ])
         states.update(prediction.state for prediction in predictions)
         if time.monotonic() - started > _LONGEST_SECONDS:
             break
-    figures = {"states": dict(states), "clip": DEMO_PATH.name}
-    sentence = (
-        f"the demo voice gives {states['speech']} predictions with an emotion and "
-        f"{states['silence']} of silence"
-    )
-    if states["speech"]:
-        yield Finding("engine", "ok", sentence, None, figures)
-    elif states["uncertain"]:
+    counts = f"{states['speech']} predictions with an emotion and {states['silence']} of silence"
+    remedy = None
+    if not states["speech"] and states["uncertain"]:
+        counts = f"{states['uncertain']} predictions, all of them uncertain"
         remedy = "try it on a real voice; if it stays so, lower the threshold in the model's card"
-        sentence = f"the demo voice gives {states['uncertain']} predictions, all of them uncertain"
-        yield Finding("engine", "warning", sentence, remedy, figures)
-    else:
+    elif not states["speech"]:
         remedy = "reinstall ser-live: the model, the gate or the demo voice is damaged"
-        yield Finding("engine", "problem", sentence, remedy, figures)
+    severity: Verdict = "warning" if states["uncertain"] else "problem"
+    figures = {"states": dict(states), "clip": DEMO_PATH.name}
+    yield judged("engine", f"the demo voice gives {counts}", remedy, figures, severity)
 
 
 def check_headroom(model: Path) -> Iterator[Finding]:
@@ -102,23 +95,13 @@ def check_headroom(model: Path) -> Iterator[Finding]:
     yield judge_headroom(costs, recognizer.hop_seconds, usable_processors())
 
 
-def _costs(recognizer: StreamRecognizer) -> Iterator[float]:
-    """Give seconds per prediction, hop after hop without an end; 0 for one without inference."""
-    samples, hop = _demo(), round(recognizer.hop_seconds * SAMPLE_RATE_HZ)
-    for start in itertools.cycle(range(0, samples.size - hop, hop)):
-        for prediction in recognizer.process(samples[start : start + hop]):
-            timing = prediction.timing
-            is_full = timing is not None and timing.inference_seconds > 0.0
-            yield timing.total_seconds if timing is not None and is_full else 0.0
-
-
 def judge_headroom(costs: Sequence[float], hop_seconds: float, processors: int) -> Finding:
-    """Compare what predictions with inference cost with the time between two of them.
+    """Compare the cost of predictions with the time between two of them.
 
     Parameters
     ----------
     costs : sequence of float
-        Seconds per prediction.
+        Seconds per prediction with inference.
     hop_seconds : float
         From one prediction to the next.
     processors : int
@@ -143,15 +126,25 @@ def judge_headroom(costs: Sequence[float], hop_seconds: float, processors: int) 
         f"of {hop_seconds * 1e3:g} ms: this machine runs about {streams} "
         f"{'stream' if streams == 1 else 'streams'}"
     )
-    if p95_seconds > hop_seconds / 2.0:
-        longer_seconds = math.ceil(p95_seconds / 0.125) * 0.25
-        remedy = f"take a longer hop (--hop {longer_seconds:g}), or let --cpu-budget choose it"
-        return Finding("headroom", "problem", sentence, remedy, figures)
-    return Finding("headroom", "ok", sentence, None, figures)
+    # Half of the time is for everything else that the machine does.
+    longer_seconds = math.ceil(p95_seconds / 0.125) * 0.25
+    remedy = f"take a longer hop (--hop {longer_seconds:g}), or let --cpu-budget choose it"
+    is_enough = p95_seconds <= hop_seconds / 2.0
+    return judged("headroom", sentence, None if is_enough else remedy, figures)
 
 
-def _demo() -> NDArray[np.float32]:
-    """Give the demo voice at the engine's rate."""
+def _costs(recognizer: StreamRecognizer) -> Iterator[float]:
+    """Yield seconds per prediction, hop after hop without an end; 0 for one without inference."""
+    samples, hop = _demo_voice(), round(recognizer.hop_seconds * SAMPLE_RATE_HZ)
+    for start in itertools.cycle(range(0, samples.size - hop, hop)):
+        for prediction in recognizer.process(samples[start : start + hop]):
+            timing = prediction.timing
+            is_full = timing is not None and timing.inference_seconds > 0.0
+            yield timing.total_seconds if timing is not None and is_full else 0.0
+
+
+def _demo_voice() -> NDArray[np.float32]:
+    """Return the demo voice at the engine's rate, shape (n,)."""
     samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
     resampled: NDArray[np.float32] = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)
     return resampled

@@ -1,15 +1,26 @@
 """How loud a microphone is, and whether its frames come as they should."""
 
+import itertools
 import math
 import platform
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ser_live.doctor.finding import Finding, Verdict
-from ser_live.doctor.recording import Recording, record
-from ser_live.sources import Microphone
+from ser_live.doctor.finding import Finding, Verdict, judged
+from ser_live.errors import SerError
+from ser_live.sources import Block, Microphone, Notice, Source
 from ser_live.sources.devices import permission_hint
+
+_SECONDS = 2.0
+_SETTLING_SECONDS = 0.25  # opening a device clicks
+_LISTEN_SECONDS = 6.0
+_CLOSE_SECONDS = 2.0
+_LATE_SECONDS = 0.75
 
 _QUIET_DBFS = -70.0
 _FULL_SCALE = 1.0 - 2.0**-15
@@ -20,8 +31,29 @@ _LARGEST_RATE_ERROR = 0.03
 _OFF_DBFS = -200.0
 
 
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A few seconds of a microphone."""
+
+    name: str
+    sample_rate_hz: int
+    """As the device promises."""
+    samples: NDArray[np.float32]
+    """Shape (frames, channels), without the settling time."""
+    measured_rate_hz: float | None
+    """Frames per second of wall clock; None where too little came."""
+    missing_frames: int
+    overruns: int
+    late_blocks: int
+    """Times that nothing came for three quarters of a second."""
+    notices: tuple[str, ...]
+    """Events that the source reported."""
+    broken_samples: int = 0
+    """NaN or infinite ones, which became zero."""
+
+
 def check_level(device: str | None) -> Iterator[Finding]:
-    """Listen to a microphone and judge what it gives.
+    """Listen to a microphone and judge its level and its frames.
 
     Parameters
     ----------
@@ -33,8 +65,61 @@ def check_level(device: str | None) -> Iterator[Finding]:
     yield judge_capture(recording)
 
 
+def record(source: Source, listen_seconds: float = _LISTEN_SECONDS) -> Recording:
+    """Record two seconds; whatever the source does, this ends within eight.
+
+    Parameters
+    ----------
+    source : Source
+        Not open yet.
+    listen_seconds : float
+        Time that opening and recording may take.
+
+    Raises
+    ------
+    SerError
+        If the source fails or gives nothing.
+    """
+    is_open = threading.Event()
+    came: list[tuple[float, Block | Notice]] = []
+    errors: list[Exception] = []
+
+    def take() -> None:
+        try:
+            with source:
+                is_open.set()
+                left = round((_SECONDS + _SETTLING_SECONDS) * source.sample_rate_hz)
+                for item in source:
+                    came.append((time.monotonic(), item))
+                    left -= len(item.samples) if isinstance(item, Block) else 0
+                    if left <= 0:
+                        break
+        except Exception as error:  # it belongs to the thread that waits
+            errors.append(error)
+
+    # A hanging driver must not hang the doctor: the source has a thread of its own.
+    thread = threading.Thread(target=take, daemon=True)
+    closer = threading.Thread(target=source.close, daemon=True)
+    thread.start()
+    try:
+        _wait_for(thread, listen_seconds)
+    finally:  # also when Ctrl-C ends the wait
+        if thread.is_alive():
+            closer.start()
+            _wait_for(closer, _CLOSE_SECONDS)
+    if errors:
+        raise errors[0]
+    if not any(isinstance(item, Block) for _, item in came):
+        problem = "opens, but gives no sound" if is_open.is_set() else "does not open"
+        raise SerError(
+            f"the microphone {problem} within {listen_seconds:g} s; restart the sound server or "
+            f"plug the device in again; {permission_hint()}"
+        )
+    return _recording(source, list(came))
+
+
 def judge_level(recording: Recording) -> list[Finding]:
-    """Judge the samples: one finding per trouble, or one that all is well."""
+    """Judge the samples: one finding per problem, or one that all is well."""
     samples = recording.samples
     mix = samples.mean(axis=1, dtype=np.float64)
     figures = {
@@ -49,37 +134,10 @@ def judge_level(recording: Recording) -> list[Finding]:
         f"{recording.name!r}: peak {figures['peak_dbfs']:.1f} dBFS, "
         f"rms {figures['rms_dbfs']:.1f} dBFS"
     )
-    troubles = [*_too_little(recording.name, level, figures), *_too_much(level, figures)]
-    if not troubles:
-        return [Finding("level", "ok", level, None, figures)]
-    return [
-        Finding("level", verdict, words, remedy, figures) for verdict, words, remedy in troubles
+    problems = [*_too_little(recording.name, level, figures), *_too_much(level, figures)]
+    return [Finding("level", *problem, figures) for problem in problems] or [
+        Finding("level", "ok", level, None, figures)
     ]
-
-
-def _too_little(
-    name: str, level: str, figures: dict[str, float]
-) -> Iterator[tuple[Verdict, str, str]]:
-    rms_dbfs, channel_dbfs = figures["rms_dbfs"], figures["loudest_channel_rms_dbfs"]
-    if channel_dbfs <= _OFF_DBFS:
-        is_zero = figures["peak_dbfs"] <= _OFF_DBFS
-        what = "digital silence" if is_zero else "nothing but a constant"
-        yield "problem", f"{name!r} gives {what}", _silence_hint()
-    elif rms_dbfs < channel_dbfs - _CANCELLED_DB:
-        remedy = "choose a mono profile of the device: one of its channels is turned over"
-        yield "warning", f"{level}; the channels cancel each other", remedy
-    elif rms_dbfs < _QUIET_DBFS:
-        remedy = "raise the input level of the microphone; is it muted or far away?"
-        yield "warning", f"{level}; that is very quiet", remedy
-
-
-def _too_much(level: str, figures: dict[str, float]) -> Iterator[tuple[Verdict, str, str]]:
-    if figures["clipped_share"] > _CLIPPED_SHARE:
-        remedy = "lower the input level of the microphone until loud speech stays below -6 dBFS"
-        yield "warning", f"{level}; {figures['clipped_share']:.1%} of it is clipped", remedy
-    if abs(figures["offset"]) > _LARGEST_OFFSET:
-        remedy = "take another input or cable: such an offset comes from the hardware"
-        yield "warning", f"{level}; a constant {figures['offset']:+.3f} is added to it", remedy
 
 
 def judge_capture(recording: Recording) -> Finding:
@@ -101,8 +159,8 @@ def judge_capture(recording: Recording) -> Finding:
         "late block": recording.late_blocks,
         "NaN or infinity": recording.broken_samples,
     }
-    faults = [f"{count} x {what}" for what, count in counts.items() if count]
-    remedy = "close what else uses the processor or the device"
+    faults = [f"{count} x {fault}" for fault, count in counts.items() if count]
+    remedy = "close other programs that use the processor or the device"
     if measured_hz is not None and abs(measured_hz / rate_hz - 1.0) > _LARGEST_RATE_ERROR:
         faults.append("it does not keep its rate")
         remedy = "choose another device: the driver of this one is mistaken about its rate"
@@ -113,13 +171,82 @@ def judge_capture(recording: Recording) -> Finding:
     faults += recording.notices
     measured = "unknown" if measured_hz is None else f"{measured_hz:.0f} Hz"
     sentence = f"{rate_hz} Hz promised, {measured} measured"
-    if faults:
-        return Finding("capture", "warning", f"{sentence}; {', '.join(faults)}", remedy, figures)
-    return Finding("capture", "ok", f"{sentence}, nothing lost, nothing late", None, figures)
+    if not faults:
+        return judged("capture", f"{sentence}, nothing lost, nothing late", None, figures)
+    return judged("capture", f"{sentence}; {', '.join(faults)}", remedy, figures, "warning")
+
+
+def _wait_for(thread: threading.Thread, seconds: float) -> None:
+    """Join in small steps: Ctrl-C cannot end a long wait on every system."""
+    deadline = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < deadline:
+        thread.join(0.1)
+
+
+def _recording(source: Source, came: Sequence[tuple[float, Block | Notice]]) -> Recording:
+    blocks = [item for _, item in came if isinstance(item, Block)]
+    came_at = [at for at, item in came if isinstance(item, Block)]
+    raw = np.concatenate([_as_float(block.samples) for block in blocks])
+    finite = np.isfinite(raw)
+    settling = min(round(_SETTLING_SECONDS * source.sample_rate_hz), len(raw) // 2)
+    waits = (after - before for before, after in itertools.pairwise(came_at))
+    return Recording(
+        name=source.name,
+        sample_rate_hz=source.sample_rate_hz,
+        samples=np.where(finite, raw, np.float32(0))[settling:],
+        measured_rate_hz=_measured_rate_hz(blocks, came_at),
+        missing_frames=sum(block.missing_frames for block in blocks),
+        overruns=sum(block.overruns for block in blocks),
+        late_blocks=sum(wait > _LATE_SECONDS for wait in waits),
+        notices=tuple(item.detail for _, item in came if isinstance(item, Notice)),
+        broken_samples=int(raw.size - np.count_nonzero(finite)),
+    )
+
+
+def _measured_rate_hz(blocks: Sequence[Block], came_at: Sequence[float]) -> float | None:
+    """Fit a line through the counts of frames over their capture times."""
+    times = [
+        came if block.end_captured_at is None else block.end_captured_at
+        for block, came in zip(blocks, came_at, strict=True)
+    ]
+    if len(times) < 4 or times[-1] - times[0] < _SECONDS / 2.0:
+        return None
+    counts = np.cumsum([len(block.samples) + block.missing_frames for block in blocks])
+    return float(np.polyfit(np.array(times) - times[0], counts, 1)[0])
+
+
+def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float32]:
+    floats = samples.astype(np.float32)
+    return floats / np.float32(32768) if samples.dtype == np.int16 else floats
+
+
+def _too_little(
+    name: str, level: str, figures: dict[str, float]
+) -> Iterator[tuple[Verdict, str, str]]:
+    rms_dbfs, channel_dbfs = figures["rms_dbfs"], figures["loudest_channel_rms_dbfs"]
+    if channel_dbfs <= _OFF_DBFS:
+        is_zero = figures["peak_dbfs"] <= _OFF_DBFS
+        signal = "digital silence" if is_zero else "nothing but a constant"
+        yield "problem", f"{name!r} gives {signal}", _silence_hint()
+    elif rms_dbfs < channel_dbfs - _CANCELLED_DB:
+        remedy = "choose a mono profile of the device: one of its channels is turned over"
+        yield "warning", f"{level}; the channels cancel each other", remedy
+    elif rms_dbfs < _QUIET_DBFS:
+        remedy = "raise the input level of the microphone; is it muted or far away?"
+        yield "warning", f"{level}; that is very quiet", remedy
+
+
+def _too_much(level: str, figures: dict[str, float]) -> Iterator[tuple[Verdict, str, str]]:
+    if figures["clipped_share"] > _CLIPPED_SHARE:
+        remedy = "lower the input level of the microphone until loud speech stays below -6 dBFS"
+        yield "warning", f"{level}; {figures['clipped_share']:.1%} of it is clipped", remedy
+    if abs(figures["offset"]) > _LARGEST_OFFSET:
+        remedy = "take another input or cable: such an offset comes from the hardware"
+        yield "warning", f"{level}; a constant {figures['offset']:+.3f} is added to it", remedy
 
 
 def _dbfs(amplitude: float) -> float:
-    """Give an amplitude in dB of full scale; the rms of a full sine is -3.01."""
+    """Return an amplitude in dB of full scale; the rms of a full sine is -3.01."""
     return 20.0 * math.log10(max(amplitude, 10.0 ** (_OFF_DBFS / 20.0)))
 
 

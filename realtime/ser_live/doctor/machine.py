@@ -1,19 +1,134 @@
-"""Clock, memory and processors."""
+"""Python, packages, clock, memory and processors."""
 
 import contextlib
+import importlib.metadata
 import os
 import platform
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from ser_live.doctor.finding import Finding
+from ser_live import __version__
+from ser_live.doctor.finding import Finding, judged
 
+_OLDEST_PYTHON = (3, 11)
+_IMPORT_SECONDS = 20.0
+_IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
+_REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?[^;]*$")
 _COARSE_SECONDS = 0.02
 _SCARCE_BYTES = 256 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a Python program in a process of its own ended."""
+
+    code: int | None
+    """Exit code, negative for a signal; None: it was killed because its time was up."""
+    out: str
+    error: str
+    """Last line of its stderr: of a traceback, the exception."""
+
+
+def run_python(
+    code: str, argument_lists: Sequence[Sequence[str]], timeout_seconds: float
+) -> list[Ended]:
+    """Run a program once for each list of arguments, all at the same time.
+
+    Each runs in a process of its own, because it may crash or hang, and finds modules where this
+    process finds them.
+    """
+    # An empty entry means the working folder, which a child's path never names so.
+    paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - a plain string
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-P", "-c", code, *arguments],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        for arguments in argument_lists
+    ]
+    try:
+        return [_end(process, timeout_seconds) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+
+
+def check_python() -> Iterator[Finding]:
+    """Look at the interpreter."""
+    version, bits = platform.python_version(), 64 if sys.maxsize > 2**32 else 32
+    figures = {
+        "version": version,
+        "implementation": platform.python_implementation(),
+        "bits": bits,
+        "platform": platform.platform(),
+        "executable": sys.executable,
+    }
+    oldest, remedy = ".".join(map(str, _OLDEST_PYTHON)), None
+    if sys.version_info < _OLDEST_PYTHON or bits == 32:
+        remedy = f"install a 64-bit Python {oldest} or newer and ser-live in it"
+    yield judged("python", f"{version}, {bits} bit, on {platform.platform()}", remedy, figures)
+
+
+def check_installation() -> Iterator[Finding]:
+    """Look at where this package comes from."""
+    folder = Path(__file__).resolve().parent.parent
+    installed, remedy = _installed_version("ser-live"), None
+    figures = {"version": __version__, "installed": installed, "folder": str(folder)}
+    sentence = f"{__version__}, imported from {folder}"
+    if installed is not None and installed != __version__:
+        sentence += f", but {installed} is installed"
+        remedy = "remove the copy that you do not mean from PYTHONPATH, or run pip install again"
+    yield judged("ser-live", sentence, remedy, figures, "warning")
+
+
+def check_packages() -> Iterator[Finding]:
+    """Look at the required packages: there, new enough, and importable."""
+    wanted = requirements()
+    versions = {name: _installed_version(name) for name in wanted}
+    # Importing sounddevice starts PortAudio, which has a check of its own.
+    names = [name for name in wanted if name != "sounddevice"]
+    modules = [[name.replace("-", "_")] for name in names]
+    ends = dict(zip(names, run_python(_IMPORT, modules, _IMPORT_SECONDS), strict=True))
+    good = []
+    for name, oldest in wanted.items():
+        fault = _fault(versions[name], oldest, ends.get(name))
+        if fault is None:
+            good.append(f"{name} {versions[name] or '(version unknown)'}")
+            continue
+        figures = {"version": versions[name], "oldest": oldest}
+        remedy = f"pip install --upgrade --force-reinstall '{name}>={oldest}'"
+        yield Finding(name, "problem", fault, remedy, figures)
+    if not wanted:
+        sentence = "neither an installation nor a pyproject.toml says what is required"
+        yield Finding("packages", "warning", sentence, "install ser-live with pip")
+    if good:
+        yield Finding("packages", "ok", ", ".join(good), None, {"versions": versions})
+
+
+def requirements() -> dict[str, str]:
+    """Return the required packages with their oldest versions.
+
+    A checkout's ``pyproject.toml`` says it first: what was installed from it may be older.
+    """
+    project = Path(__file__).resolve().parents[3] / "pyproject.toml"
+    lines: list[str] = []
+    if project.is_file():
+        table = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
+        lines = table.get("dependencies", []) if table.get("name") == "ser-live" else []
+    if not lines and _installed_version("ser-live") is not None:
+        lines = importlib.metadata.requires("ser-live") or []
+    matches = [_REQUIREMENT.match(line) for line in lines if "extra ==" not in line]
+    return {match[1].lower(): match[2] or "0" for match in matches if match}
 
 
 def check_clock() -> Iterator[Finding]:
@@ -26,31 +141,27 @@ def check_clock() -> Iterator[Finding]:
         "implementation": info.implementation,
     }
     # On a fine clock the step is the cost of reading it: a bound from above.
-    fine = tick_seconds < 1e-5
-    sentence = f"a step of time.monotonic is {'under 10 us' if fine else f'{tick_seconds:.2g} s'}"
+    step, remedy = "under 10 us" if tick_seconds < 1e-5 else f"{tick_seconds:.2g} s", None
     if tick_seconds > _COARSE_SECONDS:
         remedy = "take Python 3.13 or newer, whose clock is finer; until then lags are rough"
-        yield Finding("clock", "warning", sentence, remedy, figures)
-    else:
-        yield Finding("clock", "ok", sentence, None, figures)
+    yield judged("clock", f"a step of time.monotonic is {step}", remedy, figures, "warning")
 
 
 def check_memory() -> Iterator[Finding]:
     """Look at the free memory."""
-    free_bytes = _free_bytes()
-    figures = {"free_bytes": free_bytes}
+    free_bytes, remedy = _free_bytes(), None
     if free_bytes is None:
         yield Finding("memory", "skipped", "this system does not say how much is free")
-    elif free_bytes < _SCARCE_BYTES:
-        remedy = "close other programs: ser-live takes up to 140 MiB"
+        return
+    sentence = f"{free_bytes / 2**30:.1f} GiB free"
+    if free_bytes < _SCARCE_BYTES:
         sentence = f"only {free_bytes / 2**20:.0f} MiB free"
-        yield Finding("memory", "warning", sentence, remedy, figures)
-    else:
-        yield Finding("memory", "ok", f"{free_bytes / 2**30:.1f} GiB free", None, figures)
+        remedy = "close other programs: ser-live takes up to 140 MiB"
+    yield judged("memory", sentence, remedy, {"free_bytes": free_bytes}, "warning")
 
 
 def check_processors() -> Iterator[Finding]:
-    """Say what computes here."""
+    """List the processors and how many of them this process may use."""
     name, count, usable = _processor_name(), os.cpu_count() or 1, usable_processors()
     figures = {"name": name, "count": count, "usable": usable, "machine": platform.machine()}
     share = "" if usable == count else f", {usable} of them for this process"
@@ -58,10 +169,50 @@ def check_processors() -> Iterator[Finding]:
 
 
 def usable_processors() -> int:
-    """Give the number of processors that this process may use."""
+    """Return the number of processors that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _end(process: "subprocess.Popen[bytes]", timeout_seconds: float) -> Ended:
+    try:
+        out, error = process.communicate(timeout=timeout_seconds)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        with contextlib.suppress(subprocess.TimeoutExpired):  # a hanging driver holds even that up
+            process.communicate(timeout=1.0)
+        return Ended(None, "", "")
+    lines = error.decode(errors="replace").strip().splitlines() or [""]
+    return Ended(process.returncode, out.decode(errors="replace").strip(), lines[-1])
+
+
+def _fault(version: str | None, oldest: str, end: Ended | None) -> str | None:
+    if end is not None and end.code != 0:
+        reason = f"its import fails ({end.error or f'exit code {end.code}'})"
+        if end.code is None:
+            reason = f"its import takes longer than {_IMPORT_SECONDS:g} s"
+        return f"{version or 'not installed'}: {reason}"
+    if version is None:
+        return "not installed" if end is None else None
+    if _release(version) < _release(oldest):
+        return f"{version} is too old, wanted {oldest} or newer"
+    return None
+
+
+def _installed_version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _release(version: str) -> list[int]:
+    """Return the numbers of a version, without what follows a release."""
+    numbers = [int(number) for number in re.findall(r"\d+", re.split(r"[^0-9.]", version)[0])]
+    while numbers and numbers[-1] == 0:
+        numbers.pop()
+    return numbers
 
 
 def _tick_seconds() -> float:
@@ -75,7 +226,7 @@ def _free_bytes() -> int | None:
     if sys.platform == "win32":
         return _free_bytes_of_windows()
     if sys.platform == "darwin":
-        pages = _told_by("vm_stat")
+        pages = _output_of("vm_stat")
         size = re.search(r"page size of (\d+)", pages)
         free = re.findall(r"Pages (?:free|inactive|speculative):\s+(\d+)", pages)
         return int(size[1]) * sum(map(int, free)) if size and free else None
@@ -104,7 +255,7 @@ def _free_bytes_of_windows() -> int | None:
 
 def _processor_name() -> str:
     if sys.platform == "darwin":
-        return _told_by("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
+        return _output_of("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
     with contextlib.suppress(OSError):
         text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
         # Boards with ARM processors name the board instead.
@@ -113,7 +264,7 @@ def _processor_name() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def _told_by(*command: str) -> str:
+def _output_of(*command: str) -> str:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
     except (OSError, subprocess.TimeoutExpired):

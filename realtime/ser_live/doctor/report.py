@@ -1,17 +1,19 @@
-"""What people and programs read: lines with marks, or one JSON document."""
+"""The report: lines with marks for people, or one JSON document without their names."""
 
 import contextlib
+import getpass
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Protocol, TextIO
+from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from ser_live import __version__
 from ser_live.doctor.finding import Finding, Verdict
-from ser_live.doctor.privacy import without_names
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -27,58 +29,65 @@ _STYLES: dict[Verdict, str] = {
 _NAME_WIDTH = 18
 
 
-class Report(Protocol):
-    """Where findings go."""
+class Report:
+    """Print findings as they come, or all of them at the end as JSON.
 
-    def waiting(self, hint: str) -> AbstractContextManager[object]:
-        """Tell a person who watches what is going on."""
-        ...
+    Parameters
+    ----------
+    stream : file
+        Receives the report; in colours if it is a terminal.
+    progress : file
+        Receives the progress of a JSON report, whose own stream holds the document alone.
+    is_json : bool
+        Wait for the end: a document is whole or not there.
+    """
 
-    def add(self, finding: Finding) -> None:
-        """Show a finding, now or at the end."""
-        ...
-
-    def finish(self, findings: Sequence[Finding]) -> None:
-        """Show the verdict."""
-        ...
-
-
-class TextReport:
-    """One line per finding, remedies under it; in colours on a terminal."""
-
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, progress: TextIO, is_json: bool) -> None:
         self._stream = stream
-        self._console = _console(stream)
-        self._is_plain = not _can_show(stream, "".join(_MARKS.values()))
-        self._marks = _ASCII_MARKS if self._is_plain else _MARKS
+        self._is_json = is_json
+        self._console = _console(progress if is_json else stream) if stream.isatty() else None
+        self._is_ascii = is_json or _shown("".join(_MARKS.values()), stream).isascii()
+        self._marks = _ASCII_MARKS if self._is_ascii else _MARKS
 
     def waiting(self, hint: str) -> AbstractContextManager[object]:
         """Show a hint while a check runs, on a terminal."""
-        return _status(self._console, hint, self._is_plain)
+        if self._console is None or not hint:
+            return contextlib.nullcontext()
+        return self._console.status(f"{hint} ...", spinner="line" if self._is_ascii else "dots")
 
     def add(self, finding: Finding) -> None:
-        """Show a finding at once."""
-        mark = self._marks[finding.verdict]
-        self._line(mark, finding.name, finding.finding, _STYLES[finding.verdict])
+        """Print a finding at once, unless JSON is wanted."""
+        if self._is_json:
+            return
+        self._line(finding.verdict, finding.name, finding.finding)
         if finding.remedy is not None:
-            self._line("", "", f"{'->' if self._is_plain else '→'} {finding.remedy}", "bold")
+            self._line(None, "", f"{'->' if self._is_ascii else '→'} {finding.remedy}")
 
     def finish(self, findings: Sequence[Finding]) -> None:
-        """Show the verdict in one line."""
+        """Print the verdict in one line, or the JSON document."""
         counts = Counter(finding.verdict for finding in findings)
-        worst = verdict_of(findings)
-        parts = [
-            f"{counts[verdict]} {verdict}{'s' if counts[verdict] > 1 else ''}"
-            for verdict in ("problem", "warning")
-            if counts[verdict]
-        ]
-        words = " and ".join(parts) if parts else "everything that was checked is in order"
-        self._line(self._marks[worst], "verdict", words, _STYLES[worst])
+        severities: tuple[Verdict, ...] = ("problem", "warning")
+        worst = [verdict for verdict in severities if counts[verdict]]
+        verdict = worst[0] if worst else "ok"
+        if self._is_json:
+            document = {
+                "ser_live": __version__,
+                "verdict": verdict,
+                "findings": [without_names(asdict(finding)) for finding in findings],
+            }
+            print(json.dumps(document, indent=2), file=self._stream, flush=True)
+            return
+        parts = [f"{counts[v]} {v}{'s' if counts[v] > 1 else ''}" for v in worst]
+        sentence = " and ".join(parts) if parts else "everything that was checked is in order"
+        self._line(verdict, "verdict", sentence)
 
-    def _line(self, mark: str, name: str, words: str, style: str) -> None:
-        name, words = self._shown(name), self._shown(words)
+    def _line(self, verdict: Verdict | None, name: str, sentence: str) -> None:
+        """Print a row of three columns; a remedy has no verdict."""
+        mark, style = (self._marks[verdict], _STYLES[verdict]) if verdict else ("", "bold")
+        name, sentence = _shown(name, self._stream), _shown(sentence, self._stream)
         if self._console is None:
-            print(f"{mark:1} {name:{_NAME_WIDTH}} {words}".rstrip(), file=self._stream, flush=True)
+            line = f"{mark:1} {name:{_NAME_WIDTH}} {sentence}"
+            print(line.rstrip(), file=self._stream, flush=True)
             return
         from rich.table import Table  # noqa: PLC0415 - the console is there, so rich is
         from rich.text import Text  # noqa: PLC0415
@@ -87,50 +96,48 @@ class TextReport:
         row.add_column(width=1)
         row.add_column(width=_NAME_WIDTH, overflow="fold")
         row.add_column(overflow="fold")
-        row.add_row(Text(mark, style), Text(name), Text(words, "" if mark else style))
+        row.add_row(Text(mark, style), Text(name), Text(sentence, "" if mark else style))
         self._console.print(row)
 
-    def _shown(self, text: str) -> str:
-        """Make a text harmless that files, devices and libraries had a part in."""
-        printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-        encoding = self._stream.encoding or "ascii"
-        return printable.encode(encoding, "replace").decode(encoding)
+
+def without_names(value: object) -> object:
+    """Replace the home folder by ``~`` and the user's name by ``USER`` in every string.
+
+    Parameters
+    ----------
+    value : object
+        Plain JSON values: strings, numbers, lists, tuples and dicts.
+    """
+    if isinstance(value, str):
+        for pattern, replacement in _private_patterns():
+            value = re.sub(pattern, replacement, value, flags=re.IGNORECASE)
+        return value
+    if isinstance(value, dict):
+        return {key: without_names(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_names(item) for item in value]
+    return value
 
 
-class JsonReport:
-    """One JSON document at the end, without the user's name and folders."""
-
-    def __init__(self, stream: TextIO, progress: TextIO) -> None:
-        self._stream = stream
-        # A person who watches a document being made sees the progress beside it.
-        self._console = _console(progress) if stream.isatty() else None
-
-    def waiting(self, hint: str) -> AbstractContextManager[object]:
-        """Show a hint while a check runs, on a terminal."""
-        return _status(self._console, hint, is_plain=True)
-
-    def add(self, finding: Finding) -> None:
-        """Nothing yet: a document is whole or not there."""
-
-    def finish(self, findings: Sequence[Finding]) -> None:
-        """Write the document."""
-        document = {
-            "ser_live": __version__,
-            "verdict": verdict_of(findings),
-            "findings": [without_names(asdict(finding)) for finding in findings],
-        }
-        print(json.dumps(document, indent=2), file=self._stream, flush=True)
-
-
-def verdict_of(findings: Sequence[Finding]) -> Verdict:
-    """Give the worst verdict; what was skipped says nothing."""
-    verdicts = {finding.verdict for finding in findings}
-    worst: tuple[Verdict, ...] = ("problem", "warning")
-    return next((verdict for verdict in worst if verdict in verdicts), "ok")
+def _private_patterns() -> list[tuple[str, str]]:
+    """Return the home folder, as it is called with and without links, and the user's name."""
+    patterns = []
+    with contextlib.suppress(RuntimeError, OSError):  # a container's made-up user has no home
+        home = Path.home()
+        homes = {str(home), str(home.resolve())} - {home.anchor}
+        patterns = [
+            (rf"(?<!\w){re.escape(path)}(?![\w-])", "~")
+            for path in sorted(homes, key=len, reverse=True)
+        ]
+    with contextlib.suppress(OSError, KeyError, ImportError):
+        name = re.escape(getpass.getuser())
+        # In paths alone: a user's name may be an ordinary word of a sentence.
+        patterns.append((rf"(?<=[/\\])([^/\\\s]*?)(?<![^\W_]){name}(?![^\W_])", r"\1USER"))
+    return patterns
 
 
 def _console(stream: TextIO) -> "Console | None":
-    """Give a console for a terminal that can more than lines; None for everything else."""
+    """Return a console for a terminal that can more than lines; None for everything else."""
     if not stream.isatty() or os.environ.get("TERM") == "dumb":
         return None
     try:
@@ -140,15 +147,8 @@ def _console(stream: TextIO) -> "Console | None":
     return Console(file=stream, highlight=False, emoji=False, markup=False)
 
 
-def _status(console: "Console | None", hint: str, is_plain: bool) -> AbstractContextManager[object]:
-    if console is None or not hint:
-        return contextlib.nullcontext()
-    return console.status(f"{hint} ...", spinner="line" if is_plain else "dots")
-
-
-def _can_show(stream: TextIO, text: str) -> bool:
-    try:
-        text.encode(stream.encoding or "ascii")
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+def _shown(text: str, stream: TextIO) -> str:
+    """Replace what a stream cannot show: device names, paths and errors may hold anything."""
+    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+    encoding = stream.encoding or "ascii"
+    return printable.encode(encoding, "replace").decode(encoding)
