@@ -1,6 +1,7 @@
 """Emotional speech on disk: which clips there are, with label and speaker.
 
-Each corpus has a module of its name, which knows its layout, its licence and its size.
+The modules ``labels_in_file_names`` and ``labels_in_tables`` know each corpus's layout, licence
+and size.
 """
 
 from ser_train.corpora.clip import (
@@ -15,7 +16,7 @@ from ser_train.corpora.clip import (
 )
 from ser_train.corpora.corpus import Corpus
 from ser_train.corpora.finding import KNOWN, LICENCES, find_clips, shortfalls
-from ser_train.corpora.manifest import read_manifest
+from ser_train.corpora.labels_in_tables import read_manifest
 
 __all__ = [
     "KNOWN",

@@ -6,14 +6,13 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
-from ser_train.corpora import crema_d, emodb, iemocap, nemo, ravdess, savee, tess
 from ser_train.corpora.clip import Clip
 from ser_train.corpora.corpus import Corpus, folders_in
+from ser_train.corpora.labels_in_file_names import CREMA_D, EMODB, RAVDESS, SAVEE, TESS
+from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO
 from ser_train.corpora.tables import reason
 
-KNOWN: tuple[Corpus, ...] = tuple(
-    module.CORPUS for module in (ravdess, emodb, nemo, iemocap, crema_d, tess, savee)
-)
+KNOWN: tuple[Corpus, ...] = (RAVDESS, EMODB, NEMO, IEMOCAP, CREMA_D, TESS, SAVEE)
 """Every corpus that is known by name."""
 
 LICENCES = {corpus.name: corpus.licence for corpus in KNOWN}
@@ -113,8 +112,8 @@ def _require_recordings(folder: Path, clips: Sequence[Clip]) -> None:
     if pointers:
         raise SerError(
             f"{sanitize(folder)}: {len(pointers)} of {len(clips)} recordings are Git LFS pointers, "
-            f"not audio, such as {sanitize(pointers[0].name)}; run 'git lfs pull' in that clone, "
-            "or get the recordings as an archive"
+            f"not audio, such as {sanitize(pointers[0].name)}; run 'git lfs pull' in that clone, or "
+            "get the recordings as an archive"
         )
 
 
@@ -124,7 +123,7 @@ def _is_pointer(path: Path) -> bool:
             return False
         with path.open("rb") as file:
             return file.read(len(_POINTER)) == _POINTER
-    except OSError:  # whoever reads the recording says what is wrong with it
+    except OSError:  # reading the recording will say what is wrong with it
         return False
 
 

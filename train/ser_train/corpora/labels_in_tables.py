@@ -1,0 +1,165 @@
+"""Corpora that tell labels and speakers in a table: IEMOCAP, nEMO, and recordings of one's own."""
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from ser_live.errors import SerError
+from ser_live.text import sanitize
+from ser_train.corpora.clip import Clip, Sex
+from ser_train.corpora.corpus import Corpus, audio_in, folders_in
+from ser_train.corpora.tables import Row, read_table
+
+
+def read_manifest(path: Path) -> tuple[Clip, ...]:
+    """Read a table ``path,label,speaker``; paths count from the table's folder.
+
+    Raises
+    ------
+    SerError
+        If the table is missing, not text, lacks a column, or a row lacks a value.
+    """
+    columns, rows = read_table(path)
+    missing = [name for name in ("path", "label", "speaker") if name not in columns]
+    if missing:
+        first = sanitize(",".join(columns))
+        raise SerError(f"{sanitize(path)}: the first line is '{first}', wanted path,label,speaker")
+    if not rows:
+        raise SerError(f"{sanitize(path)}: the table has no rows under its first line")
+    return tuple(_own_clip(path, row) for row in rows)
+
+
+def _own_clip(table: Path, row: Row) -> Clip:
+    path, label, speaker = (row.take(name) for name in ("path", "label", "speaker"))
+    return Clip(table.parent / path, label, f"{table.stem}/{speaker}", table.stem)
+
+
+# IEMOCAP: ten American actors in five sessions of dialogues (Busso et al. 2008).
+# ``SessionN/dialog/EmoEvaluation/DIALOGUE.txt`` tells the emotion of each turn, and
+# ``SessionN/sentences/wav/DIALOGUE/TURN.wav`` is its recording. The letter in the last part of a
+# turn's name (``Ses01F_impro01_M003``) is who speaks; the letter after the session is only who
+# wore the markers in that dialogue.
+# By default the four labels that nearly all published figures rest on: angry, happy with excited,
+# neutral, sad; 5531 clips.
+
+_IEMOCAP_LABELS = {
+    "ang": "angry",
+    "dis": "disgust",
+    "exc": "excited",
+    "fea": "fearful",
+    "fru": "frustrated",
+    "hap": "happy",
+    "neu": "neutral",
+    "sad": "sad",
+    "sur": "surprised",
+}
+_WITHOUT_LABEL = ("oth", "xxx")
+"""Another emotion, and no two listeners who agree."""
+
+# Names of turns that end in XX and a digit are noises and interjections, which no listener judged.
+_TURN = re.compile(r"\[[^\]]*\]\t((Ses0[1-5])[FM]_\w+_([FM])\d{3})\t(\w+)\t")
+
+
+def _find_iemocap(folder: Path) -> Iterator[tuple[str, Clip]]:
+    release = folder / "IEMOCAP_full_release"
+    for session in (folder, *sorted(folder.glob("Session*")), *sorted(release.glob("Session*"))):
+        tables = _tables(session)
+        if tables:
+            dialogues = folders_in(session / "sentences" / "wav")
+            yield from _judged(tables, {path.stem: path for path in audio_in(*dialogues)})
+
+
+def _tables(session: Path) -> list[Path]:
+    """Return the agreed judgements; the folders beside them hold those of single listeners."""
+    tables = (session / "dialog" / "EmoEvaluation").glob("*.txt")
+    return sorted(path for path in tables if path.is_file() and not path.name.startswith("."))
+
+
+def _judged(tables: list[Path], recordings: dict[str, Path]) -> Iterator[tuple[str, Clip]]:
+    for table in tables:
+        for line in table.read_text(encoding="latin-1").splitlines():
+            match = _TURN.match(line)
+            if match and match[1] in recordings and match[4] not in _WITHOUT_LABEL:
+                turn, session, letter, code = match.groups()
+                label = _IEMOCAP_LABELS.get(code, code)
+                sex: Sex = "female" if letter == "F" else "male"
+                speaker = f"iemocap/{session}{letter}"
+                yield turn, Clip(recordings[turn], label, speaker, "iemocap", sex)
+
+
+IEMOCAP = Corpus(
+    name="iemocap",
+    title="IEMOCAP",
+    licence="LicenseRef-IEMOCAP",
+    layout="Session1",
+    speakers=tuple(f"Ses0{session}{letter}" for session in range(1, 6) for letter in "FM"),
+    counts=(
+        ("frustrated", 1849),
+        ("neutral", 1708),
+        ("angry", 1103),
+        ("sad", 1084),
+        ("excited", 1041),
+        ("happy", 595),
+        ("surprised", 107),
+        ("fearful", 40),
+        ("disgust", 2),
+    ),
+    find=_find_iemocap,
+    left_out=("frustrated", "surprised", "fearful", "disgust"),
+    merged=(("excited", "happy"),),
+)
+
+# nEMO: nine Polish actors, ninety sentences, six emotions (Christop 2024).
+# ``data.tsv`` names the recordings in ``samples/``; its speakers are padded with spaces.
+
+_NEMO_LABELS = {
+    "anger": "angry",
+    "fear": "fearful",
+    "happiness": "happy",
+    "neutral": "neutral",
+    "sadness": "sad",
+    "surprised": "surprised",
+}
+_NEMO_SEXES: dict[str, Sex] = {"female": "female", "male": "male"}
+
+
+def _find_nemo(folder: Path) -> Iterator[tuple[str, Clip]]:
+    """Yield only the rows whose recording is there, in any format."""
+    table = folder / "data.tsv"
+    if not table.is_file():
+        return
+    present = {path.stem: path for path in audio_in(folder, folder / "samples")}
+    columns, rows = read_table(table, delimiter="\t", quoting=csv.QUOTE_NONE)
+    missing = [name for name in ("file_id", "emotion", "speaker_id") if name not in columns]
+    if missing and rows:
+        raise SerError(f"{sanitize(table)}: lacks the column {missing[0]}, which nEMO has")
+    for row in rows:
+        stem = Path(row.take("file_id")).stem
+        if stem in present:
+            yield stem, _nemo_clip(present[stem], row)
+
+
+def _nemo_clip(path: Path, row: Row) -> Clip:
+    emotion = row.take("emotion")
+    sex = _NEMO_SEXES.get((row.values.get("gender") or "").strip())
+    label = _NEMO_LABELS.get(emotion, emotion)
+    return Clip(path, label, f"nemo/{row.take('speaker_id')}", "nemo", sex)
+
+
+NEMO = Corpus(
+    name="nemo",
+    title="nEMO",
+    licence="CC-BY-NC-SA-4.0",
+    layout="data.tsv",
+    speakers=("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0"),
+    counts=(
+        ("neutral", 809),
+        ("sad", 769),
+        ("angry", 749),
+        ("happy", 749),
+        ("fearful", 736),
+        ("surprised", 669),
+    ),
+    find=_find_nemo,
+)
