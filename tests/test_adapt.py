@@ -23,8 +23,8 @@ from ser_train.commands import cli
 from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob, fit
 from ser_train.corpora import Clip
-from ser_train.data.selection import Recordings, Split
-from ser_train.data.splits import Named, choose_roles, only_named
+from ser_train.data.recordings import Recordings
+from ser_train.data.splits import Named, Split, choose_roles, only_named
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.comparison import Comparison, compare, table, worse
 from ser_train.metrics import score
@@ -33,8 +33,8 @@ from ser_train.models.recipe import Recipe
 from ser_train.models.registry import create_model
 from ser_train.progress import Reporter
 from ser_train.reports.adapted_card import adapted_record
-from ser_train.training.fine_tuning_recipe import stages_for
-from ser_train.training.head import head_of, only_head_learns, statistics_stay, with_labels
+from ser_train.training.fine_tuning import stages_for
+from ser_train.training.pretrained import head_of, only_head_learns, statistics_stay, with_labels
 
 ROOT = Path(__file__).parent.parent
 

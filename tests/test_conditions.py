@@ -17,7 +17,7 @@ from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
 from ser_train.commands import cli
 from ser_train.corpora import Clip
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.evaluation.live import clips as evaluation_clips
 from ser_train.evaluation.live import conditions, conditions_evaluation
 from ser_train.evaluation.live.clips import LiveEvaluation

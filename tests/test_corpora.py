@@ -13,8 +13,9 @@ from ser_live.model.card import SpectrumSpec
 from ser_train import files as disk
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel, speakers_of
-from ser_train.data import selection, spectra
-from ser_train.data.selection import Recordings, choose_validation_speakers, split_by_speakers
+from ser_train.data import spectra, splits
+from ser_train.data.recordings import Recordings
+from ser_train.data.splits import choose_validation_speakers, split_by_speakers
 
 
 def named(clips: tuple[Clip, ...]) -> list[tuple[str, str, str]]:
@@ -131,7 +132,7 @@ def test_speakers_have_one_role(tmp_path: Path) -> None:
     with pytest.raises(SerError, match="no speaker is left"):
         split_by_speakers(clips, speakers_of(clips), [])
     with pytest.raises(SerError, match="ravdess/01 would be in two"):
-        selection.require_disjoint(clips, selection.Split((0, 1), (), (0,)))
+        splits.require_disjoint(clips, splits.Split((0, 1), (), (0,)))
 
 
 def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from ser_train.commands.cross_validate import cross_validate
 from ser_train.commands.fit import fit
 from ser_train.cross_validation.ledger import LEDGER, Ledger
 from ser_train.cross_validation.plan import CrossValidation, make_plan
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.reports.cross_validation import summarise
 from ser_train.reports.model_card import cross_validated_metrics
 from test_fit import Notes

@@ -24,7 +24,7 @@ from ser_train.commands.fit import FitJob, fit
 from ser_train.commands.merge import merge
 from ser_train.corpora import Clip
 from ser_train.data.prepare import Prepared, prepare
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.ensemble import combine

@@ -17,7 +17,7 @@ from ser_train.commands.evaluate import Evaluation, evaluate
 from ser_train.commands.fit import FitJob, fit
 from ser_train.commands.predict import load_predictor
 from ser_train.corpora import Clip
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import Measured
 from ser_train.reports.model_card import held_out_metrics
 from test_fit import Notes

@@ -19,7 +19,7 @@ from ser_train.commands.fit import FitJob, fit
 from ser_train.corpora import Clip
 from ser_train.data.batches import Batch, Batches, Targets
 from ser_train.data.inputs import FeatureSource, WindowSource
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import SpectrumCache
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import Recipe

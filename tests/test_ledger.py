@@ -16,7 +16,7 @@ import pytest
 from ser_live import SerError
 from ser_train.cross_validation.ledger import LEDGER, Configuration, Ledger, Row
 from ser_train.cross_validation.posteriors import WHOLE, Posteriors
-from ser_train.training.history import EpochRecord
+from ser_train.progress import EpochRecord
 
 CONFIGURATION = Configuration(
     protocol="ravdess-luna5",

@@ -15,7 +15,8 @@ from ser_train.cross_validation.protocols import (
     PROTOCOLS,
     find_protocol,
 )
-from ser_train.data.selection import Recordings, Split
+from ser_train.data.recordings import Recordings
+from ser_train.data.splits import Split
 
 EMODB_SPEAKERS = ("03", "08", "09", "10", "11", "12", "13", "14", "15", "16")
 EMODB_LETTERS = {"W": "angry", "F": "happy", "N": "neutral", "T": "sad", "L": "boredom"}

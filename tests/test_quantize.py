@@ -25,7 +25,7 @@ from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.classifier import OnnxClassifier
 from ser_train.commands.fit import fit
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.layers import LogMel, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model

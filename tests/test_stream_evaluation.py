@@ -19,7 +19,7 @@ from ser_live.sources import DEMO_PATH
 from ser_live.testing import demo_voice
 from ser_train.commands import cli
 from ser_train.corpora import Clip
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.evaluation.live import stream_measures as measures
 from ser_train.evaluation.live.clips import (
     LiveEvaluation,

@@ -8,7 +8,7 @@ import pytest
 
 from ser_live.model.card import SpectrumSpec, WindowSpec
 from ser_train.commands.fit import FitJob
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.layers import LogMel, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.recipe import Augmentation, Recipe, WindowSampling

@@ -9,7 +9,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.text import sanitize
-from ser_train.models.keras_archive import keras_reason, read_archive
+from ser_train.models.keras_file import keras_reason, read_archive
 
 
 def load_checkpoint(path: Path) -> tuple[keras.Model, ModelCard]:

@@ -48,7 +48,7 @@ def _export(arguments: argparse.Namespace) -> "Export":
         with quiet():
             from ser_export.exporting import export_model  # noqa: PLC0415 - takes seconds
             from ser_export.quantized_export import Quantization  # noqa: PLC0415
-            from ser_train.data.selection import Recordings  # noqa: PLC0415
+            from ser_train.data.recordings import Recordings  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SerError(
             f"the packages for training are not installed ({error}): pip install 'ser-live[train]'"

@@ -10,7 +10,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, labels_of, speakers_of
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import first_window, whole_clip_spectrum
 from ser_train.models.keras_file import TrainingRecord
 

@@ -14,7 +14,7 @@ from ser_export.quantization_cost import Cost, measure_cost
 from ser_live.errors import SerError
 from ser_live.model.card import LONGEST_NAME, Metric, ModelCard
 from ser_live.model.onnx_session import open_session
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.models.keras_file import read_record
 
 GOLDEN_TOLERANCE = 0.05

@@ -11,8 +11,12 @@ from fuzz import cards, check_message, scratch
 from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER
 from ser_live.model.json_records import record_from_json
-from ser_train.models.keras_archive import LARGEST_MEMBERS_BYTES, RECORD_MEMBER, read_archive
-from ser_train.models.keras_file import TrainingRecord
+from ser_train.models.keras_file import (
+    LARGEST_MEMBERS_BYTES,
+    RECORD_MEMBER,
+    TrainingRecord,
+    read_archive,
+)
 
 NAMES = ("../../evil", "/etc/passwd", "assets/x", "config.json", "a\0b", "\x1b[2J", "x" * 300, "")
 SIZES = (0, 1, 2**16, 2**31, 2**32 - 1)

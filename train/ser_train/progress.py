@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.markup import escape
@@ -67,3 +68,21 @@ class EpochClock:
         each = (time.monotonic() - self._start) / max(1, done - self._first)
         minutes, seconds = divmod(round(each * (self._epochs - done)), 60)
         return f"{minutes}:{seconds:02d}"
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """What was seen in one epoch."""
+
+    loss: float
+    validation_uar: float | None
+    """None without validation speakers."""
+    validation_nll: float | None
+
+    def rounded(self, digits: int) -> "EpochRecord":
+        """Give the same with fewer digits, for a file that people read."""
+        uar, nll = (
+            None if value is None else round(value, digits)
+            for value in (self.validation_uar, self.validation_nll)
+        )
+        return EpochRecord(round(self.loss, digits), uar, nll)

@@ -7,7 +7,7 @@ from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_train.commands.evaluate_live import add_live_options
 from ser_train.cross_validation.protocols import PROTOCOLS
-from ser_train.data.given_recordings import add_recordings
+from ser_train.data.recordings import add_recordings
 from ser_train.models.registry import NETWORKS
 
 _EPILOG = """\

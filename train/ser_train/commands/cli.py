@@ -10,7 +10,7 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_train.commands.arguments import make_parser
 from ser_train.commands.evaluate_live import evaluate_live
-from ser_train.data.given_recordings import recordings_of
+from ser_train.data.recordings import recordings_of
 
 _NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
 

@@ -10,7 +10,7 @@ from ser_train.corpora import Clip, labels_of
 from ser_train.cross_validation.ledger import Row
 from ser_train.cross_validation.plan import CrossValidation, Plan, make_plan
 from ser_train.cross_validation.provenance import Provenance
-from ser_train.data.selection import Split
+from ser_train.data.splits import Split
 from ser_train.progress import Reporter
 
 if TYPE_CHECKING:

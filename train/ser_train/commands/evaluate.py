@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ser_train.corpora import Clip
 from ser_train.data.prepare import prepare
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import heard, measure
 from ser_train.evaluation.live.clips import choose, leakage, make_report_folder, who
 from ser_train.models.keras_file import load_model

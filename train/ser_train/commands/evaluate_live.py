@@ -2,7 +2,7 @@
 
 import argparse
 
-from ser_train.data.given_recordings import recordings_of
+from ser_train.data.recordings import recordings_of
 
 
 def add_live_options(parser: argparse.ArgumentParser) -> None:

@@ -9,13 +9,14 @@ from ser_live.errors import SerError
 from ser_live.model.card import Calibration, Metric, SmoothingSpec
 from ser_train.corpora import Clip, labels_of
 from ser_train.data.prepare import Prepared, prepare
-from ser_train.data.selection import (
-    Recordings,
+from ser_train.data.recordings import Recordings
+from ser_train.data.splits import (
+    Named,
     Split,
     choose_validation_speakers,
+    only_named,
     split_by_speakers,
 )
-from ser_train.data.splits import Named, only_named
 from ser_train.evaluation.calibration import (
     Calibrated,
     HeldOutAnswers,

@@ -11,13 +11,12 @@ from numpy.typing import NDArray
 from ser_train.corpora import truth_of
 from ser_train.cross_validation.posteriors import WHOLE, Posteriors
 from ser_train.data.prepare import Prepared
-from ser_train.data.selection import Split
+from ser_train.data.splits import Split
 from ser_train.metrics import fit_temperature
 from ser_train.models.inference import Inference
 from ser_train.models.registry import Network
-from ser_train.progress import Reporter
+from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.fine_tuning import adapt_network
-from ser_train.training.history import EpochRecord
 from ser_train.training.loop import Settings, part
 from ser_train.training.members import train
 from ser_train.training.pretrained import FirstModel

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from ser_live.errors import SerError
 from ser_train.cross_validation.posteriors import Posteriors
-from ser_train.training.history import EpochRecord
+from ser_train.progress import EpochRecord
 
 if sys.platform != "win32":
     import fcntl

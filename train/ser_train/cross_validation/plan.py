@@ -13,7 +13,7 @@ from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.cross_validation.ledger import Configuration, Ledger
 from ser_train.cross_validation.protocol import Protocol
 from ser_train.cross_validation.protocols import find_protocol
-from ser_train.data.selection import Recordings
+from ser_train.data.recordings import Recordings
 from ser_train.models.keras_file import fingerprint, heard_before, read_record, require_one_start
 from ser_train.models.registry import Network, find_network, network_of
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from ser_live.errors import SerError
 from ser_train.corpora import Clip, speakers_of
-from ser_train.data.selection import Split, require_apart
+from ser_train.data.splits import Split, require_apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from functools import partial
 from ser_live.errors import SerError
 from ser_train.corpora import KNOWN, Clip
 from ser_train.cross_validation.protocol import Protocol
-from ser_train.data.selection import Split, by_speakers
+from ser_train.data.splits import Split, by_speakers
 
 LUNA_TEST_ACTORS = (
     (2, 5, 14, 15, 16),

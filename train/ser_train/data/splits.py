@@ -1,23 +1,132 @@
-"""Who trains, who is watched and who is tested when a model is adapted to few speakers."""
+"""Who trains, who is watched and who is tested: each clip has at most one of these roles."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ser_live.errors import SerError
 from ser_train.corpora import Clip, labels_of, speakers_of
-from ser_train.data.selection import (
-    Split,
-    by_speakers,
-    choose_validation_speakers,
-    in_two,
-    require_disjoint,
-    require_present,
-)
 
-_HELD_OUT_OF = 4
-"""One speaker, or one clip of each label, of so many is held out where nobody is named."""
+_VALIDATION_SHARE = 12
+"""One speaker of so many is held out for validation where the user names none."""
+_TEST_SHARE = 4
+"""In an adaptation, one speaker or one clip of each label of so many is held out for the test."""
 _FEWEST_SPEAKERS = 3
-"""With fewer, clips are held out instead of speakers."""
+"""With fewer, an adaptation holds clips out instead of speakers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Indices of clips by role; every clip has at most one."""
+
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    """Watched in training, and for the temperature."""
+    test: tuple[int, ...]
+    """Measured once, at the end."""
+
+    def speakers(self, clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
+        """Give who trains, who is watched and who is tested."""
+        roles = (self.training, self.validation, self.test)
+        return tuple(speakers_of(clips[index] for index in role) for role in roles)
+
+
+def by_speakers(clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]) -> Split:
+    """Give the clips of each speaker the speaker's role, unchecked; all others train."""
+    held, tested = set(validation), set(test)
+    return Split(
+        tuple(i for i, clip in enumerate(clips) if clip.speaker not in held | tested),
+        tuple(i for i, clip in enumerate(clips) if clip.speaker in held),
+        tuple(i for i, clip in enumerate(clips) if clip.speaker in tested),
+    )
+
+
+def split_by_speakers(
+    clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]
+) -> Split:
+    """Give each speaker one role.
+
+    Parameters
+    ----------
+    clips : sequence of Clip
+    validation, test : iterable of str
+        Speakers; all others train.
+
+    Raises
+    ------
+    SerError
+        If a speaker does not occur or has two roles, or if nobody is left to train on.
+    """
+    held, tested, present = set(validation), set(test), set(speakers_of(clips))
+    require_present(held | tested, present)
+    if held & tested:
+        raise SerError(f"{_joined(held & tested)} cannot be both validation and test speaker")
+    split = by_speakers(clips, held, tested)
+    require_disjoint(clips, split)
+    return split
+
+
+def require_present(wanted: Iterable[str], speakers: Iterable[str]) -> None:
+    """Check that all speakers who are named occur.
+
+    Raises
+    ------
+    SerError
+        Naming the first who does not, and all who do.
+    """
+    unknown = sorted(set(wanted) - set(speakers))
+    if unknown:
+        raise SerError(f"there is no speaker {unknown[0]!r}; there are {_joined(speakers)}")
+
+
+def in_two(roles: Iterable[Iterable[str]]) -> set[str]:
+    """Give the speakers who have more than one role."""
+    counts = Counter(speaker for role in roles for speaker in set(role))
+    return {speaker for speaker, count in counts.items() if count > 1}
+
+
+def require_apart(clips: Sequence[Clip], split: Split) -> None:
+    """Check that no speaker has two roles.
+
+    Raises
+    ------
+    SerError
+        Naming the speakers.
+    """
+    shared = in_two(split.speakers(clips))
+    if shared:
+        raise SerError(f"{_joined(shared)} would be in two of training, validation and test")
+
+
+def require_disjoint(clips: Sequence[Clip], split: Split) -> None:
+    """Check that no speaker has two roles and that all labels can be learnt.
+
+    Raises
+    ------
+    SerError
+        Naming the speakers, or the labels that no training clip has.
+    """
+    if not split.training:
+        raise SerError("no speaker is left to train on; name fewer validation and test speakers")
+    require_apart(clips, split)
+    learnt = {clips[index].label for index in split.training}
+    missing = {clip.label for clip in clips} - learnt
+    if missing:
+        raise SerError(f"no training clip has the label {_joined(missing)}; leave it out (--drop)")
+
+
+def choose_validation_speakers(clips: Sequence[Clip], test: Iterable[str]) -> tuple[str, ...]:
+    """Hold out one speaker of twelve of each corpus, evenly spaced, where there are four."""
+    tested = set(test)
+    chosen: list[str] = []
+    for corpus in sorted({clip.corpus for clip in clips}):
+        speakers = speakers_of(
+            clip for clip in clips if clip.corpus == corpus and clip.speaker not in tested
+        )
+        count = max(1, round(len(speakers) / _VALIDATION_SHARE)) if len(speakers) > 3 else 0
+        spacing = len(speakers) / (count + 1)
+        chosen += [speakers[round((k + 1) * spacing) - 1] for k in range(count)]
+    return tuple(chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +201,7 @@ def _require_one_role(named: Named) -> None:
 def _evenly(speakers: Sequence[str]) -> list[str]:
     if len(speakers) < _FEWEST_SPEAKERS:
         return []
-    count = max(1, round(len(speakers) / _HELD_OUT_OF))
+    count = max(1, round(len(speakers) / _TEST_SHARE))
     spacing = len(speakers) / count
     return [speakers[int((k + 0.5) * spacing)] for k in range(count)]
 
@@ -103,7 +212,7 @@ def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Roles:
     for label in labels_of(clips):
         own = [i for i, c in enumerate(clips) if c.label == label and c.speaker not in validation]
         own.sort(key=lambda i: (clips[i].speaker, i))  # every fourth of each speaker, not of one
-        test.update(own[1::_HELD_OUT_OF])
+        test.update(own[1::_TEST_SHARE])
     split = Split(
         tuple(i for i, c in enumerate(clips) if i not in test and c.speaker not in validation),
         tuple(i for i, c in enumerate(clips) if c.speaker in validation),
@@ -112,3 +221,7 @@ def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Roles:
     if not split.training:
         raise SerError("no speaker is left to train on; name fewer validation speakers")
     return Roles(split, speaker_independent=False)
+
+
+def _joined(names: Iterable[str]) -> str:
+    return ", ".join(sorted(names))

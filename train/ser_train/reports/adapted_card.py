@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from ser_live.model.card import LONGEST_NAME, Corpus, Metric, ModelCard
 from ser_train.corpora import Clip, speakers_of
-from ser_train.data.selection import Split
+from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Calibrated, Measured
 from ser_train.models.keras_file import TrainingRecord, heard_before
 from ser_train.reports.model_card import corpora_of, metrics_of, strictest_licence

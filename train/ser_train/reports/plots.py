@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ser_train.files import write_atomically
 from ser_train.metrics import ECE_BINS, ReliabilityBin, confusion, reliability, score
-from ser_train.training.history import EpochRecord
+from ser_train.progress import EpochRecord
 
 COLOURS = ("#2b6cb0", "#dd6b20")
 """Of what is compared in a picture."""

@@ -19,8 +19,7 @@ from ser_train.files import write_atomically
 from ser_train.metrics import score
 from ser_train.models.inference import Inference
 from ser_train.models.recipe import Recipe
-from ser_train.progress import EpochClock, Reporter
-from ser_train.training.history import EpochRecord
+from ser_train.progress import EpochClock, EpochRecord, Reporter
 from ser_train.training.optimizer import Trainer
 
 CHECKPOINT = "checkpoint.npz"

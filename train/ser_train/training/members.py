@@ -13,8 +13,7 @@ from ser_train.data.prepare import Prepared
 from ser_train.files import write_atomically
 from ser_train.models.ensemble import combine
 from ser_train.models.registry import find_network
-from ser_train.progress import Reporter
-from ser_train.training.history import EpochRecord
+from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.loop import (
     CHECKPOINT,
     Settings,

@@ -1,17 +1,26 @@
 """The model that an adaptation begins with: checked, and made ready for other labels."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
+
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.text import sanitize
-from ser_train.models.keras_archive import keras_reason
-from ser_train.models.keras_file import ModelFile, TrainingRecord, fingerprint, load_model
+from ser_train.models.keras_file import (
+    ModelFile,
+    TrainingRecord,
+    fingerprint,
+    keras_reason,
+    load_model,
+)
 from ser_train.models.registry import Network, network_of
-from ser_train.training.head import head_of, with_labels
+
+_LOGITS = "logits"
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,3 +88,99 @@ def _require_fitting(loaded: ModelFile, network: Network) -> None:
     if missing:
         raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
     head_of(model)
+
+
+def head_of(model: Any) -> tuple[str, ...]:
+    """Name the layers that hold numbers for each label: from the last body layer to the logits.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With a layer "logits".
+
+    Raises
+    ------
+    SerError
+        If there is no dense layer that ends in the logits.
+    """
+    names = [layer.name for layer in model.layers]
+    if _LOGITS not in names:
+        raise SerError("it has no layer 'logits', wanted a network of ser-train")
+    labels = model.get_layer(_LOGITS).output.shape[-1]
+    first = last = names.index(_LOGITS)
+    while not isinstance(model.layers[first], keras.layers.Dense):
+        first -= 1
+        if first < 0 or model.layers[first].output.shape[-1] != labels:
+            raise SerError("its head is no dense layer, wanted a single network of ser-train")
+    return tuple(names[first : last + 1])
+
+
+def with_labels(model: Any, old: Sequence[str], new: Sequence[str]) -> Any:
+    """Copy a model for other labels; those that it knows keep their part of the head.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As `ser_train.models.registry` makes them, for the labels ``old``.
+    old, new : sequence of str
+        Labels in the order of the outputs.
+
+    Returns
+    -------
+    keras.Model
+        With fresh numbers in the head for labels that are not in ``old``, and temperature 1.
+    """
+    head, config = head_of(model), model.get_config()
+    for layer in config["layers"]:
+        if layer["name"] in head:
+            layer.pop("build_config", None)
+            if "units" in layer["config"]:
+                layer["config"]["units"] = len(new)
+    copy = keras.Model.from_config(config)
+    for layer in model.layers:
+        twin = copy.get_layer(layer.name)
+        if layer.name in head:
+            _carry_over(layer, twin, old, new)
+        else:
+            twin.set_weights(layer.get_weights())
+        if isinstance(twin, keras.layers.Normalization):
+            twin.finalize_state()  # it computes with copies of its weights
+    copy.get_layer("temperature").temperature.assign(1.0)
+    return copy
+
+
+def _carry_over(layer: Any, twin: Any, old: Sequence[str], new: Sequence[str]) -> None:
+    """Copy the last axis's numbers of each label that both layers have."""
+    pairs = [(old.index(label), place) for place, label in enumerate(new) if label in old]
+    for source, target in zip(layer.weights, twin.weights, strict=True):
+        values = keras.ops.convert_to_numpy(target).copy()
+        for before, after in pairs:
+            values[..., after] = keras.ops.convert_to_numpy(source)[..., before]
+        target.assign(values)
+
+
+@contextmanager
+def only_head_learns(model: Any) -> Iterator[None]:
+    """Freeze the body, and all normalisation with its statistics, for the length of a block."""
+    head = head_of(model)
+    with _learning(model, lambda layer: layer.name in head):
+        yield
+
+
+@contextmanager
+def statistics_stay(model: Any) -> Iterator[None]:
+    """Let all layers learn but the normalisation, for the length of a block."""
+    with _learning(model, lambda layer: True):
+        yield
+
+
+@contextmanager
+def _learning(model: Any, learns: Any) -> Iterator[None]:
+    kept = [layer.trainable for layer in model.layers]
+    for layer in model.layers:
+        layer.trainable = learns(layer) and not isinstance(layer, keras.layers.BatchNormalization)
+    try:
+        yield
+    finally:
+        for layer, trainable in zip(model.layers, kept, strict=True):
+            layer.trainable = trainable

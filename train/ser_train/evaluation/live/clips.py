@@ -16,8 +16,9 @@ from ser_live.text import sanitize
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, speakers_of
 from ser_train.corpora.tables import reason
-from ser_train.data.selection import Recordings, require_present
+from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
+from ser_train.data.splits import require_present
 from ser_train.files import content_hash, load_each
 from ser_train.models.keras_file import TrainingRecord, read_record
 from ser_train.progress import Reporter

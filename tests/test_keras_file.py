@@ -13,8 +13,12 @@ import pytest
 from ser_export.checkpoint import load_checkpoint
 from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER
-from ser_train.models.keras_archive import LARGEST_MEMBERS_BYTES, RECORD_MEMBER, read_archive
-from ser_train.models.keras_file import load_model
+from ser_train.models.keras_file import (
+    LARGEST_MEMBERS_BYTES,
+    RECORD_MEMBER,
+    load_model,
+    read_archive,
+)
 from tiny_models import tiny_card
 
 MEMBERS: dict[str, bytes] = {

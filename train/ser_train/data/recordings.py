@@ -1,9 +1,55 @@
-"""The recordings that a command is given: its arguments, and what they mean."""
+"""The recordings that a command is given: its arguments, and the clips that they mean."""
 
 import argparse
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ser_train.data.selection import Recordings
+from ser_live.errors import SerError
+from ser_train.corpora import Clip, find_clips, read_manifest, relabel, shortfalls
+
+
+def _say_nothing(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Recordings:
+    """Where clips come from and how their labels are read."""
+
+    folders: tuple[Path, ...] = ()
+    manifests: tuple[Path, ...] = ()
+    mapping: tuple[tuple[str, str], ...] = ()
+    """Old and new labels."""
+    dropped: tuple[str, ...] = ()
+    """Labels that are left out."""
+    all_labels: bool = False
+    """Also the labels that a corpus leaves out or merges by default."""
+    own_labels: bool = False
+    """Also labels that no corpus of ours has."""
+    note: Callable[[str], None] = field(default=_say_nothing, compare=False)
+    """Told, in a line each, of which corpus a part is missing."""
+
+    @staticmethod
+    def part(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
+        """Tell folders from tables (.csv)."""
+        paths = tuple(paths)
+        tables = tuple(p for p in paths if p.suffix.lower() == ".csv" and not p.is_dir())
+        return tuple(path for path in paths if path not in tables), tables
+
+    def find(self) -> tuple[Clip, ...]:
+        """Find all clips, in a fixed order; a file that is named twice counts once."""
+        if not self.folders and not self.manifests:
+            raise SerError(
+                "no recordings are named; give --corpus PATH (or --train-dir DIR, or --manifest "
+                "FILE.csv)"
+            )
+        found = _once(clip for path in self.folders for clip in find_clips(path, self.all_labels))
+        for line in shortfalls(found, self.all_labels):
+            self.note(line)
+        own = [clip for table in self.manifests for clip in read_manifest(table)]
+        clips = relabel(_once([*found, *own]), self.mapping, self.dropped, self.own_labels)
+        return tuple(sorted(clips, key=lambda clip: (clip.corpus, clip.path.name, clip.path)))
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
@@ -81,3 +127,11 @@ def _pair(text: str) -> tuple[str, str]:
     if not (old and equals and new):
         raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
     return old, new
+
+
+def _once(clips: Iterable[Clip]) -> list[Clip]:
+    """Leave all out but the first of those that are the same file."""
+    unique: dict[Path, Clip] = {}
+    for clip in clips:
+        unique.setdefault(clip.path.resolve(), clip)
+    return list(unique.values())
