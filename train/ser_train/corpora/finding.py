@@ -112,8 +112,8 @@ def _require_recordings(folder: Path, clips: Sequence[Clip]) -> None:
     if pointers:
         raise SerError(
             f"{sanitize(folder)}: {len(pointers)} of {len(clips)} recordings are Git LFS pointers, "
-            f"not audio, such as {sanitize(pointers[0].name)}; run 'git lfs pull' in that clone, or "
-            "get the recordings as an archive"
+            f"not audio, such as {sanitize(pointers[0].name)}; run 'git lfs pull' in that clone, "
+            "or get the recordings as an archive"
         )
 
 

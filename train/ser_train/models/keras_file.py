@@ -19,7 +19,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import KERAS_MEMBER, LONGEST_CARD, ModelCard
 from ser_live.model.json_records import record_from_json
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
-from ser_live.text import sanitize, quoted
+from ser_live.text import quoted, sanitize
 from ser_train.files import write_atomically
 
 RECORD_MEMBER = "ser.training.json"
