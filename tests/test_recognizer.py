@@ -1,8 +1,12 @@
 """States, grid, flush, border checks and statistics of StreamRecognizer."""
 
+import copy
 import dataclasses
 import json
 import math
+import pickle
+import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -228,3 +232,86 @@ def test_a_longer_warm_up_of_the_card_is_kept(tmp_path: Path) -> None:
     assert states.count("warming_up") == 8
     with pytest.raises(SerError, match="wanted 2 to 30"):
         StreamRecognizer(tmp_path / "slow.onnx", window_seconds=1.0)
+
+
+class FailingModel(OnnxClassifier):
+    """A model that fails at its nth window."""
+
+    def __init__(self, model: OnnxClassifier, at: int, error: BaseException) -> None:
+        super().__init__(model._session, model.card, model.where)
+        self._left, self._error = at, error
+
+    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        self._left -= 1
+        if self._left == 0:
+            raise self._error
+        return super().probabilities(window)
+
+
+BROKEN = SerError("the weights are damaged")
+
+
+@pytest.mark.parametrize("at", [1, 4, 9])
+@pytest.mark.parametrize("size", [64_000, 21_003, 4000, 77])
+def test_what_was_finished_before_a_failure_is_handed_out(
+    model: OnnxClassifier, at: int, size: int
+) -> None:
+    voice = demo_voice(16000, 4.0)
+    whole = StreamRecognizer(model).process(voice)
+    finished = [p.raw_probabilities is not None for p in whole]
+    wanted = whole[: [k for k, is_inferred in enumerate(finished) if is_inferred][at - 1]]
+    recognizer = StreamRecognizer(FailingModel(model, at, BROKEN))
+    got: list[Prediction] = []
+
+    def play() -> None:
+        for chunk in [*np.split(voice, range(size, len(voice), size)), voice]:
+            got.extend(recognizer.process(chunk))
+
+    with pytest.raises(SerError, match="the weights are damaged"):
+        play()
+    assert got == wanted
+    calls: list[Callable[[], object]] = [
+        lambda: recognizer.process(voice), recognizer.flush, lambda: recognizer.skip(10),
+    ]  # fmt: skip
+    for call in calls:
+        with pytest.raises(SerError, match=r"the weights are damaged; .* only after reset\(\)"):
+            call()
+    recognizer.reset()
+    assert recognizer.process(voice) == whole
+
+
+@pytest.mark.parametrize("method", ["flush", "skip"])
+def test_a_failure_at_the_end_is_not_hidden(model: OnnxClassifier, method: str) -> None:
+    recognizer = StreamRecognizer(FailingModel(model, 1, BROKEN))
+    recognizer.process(demo_voice(16000, 1.2))
+    arguments = () if method == "flush" else (16000,)
+    for _ in range(2):
+        with pytest.raises(SerError, match="the weights are damaged"):
+            getattr(recognizer, method)(*arguments)
+
+
+def test_an_interrupted_call_is_not_gone_on_from(model: OnnxClassifier) -> None:
+    recognizer = StreamRecognizer(FailingModel(model, 3, KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        recognizer.process(demo_voice(16000, 4.0))
+    with pytest.raises(SerError, match=r"stopped by KeyboardInterrupt; .* only after reset\(\)"):
+        recognizer.process(demo_voice(16000, 4.0))
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_stream_has_no_copy(model: OnnxClassifier, copied: Callable[[object], object]) -> None:
+    with pytest.raises(SerError, match=r"cannot be copied or pickled; make another one"):
+        copied(StreamRecognizer(model))
+
+
+def test_one_more_stream_needs_under_a_mebibyte(model: OnnxClassifier) -> None:
+    voice = np.tile(demo_voice(16000, 19.0), 3)
+    tracemalloc.start()
+    try:
+        recognizer = StreamRecognizer(model)
+        for block in np.array_split(voice, 200):
+            recognizer.process(block)
+        kept_bytes, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept_bytes < 2**20

@@ -98,6 +98,21 @@ def test_noise_after_silence_and_switched_on_and_off(
     assert all(p.label is None for p in recognize(model, sound))
 
 
+@pytest.mark.parametrize("spec", [GateSpec(), GateSpec(onset_steps=1, onset_of_steps=32)])
+def test_no_utterance_begins_before_the_earliest_onset(spec: GateSpec) -> None:
+    samples, rate = demo_voice()
+    voice = np.interp(np.arange(0, len(samples), rate / RATE), np.arange(len(samples)), samples)
+    voice += SOUNDS["pink noise 0"].repeat(3)[: voice.size] * 0.02
+    gate, earliest = SpeechGate(spec), 0
+    for block in np.array_split(voice.astype(np.float32), 100):
+        gate.process(block)
+        for step in gate.decide():
+            assert not step.is_speech or step.onset_sample >= earliest
+        assert gate.earliest_onset_sample <= step.end_sample
+        earliest = max(earliest, gate.earliest_onset_sample)
+    assert earliest > 10 * RATE
+
+
 def test_digital_silence_asks_no_network() -> None:
     steps = decided(np.zeros(RATE * 2))
     assert len(steps) == RATE * 2 // STEP_SAMPLES

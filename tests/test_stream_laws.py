@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 import ser_live
 from ser_live import Prediction, StreamRecognizer
 from ser_live.engine.resample import Resampler
-from ser_live.engine.sample_history import RecentSamples
 from ser_live.engine.smoothing import Smoother
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.engine.speech_gate import SpeechGate
-from ser_live.engine.window import FrameWindow
+from ser_live.engine.window import FrameWindow, SampleHistory
 from ser_live.model.card import GateSpec, SmoothingSpec, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier
 from tiny_models import speech_like, tiny_card, write_model
@@ -264,18 +263,20 @@ def test_another_front_end_keeps_the_law(tmp_path: Path) -> None:
     assert run(StreamRecognizer(model, hop_seconds=0.11), at_random(3)(samples)) == whole
 
 
-@pytest.mark.parametrize("size", [1, 7, 100, 5000])
-@pytest.mark.parametrize("seed", range(5))
-def test_recent_samples(size: int, seed: int) -> None:
-    samples = np.random.default_rng(seed).normal(size=1200).astype(np.float32)
-    stage, heard = RecentSamples(size), 0
-    for chunk in at_random(seed)(samples):
+@pytest.mark.parametrize("size", [1, 7999, 8000, 8001, 50_000])
+def test_sample_history(size: int) -> None:
+    samples = np.random.default_rng(size).normal(size=90_000).astype(np.float32)
+    stage, count = SampleHistory(size), 0
+    for chunk in at_random(size)(samples):
         stage.process(chunk.astype(np.float32))
-        heard += len(chunk)
+        count += len(chunk)
         latest = stage.latest()
-        np.testing.assert_array_equal(latest, samples[max(0, heard - size) : heard])
+        np.testing.assert_array_equal(latest, samples[max(0, count - size) : count])
         latest[:] = np.nan
+    for sample in (30_000, 80_001, 90_000):
+        stage.forget_before(sample)
+        latest = stage.latest()
+        assert min(size, 90_000 - sample) <= latest.size <= 90_000 - sample + 8000
+        np.testing.assert_array_equal(latest, samples[90_000 - latest.size :])
     stage.reset()
     assert stage.latest().size == 0
-    stage.process(samples)
-    np.testing.assert_array_equal(stage.latest(), samples[-size:])

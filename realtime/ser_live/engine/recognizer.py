@@ -3,28 +3,36 @@
 import dataclasses
 import os
 from collections.abc import Generator
+from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ser_live.engine.inference import Steps, run
+from ser_live.engine.inference import InferenceRequest, Steps, run
 from ser_live.engine.resample import MonoConverter, Resampler
-from ser_live.engine.sample_history import RecentSamples
 from ser_live.engine.smoothing import Smoothed, Smoother
 from ser_live.engine.spectrum import PowerSpectrum
-from ser_live.engine.speech_gate import GateRequest, GateResult, GateStep, SpeechGate
-from ser_live.engine.window import FrameWindow
+from ser_live.engine.speech_gate import GateStep, SpeechGate
+from ser_live.engine.window import FrameWindow, SampleHistory
 from ser_live.errors import SerError
 from ser_live.latency import AlgorithmicDelay, RecognizerStats, StageClock
-from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard, SmoothingSpec
+from ser_live.model.card import (
+    LONGEST_PRE_ROLL_SECONDS,
+    LONGEST_WINDOW_SECONDS,
+    SAMPLE_RATE_HZ,
+    ModelCard,
+    SmoothingSpec,
+)
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier, WindowRequest
 from ser_live.prediction import Prediction, State
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
-_LONGEST_SECONDS = 30.0
-_LONGEST_SAMPLES = round(_LONGEST_SECONDS * SAMPLE_RATE_HZ)
+_PRE_ROLL_SAMPLES = round(LONGEST_PRE_ROLL_SECONDS * SAMPLE_RATE_HZ)
 _MOST_HOPS = 64
+
+_PartSteps = Generator[InferenceRequest, Any, None]
+"""Part of a call's steps: its predictions go to the list of the call."""
 
 
 class StreamRecognizer:
@@ -75,10 +83,12 @@ class StreamRecognizer:
         self._smoothing_seconds = smoothing_seconds
         self._hops_per_prediction = 1
         self._index = 0
-        self._recent = RecentSamples(_LONGEST_SAMPLES)  # what a swapped model may need
         self._fed_samples = 0
         self._configure(_loaded(model))
         self._make_window()
+        # A model that is swapped in may have the longest window, where the caller fixed none.
+        fixed = None if window_seconds is None else self._window_samples
+        self._history = SampleHistory(fixed or round(LONGEST_WINDOW_SECONDS * SAMPLE_RATE_HZ))
         self._gate = SpeechGate(self.card.gate) if vad else None
         self.reset()
 
@@ -87,6 +97,13 @@ class StreamRecognizer:
             f"StreamRecognizer({self._classifier.where!r}, {self._resampler.sample_rate_hz} Hz, "
             f"{self._converter.channels} ch, window {self._window_samples / SAMPLE_RATE_HZ:g} s, "
             f"hop {self.hop_seconds:g} s, {'with' if self._gate else 'without'} gate)"
+        )
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        # Also what copy and deepcopy ask for: copies would share a resampler, or lose it.
+        raise SerError(
+            f"a StreamRecognizer cannot be copied or pickled; make another one with "
+            f"StreamRecognizer({self._classifier.where!r}, ...), or share its classifier"
         )
 
     @property
@@ -138,7 +155,7 @@ class StreamRecognizer:
 
     @property
     def next_due_seconds(self) -> float:
-        """Length of input after which `process` will give the next prediction, nearly."""
+        """Length of input after which `process` will return the next prediction, nearly."""
         return self._due_sample() / SAMPLE_RATE_HZ + self._resampler.held_seconds
 
     @property
@@ -158,15 +175,16 @@ class StreamRecognizer:
         )
 
     def reset(self) -> None:
-        """Forget the stream: as new, with the same configuration."""
+        """Clear the stream: as new, with the same configuration."""
         self._restart(0)
         self._previous: Prediction | None = None
         self._flushed = False
+        self._failure: str | None = None
         self._predictions = 0
         self._samples_in = 0
         self._clipped_samples = 0
-        self._earlier_seconds = 0.0  # heard in earlier formats
-        self._stretch_in = 0  # samples in this format: heard, skipped, and where they begin
+        self._earlier_seconds = 0.0  # given in earlier formats
+        self._stretch_in = 0  # samples in this format: given, skipped, and where they begin
         self._stretch_skipped = 0
         self._stretch_origin = 0
         self._clock = StageClock()
@@ -187,83 +205,87 @@ class StreamRecognizer:
         Raises
         ------
         SerError
-            For a wrong shape or dtype, NaN or infinity (before anything changes), or after
-            `flush`.
+            For a wrong shape or dtype, NaN or infinity (before anything changes), after `flush`,
+            or if a network fails. Predictions that were finished before a failure are returned
+            first, and the next call raises. From then on every call raises until `reset`.
         """
         return run(self.process_steps(samples))
 
     def process_steps(self, samples: ArrayLike) -> Steps:
-        """Do what `process` does, for a caller who answers the questions of many streams together.
+        """Do what `process` does, for a caller who runs the requests of many streams together.
 
         Returns
         -------
         generator
-            Yields questions, wants their answers (`ser_live.engine.inference`), gives the
-            predictions. It must be run to its end before anything else is asked of the recognizer.
+            Yields inference requests, is sent their results (`ser_live.engine.inference`), and
+            returns the predictions. It must run to its end before any other call.
         """
-        if self._flushed:
-            raise SerError("process() after flush(): the stream has ended; call reset() first")
+        self._check_usable("process")
         mono = self._converter.process(samples)
         self._samples_in += mono.size
         self._stretch_in += mono.size
         self._clipped_samples += int(np.count_nonzero(np.abs(mono) > 1.0))
         with self._clock.stage("resample"):
             resampled = self._resampler.process(mono)
-        return (yield from self._advance(resampled))
+        return (yield from self._finishing(self._advance(resampled)))
 
     def leave_out_wait(self, seconds: float) -> None:
-        """Count seconds that the latest question only waited for its turn as ``queue``.
+        """Count seconds that the latest request only waited for its turn as ``queue``.
 
-        For a caller who answers questions of many streams: no stage's time contains them.
+        For a caller who runs requests of many streams: no stage's time contains them.
         """
         self._clock.wait(seconds)
 
     def flush(self) -> list[Prediction]:
-        """End the stream: drain the resampler and give what is left.
+        """End the stream: drain the resampler and return what is left.
 
         Returns
         -------
         list of Prediction
             What became due, and at most one more for the unfinished hop, if there are at least
             ``card.window.closing_seconds`` of speech. Empty when called again.
+
+        Raises
+        ------
+        SerError
+            If a network fails, now or in an earlier call.
         """
         return run(self.flush_steps())
 
     def flush_steps(self) -> Steps:
         """Do what `flush` does, as `process_steps` does it."""
-        if self._flushed:
+        if self._flushed and self._failure is None:
             return []
+        self._check_usable("flush")
         self._flushed = True
-        predictions = yield from self._drain()
-        if self._is_closing_due():
-            predictions.append((yield from self._predict(closing=True)))
-        return predictions
+        return (yield from self._finishing(self._close()))
 
     def skip(
         self, samples: int, sample_rate_hz: int | None = None, channels: int | None = None
     ) -> list[Prediction]:
-        """Step over audio that nobody has: the clock goes on, everything else begins afresh.
+        """Step over missing audio: the clock goes on, everything else begins afresh.
 
-        What was heard before is finished as `flush` would; after the hole a new window begins,
-        so that none ever spans it. Hops inside the hole have no prediction: ``index`` jumps.
+        The audio before the gap is finished as `flush` would; after it a new window begins, so
+        that none ever spans it. Hops inside the gap have no prediction: ``index`` jumps.
 
         Parameters
         ----------
         samples : int
-            Length of the hole, in samples at the rate up to now.
+            Length of the gap, in samples at the rate up to now.
         sample_rate_hz, channels : int or None
-            What `process` is given from now on, where a device came back in another format;
-            None: as before.
+            Format of the samples given to `process` from now on, where a device came back in
+            another one; None: as before.
 
         Returns
         -------
         list of Prediction
-            What became due before the hole.
+            What became due before the gap.
 
         Raises
         ------
         SerError
-            For a negative length, a format that cannot be, or after `flush`.
+            For a negative length, a format that cannot be, after `flush`, or if a network fails,
+            as in `process`.
         """
         return run(self.skip_steps(samples, sample_rate_hz, channels))
 
@@ -273,8 +295,7 @@ class StreamRecognizer:
         """Do what `skip` does, as `process_steps` does it."""
         if not isinstance(samples, int | np.integer) or samples < 0:
             raise SerError(f"skip() was given {samples!r}, wanted a whole number of samples >= 0")
-        if self._flushed:
-            raise SerError("skip() after flush(): the stream has ended; call reset() first")
+        self._check_usable("skip")
         before = (self.sample_rate_hz, self.channels)
         after = (sample_rate_hz or before[0], channels or before[1])
         if samples == 0 and after == before:
@@ -282,9 +303,9 @@ class StreamRecognizer:
         resampler, converter = Resampler(after[0]), MonoConverter(after[1])
         self._stretch_skipped += int(samples)
         target = self._clock_sample()
-        predictions = yield from self._drain()
-        if target >= self._due_sample() and self._is_closing_due():
-            predictions.append((yield from self._predict(closing=True)))
+        predictions = yield from self._finishing(self._close(target))
+        if self._failure is not None:
+            return predictions
         # A resampler that rounds up must not make the clock go back.
         self._restart(max(target, self._origin_sample + self._fed_samples))
         if after != before:
@@ -297,9 +318,9 @@ class StreamRecognizer:
     def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
         """Go on with another model, from the next prediction.
 
-        Nothing that was heard is lost: the new model hears the present window as if it had
-        been there from its start. The smoothing goes on where the labels are the same, else it
-        begins anew; the speech gate keeps its values until the recognizer is made again.
+        No sample is lost: the new model gets the present window as if it had been there from its
+        start. The smoothing goes on where the labels are the same, else it begins anew; the
+        speech gate keeps its values until the recognizer is made again.
 
         Parameters
         ----------
@@ -333,27 +354,48 @@ class StreamRecognizer:
         self._window = FrameWindow(self.card.spectrum, self._window_samples)
 
     def _refill_window(self) -> None:
-        """Fill the new spectrum and window with what was heard lately, on their own grid."""
+        """Fill the new spectrum and window with the latest samples, on their own grid."""
         spec = self.card.spectrum
-        recent = self._recent.latest()
+        recent = self._history.latest()
         start = self._fed_samples - recent.size
+        # Frames lie at multiples of the hop from the start of the stream, for this model too.
         first_frame = -(-start // spec.hop_samples)
         self._window.begin(first_frame)
         frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
         self._window.process(frames)
 
+    def _check_usable(self, verb: str) -> None:
+        if self._failure is not None:
+            raise SerError(f"{self._failure}; {verb}() can go on only after reset()")
+        if self._flushed:
+            raise SerError(f"{verb}() after flush(): the stream has ended; call reset() first")
+
+    def _finishing(self, steps: _PartSteps) -> Steps:
+        """Run steps and return the predictions that they finish, also where a network fails."""
+        self._finished: list[Prediction] = []
+        try:
+            yield from steps
+        except BaseException as error:
+            # Its samples are gone, so what came after would stand at a wrong time.
+            is_known = isinstance(error, SerError)
+            self._failure = str(error) if is_known else f"stopped by {type(error).__name__}"
+            # After a flush there may be no next call that would tell of it.
+            if not is_known or self._flushed or not self._finished:
+                raise
+        return self._finished
+
     def _clock_sample(self) -> int:
-        """Sample of the 16 kHz clock up to which samples were given or skipped."""
+        """Return the sample of the 16 kHz clock up to which samples were given or skipped."""
         samples = self._stretch_in + self._stretch_skipped
         passed: int = round(samples * SAMPLE_RATE_HZ / self.sample_rate_hz)
         return self._stretch_origin + passed
 
     def _restart(self, origin_sample: int) -> None:
-        """Begin to hear at a sample of the 16 kHz clock, with nothing before it."""
+        """Begin at a sample of the 16 kHz clock, with nothing before it."""
         self._resampler.reset()
         if self._gate is not None:
             self._gate.reset()
-        self._recent.reset()
+        self._history.reset()
         self._spectrum.reset()
         self._window.reset()
         self._smoother.reset()
@@ -362,43 +404,45 @@ class StreamRecognizer:
         self._fed_samples = 0
         self._index = origin_sample // self._hop_samples
 
-    def _drain(self) -> Steps:
-        """Let go of what the resampler holds back, and judge all of it."""
+    def _close(self, gap_end_sample: int | None = None) -> _PartSteps:
+        """Drain the resampler, and predict the unfinished hop unless it ends after the gap."""
         rest = self._resampler.process(np.empty(0, np.float32), last=True)
-        predictions = yield from self._advance(rest)
+        yield from self._advance(rest)
         yield from self._run_gate()
-        return predictions
+        is_hop_over = gap_end_sample is None or gap_end_sample >= self._due_sample()
+        if is_hop_over and self._is_closing_due():
+            yield from self._predict(closing=True)
 
-    def _advance(self, samples: NDArray[np.float32]) -> Steps:
-        predictions = []
+    def _advance(self, samples: NDArray[np.float32]) -> _PartSteps:
         while samples.size >= (missing := self._missing_samples()):
             self._feed(samples[:missing])
+            # The gate decides at points of the grid only: its network's bits depend on the number
+            # of steps in a run, which must not depend on how the stream is cut.
             yield from self._run_gate()
             samples = samples[missing:]
-            predictions.append((yield from self._predict()))
+            yield from self._predict()
         self._feed(samples)
-        return predictions
 
     def _missing_samples(self) -> int:
-        """Samples from here to the next prediction."""
+        """Return the number of samples from here to the next prediction."""
         return self._due_sample() - self._origin_sample - self._fed_samples
 
     def _due_sample(self) -> int:
-        """Sample of the 16 kHz clock at which the next prediction is due."""
+        """Return the sample of the 16 kHz clock at which the next prediction is due."""
         hops = self._index + 1
         return -(-hops // self._hops_per_prediction) * self._hops_per_prediction * self._hop_samples
 
     def _feed(self, samples: NDArray[np.float32]) -> None:
         self._fed_samples += samples.size
-        self._recent.process(samples)
+        self._history.process(samples)
         if self._gate is not None:
             with self._clock.stage("gate"):
                 self._gate.process(samples)
         with self._clock.stage("spectrum"):
             self._window.process(self._spectrum.process(samples))
 
-    def _run_gate(self) -> Generator[GateRequest, GateResult, None]:
-        """Let the gate judge what it has heard; a new utterance starts afresh."""
+    def _run_gate(self) -> _PartSteps:
+        """Let the gate decide all its complete steps; a new utterance starts afresh."""
         if self._gate is None:
             return
         with self._clock.stage("gate"):
@@ -408,17 +452,18 @@ class StreamRecognizer:
                 if step.utterance != self._voice.utterance:
                     self._smoother.reset()
                 self._voice = step
+            # No window of any model begins earlier than its pre-roll before the onset.
+            self._history.forget_before(self._gate.earliest_onset_sample - _PRE_ROLL_SAMPLES)
 
     def _is_closing_due(self) -> bool:
+        """Tell whether the unfinished hop holds enough speech for a prediction of its own."""
         speech_samples = self._fed_samples - self._voice.onset_sample
         if not self._voice.is_speech or speech_samples < self._closing_samples:
             return False
         unfinished = self._origin_sample + self._fed_samples > self._index * self._hop_samples
         return unfinished or speech_samples < self._warm_up_samples
 
-    def _predict(
-        self, *, closing: bool = False
-    ) -> Generator[WindowRequest, NDArray[np.float32], Prediction]:
+    def _predict(self, *, closing: bool = False) -> _PartSteps:
         voice, end = self._voice, self._fed_samples
         if not voice.is_speech:
             return self._emit("silence", max(0, end - self._hop_samples))
@@ -432,7 +477,7 @@ class StreamRecognizer:
         with self._clock.stage("smoothing"):
             smoothed = self._smoother.process(raw, end)
         unsure = smoothed.confidence < self._smoother.spec.uncertain_below
-        return self._emit("uncertain" if unsure else "speech", start, smoothed, raw)
+        self._emit("uncertain" if unsure else "speech", start, smoothed, raw)
 
     def _emit(
         self,
@@ -440,9 +485,10 @@ class StreamRecognizer:
         start_sample: int,
         smoothed: Smoothed | None = None,
         raw: NDArray[np.float32] | None = None,
-    ) -> Prediction:
+    ) -> None:
         before = self._previous
         end_sample = self._origin_sample + self._fed_samples
+        # A closing prediction ends inside its hop, and carries the number of that hop.
         index = max(self._index, -(-end_sample // self._hop_samples) - 1)
         label = None if smoothed is None else self.labels[smoothed.label_index]
         prediction = Prediction(
@@ -460,7 +506,7 @@ class StreamRecognizer:
         self._previous = prediction
         self._predictions += 1
         self._index = index + 1
-        return prediction
+        self._finished.append(prediction)
 
     def _named(self, probabilities: NDArray[np.floating]) -> dict[str, float]:
         return dict(zip(self.labels, probabilities.tolist(), strict=True))
@@ -476,7 +522,7 @@ def _hop_samples(hop_seconds: float) -> int:
     if not exact or samples % _GRID_SAMPLES:
         raise SerError(
             f"hop_seconds is {hop_seconds!r}, wanted a whole multiple of 0.01 from 0.01 to "
-            f"{_LONGEST_SECONDS:g}"
+            f"{LONGEST_WINDOW_SECONDS:g}"
         )
     return samples
 
@@ -486,7 +532,8 @@ def _window_samples(window_seconds: float | None, card: ModelCard) -> int:
     shortest = max(1.0, card.window.warm_up_seconds)
     if not _is_time(seconds) or seconds < shortest:
         raise SerError(
-            f"window_seconds is {window_seconds!r}, wanted {shortest:g} to {_LONGEST_SECONDS:g}"
+            f"window_seconds is {window_seconds!r}, wanted {shortest:g} to "
+            f"{LONGEST_WINDOW_SECONDS:g}"
         )
     return round(seconds * SAMPLE_RATE_HZ)
 
@@ -496,10 +543,10 @@ def _smoothing(smoothing_seconds: float | None, card: ModelCard) -> SmoothingSpe
         return card.smoothing
     if smoothing_seconds != 0 and not _is_time(smoothing_seconds):
         raise SerError(
-            f"smoothing_seconds is {smoothing_seconds!r}, wanted 0 to {_LONGEST_SECONDS:g}"
+            f"smoothing_seconds is {smoothing_seconds!r}, wanted 0 to {LONGEST_WINDOW_SECONDS:g}"
         )
     return dataclasses.replace(card.smoothing, seconds=float(smoothing_seconds))
 
 
 def _is_time(seconds: float) -> bool:
-    return isinstance(seconds, int | float) and 0 < seconds <= _LONGEST_SECONDS
+    return isinstance(seconds, int | float) and 0 < seconds <= LONGEST_WINDOW_SECONDS

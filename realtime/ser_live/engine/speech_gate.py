@@ -11,8 +11,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
-from ser_live.model.onnx_session import open_session
+from ser_live.model.onnx_session import open_session, reason
 
 STEP_SAMPLES = 512
 """One step of the gate: 32 ms, what Silero was trained on."""
@@ -70,13 +71,21 @@ class GateResult:
 
 
 def run_gate(requests: Sequence[GateRequest]) -> list[GateResult]:
-    """Run Silero once for several streams; all requests have as many steps."""
+    """Run Silero once for several streams; all requests have as many steps.
+
+    Raises
+    ------
+    SerError
+        If the network fails.
+    """
     rows = np.stack([request.rows for request in requests], axis=1)
     steps, streams, width = rows.shape
     state = np.concatenate([request.state for request in requests], axis=1)
-    output, new_state = _silero().run(
-        None, {"input": rows.reshape(steps * streams, width), "state": state}
-    )
+    feeds = {"input": rows.reshape(steps * streams, width), "state": state}
+    try:
+        output, new_state = _silero().run(None, feeds)
+    except Exception as error:  # onnxruntime raises a dozen unrelated types
+        raise SerError(f"Silero VAD: the network fails ({reason(error)})") from error
     probabilities = output.reshape(steps, streams).T.tolist()
     return [GateResult(probabilities[k], new_state[:, k : k + 1].copy()) for k in range(streams)]
 
@@ -150,6 +159,14 @@ class SpeechGate:
         self._quiet_steps = 0
         self._last_voice_sample: int | None = None
         self._latest = GateStep(0, 0.0, False, 0, 0)
+
+    @property
+    def earliest_onset_sample(self) -> int:
+        """First sample that the present or the next utterance can begin with."""
+        latest = self._latest
+        next_onset = latest.end_sample - STEP_SAMPLES * (self.spec.onset_of_steps - 1)
+        goes_on = latest.is_speech or not self._is_new_utterance(next_onset)
+        return latest.onset_sample if goes_on else next_onset
 
     def process(self, samples: NDArray[np.float32]) -> None:
         """Take mono samples of shape (n,) at 16 kHz, any ``n >= 0``; they are copied."""

@@ -25,6 +25,7 @@ LONGEST_NAME = 60
 RECALL_OF = "recall of "
 """How the name of a metric begins that is the recall of a label."""
 LONGEST_WINDOW_SECONDS = 30.0
+LONGEST_PRE_ROLL_SECONDS = 0.5
 _MOST_WINDOW_NUMBERS = 2**22
 """Numbers in the spectrum of the longest window: 16 MiB."""
 
@@ -84,7 +85,7 @@ class WindowSpec:
         _require("window.hop_seconds", self.hop_seconds, 0.01, 10.0)
         _require("window.warm_up_seconds", self.warm_up_seconds, 0.3, self.seconds)
         _require("window.closing_seconds", self.closing_seconds, 0.2, self.warm_up_seconds)
-        _require("window.pre_roll_seconds", self.pre_roll_seconds, 0.0, 0.5)
+        _require("window.pre_roll_seconds", self.pre_roll_seconds, 0.0, LONGEST_PRE_ROLL_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
