@@ -1,6 +1,7 @@
 """Fixtures for all tests."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,9 +24,19 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 # A run that was started in the background ignores Ctrl-C, and so would the commands it tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_MARK_OF_A_FILE = re.compile(r"^pytestmark = .*\bmark\.(integration|long)\b", re.MULTILINE)
+
 SOURCE_ROOTS = [
     str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export", "tests")
 ]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out a file of which no test is wanted, without the seconds that its imports take."""
+    if collection_path.suffix != ".py":
+        return None
+    marks = _MARK_OF_A_FILE.findall(collection_path.read_text("utf-8"))
+    return any(f"not {mark}" in config.option.markexpr for mark in marks) or None
 
 
 @pytest.fixture(scope="session")

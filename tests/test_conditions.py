@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 import tiny_corpora
+from notes import Notes
 from ser_live import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
@@ -23,7 +24,6 @@ from ser_train.evaluation.live import conditions, conditions_evaluation
 from ser_train.evaluation.live.clips import LiveEvaluation
 from ser_train.evaluation.live.conditions import Condition, Samples
 from ser_train.evaluation.live.conditions_evaluation import evaluate_conditions
-from test_fit import Notes
 
 SPEECH = slice(8000, 56000)
 

@@ -15,6 +15,7 @@ import pytest
 
 import tiny_corpora
 import tiny_network
+from notes import Notes
 from ser_live import SerError
 from ser_train.commands import cli
 from ser_train.commands.cross_validate import cross_validate
@@ -24,7 +25,6 @@ from ser_train.cross_validation.plan import CrossValidation, make_plan
 from ser_train.data.recordings import Recordings
 from ser_train.reports.cross_validation import summarise
 from ser_train.reports.model_card import cross_validated_metrics
-from test_fit import Notes
 from test_protocols import write_emodb, write_nemo
 
 KILLED = """

@@ -9,6 +9,8 @@ import pytest
 
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
 
+pytestmark = pytest.mark.integration
+
 Timeline = list[dict[str, object]]
 Lines = list[dict[str, object]]
 

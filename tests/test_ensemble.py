@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 import tiny_corpora
 import tiny_network
+from notes import Notes
 from ser_export.exporting import export_model
 from ser_live import SerError, StreamRecognizer
 from ser_live.model.card import Corpus, ModelCard, SpectrumSpec, WindowSpec
@@ -33,7 +34,6 @@ from ser_train.models.recipe import WindowSampling
 from ser_train.models.registry import Network, find_network
 from ser_train.training.loop import CHECKPOINT
 from ser_train.training.pretrained import load_first
-from test_fit import Notes
 from test_stream_laws import at_random, demo_voice, run
 
 LABELS = ("happy", "sad", "angry", "fearful", "neutral")

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 import tiny_corpora
 import tiny_network
+from notes import Notes
 from ser_export.exporting import export_model
 from ser_live import SerError
 from ser_train import metrics
@@ -20,7 +21,6 @@ from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import Measured
 from ser_train.reports.model_card import held_out_metrics
-from test_fit import Notes
 
 
 def test_scores_of_known_predictions() -> None:

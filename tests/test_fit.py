@@ -1,7 +1,6 @@
 """Training: reproducible, resumable, with honest confidence and a card inside the file."""
 
 import dataclasses
-import io
 import json
 import zipfile
 from pathlib import Path
@@ -9,10 +8,10 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from rich.console import Console
 
 import tiny_corpora
 import tiny_network
+from notes import Notes
 from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER, ModelCard, SpectrumSpec
 from ser_train.commands.fit import FitJob, fit
@@ -23,23 +22,10 @@ from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import SpectrumCache
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import Recipe
-from ser_train.progress import Reporter
 from ser_train.training.optimizer import Trainer
 from test_model_card import write_report
 
-
-class Notes(Reporter):
-    """Remembers what it is told; breaks off like Ctrl-C after some epochs."""
-
-    def __init__(self, break_after: int | None = None) -> None:
-        super().__init__(Console(file=io.StringIO()))
-        self.notes: list[str] = []
-        self._break_after = break_after
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        if self._break_after and text.startswith(f"epoch {self._break_after}/"):
-            raise KeyboardInterrupt
+pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(name="job")

@@ -104,6 +104,7 @@ def test_a_name_that_was_bent_to_this_machine_is_refused(server: serving.Server)
     assert httpx.get(f"{server.url}/v1/models", headers=known).status_code == 200
 
 
+@pytest.mark.integration
 def test_a_given_token_guards_loopback_too() -> None:
     secret = "correct-horse-battery"
     with serving.server(environment={"SER_SERVE_TOKEN": secret}) as running:
@@ -126,6 +127,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_takes_one_line(name: str, environment: dict[str, str]) -> None:
     done = run(environment, *MISTAKES[name])
@@ -135,6 +137,7 @@ def test_a_mistake_takes_one_line(name: str, environment: dict[str, str]) -> Non
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.integration
 def test_a_port_in_use_is_told(server: serving.Server, environment: dict[str, str]) -> None:
     done = run(environment, "--port", str(server.port))
     assert done.returncode == 2
@@ -143,6 +146,7 @@ def test_a_port_in_use_is_told(server: serving.Server, environment: dict[str, st
     )
 
 
+@pytest.mark.integration
 def test_help_needs_no_extra(environment: dict[str, str]) -> None:
     code = (
         "import sys\n"
@@ -167,6 +171,7 @@ def run(environment: dict[str, str], *words: str) -> "subprocess.CompletedProces
     )  # fmt: skip
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_a_certificate_makes_it_https_and_wss(tmp_path: Path) -> None:
     certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"

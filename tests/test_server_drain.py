@@ -16,6 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 import serving
 from server_talk import DeafClient, blocks, demo, figure, listen, offline, open_stream, start
 
+pytestmark = pytest.mark.integration
+
 VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 3 * RATE_HZ]
 
@@ -89,7 +91,6 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.integration
 def test_a_recording_in_work_is_finished() -> None:
     wav = io.BytesIO()
     soundfile.write(wav, np.tile(VOICE, (20, 1)), RATE_HZ, "PCM_16", format="WAV")

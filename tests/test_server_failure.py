@@ -15,6 +15,8 @@ from ser_live.sources import DEMO_PATH
 from server_talk import END, blocks, demo, listen, offline, open_stream, start, talk, timeless
 from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
 
+pytestmark = pytest.mark.integration
+
 VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 6 * RATE_HZ]
 

@@ -21,6 +21,8 @@ from ser_live.model.catalog import model_files
 from ser_live.sources import DEMO_PATH
 from server_talk import demo
 
+pytestmark = pytest.mark.integration
+
 VOICE, RATE_HZ = demo()
 
 
@@ -192,7 +194,6 @@ def test_the_page_is_there_and_loads_nothing_from_elsewhere(server: serving.Serv
     assert "server" not in answer.headers
 
 
-@pytest.mark.integration
 def test_whatever_the_document_allows_and_forbids_is_answered_as_it_says(
     server: serving.Server, tmp_path: Path
 ) -> None:

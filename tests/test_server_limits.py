@@ -26,6 +26,8 @@ from server_talk import (
     talk,
 )
 
+pytestmark = pytest.mark.integration
+
 VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 3 * RATE_HZ]
 LONGEST_SECONDS = 5.0
@@ -126,7 +128,6 @@ def test_the_limits_are_told_at_the_start(server: serving.Server) -> None:
     assert told["max_seconds"] == LONGEST_SECONDS
 
 
-@pytest.mark.integration
 def test_who_does_not_read_is_let_go_with_a_reason() -> None:
     with serving.server("--unsent-seconds", 2, "--max-bytes-per-second", 10**9) as server:
         deaf = DeafClient(server)
@@ -147,7 +148,6 @@ def test_who_does_not_read_is_let_go_with_a_reason() -> None:
         assert figure(server, 'ser_streams_total{reason="slow_reader"}') == 1
 
 
-@pytest.mark.integration
 def test_who_never_reads_at_all_is_cut_off() -> None:
     with serving.server("--unsent-seconds", 1, "--max-bytes-per-second", 10**9) as server:
         before = open_files(server)
@@ -179,7 +179,6 @@ def closes_within(connection: socket.socket, seconds: float) -> bool:
     return True
 
 
-@pytest.mark.integration
 def test_half_a_request_is_not_waited_for(server: serving.Server) -> None:
     """Slow loris: nothing at all, half a head, a head that goes on and on, a body that drips."""
     heads = [

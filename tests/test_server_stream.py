@@ -33,6 +33,8 @@ from server_talk import (
     timeless,
 )
 
+pytestmark = pytest.mark.integration
+
 VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 6 * RATE_HZ]
 

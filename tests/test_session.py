@@ -7,10 +7,11 @@ import pytest
 import measure_session
 import sound_server
 
+pytestmark = pytest.mark.long
+
 MINUTES = 3.0
 
 
-@pytest.mark.integration
 def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path) -> None:
     if not sound_server.is_installed():
         pytest.skip("pulseaudio is not installed")

@@ -12,6 +12,7 @@ import pytest
 import soundfile
 
 import tiny_corpora
+from notes import Notes
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
@@ -32,7 +33,6 @@ from ser_train.evaluation.live.clips import (
 from ser_train.evaluation.live.stream import evaluate_stream, measure_stream, play
 from ser_train.evaluation.live.stream_sounds import make_sounds
 from ser_train.evaluation.live.stream_track import Span, Track
-from test_fit import Notes
 
 MODELS = Path(__file__).parent.parent / "models"
 EMOTIONS = {"calm": "neutral", "excited": "happy", "sad": "sad", "angry": "angry"}
