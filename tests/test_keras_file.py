@@ -6,11 +6,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
-from ser_export.checkpoint import load_checkpoint
 from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER
 from ser_train.models.keras_file import (
@@ -104,7 +102,9 @@ def test_what_is_no_archive(tmp_path: Path) -> None:
     refuse(path, "not a .keras model .*encrypted")
 
 
-def plain_model() -> keras.Model:
+def plain_model() -> Any:
+    import keras  # noqa: PLC0415 - it takes seconds, also below
+
     spectrum = keras.Input((None, 257), name="spectrum")
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.ReLU(name="middle")(spectrum))
     return keras.Model(spectrum, keras.layers.Dense(4, "softmax", name="probabilities")(x))
@@ -128,13 +128,18 @@ def with_layer(folder: Path, **changes: Any) -> Path:
 
 def code(folder: Path) -> dict[str, Any]:
     """Bytes of a function that would leave a file behind."""
+    import keras  # noqa: PLC0415
+
     layer = keras.layers.Lambda(eval(f"lambda x: [x, open({str(folder / 'ran')!r}, 'w')][0]"))
     config: dict[str, Any] = keras.saving.serialize_keras_object(layer)["config"]
     return {"function": config["function"], "arguments": {}}
 
 
-@pytest.mark.parametrize("load", [load_model, load_checkpoint])
-def test_no_code_of_a_file_is_run(tmp_path: Path, load: Any) -> None:
+@pytest.mark.parametrize("loader", ["load_model", "load_checkpoint"])
+def test_no_code_of_a_file_is_run(tmp_path: Path, loader: str) -> None:
+    from ser_export.checkpoint import load_checkpoint  # noqa: PLC0415
+
+    load: Any = {"load_model": load_model, "load_checkpoint": load_checkpoint}[loader]
     evil = (tmp_path / "evil.py", tmp_path / "ran")
     evil[0].write_text(f"open({str(evil[1])!r}, 'w')\n")
     layers: tuple[dict[str, Any], ...] = (
@@ -154,6 +159,8 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, load: Any) -> None:
 
 
 def test_the_code_would_run_if_keras_were_told_to(tmp_path: Path) -> None:
+    import keras  # noqa: PLC0415
+
     path = with_layer(tmp_path, class_name="Lambda", config=code(tmp_path))
     keras.saving.load_model(path, compile=False, safe_mode=False)
     assert (tmp_path / "ran").exists()

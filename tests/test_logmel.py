@@ -1,11 +1,8 @@
 """The log-mel layer against librosa, and what it promises."""
 
-import librosa
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from ser_train.layers import LogMel
 
 
 @pytest.fixture(name="power")
@@ -16,6 +13,8 @@ def noisy_power() -> NDArray[np.float32]:
 
 
 def decibels(power: NDArray[np.float32], floor_db: float = -70.0) -> NDArray[np.float32]:
+    from ser_train.layers import LogMel  # noqa: PLC0415 - Keras takes seconds
+
     output = np.asarray(LogMel(mels=64, fmin_hz=50.0, floor_db=floor_db)(power))
     assert output.shape == (power.shape[0], 64, power.shape[1], 1)
     return output[..., 0] * np.float32(10.0 / np.log(10.0)) + np.float32(floor_db)
@@ -23,6 +22,8 @@ def decibels(power: NDArray[np.float32], floor_db: float = -70.0) -> NDArray[np.
 
 @pytest.mark.parametrize("floor_db", [-70.0, -40.0])
 def test_it_agrees_with_librosa(power: NDArray[np.float32], floor_db: float) -> None:
+    import librosa  # noqa: PLC0415
+
     mel = librosa.feature.melspectrogram(
         S=power[0].T.astype(np.float64), sr=16000, n_mels=64, fmin=50.0
     )
@@ -47,6 +48,8 @@ def test_windows_of_a_batch_do_not_hear_each_other(power: NDArray[np.float32]) -
 
 
 def test_its_settings_survive_saving() -> None:
+    from ser_train.layers import LogMel  # noqa: PLC0415
+
     layer = LogMel(mels=20, fmin_hz=0.0, floor_db=-60.0)
     again = LogMel.from_config(layer.get_config())
     assert (again.mels, again.fmin_hz, again.floor_db) == (20, 0.0, -60.0)

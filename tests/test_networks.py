@@ -1,8 +1,8 @@
 """The registered networks keep the contract that training, export and runtime rely on."""
 
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -12,7 +12,9 @@ from ser_train.models import registry as networks
 
 
 @pytest.fixture(name="model", params=sorted(networks.NETWORKS), scope="module")
-def every_model(request: pytest.FixtureRequest) -> tuple[networks.Network, keras.Model]:
+def every_model(request: pytest.FixtureRequest) -> tuple[networks.Network, Any]:
+    import keras  # noqa: PLC0415
+
     name: str = request.param
     keras.utils.set_random_seed(0)
     return networks.find_network(name), networks.create_model(name, 5)
@@ -23,7 +25,7 @@ def sounds(network: networks.Network, frames: int, windows: int = 1) -> np.ndarr
     return random.exponential(size=(windows, frames, network.spectrum.bins)).astype(np.float32)
 
 
-def test_layers_have_the_agreed_names(model: tuple[networks.Network, keras.Model]) -> None:
+def test_layers_have_the_agreed_names(model: tuple[networks.Network, Any]) -> None:
     network, built = model
     assert built.input.name == "spectrum"
     assert built.input_shape == (None, None, network.spectrum.bins)
@@ -35,9 +37,7 @@ def test_layers_have_the_agreed_names(model: tuple[networks.Network, keras.Model
 
 
 @pytest.mark.parametrize("frames", [30, 101, 297])
-def test_any_length_gives_a_distribution(
-    model: tuple[networks.Network, keras.Model], frames: int
-) -> None:
+def test_any_length_gives_a_distribution(model: tuple[networks.Network, Any], frames: int) -> None:
     network, built = model
     probabilities = np.asarray(built(sounds(network, frames, 2)))
     assert probabilities.shape == (2, 5)
@@ -45,6 +45,8 @@ def test_any_length_gives_a_distribution(
 
 
 def test_temperature_divides_the_logits() -> None:
+    import keras  # noqa: PLC0415
+
     network = networks.find_network("emotion-tcn")
     built = networks.create_model("emotion-tcn", 3)
     logits = keras.Model(built.input, built.get_layer("logits").output)
@@ -62,8 +64,10 @@ def test_the_sequence_network_does_not_hear_the_gain() -> None:
 
 
 def test_a_saved_network_gives_the_same(
-    model: tuple[networks.Network, keras.Model], tmp_path: Path
+    model: tuple[networks.Network, Any], tmp_path: Path
 ) -> None:
+    import keras  # noqa: PLC0415
+
     network, built = model
     built.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")

@@ -1,16 +1,17 @@
 """What is subtracted from a noisy spectrum, and what is not."""
 
-import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-
-from ser_train.layers import FloorSubtraction
 
 FRAMES, BINS = 120, 33
 
 
 def process(power: NDArray[np.float32]) -> NDArray[np.float32]:
+    import keras  # noqa: PLC0415
+
+    from ser_train.layers import FloorSubtraction  # noqa: PLC0415
+
     cleaned: NDArray[np.float32] = keras.ops.convert_to_numpy(FloorSubtraction()(power))
     return cleaned
 
@@ -52,6 +53,8 @@ def test_gain_scales_the_result_and_silence_stays_silent() -> None:
 
 
 def test_saved_and_loaded_it_is_the_same() -> None:
+    from ser_train.layers import FloorSubtraction  # noqa: PLC0415
+
     layer = FloorSubtraction(frames=4, factor=2.0, kept_share=0.1)
     again = FloorSubtraction.from_config(layer.get_config())
     np.testing.assert_array_equal(layer(speech()), again(speech()))

@@ -1,13 +1,11 @@
 """The pitchgram against voices whose pitch is known."""
 
-import keras
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.model.card import SpectrumSpec
-from ser_train.layers import Pitchgram
 
 PITCH_HZ = np.geomspace(62.5, 500.0, 48)
 
@@ -23,6 +21,10 @@ def voice(pitch_hz: float, tilt: float = 1.0, seconds: float = 0.5) -> NDArray[n
 
 def pitchgram(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Shape (pitches, frames)."""
+    import keras  # noqa: PLC0415
+
+    from ser_train.layers import Pitchgram  # noqa: PLC0415
+
     power = PowerSpectrum(SpectrumSpec()).process(samples)
     picture: NDArray[np.float32] = keras.ops.convert_to_numpy(Pitchgram()(power[None]))[0, ..., 0]
     return picture
@@ -60,6 +62,8 @@ def test_digital_silence_is_zero() -> None:
 
 
 def test_saved_and_loaded_it_is_the_same() -> None:
+    from ser_train.layers import Pitchgram  # noqa: PLC0415
+
     layer = Pitchgram(pitches=24, lowest_hz=80.0, band_hz=(60.0, 3000.0))
     again = Pitchgram.from_config(layer.get_config())
     power = np.random.default_rng(0).random((1, 5, 257), np.float32)

@@ -3,8 +3,8 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import librosa
 import numpy as np
 import pytest
 import soundfile
@@ -13,17 +13,22 @@ from numpy.typing import NDArray
 import ser_train
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
-from ser_train.layers.pooled193 import FAMILIES, Pooled193
-from ser_train.models.issa2020 import SPECTRUM
+from ser_train.models.registry import NETWORKS
+
+if TYPE_CHECKING:  # Keras takes seconds
+    from ser_train.layers import Pooled193
 
 Samples = NDArray[np.float32]
 
 RATE_HZ = 16000
+SPECTRUM = NETWORKS["issa-ravdess"].spectrum
 BINS = SPECTRUM.bins
 
 
 @pytest.fixture(scope="module")
-def layer() -> Pooled193:
+def layer() -> "Pooled193":
+    from ser_train.layers import Pooled193  # noqa: PLC0415
+
     return Pooled193()
 
 
@@ -43,6 +48,8 @@ def spectrum_of(samples: Samples) -> Samples:
 
 def librosa_features(power: Samples) -> dict[str, Samples]:
     """Give what librosa makes of the same frames, family by family."""
+    import librosa  # noqa: PLC0415
+
     feature, by_bin = librosa.feature, power.T
     mel = feature.melspectrogram(S=by_bin, sr=RATE_HZ)
     chroma = feature.chroma_stft(S=by_bin, sr=RATE_HZ, tuning=0.0)
@@ -57,13 +64,15 @@ def librosa_features(power: Samples) -> dict[str, Samples]:
 
 def worst_relative_differences(got: Samples, power: Samples) -> dict[str, float]:
     """Give per family the worst difference over the family's largest magnitude."""
+    from ser_train.layers.pooled193 import FAMILIES  # noqa: PLC0415
+
     return {
         family: float(np.abs(got[FAMILIES[family]] - wanted).max() / np.abs(wanted).max())
         for family, wanted in librosa_features(power).items()
     }
 
 
-def check_against_librosa(layer: Pooled193, power: Samples) -> dict[str, float]:
+def check_against_librosa(layer: "Pooled193", power: Samples) -> dict[str, float]:
     got = np.asarray(layer(power[None]))[0, :, 0]
     worst = worst_relative_differences(got, power)
     assert max(worst.values()) <= 1e-4, worst
@@ -71,12 +80,16 @@ def check_against_librosa(layer: Pooled193, power: Samples) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("seconds", [0.13, 0.5, 3.0])
-def test_every_family_agrees_with_librosa_on_a_voice(layer: Pooled193, seconds: float) -> None:
+def test_every_family_agrees_with_librosa_on_a_voice(layer: "Pooled193", seconds: float) -> None:
     print(check_against_librosa(layer, spectrum_of(voice(seconds))))
 
 
 @pytest.mark.corpora
-def test_every_family_agrees_with_librosa_on_speech(layer: Pooled193) -> None:
+def test_every_family_agrees_with_librosa_on_speech(layer: "Pooled193") -> None:
+    import librosa  # noqa: PLC0415
+
+    from ser_train.layers.pooled193 import FAMILIES  # noqa: PLC0415
+
     actors = Path(os.environ.get("SER_CORPORA", ""), "ravdess")
     files = sorted(p for p in actors.rglob("03-01-*") if p.suffix in {".wav", ".flac", ".ogg"})
     if "SER_CORPORA" not in os.environ or not files:
@@ -91,35 +104,43 @@ def test_every_family_agrees_with_librosa_on_speech(layer: Pooled193) -> None:
     print({family: f"{value:.1e}" for family, value in worst.items()})
 
 
-def test_silence_is_finite(layer: Pooled193) -> None:
+def test_silence_is_finite(layer: "Pooled193") -> None:
     for frames in (1, 40):
         assert np.isfinite(np.asarray(layer(np.zeros((2, frames, BINS), np.float32)))).all()
 
 
-def test_clip_with_silence_beside_speech(layer: Pooled193) -> None:
+def test_clip_with_silence_beside_speech(layer: "Pooled193") -> None:
     samples = voice(1.0)
     samples[: RATE_HZ // 2] = 0
     check_against_librosa(layer, spectrum_of(samples))
 
 
-def test_a_batch_gives_what_single_clips_give(layer: Pooled193) -> None:
+def test_a_batch_gives_what_single_clips_give(layer: "Pooled193") -> None:
     power = np.stack([spectrum_of(voice(1.0, seed)) for seed in range(3)])
     single = np.concatenate([np.asarray(layer(p[None])) for p in power])
     np.testing.assert_allclose(np.asarray(layer(power)), single, rtol=1e-5, atol=1e-6)
 
 
 def test_shapes_and_families() -> None:
+    from ser_train.layers.pooled193 import FAMILIES, Pooled193  # noqa: PLC0415
+
     assert Pooled193().compute_output_shape((None, None, BINS)) == (None, 193, 1)
     assert [s.stop - s.start for s in FAMILIES.values()] == [40, 12, 128, 7, 6]
 
 
 def test_layer_survives_its_config() -> None:
+    from ser_train.layers import Pooled193  # noqa: PLC0415
+
     layer = Pooled193(sample_rate_hz=8000, mel_in_decibels=True, name="frontend")
     again = Pooled193.from_config(layer.get_config())
     assert (again.sample_rate_hz, again.mel_in_decibels, again.name) == (8000, True, "frontend")
 
 
-def test_mel_in_decibels_changes_the_mel_family_alone(layer: Pooled193) -> None:
+def test_mel_in_decibels_changes_the_mel_family_alone(layer: "Pooled193") -> None:
+    import librosa  # noqa: PLC0415
+
+    from ser_train.layers.pooled193 import FAMILIES, Pooled193  # noqa: PLC0415
+
     power = spectrum_of(voice(1.0))[None]
     wanted = np.array(layer(power))[0, :, 0]
     mel = FAMILIES["mel"]
@@ -144,7 +165,7 @@ def test_pooled193_reads_any_rate_and_length_without_warnings(
 
 
 def test_pooled193_at_16_khz_is_the_layer_on_the_whole_clip(
-    tmp_path: Path, layer: Pooled193
+    tmp_path: Path, layer: "Pooled193"
 ) -> None:
     path = tmp_path / "clip.wav"
     samples = voice(1.0)
@@ -167,6 +188,7 @@ def test_pooled193_names_a_bad_file(tmp_path: Path) -> None:
         ser_train.pooled193(tmp_path / "nan.wav")
 
 
+@pytest.mark.integration
 def test_import_is_light() -> None:
     code = (
         "import sys, ser_train; "

@@ -1,21 +1,25 @@
 """A network that learns miniature corpora in seconds, registered beside the real ones."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
 import pytest
 
 from ser_live.model.card import SpectrumSpec, WindowSpec
-from ser_train.commands.fit import FitJob
 from ser_train.data.recordings import Recordings
-from ser_train.layers import LogMel, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.recipe import Augmentation, Recipe, WindowSampling
 from ser_train.models.registry import Network
 
+if TYPE_CHECKING:  # TensorFlow takes seconds, and not every test that is collected needs it
+    from ser_train.commands.fit import FitJob
+
 
 def build(n_labels: int, bins: int) -> Any:
+    import keras  # noqa: PLC0415
+
+    from ser_train.layers import LogMel, Temperature  # noqa: PLC0415
+
     spectrum = keras.Input((None, bins), name="spectrum")
     x = keras.layers.GlobalAveragePooling2D()(
         keras.layers.Permute((2, 3, 1))(LogMel(mels=20, name="frontend")(spectrum))
@@ -52,8 +56,10 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Network:
     return NETWORK
 
 
-def job(recordings: Recordings, folder: Path, **more: Any) -> FitJob:
+def job(recordings: Recordings, folder: Path, **more: Any) -> "FitJob":
     """Let the network learn into a folder; of RAVDESS actors, the fifth and the sixth are held."""
+    from ser_train.commands.fit import FitJob  # noqa: PLC0415
+
     told: dict[str, Any] = {
         "network": NETWORK.name,
         "output": folder / "out.keras",
