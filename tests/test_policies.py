@@ -11,6 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
+from ser_live.live.input_monitor import InputMonitor
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, FileSource, Notice, SourceCounters
@@ -262,6 +263,35 @@ class TestInput:
         starts = [fault.at_seconds for fault in faults]
         assert all(any(0 < e.at_seconds - s < 3.5 for s in starts) for e in told)
         assert all(e.detail and "\n" not in e.detail for e in told)
+
+    @pytest.mark.parametrize("frames", [1, 17, 399, 400, 401, 10_000])
+    @pytest.mark.parametrize("as_integers", [False, True])
+    def test_findings_are_the_same_however_the_stream_is_cut(
+        self, as_integers: bool, frames: int
+    ) -> None:
+        samples = np.random.default_rng(0).uniform(-0.1, 0.1, (8800, 2))
+        samples[500:1301] = 0.01
+        samples[2000:2030:2], samples[2001:2030:2] = 1.0, -1.0
+        samples[4000:6000] += 0.1
+        samples[6700:7500] = 0.01
+        samples[7601:8401] = 0.0
+        samples[8500:8502, 1] = -1.0
+        if as_integers:
+            samples = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+        monitor, found = InputMonitor(400), []
+        for start in range(0, len(samples), frames):
+            for finding in monitor.process(samples[start : start + frames]):
+                found.append((finding.kind, start + finding.frames, finding.detail.split(";")[0]))
+        assert [(kind, at) for kind, at, _ in found] == [
+            ("input_silent", 1300),
+            ("input_clipping", 2400),
+            ("input_offset", 4400),
+            ("input_silent", 7500),
+            ("input_silent", 8401),
+            ("input_clipping", 8800),
+        ]
+        assert found[1][2] == "7.5 % of a second clips"
+        assert found[5][2] == "0.2 % of a second clips"
 
     @pytest.mark.parametrize("fault", [Zeros(2.0, 10.0), Clipping(2.0, 10.0), Offset(2.0, 8.0)])
     def test_a_file_may_be_as_it_is(

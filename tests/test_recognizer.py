@@ -198,6 +198,20 @@ def test_extreme_values_are_kept_and_clipping_is_counted(model: OnnxClassifier) 
     assert recognizer.stats.clipped_samples == 10
 
 
+@pytest.mark.parametrize("dtype", [np.int16, np.float32, np.float64])
+def test_samples_at_full_scale_are_clipped_on_any_channel(
+    model: OnnxClassifier, dtype: type[np.generic]
+) -> None:
+    """Three frames in twenty at full scale, on either channel or both, by both extremes."""
+    recognizer = StreamRecognizer(model, channels=2)
+    samples = np.full((20, 2), 32766)
+    samples[0, 0], samples[1, 1], samples[2] = 32767, -32768, 32767
+    block = samples.astype(np.int16) if dtype is np.int16 else (samples / 32768).astype(dtype)
+    for _ in range(800):
+        recognizer.process(block)
+    assert recognizer.stats.clipped_samples == 2400
+
+
 def test_stats(model: OnnxClassifier) -> None:
     recognizer = StreamRecognizer(model, sample_rate_hz=48000, window_seconds=2.0)
     predictions = recognizer.process(demo_voice(48000, 5.0))

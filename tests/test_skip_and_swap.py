@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
+from ser_live.engine.resample import FULL_SCALE
 from ser_live.model.card import SpectrumSpec, WindowSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice, tiny_card, write_tiny_model
@@ -228,13 +229,14 @@ class TestFormats:
         recognizer = StreamRecognizer(model, sample_rate_hz=48000)
         before = recognizer.process(VOICES[48000][:96000])
         before += recognizer.skip(48000, 16000)
-        after = recognizer.process(2.0 * VOICES[16000][:48000])
+        after = recognizer.process(16.0 * VOICES[16000][:48000])
         stats = recognizer.stats
         assert stats.predictions == len(before) + len(after)
         assert stats.samples_in == 96000 + 48000
         assert stats.seconds == pytest.approx(2.0 + 3.0)
         assert next(s for s in stats.stages if s.name == "total").count == stats.predictions
-        assert stats.clipped_samples == np.count_nonzero(np.abs(2 * VOICES[16000][:48000]) > 1)
+        loud = np.abs(16 * VOICES[16000][:48000]) >= FULL_SCALE
+        assert stats.clipped_samples == np.count_nonzero(loud) > 0
         assert [p.changed for p in (before + after)[1:]] == [
             (a.state, a.label) != (b.state, b.label)
             for a, b in zip(before + after, (before + after)[1:], strict=False)

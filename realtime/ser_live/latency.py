@@ -157,7 +157,7 @@ class RecognizerStats:
     seconds: float
     """The same in seconds."""
     clipped_samples: int
-    """Values beyond full scale (abs > 1), kept as they are."""
+    """Frames with a channel at full scale or beyond (32767 of int16), kept as they are."""
     stages: tuple[StageLatency, ...]
     """Cost per prediction: resample, gate, spectrum, inference, smoothing, total; and queue, where
     an engine let it wait for networks that were busy with other streams (in no other stage)."""

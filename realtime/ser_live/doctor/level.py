@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.doctor.finding import Finding, Verdict, judged
+from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.errors import SerError
 from ser_live.sources import Block, Microphone, Notice, Source
 from ser_live.sources.devices import permission_hint
@@ -23,7 +24,6 @@ _CLOSE_SECONDS = 2.0
 _LATE_SECONDS = 0.75
 
 _QUIET_DBFS = -70.0
-_FULL_SCALE = 1.0 - 2.0**-15
 _CLIPPED_SHARE = 0.001
 _LARGEST_OFFSET = 0.02
 _CANCELLED_DB = 12.0
@@ -127,7 +127,7 @@ def judge_level(recording: Recording) -> list[Finding]:
         "rms_dbfs": _dbfs(float(mix.std())),
         "loudest_channel_rms_dbfs": _dbfs(float(samples.std(axis=0, dtype=np.float64).max())),
         "offset": float(mix.mean()),
-        "clipped_share": float(np.mean(np.abs(samples) >= _FULL_SCALE)),
+        "clipped_share": float(np.mean(np.abs(samples) >= FULL_SCALE)),
         "seconds": len(samples) / recording.sample_rate_hz,
     }
     level = (
@@ -186,7 +186,7 @@ def _wait_for(thread: threading.Thread, seconds: float) -> None:
 def _recording(source: Source, came: Sequence[tuple[float, Block | Notice]]) -> Recording:
     blocks = [item for _, item in came if isinstance(item, Block)]
     came_at = [at for at, item in came if isinstance(item, Block)]
-    raw = np.concatenate([_as_float(block.samples) for block in blocks])
+    raw = np.concatenate([as_float(block.samples) for block in blocks])
     finite = np.isfinite(raw)
     settling = min(round(_SETTLING_SECONDS * source.sample_rate_hz), len(raw) // 2)
     waits = (after - before for before, after in itertools.pairwise(came_at))
@@ -213,11 +213,6 @@ def _measured_rate_hz(blocks: Sequence[Block], came_at: Sequence[float]) -> floa
         return None
     counts = np.cumsum([len(block.samples) + block.missing_frames for block in blocks])
     return float(np.polyfit(np.array(times) - times[0], counts, 1)[0])
-
-
-def _as_float(samples: NDArray[np.generic]) -> NDArray[np.float32]:
-    floats = samples.astype(np.float32)
-    return floats / np.float32(32768) if samples.dtype == np.int16 else floats
 
 
 def _too_little(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ser_live.engine.inference import InferenceRequest, Steps, run
-from ser_live.engine.resample import MonoConverter, Resampler
+from ser_live.engine.resample import MonoConverter, Resampler, clipped_frames
 from ser_live.engine.smoothing import Smoothed, Smoother
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.engine.speech_gate import GateStep, SpeechGate
@@ -224,7 +224,7 @@ class StreamRecognizer:
         mono = self._converter.process(samples)
         self._samples_in += mono.size
         self._stretch_in += mono.size
-        self._clipped_samples += int(np.count_nonzero(np.abs(mono) > 1.0))
+        self._clipped_samples += clipped_frames(samples)  # a mean of channels hides it
         with self._clock.stage("resample"):
             resampled = self._resampler.process(mono)
         return (yield from self._finishing(self._advance(resampled)))

@@ -13,7 +13,10 @@ from ser_live.text import quoted, sanitize
 _LOWEST_RATE_HZ = 8000
 _HIGHEST_RATE_HZ = 384000
 _MOST_CHANNELS = 64
-_LOUDEST = 1e6
+LOUDEST = 1e6
+"""What exceeds it is no audio: floats were meant to be divided by full scale."""
+FULL_SCALE = 1.0 - 2.0**-15
+"""From here on a sample counts as clipped: 32767 and -32768 of int16 do."""
 _DTYPES = ("int16", "float32", "float64")
 _WANTED = "int16, float32 or float64"
 
@@ -35,6 +38,19 @@ def _require(name: str, value: int, lowest: int, highest: int) -> int:
             f"{name} is {quoted(value)}, wanted a whole number from {lowest} to {highest}"
         )
     return int(value)
+
+
+def as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """Return int16 or float samples as float32, 1 being full scale; float32 is not copied."""
+    if samples.dtype.kind == "i":
+        return samples.astype(np.float32) / np.float32(32768.0)
+    return samples.astype(np.float32, copy=False)
+
+
+def clipped_frames(samples: ArrayLike) -> int:
+    """Count the frames of a block, shape (n,) or (n, channels), with a channel at full scale."""
+    is_clipped = np.abs(as_float(np.asarray(samples))) >= FULL_SCALE
+    return int(np.count_nonzero(is_clipped if is_clipped.ndim == 1 else is_clipped.any(axis=1)))
 
 
 class MonoConverter:
@@ -148,7 +164,7 @@ def _check_values(block: NDArray[np.generic]) -> None:
             "samples hold NaN or infinity, wanted finite numbers; replace them "
             "(numpy.nan_to_num) and find out where they come from"
         )
-    if np.abs(extremes).max() > _LOUDEST:
+    if np.abs(extremes).max() > LOUDEST:
         raise SerError(
             f"samples reach {np.abs(extremes).max():.3g}, wanted floats in [-1, 1]; "
             "divide by full scale"

@@ -1,19 +1,20 @@
-"""What is wrong with what a microphone hears: silence of the digital kind, clipping, an offset."""
+"""Faults of what a microphone hears: silence of the digital kind, clipping, an offset."""
 
+import math
 import platform
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.events import EventKind
 
 _SILENT_SECONDS = 2.0
 _CLIPPED_SHARE = 0.001
-_FULL_SCALE = 1.0 - 2.0**-15
 _OFFSET = 0.02
 _OFFSET_GONE = 0.01
-_SECOND_SECONDS = 1.0
 _QUIET_SECONDS = 10
 _MUTE_HINTS = {
     "Darwin": "allow your terminal under System Settings, Privacy & Security, Microphone",
@@ -21,11 +22,23 @@ _MUTE_HINTS = {
     "Linux": "see 'pactl list sources': muted, or the wrong source?",
 }
 
-Finding = tuple[EventKind, str]
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A fault of the input that has just shown."""
+
+    kind: EventKind
+    detail: str
+    """One sentence: what it is, what to do."""
+    frames: int
+    """Frames of the block up to where it showed."""
 
 
 class InputMonitor:
-    """Watch the samples of a microphone and say once per episode what is wrong.
+    """Watch the samples of a microphone and tell once per episode what is wrong.
+
+    Shares and means are those of whole seconds of the stream, so the findings are the same
+    however it is cut into blocks.
 
     Parameters
     ----------
@@ -39,56 +52,71 @@ class InputMonitor:
 
     def reset(self) -> None:
         """Forget everything heard: as new."""
-        self._level: float | None = None
-        self._constant_frames = 0
+        self._level = np.nan
+        self._constant_values = 0
         self._is_silent = False
         self._is_offset = False
         self._seconds_since_clipping = _QUIET_SECONDS
         self._begin_second()
 
     def process(self, samples: NDArray[Any]) -> list[Finding]:
-        """Take samples of shape (frames, channels), finite; float in [-1, 1] or int16."""
-        if samples.size == 0:
-            return []
-        scale = 32768.0 if samples.dtype == np.int16 else 1.0
-        low, high = float(samples.min()) / scale, float(samples.max()) / scale
-        found = self._silence(low, high, len(samples))
-        self._frames += len(samples)
-        self._values += samples.size
-        self._sum += float(samples.sum(dtype=np.float64)) / scale
-        if max(-low, high) >= _FULL_SCALE:
-            loud = np.abs(samples.astype(np.float32)) >= _FULL_SCALE * scale
-            self._clipped += int(np.count_nonzero(loud))
-        if self._frames >= _SECOND_SECONDS * self.sample_rate_hz:
-            found += self._clipping() + self._offset()
-            self._begin_second()
+        """Take a block and return what showed in it.
+
+        Parameters
+        ----------
+        samples : ndarray, shape (frames, channels), int16 or float
+            Finite; full scale is 1.0 for floats.
+        """
+        found: list[Finding] = []
+        start = 0
+        while start < len(samples):
+            end = start + self.sample_rate_hz - self._frames  # of the second at most
+            second = as_float(samples[start:end])
+            values = second.ravel()
+            found += self._silence(values, samples.shape[1], start)
+            self._frames += len(second)
+            self._values += values.size
+            # One addition after the other: `sum` adds in an order that depends on the length.
+            self._sum = float(np.cumsum(np.append(self._sum, values))[-1])
+            self._clipped += int(np.count_nonzero(np.abs(values) >= FULL_SCALE))
+            start += len(second)
+            if self._frames == self.sample_rate_hz:
+                found += self._clipping(start) + self._offset(start)
+                self._begin_second()
         return found
 
-    def _silence(self, low: float, high: float, frames: int) -> list[Finding]:
-        if low != high or (self._level is not None and low != self._level):
-            self._constant_frames = frames if low == high else 0
-            self._is_silent = False
-            self._level = low if low == high else None
-            return []
-        self._level = low
-        self._constant_frames += frames
-        long = self._constant_frames >= _SILENT_SECONDS * self.sample_rate_hz
-        if self._is_silent or not long:
-            return []
-        self._is_silent = True
+    def _silence(self, values: NDArray[np.float32], channels: int, start: int) -> list[Finding]:
+        """Find where a value has stayed the same for long, on all channels."""
+        long_values = round(_SILENT_SECONDS * self.sample_rate_hz) * channels
+        begins = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
+        lengths = np.diff(np.append(begins, values.size))
+        before = self._constant_values if values[0] == self._level else 0
+        lengths[0] += before
+        was_silent = before >= long_values
         hint = _MUTE_HINTS.get(platform.system(), "is it muted, or access to it denied?")
-        return [("input_silent", f"every sample is {low:g} for {_SILENT_SECONDS:g} s; {hint}")]
+        found = []
+        for run in np.flatnonzero(lengths >= long_values):
+            if run == 0 and was_silent:
+                continue  # told when it began
+            reached = int(begins[run]) + long_values - (before if run == 0 else 0)
+            level = values[begins[run]]
+            detail = f"every sample is {level:g} for {_SILENT_SECONDS:g} s; {hint}"
+            found.append(Finding("input_silent", detail, start + math.ceil(reached / channels)))
+        self._level, self._constant_values = float(values[-1]), int(lengths[-1])
+        self._is_silent = self._constant_values >= long_values
+        return found
 
-    def _clipping(self) -> list[Finding]:
+    def _clipping(self, end: int) -> list[Finding]:
         share = self._clipped / self._values
         clips = share >= _CLIPPED_SHARE
         quiet = self._seconds_since_clipping >= _QUIET_SECONDS
         self._seconds_since_clipping = 0 if clips else self._seconds_since_clipping + 1
         if not clips or not quiet:
             return []
-        return [("input_clipping", f"{100 * share:.1f} % of a second clips; lower the input level")]
+        detail = f"{100 * share:.1f} % of a second clips; lower the input level"
+        return [Finding("input_clipping", detail, end)]
 
-    def _offset(self) -> list[Finding]:
+    def _offset(self, end: int) -> list[Finding]:
         mean = self._sum / self._values
         before, self._is_offset = (
             self._is_offset,
@@ -97,7 +125,7 @@ class InputMonitor:
         if before or not self._is_offset or self._is_silent:
             return []
         detail = f"the mean is {mean:+.3f} of full scale, not 0; the input has a fault"
-        return [("input_offset", f"{detail}: try another input or cable")]
+        return [Finding("input_offset", f"{detail}: try another input or cable", end)]
 
     def _begin_second(self) -> None:
         self._frames = 0

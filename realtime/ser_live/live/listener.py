@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind
 from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
@@ -30,7 +31,6 @@ Item = TypeVar("Item", bound=Prediction | Event)
 
 _SHORT_GAP_SECONDS = 0.1
 _MOST_BUDGET = 64.0
-_FULL_SCALE = 1.0 - 2.0**-15
 
 
 class ListenOptions(TypedDict, total=False):
@@ -73,7 +73,7 @@ class LiveStep:
     @property
     def is_clipping(self) -> bool:
         """Samples reach full scale."""
-        return self.peak >= _FULL_SCALE
+        return self.peak >= FULL_SCALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,11 +265,12 @@ class Listener(Generic[Item]):
         elif block.overruns:
             self._gaps.add(self._seconds, self._seconds)
         samples = self._gaps.fill(block.samples, self._frames, self._rate_hz)
+        if self.source.is_live:  # a file may be as it is
+            for found in self._monitor.process(samples):
+                at_seconds = (self._frames + found.frames) / self._rate_hz
+                self._happened.append(Event(found.kind, at_seconds, found.detail))
         self._frames += len(samples)
         self._waiting.append(samples)
-        if self.source.is_live:
-            for kind, detail in self._monitor.process(samples):
-                self._happen(kind, detail)
         # Blocks wait for the next point of the grid: the result is the same however the stream
         # is cut, nothing comes later, and one call costs half of what five cost.
         if self._seconds >= self.recognizer.next_due_seconds - 1e-9:
@@ -336,14 +337,13 @@ class Listener(Generic[Item]):
         self._happened.append(Event(kind, self._seconds, detail))
 
     def _step(self, predictions: list[Prediction], samples: NDArray[Any]) -> LiveStep:
-        full_scale = 32768.0 if samples.dtype == np.int16 else 1.0
-        loud = samples.astype(np.float32).ravel()
+        values = as_float(samples).ravel()
         events = tuple(self._happened)
         self._happened.clear()
         return LiveStep(
             items=tuple(sorted((*map(self._timed, predictions), *events), key=_at_seconds)),
-            peak=float(np.abs(loud).max(initial=0.0)) / full_scale,
-            rms=float(np.sqrt(np.dot(loud, loud) / max(1, loud.size))) / full_scale,
+            peak=float(np.abs(values).max(initial=0.0)),
+            rms=float(np.sqrt(np.dot(values, values) / max(1, values.size))),
             seconds=self._seconds,
         )
 
@@ -391,14 +391,8 @@ def _at_seconds(item: Prediction | Event) -> float:
 def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
     """Join blocks; a short gap may have put floats among integers."""
     if len({block.dtype for block in blocks}) > 1:
-        blocks = [_as_float(block) for block in blocks]
+        blocks = [as_float(block) for block in blocks]
     return np.concatenate(blocks)
-
-
-def _as_float(block: NDArray[Any]) -> NDArray[np.float32]:
-    scale = np.float32(1.0 / 32768.0 if block.dtype == np.int16 else 1.0)
-    scaled: NDArray[np.float32] = block.astype(np.float32) * scale
-    return scaled
 
 
 @overload

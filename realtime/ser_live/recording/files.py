@@ -4,11 +4,12 @@ import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.engine.resample import as_float
 from ser_live.errors import SerError
 from ser_live.recording.sidecar import (
     BlockMark,
@@ -68,7 +69,7 @@ class RecordingFiles:
             # Before the samples: a recording that is cut here lacks a block, never its mark.
             self._say(BlockMark(self.wav.frames, frames, block.missing_frames, block.overruns))
             self._block_frames = frames
-        self.wav.write(_as_float(block.samples))
+        self.wav.write(as_float(block.samples))
 
     def notice(self, notice: Notice) -> None:
         """Append what the source said; OSError if that fails."""
@@ -224,10 +225,3 @@ def _refusal(path: Path, error: OSError) -> SerError:
         f"{path}: cannot record to it ({error.strerror or error}); wanted a file in a folder that "
         "exists and may be written to"
     )
-
-
-def _as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale as the recognizer does; floats stay what they are."""
-    if samples.dtype == np.int16:
-        return samples.astype(np.float32) / np.float32(32768.0)
-    return samples.astype(np.float32, copy=False)

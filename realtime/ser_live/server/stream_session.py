@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.resample import LOUDEST
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind
@@ -24,7 +25,6 @@ _PIECE_SECONDS = 1.0
 _PIECE_VALUES = 1 << 18
 _MOST_BLOCKS = 256
 _MOMENT_SECONDS = 0.001
-_LOUDEST = 1e6
 _DTYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 
 
@@ -76,7 +76,7 @@ class Hearing:
         self._events: list[Event] = []
         self._gaps = Gaps()
         self._segmenter = Segmenter()
-        self._levels = _Levels(self._rate_hz)
+        self._monitor = InputMonitor(self._rate_hz)
 
     @property
     def seconds(self) -> float:
@@ -123,7 +123,7 @@ class Hearing:
             If they are too large for audio.
         """
         samples = self._gaps.fill(samples, self._end_sample, self._rate_hz)
-        if samples.dtype != np.int16 and np.abs(samples).max(initial=0.0) > _LOUDEST:
+        if samples.dtype != np.int16 and np.abs(samples).max(initial=0.0) > LOUDEST:
             self.drop(len(samples))
             raise FrameError(
                 f"samples reach {np.abs(samples).max():.3g}, wanted floats in [-1, 1]; "
@@ -197,8 +197,14 @@ class Hearing:
         piece, rest = block[: self._piece_samples], block[self._piece_samples :]
         self._waiting = [rest] if len(rest) else []
         self._waiting_samples = len(rest)
+        start_sample = self.processed_samples + self.skipped_samples
         self.processed_samples += len(piece)
-        self._events += self._levels.process(piece, self.processed_samples + self.skipped_samples)
+        for finding in self._monitor.process(piece):
+            # The hint is about a microphone of this machine, and it is at the other end.
+            kind, detail = finding.kind, finding.detail
+            said = detail.partition(";")[0] if kind == "input_silent" else detail
+            at_seconds = (start_sample + finding.frames) / self._rate_hz
+            self._events.append(Event(kind, at_seconds, said))
         return piece
 
     def _note_receipt(self, now: float) -> None:
@@ -226,29 +232,6 @@ class Hearing:
         while len(receipts) > 1 and receipts[0][0] < end_sample:
             receipts.popleft()
         return time.monotonic() - receipts[0][1] if receipts else None
-
-
-class _Levels:
-    """An `InputMonitor` that hears steps of one length, so that blocks make no difference."""
-
-    def __init__(self, sample_rate_hz: int) -> None:
-        self._monitor = InputMonitor(sample_rate_hz)
-        self._rate_hz = sample_rate_hz
-        self._step = sample_rate_hz // 4
-        self._rest: NDArray[Any] | None = None
-
-    def process(self, samples: NDArray[Any], end_sample: int) -> list[Event]:
-        """Take samples of shape (n, channels) that end at a sample of the stream's clock."""
-        heard = samples if self._rest is None else np.concatenate((self._rest, samples))
-        begin_sample, whole = end_sample - len(heard), len(heard) // self._step * self._step
-        events = []
-        for end in range(self._step, whole + 1, self._step):
-            for kind, detail in self._monitor.process(heard[end - self._step : end]):
-                # The hint is about a microphone of this machine, and it is at the other end.
-                said = detail.partition(";")[0] if kind == "input_silent" else detail
-                events.append(Event(kind, (begin_sample + end) / self._rate_hz, said))
-        self._rest = heard[whole:].copy()
-        return events
 
 
 def _at_seconds(item: Prediction | Event) -> float:
