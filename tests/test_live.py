@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ser_live import Prediction, SerError, StreamRecognizer, listen
+from ser_live import Prediction, SerError, StreamRecognizer, alisten, listen
 from ser_live.live.listener import Listener
-from ser_live.sources import DEMO_PATH, Block, FileSource, SourceCounters
+from ser_live.sources import DEMO_PATH, Block, FileSource, Microphone, SourceCounters
 
 
 class Blocks:
@@ -179,3 +179,36 @@ def test_levels_are_relative_to_full_scale(tiny_model: Path) -> None:
         if not clips:
             assert step.peak == pytest.approx(0.5, abs=0.001)
             assert step.rms == pytest.approx(0.5 / np.sqrt(2), abs=0.001)
+
+
+@pytest.mark.parametrize("source", [np.zeros(16000), iter([b"pcm"]), b"pcm", 3], ids=type)
+@pytest.mark.parametrize("entry", [listen, alisten])
+def test_what_is_no_source_is_refused_in_one_line(
+    entry: Callable[[object], object], source: object
+) -> None:
+    with pytest.raises(SerError, match=r"^source is of type \w+, wanted .*$"):
+        entry(source)
+
+
+def test_an_asynchronous_generator_is_refused_in_one_line() -> None:
+    async def blocks() -> AsyncIterator[bytes]:
+        yield b"pcm"
+
+    with pytest.raises(SerError, match=r"^source is of type async_generator, wanted .*$"):
+        alisten(blocks())  # type: ignore[call-overload]
+
+
+def test_stats_before_it_is_open_are_refused(tiny_model: Path) -> None:
+    listener = listen(DEMO_PATH, model=tiny_model)
+    with pytest.raises(SerError, match="open"):
+        _ = listener.stats
+    with pytest.raises(SerError, match="open"):
+        _ = alisten(DEMO_PATH, model=tiny_model).stats
+    with listener:
+        assert listener.stats.recognizer.predictions == 0
+
+
+@pytest.mark.parametrize("seconds", [0, -1.0, 1e-9, 1e9, float("nan")])
+def test_impossible_buffers_are_refused(seconds: float) -> None:
+    with pytest.raises(SerError, match=r"buffer_seconds is .*, wanted 0.5 to 3600"):
+        Microphone(buffer_seconds=seconds)

@@ -71,7 +71,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
 
     @property
     def stats(self) -> LiveStats:
-        """Counters and latency quantiles up to now; only once it is open."""
+        """Counters and latency quantiles up to now; SerError before it is open."""
         return self.listener.stats
 
     async def aclose(self) -> None:

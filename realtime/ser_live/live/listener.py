@@ -31,6 +31,8 @@ Item = TypeVar("Item", bound=Prediction | Event)
 
 _SHORT_GAP_SECONDS = 0.1
 _MOST_BUDGET = 64.0
+# Its properties may need the open device or file, so they say nothing yet.
+_SOURCE_METHODS = ("__enter__", "__exit__", "__iter__", "skip_to_newest", "close")
 
 
 class ListenOptions(TypedDict, total=False):
@@ -173,7 +175,9 @@ class Listener(Generic[Item]):
 
     @property
     def stats(self) -> LiveStats:
-        """Counters and latency quantiles up to now; only once it is open."""
+        """Counters and latency quantiles up to now; SerError before it is open."""
+        if not self._is_open:
+            raise SerError("stats before the source is open; enter the listener or open() it first")
         recognizer = self.recognizer.stats
         source = self.source.counters
         capture = () if source.callback is None else (source.callback,)
@@ -452,13 +456,16 @@ def listen(
     Raises
     ------
     SerError
-        On entering or at the first prediction, if the source or the model cannot be used.
+        At once, if the source or an option is of no use; on entering or at the first prediction,
+        if the source or the model cannot be opened.
     """
-    opened: Source
     if source is None:
-        opened = Microphone()
+        source = Microphone()
     elif isinstance(source, str | os.PathLike):
-        opened = FileSource(Path(source))
-    else:
-        opened = source
-    return Listener[Prediction | Event](opened, events=events, **options)
+        source = FileSource(Path(source))
+    elif not all(hasattr(source, name) for name in _SOURCE_METHODS):
+        raise SerError(
+            f"source is of type {type(source).__name__}, wanted None, the path of an audio file or "
+            "a Source; give samples that you have to StreamRecognizer.process"
+        )
+    return Listener[Prediction | Event](source, events=events, **options)

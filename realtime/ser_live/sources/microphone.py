@@ -19,6 +19,8 @@ from ser_live.sources.ring import FrameRing
 _log = logging.getLogger(__name__)
 
 _BLOCK_SECONDS = 0.25
+_SHORTEST_BUFFER_SECONDS = 0.5  # twice what the capture process may send at a time
+_LONGEST_BUFFER_SECONDS = 3600.0
 _LOOK_SECONDS = 0.25  # no more often than audio comes
 _STALL_SECONDS = 0.75
 _START_SECONDS = 5.0
@@ -64,13 +66,18 @@ class Microphone:
         Index, name or part of a name; None: the system's default. After a loss it is looked for
         by the name that it had.
     buffer_seconds : float
-        What waits for a reader, at most.
+        What waits for a reader, at most; 0.5 to 3600.
     reconnect : bool
         False: a lost device raises SerError instead of being opened again.
     open_capture : callable
         What captures; see `ser_live.testing`.
     clock : Clock
         What time it is.
+
+    Raises
+    ------
+    SerError
+        For an impossible buffer; on entering, if the device does not open.
     """
 
     is_live = True
@@ -85,6 +92,11 @@ class Microphone:
         open_capture: OpenCapture = CaptureProcess,
         clock: Clock | None = None,
     ) -> None:
+        if not _SHORTEST_BUFFER_SECONDS <= buffer_seconds <= _LONGEST_BUFFER_SECONDS:
+            raise SerError(
+                f"buffer_seconds is {buffer_seconds!r}, wanted {_SHORTEST_BUFFER_SECONDS:g} to "
+                f"{_LONGEST_BUFFER_SECONDS:g}"
+            )
         self.device = device
         self.buffer_seconds = buffer_seconds
         self.reconnect = reconnect
