@@ -131,4 +131,4 @@ class InputMonitor:
         self._frames = 0
         self._values = 0
         self._clipped = 0
-        self._sum = 0.0
+        self._sum: float = 0.0
