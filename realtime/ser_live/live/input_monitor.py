@@ -46,6 +46,8 @@ class InputMonitor:
         Rate of the samples.
     """
 
+    _sum: float
+
     def __init__(self, sample_rate_hz: int) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.reset()
@@ -77,7 +79,9 @@ class InputMonitor:
             self._frames += len(second)
             self._values += values.size
             # One addition after the other: `sum` adds in an order that depends on the length.
-            self._sum = float(np.cumsum(np.append(self._sum, values))[-1])
+            sums = values.astype(np.float64)
+            sums[0] += self._sum
+            self._sum = float(np.cumsum(sums)[-1])
             self._clipped += int(np.count_nonzero(np.abs(values) >= FULL_SCALE))
             start += len(second)
             if self._frames == self.sample_rate_hz:
@@ -131,4 +135,4 @@ class InputMonitor:
         self._frames = 0
         self._values = 0
         self._clipped = 0
-        self._sum: float = 0.0
+        self._sum = 0.0
