@@ -22,9 +22,8 @@ from ser_live.model.card import KERAS_MEMBER, LONGEST_NAME
 from ser_train.commands import cli
 from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob, fit
-from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
-from ser_train.data.splits import Named, Split, choose_roles, only_named
+from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.comparison import Comparison, compare, table, worse
 from ser_train.metrics import score
@@ -35,6 +34,9 @@ from ser_train.progress import Reporter
 from ser_train.reports.adapted_card import adapted_record
 from ser_train.training.fine_tuning import stages_for
 from ser_train.training.pretrained import head_of, only_head_learns, statistics_stay, with_labels
+from test_splits import clips_of
+
+pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parent.parent
 
@@ -174,7 +176,6 @@ def check_statistics(adapted: Path, base: Path) -> None:
     np.testing.assert_array_equal(before, after)
 
 
-@pytest.mark.integration
 def test_a_resumed_adaptation_is_bitwise_the_uninterrupted_one(job: FitJob, base: Path) -> None:
     job = dataclasses.replace(job, epochs=7)
     adapt(job, base, Notes())
@@ -309,77 +310,7 @@ def test_a_model_without_our_head_is_refused() -> None:
         head_of(keras.Model(inputs, keras.layers.ReLU(name="logits")(inputs)))
 
 
-# Roles and recipe.
-
-
-def clips_of(**speakers: str) -> list[Clip]:
-    """One clip for each letter: h(appy), s(ad), a(ngry)."""
-    names = {"h": "happy", "s": "sad", "a": "angry"}
-    return [
-        Clip(Path(f"{speaker}{number}.wav"), names[letter], f"x/{speaker}", "x")
-        for speaker, letters in speakers.items()
-        for number, letter in enumerate(letters)
-    ]
-
-
-def speakers_in(clips: list[Clip], role: tuple[int, ...]) -> set[str]:
-    return {clips[index].speaker for index in role}
-
-
-@pytest.mark.parametrize(("count", "tested"), [(3, 1), (4, 1), (6, 2), (10, 2), (12, 3)])
-def test_a_quarter_of_the_speakers_is_held_out(count: int, tested: int) -> None:
-    clips = clips_of(**dict.fromkeys("abcdefghijklm"[:count], "hs"))
-    roles = choose_roles(clips, Named())
-    assert roles.speaker_independent
-    split = roles.split
-    assert len(speakers_in(clips, split.test)) == tested
-    assert sorted(split.training + split.validation + split.test) == list(range(len(clips)))
-    assert not speakers_in(clips, split.training) & speakers_in(clips, split.test)
-    assert bool(split.validation) == (count - tested >= 4)
-
-
-@pytest.mark.parametrize("speakers", [1, 2])
-def test_of_few_speakers_clips_are_held_out_and_every_label_trains(speakers: int) -> None:
-    clips = clips_of(**dict.fromkeys("ab"[:speakers], "hhhsssssa"))
-    roles = choose_roles(clips, Named())
-    assert not roles.speaker_independent
-    split = roles.split
-    assert split.test
-    assert not set(split.test) & set(split.training)
-    assert {clips[index].label for index in split.training} == {"happy", "sad", "angry"}
-
-
-def test_a_label_with_one_clip_trains() -> None:
-    split = choose_roles(clips_of(a="hs"), Named()).split
-    assert split == Split((0, 1), (), ())
-
-
-def test_named_speakers_have_their_role() -> None:
-    clips = clips_of(a="hs", b="hs", c="hs", d="hs", e="hs")
-    named = Named(("x/a", "x/b"), ("x/c",), ("x/d",))
-    kept = list(only_named(clips, named))
-    assert {clip.speaker for clip in kept} == {"x/a", "x/b", "x/c", "x/d"}
-    split = choose_roles(kept, named).split
-    assert speakers_in(kept, split.training) == {"x/a", "x/b"}
-    assert speakers_in(kept, split.validation) == {"x/c"}
-    assert speakers_in(kept, split.test) == {"x/d"}
-
-
-@pytest.mark.parametrize(
-    ("named", "reason"),
-    [
-        (Named(("x/z",)), "there is no speaker 'x/z'"),
-        (Named(test=("x/z",)), "there is no speaker 'x/z'"),
-        (Named(("x/a",), None, ("x/a",)), "x/a cannot have two roles"),
-        (Named(None, ("x/a",), ("x/a",)), "x/a cannot have two roles"),
-        (Named(None, ("x/a",), ("x/b",)), "no speaker is left to train on"),
-        (Named(None, ("x/a", "x/b"), None), "no speaker is left to train on"),
-    ],
-)
-def test_roles_that_cannot_be(named: Named, reason: str) -> None:
-    clips = clips_of(a="hs", b="hs")
-    with pytest.raises(SerError, match=reason):
-        choose_roles(only_named(clips, named), named)
+# Recipe.
 
 
 def test_few_clips_only_nudge_and_many_need_fewer_epochs() -> None:
@@ -506,7 +437,6 @@ def test_neither_network_nor_model(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "--init MODEL.keras" in told(["-o", str(tmp_path / "out.keras")], capsys)
 
 
-@pytest.mark.integration
 def test_the_command_adapts_a_shipped_model(tmp_path: Path, environment: dict[str, str]) -> None:
     table_path = write_table(tmp_path, labels=("happy", "boredom"))
     done = subprocess.run(

@@ -27,6 +27,8 @@ from ser_train.reports.cross_validation import summarise
 from ser_train.reports.model_card import cross_validated_metrics
 from test_protocols import write_emodb, write_nemo
 
+pytestmark = pytest.mark.integration
+
 KILLED = """
 import sys
 from pathlib import Path
@@ -235,7 +237,6 @@ def test_a_model_that_has_heard_the_tested_speakers_is_refused(
             make_plan(dataclasses.replace(heard, network=network, init=init))
 
 
-@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_fold_that_is_killed_goes_on_from_its_checkpoint(
     job: CrossValidation, tmp_path: Path, environment: dict[str, str]

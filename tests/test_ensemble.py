@@ -36,6 +36,8 @@ from ser_train.training.loop import CHECKPOINT
 from ser_train.training.pretrained import load_first
 from test_stream_laws import at_random, demo_voice, run
 
+pytestmark = pytest.mark.integration
+
 LABELS = ("happy", "sad", "angry", "fearful", "neutral")
 
 
@@ -174,7 +176,6 @@ def check_export(source: Path, folder: Path, members: int) -> OnnxClassifier:
     return classifier
 
 
-@pytest.mark.integration
 def test_published_ensemble_exports_to_one_graph_and_runs_live(
     merged: Path, tmp_path: Path
 ) -> None:
@@ -185,7 +186,6 @@ def test_published_ensemble_exports_to_one_graph_and_runs_live(
     assert whole == run(StreamRecognizer(classifier), at_random(3)(voice))
 
 
-@pytest.mark.integration
 def test_sequence_ensemble_exports_to_one_graph(tmp_path: Path) -> None:
     files = [save(tmp_path / f"m{seed}.keras", "emotion-tcn", seed) for seed in range(2)]
     merge(files, tmp_path / "all.keras", "mine")
@@ -318,7 +318,6 @@ class Interrupted(Notes):
             raise KeyboardInterrupt
 
 
-@pytest.mark.integration
 def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob) -> None:
     members = job.network.count("+") + 1
     fit(job, Notes())

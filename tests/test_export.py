@@ -22,6 +22,8 @@ from ser_live.model.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumS
 from ser_live.model.classifier import OnnxClassifier, decode_golden
 from ser_train.layers import Pooled193, Temperature
 
+pytestmark = pytest.mark.integration
+
 CARD = ModelCard(
     name="tiny",
     labels=("calm", "angry", "sad"),
@@ -232,7 +234,6 @@ def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[st
     )
 
 
-@pytest.mark.integration
 def test_command_writes_a_model(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
     done = command(str(source), "-o", str(target))
@@ -257,7 +258,6 @@ def test_command_prints_one_line_for_an_error(tmp_path: Path) -> None:
     assert line.startswith("ser-export: error: ")
 
 
-@pytest.mark.integration
 def test_command_says_that_the_extra_is_missing(source: Path, tmp_path: Path) -> None:
     done = command(
         str(source), "-o", str(tmp_path / "x.onnx"), before="sys.modules['tensorflow'] = None"

@@ -32,6 +32,8 @@ from ser_train.models.keras_file import TrainingRecord, load_model, save_model
 from ser_train.progress import Reporter
 from tiny_models import speech_like, tiny_card, tiny_graph
 
+pytestmark = pytest.mark.integration
+
 LABELS = ("happy", "sad", "angry")
 
 
@@ -251,7 +253,6 @@ def test_points_that_are_none(points: str, capsys: pytest.CaptureFixture[str]) -
     assert "--max-drop" in capsys.readouterr().err
 
 
-@pytest.mark.integration
 def test_the_command_quantizes_and_refuses(
     source: Path, corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:

@@ -14,6 +14,7 @@ from ser_train.commands import cli
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     "command", [[], ["fit"], ["cross-validate"], ["evaluate"], ["predict"], ["ensemble"]]
 )
@@ -88,6 +89,7 @@ def test_ctrl_c_is_one_line(
     assert capsys.readouterr().err == "ser-train: interrupted; checkpoints are kept\n"
 
 
+@pytest.mark.integration
 def test_fit_then_predict(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

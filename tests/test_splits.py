@@ -1,0 +1,79 @@
+"""Who trains, who validates and who is held out."""
+
+from pathlib import Path
+
+import pytest
+
+from ser_live import SerError
+from ser_train.corpora import Clip
+from ser_train.data.splits import Named, Split, choose_roles, only_named
+
+
+def clips_of(**speakers: str) -> list[Clip]:
+    """One clip for each letter: h(appy), s(ad), a(ngry)."""
+    names = {"h": "happy", "s": "sad", "a": "angry"}
+    return [
+        Clip(Path(f"{speaker}{number}.wav"), names[letter], f"x/{speaker}", "x")
+        for speaker, letters in speakers.items()
+        for number, letter in enumerate(letters)
+    ]
+
+
+def speakers_in(clips: list[Clip], role: tuple[int, ...]) -> set[str]:
+    return {clips[index].speaker for index in role}
+
+
+@pytest.mark.parametrize(("count", "tested"), [(3, 1), (4, 1), (6, 2), (10, 2), (12, 3)])
+def test_a_quarter_of_the_speakers_is_held_out(count: int, tested: int) -> None:
+    clips = clips_of(**dict.fromkeys("abcdefghijklm"[:count], "hs"))
+    roles = choose_roles(clips, Named())
+    assert roles.speaker_independent
+    split = roles.split
+    assert len(speakers_in(clips, split.test)) == tested
+    assert sorted(split.training + split.validation + split.test) == list(range(len(clips)))
+    assert not speakers_in(clips, split.training) & speakers_in(clips, split.test)
+    assert bool(split.validation) == (count - tested >= 4)
+
+
+@pytest.mark.parametrize("speakers", [1, 2])
+def test_of_few_speakers_clips_are_held_out_and_every_label_trains(speakers: int) -> None:
+    clips = clips_of(**dict.fromkeys("ab"[:speakers], "hhhsssssa"))
+    roles = choose_roles(clips, Named())
+    assert not roles.speaker_independent
+    split = roles.split
+    assert split.test
+    assert not set(split.test) & set(split.training)
+    assert {clips[index].label for index in split.training} == {"happy", "sad", "angry"}
+
+
+def test_a_label_with_one_clip_trains() -> None:
+    split = choose_roles(clips_of(a="hs"), Named()).split
+    assert split == Split((0, 1), (), ())
+
+
+def test_named_speakers_have_their_role() -> None:
+    clips = clips_of(a="hs", b="hs", c="hs", d="hs", e="hs")
+    named = Named(("x/a", "x/b"), ("x/c",), ("x/d",))
+    kept = list(only_named(clips, named))
+    assert {clip.speaker for clip in kept} == {"x/a", "x/b", "x/c", "x/d"}
+    split = choose_roles(kept, named).split
+    assert speakers_in(kept, split.training) == {"x/a", "x/b"}
+    assert speakers_in(kept, split.validation) == {"x/c"}
+    assert speakers_in(kept, split.test) == {"x/d"}
+
+
+@pytest.mark.parametrize(
+    ("named", "reason"),
+    [
+        (Named(("x/z",)), "there is no speaker 'x/z'"),
+        (Named(test=("x/z",)), "there is no speaker 'x/z'"),
+        (Named(("x/a",), None, ("x/a",)), "x/a cannot have two roles"),
+        (Named(None, ("x/a",), ("x/a",)), "x/a cannot have two roles"),
+        (Named(None, ("x/a",), ("x/b",)), "no speaker is left to train on"),
+        (Named(None, ("x/a", "x/b"), None), "no speaker is left to train on"),
+    ],
+)
+def test_roles_that_cannot_be(named: Named, reason: str) -> None:
+    clips = clips_of(a="hs", b="hs")
+    with pytest.raises(SerError, match=reason):
+        choose_roles(only_named(clips, named), named)
