@@ -106,7 +106,9 @@ def test_a_model_that_fails_takes_only_its_own_streams_along(model: OnnxClassifi
 
     with Engine() as engine:
         fine = engine.process(StreamRecognizer(model, vad=False), VOICE)
-        damaged = engine.process(StreamRecognizer(Broken(model, 0.0), vad=False), VOICE)
+        broken = StreamRecognizer(Broken(model, 0.0), vad=False)
+        finished, damaged = engine.process(broken, VOICE), engine.flush(broken)
+        assert {p.state for p in finished.result(60.0)} == {"warming_up"}
         with pytest.raises(SerError, match="damaged"):
             damaged.result(60.0)
         assert len(fine.result(60.0)) == len(VOICE) // 4000
@@ -145,8 +147,9 @@ def test_a_window_that_the_network_cannot_take_ends_its_own_stream_alone(tmp_pat
     recognizers = [StreamRecognizer(model, vad=False) for _ in voices]
     futures = list(map(engine.process, recognizers, voices))
     with engine:  # all four are there when it starts: they share the first run
+        assert [p.state for p in futures[2].result(60.0)] == ["warming_up"] * 3
         with pytest.raises(SerError, match="the network fails"):
-            futures[2].result(60.0)
+            engine.flush(recognizers[2]).result(60.0)
         for k in (0, 1, 3):
             assert futures[k].result(60.0) == StreamRecognizer(model, vad=False).process(voices[k])
     assert sizes == [1, 1, 1, 3, 3, 3, 3]
