@@ -5,12 +5,16 @@ import re
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
 import sound_server
 import tiny_models
+
+if TYPE_CHECKING:
+    import tiny_network
 
 # The same examples in every run: what fails here fails everywhere.
 settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
@@ -43,6 +47,22 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file that loads in no time."""
     return tiny_models.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def fitted(tmp_path_factory: pytest.TempPathFactory) -> "tiny_network.Fitted":
+    """The tiny network, trained once for all tests of a process."""
+    import tiny_network  # noqa: PLC0415 - Keras takes seconds
+
+    return tiny_network.fit_once(tmp_path_factory.mktemp("fitted"))
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the pictures of trainings empty: to draw them takes longer than to train."""
+    monkeypatch.setattr(
+        "matplotlib.figure.Figure.savefig", lambda _, path, **__: Path(path).write_bytes(b"")
+    )
 
 
 @pytest.fixture

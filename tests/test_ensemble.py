@@ -32,7 +32,7 @@ from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
 from ser_train.models.recipe import WindowSampling
 from ser_train.models.registry import Network, find_network
-from ser_train.training.loop import CHECKPOINT
+from ser_train.training.checkpoint import CHECKPOINT
 from ser_train.training.pretrained import load_first
 from test_stream_laws import at_random, demo_voice, run
 

@@ -19,7 +19,7 @@ from ser_train.data.batches import Batch
 from ser_train.data.recordings import Recordings
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import Recipe
-from ser_train.training.optimizer import Trainer
+from ser_train.training.optimizer import Optimizer
 from test_model_card import write_report
 
 pytestmark = pytest.mark.integration
@@ -90,9 +90,9 @@ def test_normalisation_ends_with_the_mean_over_the_batches() -> None:
         Batch(random.normal(5, 2, (4, 3)).astype(np.float32), targets, np.ones_like(targets))
         for _ in range(6)
     ]
-    trainer = Trainer(model, recipe, steps=6)
-    trainer.epoch(batches, lambda: None)
-    trainer.settle(batches)
+    optimizer = Optimizer(model, recipe, steps=6)
+    optimizer.epoch(batches, lambda: None)
+    optimizer.finalize_weights(batches)
     expected = np.mean([batch.inputs.mean(axis=0) for batch in batches], axis=0)
     np.testing.assert_allclose(normalisation.moving_mean, expected, rtol=1e-5)
     assert normalisation.momentum == 0.99

@@ -22,8 +22,9 @@ from ser_train.reports.adapted_card import (
     adapted_metrics,
     adapted_record,
 )
+from ser_train.training.checkpoint import Settings
 from ser_train.training.fine_tuning import adapt_network, has_begun
-from ser_train.training.loop import Settings, Trained
+from ser_train.training.loop import Trained
 from ser_train.training.pretrained import FirstModel, load_first
 
 

@@ -56,8 +56,8 @@ def cross_validate(
 def _run(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> None:
     from ser_train.cross_validation.folds import Beginning, train_and_test  # noqa: PLC0415
     from ser_train.data.prepare import prepare  # noqa: PLC0415
+    from ser_train.training.checkpoint import CHECKPOINT, Settings  # noqa: PLC0415
     from ser_train.training.fine_tuning import forget  # noqa: PLC0415
-    from ser_train.training.loop import CHECKPOINT, Settings  # noqa: PLC0415
     from ser_train.training.pretrained import load_first  # noqa: PLC0415 - TensorFlow takes seconds
 
     job, recipe, provenance = plan.job, plan.network.recipe, Provenance.now()

@@ -33,7 +33,8 @@ from ser_train.progress import Reporter
 from ser_train.reports import markdown as pages
 from ser_train.reports import plots as pictures
 from ser_train.reports.model_card import cross_validated_metrics, held_out_metrics, make_card
-from ser_train.training.loop import CHECKPOINT, Settings, Trained
+from ser_train.training.checkpoint import CHECKPOINT, Settings
+from ser_train.training.loop import Trained
 from ser_train.training.members import train
 
 

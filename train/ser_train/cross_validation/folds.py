@@ -16,8 +16,9 @@ from ser_train.metrics import fit_temperature
 from ser_train.models.inference import Inference
 from ser_train.models.registry import Network
 from ser_train.progress import EpochRecord, Reporter
+from ser_train.training.checkpoint import Settings
 from ser_train.training.fine_tuning import adapt_network
-from ser_train.training.loop import Settings, part
+from ser_train.training.loop import part
 from ser_train.training.members import train
 from ser_train.training.pretrained import FirstModel
 

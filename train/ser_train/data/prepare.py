@@ -34,6 +34,10 @@ class Prepared:
         """Give some of the clips."""
         return [self.clips[index] for index in indices]
 
+    def content(self, index: int) -> str:
+        """Return the hash of a clip's decoded samples."""
+        return (self.features or self.spectra)[index].content
+
     def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
         """Give the training inputs of the chosen clips."""
         if self.features:

@@ -1,6 +1,6 @@
 """The front end of the published networks: 193 pooled features of a power spectrum.
 
-Its filter banks come from librosa, which is imported when one is built and never before.
+Its mel bank comes from librosa, which is imported when one is built and never before.
 """
 
 from dataclasses import dataclass
@@ -67,10 +67,12 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
         if bins is None:
             raise ValueError(f"Pooled193: input shape {input_shape}, wanted a fixed last axis")
         fft_samples = 2 * (bins - 1)
-        self._banks = _mel_and_chroma(self.sample_rate_hz, fft_samples, MEL, CHROMA)
+        rate_hz = self.sample_rate_hz
+        banks = _mel_bank(rate_hz, fft_samples), _chroma_bank(rate_hz, fft_samples)
+        self._banks = np.concatenate(banks)
         self._cosines = _cosine_transform(MFCC, MEL)
         self._centroids = _tonal_centroids(CHROMA)
-        self._bands = _contrast_bands(self.sample_rate_hz, fft_samples, CONTRAST - 1)
+        self._bands = _contrast_bands(rate_hz, fft_samples, CONTRAST - 1)
         super().build(input_shape)
 
     def call(self, spectrum: KerasTensor) -> KerasTensor:
@@ -135,21 +137,30 @@ def _divide_frames(features: KerasTensor, size: KerasTensor) -> KerasTensor:
     return features / ops.where(size < TINY, ops.ones_like(size), size)
 
 
-def _mel_and_chroma(
-    sample_rate_hz: int, fft_samples: int, mel_bands: int, chroma_bands: int
-) -> NDArray[np.float32]:
-    """Give the Slaney mel bank and, below it, the chroma bank at tuning 0.
+def _mel_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
+    """Return librosa's Slaney mel bank, shape (MEL, fft_samples // 2 + 1)."""
+    from librosa.filters import mel  # noqa: PLC0415 - slow, wanted only by a layer
 
-    Returns
-    -------
-    ndarray, shape (mel_bands + chroma_bands, fft_samples // 2 + 1), float32
-        To be multiplied with a power spectrum: `librosa.filters.mel` and `librosa.filters.chroma`.
+    bank: NDArray[np.float32] = mel(sr=sample_rate_hz, n_fft=fft_samples, n_mels=MEL)
+    return bank
+
+
+def _chroma_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
+    """Return what `librosa.filters.chroma` gives at tuning 0, shape (CHROMA, fft_samples // 2 + 1).
+
+    Computed here, to the bit: librosa compiles code at the first call, which takes up to a minute.
     """
-    from librosa.filters import chroma, mel  # noqa: PLC0415 - slow, wanted only by a layer
-
-    mel_bank = mel(sr=sample_rate_hz, n_fft=fft_samples, n_mels=mel_bands)
-    chroma_bank = chroma(sr=sample_rate_hz, n_fft=fft_samples, n_chroma=chroma_bands, tuning=0.0)
-    return np.concatenate((mel_bank, chroma_bank)).astype(np.float32)
+    bin_hz = np.arange(1, fft_samples) * (sample_rate_hz / fft_samples)
+    position = CHROMA * np.log2(bin_hz / 27.5)  # in semitones above the lowest A
+    position = np.concatenate(([position[0] - 1.5 * CHROMA], position))  # 0 Hz has no octave
+    width = np.concatenate((np.maximum(np.diff(position), 1.0), [1.0]))
+    distance = position - np.arange(CHROMA)[:, None] + CHROMA / 2 + 10 * CHROMA
+    distance = np.remainder(distance, CHROMA) - CHROMA / 2
+    bank = np.exp(-0.5 * (2 * distance / width) ** 2)
+    bank /= np.sqrt(np.sum(bank**2, axis=0))
+    bank *= np.exp(-0.5 * ((position / CHROMA - 5.0) / 2.0) ** 2)  # octaves around the fifth
+    from_c = np.roll(bank, -3 * (CHROMA // 12), axis=0)
+    return from_c[:, : fft_samples // 2 + 1].astype(np.float32)
 
 
 def _cosine_transform(coefficients: int, bands: int) -> NDArray[np.float32]:

@@ -9,7 +9,8 @@ from ser_train.data.prepare import Prepared
 from ser_train.data.splits import Split
 from ser_train.models.recipe import Recipe
 from ser_train.progress import EpochRecord, Reporter
-from ser_train.training.loop import CHECKPOINT, Settings, Trained, learn, make_repeatable
+from ser_train.training.checkpoint import CHECKPOINT, Settings
+from ser_train.training.loop import Trained, learn, make_repeatable
 from ser_train.training.pretrained import FirstModel, only_head_learns, relabelled, statistics_stay
 
 _FEW_CLIPS = 100

@@ -1,39 +1,23 @@
 """One network from its first weights to the last epoch, with a checkpoint after each epoch."""
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from ser_live.errors import SerError
 from ser_train.corpora import truth_of
 from ser_train.data.batches import Batches, Targets
 from ser_train.data.prepare import Prepared
-from ser_train.files import write_atomically
 from ser_train.metrics import score
 from ser_train.models.inference import Inference
-from ser_train.models.recipe import Recipe
 from ser_train.progress import EpochClock, EpochRecord, Reporter
-from ser_train.training.optimizer import Trainer
+from ser_train.training.checkpoint import Checkpoint, Settings, Snapshot
+from ser_train.training.optimizer import Optimizer
 
-CHECKPOINT = "checkpoint.npz"
 _MOST_WATCHED = 150
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What decides the weights, beside clips and network."""
-
-    labels: tuple[str, ...]
-    recipe: Recipe
-    seed: int = 0
-    mask_missing_labels: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +79,7 @@ def learn(
     Raises
     ------
     SerError
-        If the folder holds a checkpoint of other settings.
+        If the folder holds a checkpoint of another training, or the loss is not finite.
     """
     recipe = settings.recipe
     clips = prepared.chosen(training)
@@ -109,22 +93,25 @@ def learn(
     source = prepared.source(training, recipe, settings.seed)
     corpora = [clip.corpus for clip in clips] if recipe.balanced_corpora else None
     batches = Batches(source, targets, recipe.batch_clips, recipe.mixup, settings.seed, corpora)
-    trainer = Trainer(part(model, prepared, "logits"), recipe, recipe.epochs * batches.count)
-    checkpoint = _Checkpoint(run_folder, settings, [str(clip.path) for clip in clips])
-    history = checkpoint.restore(trainer)
+    optimizer = Optimizer(part(model, prepared, "logits"), recipe, recipe.epochs * batches.count)
     watch = _Watch(model, prepared, validation, settings.labels)
+    checkpoint = Checkpoint(run_folder, prepared, training, settings)
+    history: list[EpochRecord] = []
+    for snapshot in checkpoint.restore():
+        optimizer.restore(snapshot.arrays)
+        history.extend(snapshot.history)
     clock = EpochClock(len(history), recipe.epochs)
     if history:
         report.note(f"going on after epoch {len(history)} of {recipe.epochs}")
     for epoch in range(len(history), recipe.epochs):
         with report.counting(f"epoch {epoch + 1}/{recipe.epochs}", batches.count) as advance:
-            loss = trainer.epoch(batches.epoch(epoch), advance)
-        with trainer.averaged_weights():
+            loss = optimizer.epoch(batches.epoch(epoch), advance)
+        with optimizer.averaged_weights():
             history.append(watch.look(loss))
-        checkpoint.save(trainer, history)
+        checkpoint.save([Snapshot(optimizer.state(), tuple(history))])
         left = clock.remaining(epoch + 1)
         report.note(f"epoch {epoch + 1}/{recipe.epochs}  {_words(history[-1])}  left {left}")
-    trainer.settle(batches.epoch(recipe.epochs, mixed=False))
+    optimizer.finalize_weights(batches.epoch(recipe.epochs, mixed=False))
     return Trained(model, tuple(history))
 
 
@@ -152,47 +139,6 @@ class _Watch:
         inputs = (self._prepared.test_input(index, whole=False) for index in self._chosen)
         scores = score(self._inference.process(inputs), self._truth)
         return EpochRecord(loss, scores.uar, scores.nll)
-
-
-class _Checkpoint:
-    """The state after the latest epoch, in one file that is replaced in one step."""
-
-    def __init__(self, folder: Path, settings: Settings, clips: list[str]) -> None:
-        self._file = folder / CHECKPOINT
-        self._settings = identity(settings, clips)
-
-    def save(self, trainer: Trainer, history: list[EpochRecord]) -> None:
-        arrays: dict[str, Any] = {f"state{i}": a for i, a in enumerate(trainer.state())}
-        rows = json.dumps([dataclasses.asdict(record) for record in history])
-
-        def write(path: Path) -> None:
-            with path.open("wb") as stream:
-                np.savez(stream, settings=self._settings, history=rows, **arrays)
-
-        write_atomically(self._file, write)
-
-    def restore(self, trainer: Trainer) -> list[EpochRecord]:
-        if not self._file.is_file():
-            return []
-        with np.load(self._file) as saved:
-            if str(saved["settings"]) != self._settings:
-                raise foreign_checkpoint(self._file)
-            count = sum(name.startswith("state") for name in saved.files)
-            trainer.restore(tuple(saved[f"state{i}"] for i in range(count)))
-            return [EpochRecord(**record) for record in json.loads(str(saved["history"]))]
-
-
-def identity(settings: Settings, clips: Sequence[str]) -> str:
-    """Name what a checkpoint belongs to."""
-    return json.dumps([dataclasses.asdict(settings), clips], sort_keys=True)
-
-
-def foreign_checkpoint(file: Path) -> SerError:
-    """Say that a checkpoint belongs to something else."""
-    return SerError(
-        f"{file} belongs to a training with other settings or clips; "
-        "give another folder or remove it"
-    )
 
 
 def _words(record: EpochRecord) -> str:

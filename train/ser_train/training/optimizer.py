@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ser_live.errors import SerError
 from ser_train.data.batches import Batch
 from ser_train.models.recipe import Recipe
 
@@ -16,8 +17,8 @@ _CLIP_NORM = 2.0
 _FINAL_RATE = 0.01
 
 
-class Trainer:
-    """Train a model's logits with the recipe's optimiser.
+class Optimizer:
+    """Fit a model's logits with the recipe's optimiser and schedule.
 
     Parameters
     ----------
@@ -44,14 +45,26 @@ class Trainer:
         )
 
     def epoch(self, batches: Iterable[Batch], advance: Callable[[], None]) -> float:
-        """Learn from every batch once; gives the mean loss."""
+        """Learn from every batch once and return the mean loss.
+
+        Raises
+        ------
+        SerError
+            If a loss is not finite: no later step would mend the weights.
+        """
         losses = []
         for batch in batches:
             losses.append(float(self._step(batch.inputs, batch.targets, batch.offsets)))
+            if not np.isfinite(losses[-1]):
+                raise SerError(
+                    f"the loss is {losses[-1]} after {len(losses)} steps of this epoch, wanted a "
+                    "finite number: the training diverged; try larger batches (-B) or look for a "
+                    "broken recording"
+                )
             advance()
         return float(np.mean(losses))
 
-    def settle(self, batches: Iterable[Batch]) -> None:
+    def finalize_weights(self, batches: Iterable[Batch]) -> None:
         """Take the averaged weights for good and measure the normalisation layers' statistics.
 
         The moving statistics lag behind the weights; they become the plain mean over the batches.
@@ -82,12 +95,24 @@ class Trainer:
                 variable.assign(value)
 
     def state(self) -> tuple[NDArray[Any], ...]:
-        """Give everything that the next step depends on."""
+        """Return everything that the next step depends on."""
         return tuple(variable.value.numpy().copy() for variable in self._variables())
 
     def restore(self, state: tuple[NDArray[Any], ...]) -> None:
-        """Go back to a state that `state` gave."""
-        for variable, value in zip(self._variables(), state, strict=True):
+        """Go back to what `state` returned.
+
+        Raises
+        ------
+        SerError
+            If it is of a network that is built in another way.
+        """
+        variables = self._variables()
+        if [tuple(v.shape) for v in variables] != [array.shape for array in state]:
+            raise SerError(
+                "the checkpoint is of a network of this name that is built in another way; give "
+                "another folder with --run-dir"
+            )
+        for variable, value in zip(variables, state, strict=True):
             variable.assign(value)
 
     def _variables(self) -> list[Any]:
