@@ -1,10 +1,12 @@
 """A network that learns miniature corpora in seconds, registered beside the real ones."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import tiny_corpora
 from ser_live.model.card import SpectrumSpec, WindowSpec
 from ser_train.data.recordings import Recordings
 from ser_train.models import registry as networks
@@ -13,6 +15,7 @@ from ser_train.models.registry import Network
 
 if TYPE_CHECKING:  # TensorFlow takes seconds, and not every test that is collected needs it
     from ser_train.commands.fit import FitJob
+    from ser_train.metrics import Scores
 
 
 def build(n_labels: int, bins: int) -> Any:
@@ -72,3 +75,25 @@ def job(recordings: Recordings, folder: Path, **more: Any) -> "FitJob":
         cache_folder=folder / "cache",
         **{**told, **more},
     )
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A training that is finished."""
+
+    job: "FitJob"
+    scores: "Scores | None"
+    """Of the test speaker."""
+
+
+def fit_once(folder: Path) -> Fitted:
+    """Train for happy and sad: four actors train, the fifth is watched, the sixth is tested."""
+    from notes import Notes  # noqa: PLC0415
+    from ser_train.commands.fit import fit  # noqa: PLC0415
+
+    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 7), takes=2)
+    card = {"description": "Two emotions.", "limits": "Buzzes."}
+    told = job(Recordings((corpus,)), folder, epochs=8, seed=3, **card)
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        return Fitted(told, fit(told, Notes()))
