@@ -16,13 +16,16 @@ from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER, ModelCard
 from ser_train.commands.fit import FitJob, fit
 from ser_train.data.batches import Batch
+from ser_train.data.prepare import prepare
 from ser_train.data.recordings import Recordings
+from ser_train.models import registry as networks
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import Recipe
+from ser_train.training.checkpoint import CHECKPOINT
 from ser_train.training.optimizer import Optimizer
 from test_model_card import write_report
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_pictures")]
 
 
 @pytest.fixture(name="job")
@@ -36,27 +39,30 @@ def weights(path: Path) -> list[np.ndarray]:
     return [np.asarray(value) for value in load_model(path).model.get_weights()]
 
 
-def test_a_resumed_training_is_bitwise_the_uninterrupted_one(job: FitJob) -> None:
-    fit(job, Notes())
-    whole = weights(job.output)
-    again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
+def test_a_resumed_training_is_bitwise_the_uninterrupted_one(
+    job: FitJob, fitted: tiny_network.Fitted
+) -> None:
+    """Also where the corpus was moved between."""
+    again = dataclasses.replace(job, epochs=fitted.job.epochs)
     with pytest.raises(KeyboardInterrupt):
-        fit(again, Notes(break_after=2))
+        fit(again, Notes("epoch 2/"))
+    (corpus,) = job.recordings.folders
+    moved = Recordings((corpus.rename(corpus.with_name("moved")),))
     notes = Notes()
-    fit(dataclasses.replace(again, resume=True), notes)
-    assert any(note == "going on after epoch 2 of 4" for note in notes.notes)
-    for first, second in zip(whole, weights(job.output), strict=True):
+    fit(dataclasses.replace(again, recordings=moved, resume=True), notes)
+    assert "going on after epoch 2 of 8" in notes.notes
+    for first, second in zip(weights(fitted.job.output), weights(job.output), strict=True):
         np.testing.assert_array_equal(first, second)
 
 
-def test_it_learns_and_leaves_a_card_figures_and_pictures(job: FitJob) -> None:
-    scores = fit(dataclasses.replace(job, epochs=8, name="mine"), Notes())
+def test_it_learns_and_leaves_a_card_figures_and_pictures(fitted: tiny_network.Fitted) -> None:
+    job, scores = fitted.job, fitted.scores
     assert scores is not None
     assert scores.count == 4
     assert scores.uar == 1.0
     with zipfile.ZipFile(job.output) as archive:
         card = ModelCard.from_json(archive.read(KERAS_MEMBER).decode())
-    assert (card.name, card.network, card.labels) == ("mine", "tiny", ("happy", "sad"))
+    assert (card.name, card.network, card.labels) == ("tiny", "tiny", ("happy", "sad"))
     assert card.licence == "CC-BY-NC-SA-4.0"
     (corpus,) = card.corpora
     assert (corpus.name, corpus.clips, corpus.speakers) == ("ravdess", 16, 4)
@@ -129,13 +135,45 @@ def test_a_cross_validation_calibrates_where_nobody_is_held_out(
     assert not any(note.startswith("epoch") for note in notes.notes)
 
 
-def test_a_run_folder_is_not_overwritten(job: FitJob) -> None:
+def test_a_checkpoint_belongs_to_one_training(job: FitJob, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(KeyboardInterrupt):
-        fit(job, Notes(break_after=1))
+        fit(job, Notes("epoch 1/"))
     with pytest.raises(SerError, match="--resume"):
         fit(job, Notes())
-    with pytest.raises(SerError, match="other settings or clips"):
-        fit(dataclasses.replace(job, resume=True, seed=4), Notes())
+    resumed = dataclasses.replace(job, resume=True)
+    twin = dataclasses.replace(tiny_network.NETWORK, name="twin")
+    monkeypatch.setitem(networks.NETWORKS, twin.name, twin)
+    renamed = dataclasses.replace(job.recordings, mapping=(("sad", "angry"),))
+    for changed, what in (
+        (dataclasses.replace(resumed, seed=4), "settings"),
+        (dataclasses.replace(resumed, network="twin"), "network"),
+        (dataclasses.replace(resumed, test_speakers=("ravdess/04",)), "clips"),
+        (dataclasses.replace(resumed, recordings=renamed), "settings and clips"),
+    ):
+        with pytest.raises(SerError, match=rf"a training with other {what}; give .*--run-dir"):
+            fit(changed, Notes())
+    rebuilt = dataclasses.replace(
+        tiny_network.NETWORK, build=lambda labels, bins: tiny_network.build(labels, bins, mels=24)
+    )
+    monkeypatch.setitem(networks.NETWORKS, rebuilt.name, rebuilt)
+    with pytest.raises(SerError, match=r"built in another way; give .*--run-dir"):
+        fit(resumed, Notes())
+    (job.run_folder / CHECKPOINT).write_bytes(b"cut short")
+    with pytest.raises(SerError, match="not readable as a checkpoint"):
+        fit(resumed, Notes())
+
+
+def test_a_loss_that_is_not_finite_ends_the_training(job: FitJob) -> None:
+    network = dataclasses.replace(
+        tiny_network.NETWORK,
+        recipe=dataclasses.replace(tiny_network.NETWORK.recipe, learning_rate=np.inf),
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, network.name, network)
+        with pytest.raises(SerError, match="the loss is nan after 2 steps") as caught:
+            fit(job, Notes())
+    assert "\n" not in str(caught.value)
+    assert not job.output.exists()
 
 
 def test_the_same_recording_under_two_names_counts_once(job: FitJob, tmp_path: Path) -> None:
@@ -143,8 +181,10 @@ def test_the_same_recording_under_two_names_counts_once(job: FitJob, tmp_path: P
     first = folder / "03-01-03-01-01-01-01.wav"
     (folder / "03-01-03-01-01-02-01.wav").write_bytes(first.read_bytes())
     notes = Notes()
-    fit(dataclasses.replace(job, epochs=1), notes)
+    prepared = prepare(
+        job.recordings.find(), tiny_network.NETWORK, job.cache_folder, notes, skip=False
+    )
     assert "03-01-03-01-01-02-01.wav is the same recording as 03-01-03-01-01-01-01.wav" in "".join(
         notes.notes
     )
-    assert load_model(job.output).card.corpora[0].clips == 15
+    assert len(prepared.clips) == 23

@@ -18,14 +18,14 @@ if TYPE_CHECKING:  # TensorFlow takes seconds, and not every test that is collec
     from ser_train.metrics import Scores
 
 
-def build(n_labels: int, bins: int) -> Any:
+def build(n_labels: int, bins: int, mels: int = 20) -> Any:
     import keras  # noqa: PLC0415
 
     from ser_train.layers import LogMel, Temperature  # noqa: PLC0415
 
     spectrum = keras.Input((None, bins), name="spectrum")
     x = keras.layers.GlobalAveragePooling2D()(
-        keras.layers.Permute((2, 3, 1))(LogMel(mels=20, name="frontend")(spectrum))
+        keras.layers.Permute((2, 3, 1))(LogMel(mels=mels, name="frontend")(spectrum))
     )
     x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(x))
     logits = keras.layers.Dense(n_labels, name="logits")(x)

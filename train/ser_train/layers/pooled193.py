@@ -159,8 +159,8 @@ def _chroma_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
     bank = np.exp(-0.5 * (2 * distance / width) ** 2)
     bank /= np.sqrt(np.sum(bank**2, axis=0))
     bank *= np.exp(-0.5 * ((position / CHROMA - 5.0) / 2.0) ** 2)  # octaves around the fifth
-    from_c = np.roll(bank, -3 * (CHROMA // 12), axis=0)
-    return from_c[:, : fft_samples // 2 + 1].astype(np.float32)
+    from_c: NDArray[np.float32] = np.roll(bank, -3 * (CHROMA // 12), axis=0).astype(np.float32)
+    return from_c[:, : fft_samples // 2 + 1]
 
 
 def _cosine_transform(coefficients: int, bands: int) -> NDArray[np.float32]:
