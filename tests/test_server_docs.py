@@ -10,10 +10,10 @@ import pytest
 
 import serving
 from ser_live.events import EventKind
-from ser_live.server.close_reasons import Ending
-from ser_live.server.command import parse
-from ser_live.server.messages import ErrorCode, Start
-from ser_live.server.settings import Limits
+from ser_live.server.connection import CloseReason
+from ser_live.server.messages import Start
+from ser_live.server.settings import Limits, parse
+from ser_live.stream_protocol import ErrorCode
 from server_talk import figure
 
 PAGE = (Path(__file__).parent.parent / "docs" / "server.md").read_text("utf-8")
@@ -41,7 +41,7 @@ def test_every_error_is_told_with_its_close_code() -> None:
     told = section("Streams")
     for code in typing.get_args(ErrorCode):
         (row,) = [line for line in told.splitlines() if re.match(rf"\|[^|]*`{code}`", line)]
-        assert str(Ending(code).close_code) in row
+        assert str(CloseReason(code).close_code) in row
 
 
 def test_every_field_of_the_start_is_told() -> None:

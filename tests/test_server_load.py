@@ -15,7 +15,7 @@ import websockets
 from websockets.exceptions import InvalidStatus
 
 import serving
-from ser_live.server.overload import Overload
+from ser_live.server.streams import Overload
 from server_talk import END, blocks, demo, figure, open_stream, start
 
 VOICE, RATE_HZ = demo()

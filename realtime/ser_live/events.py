@@ -1,7 +1,10 @@
 """What happens beside the predictions: one frozen record per event."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from ser_live.prediction import Prediction
 
 EventKind = Literal[
     "device_lost",
@@ -30,3 +33,13 @@ class Event:
     def to_dict(self) -> dict[str, object]:
         """Give the record as plain JSON values: the line that ``ser-live --events`` prints."""
         return {"event": self.kind, "at_seconds": self.at_seconds, "detail": self.detail}
+
+
+def in_order(
+    predictions: Iterable[Prediction], events: Iterable[Event]
+) -> list[Prediction | Event]:
+    """Return predictions and events in the order of the stream; predictions first at one time."""
+    return sorted(
+        (*predictions, *events),
+        key=lambda item: item.at_seconds if isinstance(item, Event) else item.end_seconds,
+    )

@@ -1,4 +1,4 @@
-"""Where a server is, and what opens it."""
+"""Address of a server, and the headers that it asks for."""
 
 import urllib.parse
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A server's address, taken apart."""
+    """Address of a server, taken apart."""
 
     is_secure: bool
     host: str
@@ -67,17 +67,17 @@ class Address:
 
     @property
     def is_loopback(self) -> bool:
-        """It is this machine: no proxy stands between."""
+        """True for this machine: no proxy stands between."""
         return self.host in _LOOPBACK
 
     @property
     def stream_url(self) -> str:
-        """Where the WebSocket is."""
+        """Address of the WebSocket."""
         return f"{'wss' if self.is_secure else 'ws'}://{self.netloc}{self.folder}/v1/stream"
 
     @property
     def headers(self) -> dict[str, str]:
-        """What opens the door."""
+        """Headers that show the token."""
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
 
 

@@ -1,4 +1,4 @@
-"""What is said on a stream, whoever carries it."""
+"""Messages of a stream, both ways, without the connection that carries them."""
 
 import json
 import time
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
 from ser_live.client.address import Address
 from ser_live.client.messages import Ended, Item, ServerError, Started, decode
 from ser_live.errors import SerError
+from ser_live.stream_protocol import COUNTED_BYTES, SUBPROTOCOL
 from ser_live.text import quoted, sanitize
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 Format = Literal["s16le", "f32le"]
 Samples = Union["ArrayLike", bytes, bytearray, memoryview]
 
-SUBPROTOCOL = "ser.v1"
 _VALUE_BYTES = {"s16le": 2, "f32le": 4}
 _NUMPY_NAMES = {"s16le": "<i2", "f32le": "<f4"}
 _USUAL = {"sample_rate_hz": 16000, "channels": 1, "format": "s16le"}
@@ -27,7 +27,7 @@ _PONG_SECONDS = 60.0
 
 
 class StreamOptions(TypedDict, total=False):
-    """What a stream may be told; the defaults are in `AsyncStream`."""
+    """Options of a stream; the defaults are in `AsyncStream`."""
 
     sample_rate_hz: int
     channels: int
@@ -68,7 +68,7 @@ class Conversation:
         self._most_bytes = _FRAME_BYTES
 
     def connecting(self) -> dict[str, Any]:
-        """Give the arguments of ``websockets.connect``, of either kind."""
+        """Return the arguments of ``websockets.connect``, of either kind."""
         return {
             "subprotocols": [SUBPROTOCOL],
             "additional_headers": self.address.headers,
@@ -77,7 +77,7 @@ class Conversation:
             "close_timeout": _CLOSE_SECONDS,
             # A server that is busy with what was sent answers when it comes to it.
             "ping_timeout": _PONG_SECONDS,
-            # Who sends a recording without listening must not be taken for a slow reader.
+            # A program that sends a whole recording before it reads is no slow reader.
             "max_queue": None,
             **({"proxy": None} if self.address.is_loopback else {}),
         }
@@ -113,7 +113,7 @@ class Conversation:
         self._pace = _Pace(limits.get("max_bytes_per_second"))
         self._most_bytes = min(_FRAME_BYTES, limits.get("max_frame_bytes") or _FRAME_BYTES)
 
-    def hear(self, text: str | bytes) -> Item | None:
+    def receive(self, text: str | bytes) -> Item | None:
         """Read the next message; None: the stream is over."""
         message = decode(text)
         if isinstance(message, ServerError):
@@ -161,29 +161,28 @@ class Conversation:
 
 
 class _Pace:
-    """Keeps what is sent below the bytes per second that the server allows."""
+    """Pace of what is sent, below the bytes per second that the server allows."""
 
     _SHARE = 0.9
-    _COUNTED_BYTES = 512  # what the server takes the smallest message for
 
     def __init__(self, bytes_per_second: float | None) -> None:
         self._per_second = self._SHARE * bytes_per_second if bytes_per_second else None
         self._free_at = time.monotonic()
 
     def wait_seconds(self, size: int) -> float:
-        """Take note of bytes that are about to be sent; say how long to wait before."""
+        """Count bytes that are about to be sent; return how long to wait before."""
         if self._per_second is None:
             return 0.0
         now = time.monotonic()
         wait_seconds = max(0.0, self._free_at - now)
-        counted = max(size, self._COUNTED_BYTES)
+        counted = max(size, COUNTED_BYTES)
         self._free_at = max(self._free_at, now) + counted / self._per_second
         return wait_seconds
 
 
 def _packed(samples: "ArrayLike", format: Format, channels: int) -> bytes:
     """Bring samples into the bytes of a format, where that takes nothing from them."""
-    import numpy as np  # noqa: PLC0415 - who sends bytes needs none
+    import numpy as np  # noqa: PLC0415 - a program that sends bytes needs none
 
     array = np.asarray(samples)
     if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != channels):

@@ -1,4 +1,4 @@
-"""What goes wrong between client and server, as one line each."""
+"""Error translation: what fails between client and server becomes one line each."""
 
 import contextlib
 import json
@@ -8,22 +8,15 @@ from typing import Any
 from ser_live.client.address import Address
 from ser_live.client.messages import ServerError
 from ser_live.errors import SerError
+from ser_live.stream_protocol import BAD_START, CLOSE_CODES
 from ser_live.text import sanitize
 
 # What a close frame says, where no error message came through before it.
-_OF_CLOSE = {
-    1001: "draining",
+_CLOSE_REASONS = {code: reason for reason, code in CLOSE_CODES.items() if reason != "end"} | {
     1008: "policy",
-    1009: "too_large",
-    1011: "internal",
-    1013: "overloaded",
-    4400: "bad_message",
-    4408: "idle",
-    4413: "too_long",
-    4429: "rate_limit",
-    4430: "slow_reader",
+    BAD_START: "bad_message",
 }
-_OF_STATUS = {
+_STATUS_CODES = {
     400: "bad_request",
     401: "unauthorized",
     403: "forbidden",
@@ -38,8 +31,8 @@ _OF_STATUS = {
 
 
 @contextlib.contextmanager
-def needed(package: str) -> Iterator[None]:
-    """Say in one line that a package is not installed."""
+def required_package(package: str) -> Iterator[None]:
+    """Turn a missing package into a `SerError`."""
     try:
         yield
     except ImportError as error:
@@ -49,15 +42,15 @@ def needed(package: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_words(address: Address, waits: bool = True) -> Iterator[None]:
-    """Turn what the ``websockets`` library raises into a `SerError`.
+def translated_errors(address: Address, waits: bool = True) -> Iterator[None]:
+    """Turn errors of the ``websockets`` library into a `SerError`.
 
     Parameters
     ----------
     address : Address
         Of the server.
     waits : bool
-        Someone waits, so a TimeoutError means that the server did not answer.
+        The caller waits, so a TimeoutError means that the server did not answer.
     """
     from websockets.exceptions import (  # noqa: PLC0415 - slow to load
         ConnectionClosed,
@@ -86,16 +79,16 @@ def in_words(address: Address, waits: bool = True) -> Iterator[None]:
 
 
 def unreachable(address: Address, error: Exception) -> SerError:
-    """Say that nobody is there."""
+    """Return the error for a server that cannot be reached."""
     reason = getattr(error, "strerror", None) or error
     return SerError(f"{address}: cannot reach the server ({sanitize(reason)}); does ser-serve run?")
 
 
 def refused(address: Address, status: int, body: bytes) -> ServerError:
-    """Say why an HTTP answer is none, from its ``problem+json`` where there is one."""
+    """Return the error that an HTTP answer stands for, from its ``problem+json`` if it has one."""
     problem = _problem(body)
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    code = problem.get("code") or _OF_STATUS.get(status, f"http_{status}")
+    code = problem.get("code") or _STATUS_CODES.get(status, f"http_{status}")
     return ServerError(str(code), f"{address}: {detail}")
 
 
@@ -111,6 +104,6 @@ def _closed(address: Address, error: Any) -> ServerError:
     received = error.rcvd
     if received is None:
         return ServerError("connection_lost", f"{address}: the connection was lost")
-    code = _OF_CLOSE.get(received.code, f"close_{received.code}")
+    code = _CLOSE_REASONS.get(received.code, f"close_{received.code}")
     reason = f": {received.reason}" if received.reason else ""
     return ServerError(code, f"{address}: the server closed the stream{reason}")

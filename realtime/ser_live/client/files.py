@@ -22,7 +22,7 @@ _TIMEOUT_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What a server heard in a recording."""
+    """Everything that a server recognized in a recording."""
 
     model: str
     sample_rate_hz: int
@@ -48,7 +48,7 @@ def recognize_file(
     token: str | None = None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
 ) -> Recognition:
-    """Send a recording to a server and give all that it heard.
+    """Send a recording to a server and return all that it recognized.
 
     >>> from ser_live.client import recognize_file
     >>> recognition = recognize_file(recording, server)
@@ -75,7 +75,7 @@ def recognize_file(
     ServerError
         If the server will not have it.
     SerError
-        If the file cannot be read, or nobody answers.
+        If the file cannot be read, or no server answers.
     """
     address = Address.parse(server, token)
     told = {

@@ -1,4 +1,4 @@
-"""What a server says, as records."""
+"""Messages of a server, as records."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """The model behind a stream."""
+    """Model behind a stream."""
 
     name: str
     labels: tuple[str, ...]
@@ -29,7 +29,7 @@ class ServedModel:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The stream has begun; what it runs with."""
+    """Settings of a stream that has begun."""
 
     stream_id: str
     """Its name in the server's log."""
@@ -40,14 +40,14 @@ class Started:
     window_seconds: float
     smoothing_seconds: float
     delay_seconds: float
-    """What no faster machine removes: resampler, half of the window, smoothing."""
+    """Delay that no faster machine removes: resampler, half of the window, smoothing."""
     limits: dict[str, Any]
-    """What the server allows a stream, by name."""
+    """Limits of a stream, by name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The stream is over: the account of every sample, per channel."""
+    """Account of every sample of a stream that is over, per channel."""
 
     reason: str
     """end: you ended it; else the server did, and this is why."""
@@ -65,7 +65,7 @@ class Ended:
 
 
 class ServerError(SerError):
-    """What the server has against it.
+    """Mistake that the server tells of.
 
     Parameters
     ----------

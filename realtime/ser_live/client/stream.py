@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self, Unpack
 
 from ser_live.client.address import DEFAULT_SERVER
 from ser_live.client.conversation import Conversation, Samples, StreamOptions
-from ser_live.client.error_translation import in_words, needed
+from ser_live.client.error_translation import required_package, translated_errors
 from ser_live.client.messages import Ended, Item, Started
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class _Both:
-    """What the twins share: everything that does not wait."""
+    """Everything of a stream that does not wait."""
 
     _conversation: Conversation
 
@@ -27,12 +27,12 @@ class _Both:
 
     @property
     def started(self) -> Started:
-        """What the stream runs with; once it is open."""
+        """Settings that the stream runs with; once it is open."""
         return self._conversation.started
 
     @property
     def ended(self) -> Ended:
-        """The account of all samples; once the iteration is over."""
+        """Account of all samples; once the iteration is over."""
         return self._conversation.ended
 
 
@@ -83,16 +83,16 @@ class AsyncStream(_Both):
         On entering, when the server refuses; when sending or iterating, when it ends the
         stream. One that is not fatal may be caught, and the iteration goes on.
     SerError
-        If nobody answers at the address, or the samples are not those that were announced.
+        If no server answers at the address, or the samples are not those that were announced.
     """
 
     _connection: "AsyncConnection"
 
     async def __aenter__(self) -> Self:
-        with needed("websockets"):
+        with required_package("websockets"):
             from websockets.asyncio.client import connect  # noqa: PLC0415 - slow to load
         talk = self._conversation
-        with in_words(talk.address):
+        with translated_errors(talk.address):
             self._connection = await connect(talk.address.stream_url, **talk.connecting())
             try:
                 async with asyncio.timeout(talk.timeout_seconds):
@@ -117,8 +117,8 @@ class AsyncStream(_Both):
     async def __anext__(self) -> Item:
         if self._conversation.is_over:
             raise StopAsyncIteration
-        with in_words(self._conversation.address):
-            item = self._conversation.hear(await self._connection.recv())
+        with translated_errors(self._conversation.address):
+            item = self._conversation.receive(await self._connection.recv())
         if item is None:
             raise StopAsyncIteration
         return item
@@ -132,17 +132,17 @@ class AsyncStream(_Both):
         for frame, wait_seconds in self._conversation.frames(samples):
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            with in_words(self._conversation.address):
+            with translated_errors(self._conversation.address):
                 await self._connection.send(frame)
 
     async def skip(self, samples: int) -> None:
-        """Tell that so many samples per channel were lost: the stream's clock goes on."""
-        with in_words(self._conversation.address):
+        """Send that so many samples per channel were lost: the stream's clock goes on."""
+        with translated_errors(self._conversation.address):
             await self._connection.send(self._conversation.skip(samples))
 
     async def end(self) -> None:
-        """Tell that no more comes: what is due follows, then the iteration ends."""
-        with in_words(self._conversation.address):
+        """Send that no more comes: what is due follows, then the iteration ends."""
+        with translated_errors(self._conversation.address):
             await self._connection.send(self._conversation.end())
 
 
@@ -156,10 +156,10 @@ class Stream(_Both):
     _connection: "Connection"
 
     def __enter__(self) -> Self:
-        with needed("websockets"):
+        with required_package("websockets"):
             from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
         talk = self._conversation
-        with in_words(talk.address), contextlib.ExitStack() as closing:
+        with translated_errors(talk.address), contextlib.ExitStack() as closing:
             opening = connect(talk.address.stream_url, **talk.connecting())
             self._connection = closing.enter_context(opening)
             self._connection.send(talk.start())
@@ -185,7 +185,7 @@ class Stream(_Both):
         return item
 
     def received(self) -> Iterator[Item]:
-        """Give what has come up to now, without waiting for more."""
+        """Return what has come up to now, without waiting for more."""
         with contextlib.suppress(TimeoutError):
             while (item := self._next(0.0)) is not None:
                 yield item
@@ -195,21 +195,21 @@ class Stream(_Both):
         for frame, wait_seconds in self._conversation.frames(samples):
             if wait_seconds:
                 time.sleep(wait_seconds)
-            with in_words(self._conversation.address):
+            with translated_errors(self._conversation.address):
                 self._connection.send(frame)
 
     def skip(self, samples: int) -> None:
-        """Tell that so many samples per channel were lost: the stream's clock goes on."""
-        with in_words(self._conversation.address):
+        """Send that so many samples per channel were lost: the stream's clock goes on."""
+        with translated_errors(self._conversation.address):
             self._connection.send(self._conversation.skip(samples))
 
     def end(self) -> None:
-        """Tell that no more comes: what is due follows, then the iteration ends."""
-        with in_words(self._conversation.address):
+        """Send that no more comes: what is due follows, then the iteration ends."""
+        with translated_errors(self._conversation.address):
             self._connection.send(self._conversation.end())
 
     def _next(self, timeout_seconds: float | None) -> Item | None:
         if self._conversation.is_over:
             return None
-        with in_words(self._conversation.address, waits=timeout_seconds is None):
-            return self._conversation.hear(self._connection.recv(timeout_seconds))
+        with translated_errors(self._conversation.address, waits=timeout_seconds is None):
+            return self._conversation.receive(self._connection.recv(timeout_seconds))

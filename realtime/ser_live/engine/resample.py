@@ -13,7 +13,7 @@ from ser_live.text import quoted, sanitize
 _LOWEST_RATE_HZ = 8000
 _HIGHEST_RATE_HZ = 384000
 _MOST_CHANNELS = 64
-LOUDEST = 1e6
+_LOUDEST = 1e6
 """What exceeds it is no audio: floats were meant to be divided by full scale."""
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped: 32767 and -32768 of int16 do."""
@@ -93,7 +93,7 @@ class MonoConverter:
             )
         is_float = block.dtype.kind == "f"
         if is_float:
-            _check_values(block)
+            check_values(block)
         scale = np.float32(1.0 if is_float else 1.0 / 32768.0)
         # Channel by channel, not a mean over an axis: the order of additions never depends on n.
         mono: NDArray[np.float32] = block[:, 0].astype(np.float32) * scale
@@ -157,14 +157,15 @@ def _as_array(samples: ArrayLike) -> NDArray[Any]:
     return block
 
 
-def _check_values(block: NDArray[np.generic]) -> None:
+def check_values(block: NDArray[np.generic]) -> None:
+    """Raise SerError for samples that are not finite, or too large for audio."""
     extremes = np.array([block.min(initial=0.0), block.max(initial=0.0)])
     if not np.isfinite(extremes).all():
         raise SerError(
             "samples hold NaN or infinity, wanted finite numbers; replace them "
             "(numpy.nan_to_num) and find out where they come from"
         )
-    if np.abs(extremes).max() > LOUDEST:
+    if np.abs(extremes).max() > _LOUDEST:
         raise SerError(
             f"samples reach {np.abs(extremes).max():.3g}, wanted floats in [-1, 1]; "
             "divide by full scale"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.errors import SerError
-from ser_live.events import Event, EventKind
+from ser_live.events import Event, EventKind, in_order
 from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
 from ser_live.live.backpressure import Backpressure, HopController, Policy
 from ser_live.live.gaps import Gaps
@@ -345,7 +345,7 @@ class Listener(Generic[Item]):
         events = tuple(self._happened)
         self._happened.clear()
         return LiveStep(
-            items=tuple(sorted((*map(self._timed, predictions), *events), key=_at_seconds)),
+            items=tuple(in_order(map(self._timed, predictions), events)),
             peak=float(np.abs(values).max(initial=0.0)),
             rms=float(np.sqrt(np.dot(values, values) / max(1, values.size))),
             seconds=self._seconds,
@@ -386,10 +386,6 @@ class Listener(Generic[Item]):
 
 
 _NO_SAMPLES = np.zeros((1, 1), np.float32)
-
-
-def _at_seconds(item: Prediction | Event) -> float:
-    return item.end_seconds if isinstance(item, Prediction) else item.at_seconds
 
 
 def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run ``ser-serve`` and give its exit code; without the extra say so in one line."""
     from ser_live.command_line import USER_ERROR  # noqa: PLC0415 - main is not always wanted
     from ser_live.errors import SerError  # noqa: PLC0415
-    from ser_live.server.command import parse  # noqa: PLC0415
+    from ser_live.server.settings import parse  # noqa: PLC0415
 
     try:
         settings = parse(argv)

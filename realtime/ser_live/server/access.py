@@ -1,4 +1,4 @@
-"""Who may come in, and what browsers are told about it."""
+"""Access: host, origin and token of every request, and security headers for browsers."""
 
 import hmac
 from urllib.parse import urlsplit
@@ -9,8 +9,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Settings
 from ser_live.text import quoted
-
-SUBPROTOCOL = "ser.v1"
 
 _TOKEN_PROTOCOL = "bearer."
 _GUARDED = ("/v1/", "/metrics")
@@ -36,9 +34,9 @@ class Access:
     Parameters
     ----------
     app : ASGI application
-        What lies behind it.
+        Application behind it.
     settings : Settings
-        Who may come in.
+        Host names, origins and token that are let in.
     """
 
     def __init__(self, app: ASGIApp, settings: Settings) -> None:

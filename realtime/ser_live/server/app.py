@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
@@ -23,15 +22,20 @@ from ser_live.errors import SerError
 from ser_live.server import messages
 from ser_live.server.access import Access
 from ser_live.server.engine import Engine
-from ser_live.server.logs import Requests, logger
-from ser_live.server.metrics import Metrics
 from ser_live.server.models import Models
-from ser_live.server.problems import Problem, ProblemError, problem_response
+from ser_live.server.observability import Metrics, Requests
+from ser_live.server.problems import (
+    ProblemError,
+    on_failure,
+    on_http,
+    on_invalid,
+    on_problem,
+    problem_schema,
+)
 from ser_live.server.recognize import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream import StreamEndpoint
 from ser_live.server.streams import Streams
-from ser_live.text import quoted, sanitize
 
 _PAGE = Path(__file__).parent / "page"
 _DESCRIPTION = """\
@@ -40,7 +44,7 @@ Emotion in speech. Recordings go to `POST /v1/recognize`; live audio goes to the
 
 
 class Status(BaseModel):
-    """How it is."""
+    """State of the server."""
 
     status: str
 
@@ -50,7 +54,7 @@ class _SchemaResponse(JSONResponse):
 
 
 class ServedModel(BaseModel):
-    """A model that may be asked for by its name."""
+    """Model that may be asked for by its name."""
 
     name: str
     labels: list[str]
@@ -66,7 +70,7 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     Parameters
     ----------
     settings : Settings
-        Whom it serves, and how much.
+        Access and limits.
     engine : Engine
         Not started; the application starts and closes it.
     models : Models
@@ -88,7 +92,7 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
         docs_url=None,  # they would load their scripts from elsewhere
         redoc_url=None,
         lifespan=lambda app: _running(app, streams),
-        responses={"default": _problem_schema()},
+        responses={"default": problem_schema()},
     )
     app.state.streams = streams
     app.state.is_ready = False
@@ -96,11 +100,11 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     _add_api(app, streams)
     _add_page(app)
     app.router.routes.append(WebSocketRoute("/v1/stream", StreamEndpoint(streams)))
-    app.add_exception_handler(ProblemError, _on_problem)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(ProblemError, on_problem)
+    app.add_exception_handler(HTTPException, on_http)
+    app.add_exception_handler(RequestValidationError, on_invalid)
     for failure in (SerError, Exception):
-        app.add_exception_handler(failure, _on_failure)
+        app.add_exception_handler(failure, on_failure)
     app.add_middleware(Access, settings=settings)
     if settings.origins:
         app.add_middleware(
@@ -154,7 +158,7 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
         Recordings(streams).recognize,
         methods=["POST"],
         summary="Recognize a whole recording",
-        responses={200: {"model": Recognition}, 422: _problem_schema()},
+        responses={200: {"model": Recognition}, 422: problem_schema()},
         openapi_extra={
             "requestBody": {
                 "required": True,
@@ -207,40 +211,3 @@ async def _served(models: Models, name: str) -> ServedModel:
 
 def _hops_per_prediction(streams: Streams) -> float:
     return float(streams.overload.hops_per_prediction)
-
-
-def _problem_schema() -> dict[str, Any]:
-    return {
-        "description": "A problem, as RFC 9457 tells it",
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    }
-
-
-async def _on_problem(_: Request, error: Exception) -> Response:
-    assert isinstance(error, ProblemError)
-    return error.response()
-
-
-async def _on_http(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    path = quoted(request.url.path)
-    detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
-        error.status_code, sanitize(error.detail)
-    )
-    return problem_response(error.status_code, detail, dict(error.headers or {}))
-
-
-async def _on_invalid(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(sanitize(part) for part in first["loc"][1:]) or "the request"
-    detail = f"{place} is {quoted(first.get('input'))}: {sanitize(first['msg'])}"
-    return problem_response(422, f"{detail}; see GET /openapi.json")
-
-
-async def _on_failure(request: Request, error: Exception) -> Response:
-    request_id = request.scope.get("request_id", "")
-    logger.error(
-        "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error
-    )
-    return problem_response(500, f"the server failed; its log tells more under {request_id}")

@@ -1,29 +1,72 @@
-"""The messages of one connection: numbered, bounded, and interrupted where that must be."""
+"""One WebSocket connection: messages numbered, bounded and interrupted, and why it closes."""
 
 import asyncio
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import Receive, Send
 
-from ser_live.server.close_reasons import Ending, GoneError, StopError
-from ser_live.server.settings import COUNTED_BYTES, Limits
+from ser_live.server.settings import Limits
 from ser_live.server.stream_session import Message
+from ser_live.stream_protocol import BAD_START, CLOSE_CODES, COUNTED_BYTES, Reason
 
 _BURST_SECONDS = 2.0
+_MOST_REASON_BYTES = 120
 
 
-class Wire:
+@dataclass(frozen=True, slots=True)
+class CloseReason:
+    """Why a stream ends."""
+
+    reason: Reason
+    detail: str = ""
+    """One line: what came, what was wanted, what to do."""
+
+    @property
+    def close_code(self) -> int:
+        """Code of the close frame."""
+        return CLOSE_CODES.get(self.reason, BAD_START)
+
+    @property
+    def close_text(self) -> str:
+        """The detail, as far as a close frame has room for it."""
+        return self.detail.encode()[:_MOST_REASON_BYTES].decode(errors="ignore")
+
+
+class StopError(Exception):
+    """The stream ends here.
+
+    Parameters
+    ----------
+    reason : str
+        For programs.
+    detail : str
+        For people.
+    """
+
+    def __init__(self, reason: Reason, detail: str = "") -> None:
+        super().__init__(detail)
+        self.close_reason = CloseReason(reason, detail)
+
+
+class GoneError(Exception):
+    """The client has left."""
+
+
+class Connection:
     """Both directions of a WebSocket that has been accepted.
 
-    One task uses it, and waits for a message or for its reader. `interrupt`, from outside, makes
-    that wait end in `StopError`.
+    One task uses it. `interrupt`, from outside, makes its wait for a message, or for its turn, end
+    in `StopError`.
 
     Parameters
     ----------
     receive, send : callable
-        Of the connection.
+        Of the ASGI connection.
     limits : Limits
         Of a message and of bytes per second.
     """
@@ -33,27 +76,29 @@ class Wire:
         self._send = send
         self._limits = limits
         self._task = asyncio.current_task()
+        self._is_interruptible = False
         self._number = 0
         self._burst_bytes = _BURST_SECONDS * limits.max_bytes_per_second + limits.max_frame_bytes
         self._allowance_bytes = self._burst_bytes
         self._charged_at = time.monotonic()
-        self.ending: Ending | None = None
-        """What `interrupt` wanted."""
+        self.close_reason: CloseReason | None = None
+        """Set by `interrupt`."""
         self.waiting_since: float | None = None
         """When it began to wait for a message; None: it does not."""
         self.sending_since: float | None = None
         """When it began to send the present message; None: there is none."""
 
-    def interrupt(self, ending: Ending, *, even_sending: bool = False) -> None:
-        """Stop the wait for a message, now or the next; an earlier interruption stands."""
-        if self.ending is not None and not even_sending:
+    def interrupt(self, close_reason: CloseReason, *, even_sending: bool = False) -> None:
+        """End the present wait, or the next one; an earlier interruption stands."""
+        if self.close_reason is not None and not even_sending:
             return
-        self.ending = ending
+        self.close_reason = close_reason
         is_stuck = even_sending and self.sending_since is not None
-        if self._task is not None and (is_stuck or self.waiting_since is not None):
+        # Cancelled anywhere else (in the engine, say), samples would be lost from the account.
+        if self._task is not None and (is_stuck or self._is_interruptible):
             self._task.cancel()
 
-    async def next(self) -> Any:
+    async def receive(self) -> Any:
         """Wait for the next message.
 
         Raises
@@ -63,12 +108,10 @@ class Wire:
         StopError
             If it is too large or too much, or after `interrupt`.
         """
-        self.require_no_stop()
         self.waiting_since = time.monotonic()
         try:
-            message = await self._receive()
-        except asyncio.CancelledError:
-            raise self._interrupted() from None
+            with self._interruptible():
+                message = await self._receive()
         finally:
             self.waiting_since = None
         if message["type"] == "websocket.disconnect":
@@ -76,13 +119,19 @@ class Wire:
         self._charge(len(message.get("bytes") or message.get("text") or ""))
         return message
 
+    async def wait(self, event: asyncio.Event, seconds: float) -> None:
+        """Wait for an event, or for so long, or raise StopError after `interrupt`."""
+        with self._interruptible(), suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await event.wait()
+
     def require_no_stop(self) -> None:
         """Raise StopError after `interrupt`."""
-        if self.ending is not None:
-            raise StopError(self.ending.reason, self.ending.detail)
+        if self.close_reason is not None:
+            raise StopError(self.close_reason.reason, self.close_reason.detail)
 
-    async def tell(self, message: Message) -> None:
-        """Number a message and send it, or raise StopError if nobody reads."""
+    async def send(self, message: Message) -> None:
+        """Number a message and send it, or raise StopError if the client does not read."""
         message["number"] = self._number
         self._number += 1
         self.sending_since = time.monotonic()
@@ -93,17 +142,28 @@ class Wire:
         finally:
             self.sending_since = None
 
-    async def close(self, ending: Ending) -> None:
+    async def close(self, close_reason: CloseReason) -> None:
         """Send the close frame."""
-        code, reason = ending.close_code, ending.close_reason
-        await self._send({"type": "websocket.close", "code": code, "reason": reason})
+        code, text = close_reason.close_code, close_reason.close_text
+        await self._send({"type": "websocket.close", "code": code, "reason": text})
+
+    @contextmanager
+    def _interruptible(self) -> Iterator[None]:
+        self.require_no_stop()
+        self._is_interruptible = True
+        try:
+            yield
+        except asyncio.CancelledError:
+            raise self._interrupted() from None
+        finally:
+            self._is_interruptible = False
 
     def _interrupted(self) -> BaseException:
-        """Tell an interruption of ours from a cancellation by somebody else."""
-        if self.ending is None or self._task is None:
+        """Tell an interruption of ours from a cancellation from elsewhere."""
+        if self.close_reason is None or self._task is None:
             return asyncio.CancelledError()
         self._task.uncancel()
-        return StopError(self.ending.reason, self.ending.detail)
+        return StopError(self.close_reason.reason, self.close_reason.detail)
 
     def _charge(self, size: int) -> None:
         limits, now = self._limits, time.monotonic()

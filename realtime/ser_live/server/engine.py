@@ -40,7 +40,7 @@ class _Job:
     asked_at: float = 0.0
     """When the question was asked, by the performance counter."""
     run_seconds: float = 0.0
-    """What the run took that gave the reply."""
+    """Duration of the run that gave the reply."""
 
 
 class Engine:
@@ -96,7 +96,7 @@ class Engine:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the threads work."""
+        """True while both threads work."""
         return all(thread.is_alive() for thread in self._threads)
 
     @property
@@ -106,7 +106,7 @@ class Engine:
 
     @property
     def queue_seconds(self) -> float:
-        """How long the oldest piece that was not taken up has waited; 0 if there is none."""
+        """Age of the oldest piece that was not taken up; 0 if there is none."""
         with self._something_to_do:
             oldest = self._waiting[0].submitted_seconds if self._waiting else None
         return 0.0 if oldest is None else time.monotonic() - oldest
@@ -125,7 +125,7 @@ class Engine:
         return self._submit(recognizer, recognizer.flush_steps)
 
     def skip(self, recognizer: StreamRecognizer, samples: int) -> Future[list[Prediction]]:
-        """Step over samples that nobody has, as the recognizer's `skip`."""
+        """Step over samples that are missing, as the recognizer's `skip`."""
         return self._submit(recognizer, lambda: recognizer.skip_steps(samples))
 
     def widen(
@@ -185,7 +185,7 @@ class Engine:
     def _answer(self) -> None:
         """Be the thread that answers: all that are like the oldest question, in one run."""
         asked: list[_Job] = []
-        while asked := self._hear(asked):
+        while asked := self._collect(asked):
             began = time.monotonic()
             together = [asked[index] for index in batchable(_questions(asked))]
             self._run(together)
@@ -195,13 +195,13 @@ class Engine:
                 self._something_to_do.notify()
             self._answering.add(began, time.monotonic())
 
-    def _hear(self, asked: list[_Job]) -> list[_Job]:
+    def _collect(self, asked: list[_Job]) -> list[_Job]:
         """Add what was asked meanwhile; wait if there is nothing."""
         with self._something_asked:
             while not (asked or self._asked or self._finished):
                 self._something_asked.wait()
-            heard, self._asked = asked + self._asked, []
-        return heard
+            asked, self._asked = asked + self._asked, []
+        return asked
 
     def _run(self, jobs: list[_Job]) -> None:
         questions = _questions(jobs)
@@ -258,7 +258,7 @@ def _widening(recognizer: StreamRecognizer, hops_per_prediction: int) -> Steps:
 
 
 class _Load:
-    """How busy a thread is: a mean over time that forgets exponentially."""
+    """Busy share of a thread: a mean over time that forgets exponentially."""
 
     def __init__(self) -> None:
         self._latest = (time.monotonic(), 0.0)  # when, and the share then
@@ -269,7 +269,7 @@ class _Load:
         self._latest = (ended, self._at(began) * kept + 1.0 - kept)
 
     def share(self) -> float:
-        """Give the mean up to now."""
+        """Return the mean up to now."""
         return self._at(time.monotonic())
 
     def _at(self, now: float) -> float:

@@ -1,4 +1,4 @@
-"""Every message of a stream, both ways: how it is checked, and its JSON Schema."""
+"""Messages of a stream, both ways: how each is checked, and its JSON Schema."""
 
 import typing
 from dataclasses import fields
@@ -10,47 +10,42 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
+from ser_live.stream_protocol import ErrorCode, Reason
 from ser_live.text import quoted, sanitize
-
-ErrorCode = Literal[
-    "bad_json",
-    "bad_message",
-    "bad_frame",
-    "wrong_order",
-    "bad_option",
-    "unknown_model",
-    "too_large",
-    "rate_limit",
-    "idle",
-    "too_long",
-    "slow_reader",
-    "overloaded",
-    "draining",
-    "internal",
-]
-Reason = Literal["end"] | ErrorCode
 
 _MOST_SAMPLES = 2**53
 _QUOTED_PATH_PARTS = 4
 
 
+_STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = _STRICT
 
 
-class Start(_Strict):
-    """What a client sends first."""
+class SessionOptions(BaseModel):
+    """Options of a recording, and of a stream in its start message."""
 
-    type: Literal["start"]
-    sample_rate_hz: int
-    channels: int
-    format: Literal["s16le", "f32le"]
+    model_config = ConfigDict(extra="forbid")
+
     model: str | None = None
     hop_seconds: float = 0.25
     window_seconds: float | None = None
     smoothing_seconds: float | None = None
     vad: bool = True
     labels: list[str] | None = None
+
+
+class Start(SessionOptions):
+    """First message of a client."""
+
+    model_config = _STRICT
+
+    type: Literal["start"]
+    sample_rate_hz: int
+    channels: int
+    format: Literal["s16le", "f32le"]
 
 
 class Skip(_Strict):
@@ -67,7 +62,7 @@ class End(_Strict):
 
 
 class StreamModel(_Strict):
-    """The model behind a stream."""
+    """Model behind a stream."""
 
     name: str
     labels: list[str]
@@ -75,7 +70,7 @@ class StreamModel(_Strict):
 
 
 class StreamLimits(_Strict):
-    """What a client had better keep to."""
+    """Limits that a client had better keep to."""
 
     max_frame_bytes: int
     max_bytes_per_second: int
@@ -90,7 +85,7 @@ class _Numbered(_Strict):
 
 
 class Started(_Numbered):
-    """The stream has begun, and this is what it runs with."""
+    """The stream has begun, with these settings."""
 
     type: Literal["started"]
     stream_id: str
@@ -104,7 +99,7 @@ class Started(_Numbered):
 
 
 class EventMessage(_Numbered):
-    """Something that one should know beside the predictions."""
+    """Something to know beside the predictions."""
 
     type: Literal["event"]
     event: EventKind
@@ -113,7 +108,7 @@ class EventMessage(_Numbered):
 
 
 class ErrorMessage(_Numbered):
-    """What is wrong: what came, what was wanted, what to do."""
+    """A mistake: what came, what was wanted, what to do."""
 
     type: Literal["error"]
     code: ErrorCode
@@ -198,7 +193,7 @@ def read(text: str) -> ClientMessage:
 
 
 def schema() -> dict[str, Any]:
-    """Give the JSON Schema of all messages; a part for each side is under ``$defs``."""
+    """Return the JSON Schema of all messages; a part for each side is under ``$defs``."""
     modes: Any = [("client", "validation", _FROM_CLIENT), ("server", "serialization", _FROM_SERVER)]
     sides: Any
     sides, shared = TypeAdapter.json_schemas(

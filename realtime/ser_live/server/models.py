@@ -11,7 +11,7 @@ from ser_live.text import quoted
 
 
 class Models:
-    """Models by name, each loaded once, when somebody first wants it.
+    """Models by name, each loaded once, when a client first asks for it.
 
     A client says a name and never a path. The shipped models are there, and those that the server
     was started with.
@@ -41,7 +41,7 @@ class Models:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What clients may ask for, the default first."""
+        """Names that clients may ask for, the default first."""
         others = sorted(self._files.keys() - {self.default})
         return (self.default, *others)
 
@@ -50,7 +50,7 @@ class Models:
         return self._load(self.default)
 
     async def get(self, name: str | None) -> OnnxClassifier:
-        """Give a model; the first time it is loaded in a thread of its own.
+        """Return a model; the first time it is loaded in a thread of its own.
 
         Raises
         ------

@@ -1,9 +1,16 @@
-"""What is wrong with a request, told as RFC 9457 wants it."""
+"""Problems: what is wrong with a request, in the form of RFC 9457."""
 
 from http import HTTPStatus
+from typing import Any
 
+from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel
-from starlette.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from ser_live.server.observability import logger
+from ser_live.text import quoted, sanitize
 
 
 class Problem(BaseModel):
@@ -49,3 +56,45 @@ def problem_response(
     return JSONResponse(
         problem.model_dump(), status, headers=headers, media_type="application/problem+json"
     )
+
+
+def problem_schema() -> dict[str, Any]:
+    """Return the OpenAPI response of every problem."""
+    return {
+        "description": "A problem, as RFC 9457 tells it",
+        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
+    }
+
+
+async def on_problem(_: Request, error: Exception) -> Response:
+    """Answer with the problem."""
+    assert isinstance(error, ProblemError)
+    return error.response()
+
+
+async def on_http(request: Request, error: Exception) -> Response:
+    """Answer what starlette refuses: a wrong path or method."""
+    assert isinstance(error, HTTPException)
+    path = quoted(request.url.path)
+    detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
+        error.status_code, sanitize(error.detail)
+    )
+    return problem_response(error.status_code, detail, dict(error.headers or {}))
+
+
+async def on_invalid(_: Request, error: Exception) -> Response:
+    """Answer what FastAPI refuses: a query that does not fit the document."""
+    assert isinstance(error, RequestValidationError)
+    first = error.errors()[0]
+    place = ".".join(sanitize(part) for part in first["loc"][1:]) or "the request"
+    detail = f"{place} is {quoted(first.get('input'))}: {sanitize(first['msg'])}"
+    return problem_response(422, f"{detail}; see GET /openapi.json")
+
+
+async def on_failure(request: Request, error: Exception) -> Response:
+    """Answer what went wrong in the server itself; the log alone says what it was."""
+    request_id = request.scope.get("request_id", "")
+    logger.error(
+        "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error
+    )
+    return problem_response(500, f"the server failed; its log tells more under {request_id}")

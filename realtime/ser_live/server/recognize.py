@@ -1,9 +1,8 @@
-"""A whole recording at once: what a stream would have said of it."""
+"""A whole recording at once, with the messages that a stream would give."""
 
 import asyncio
 import io
 import json
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -14,26 +13,25 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
+from ser_live.server.messages import SessionOptions
 from ser_live.server.problems import ProblemError
-from ser_live.server.stream_session import Hearing, Message
+from ser_live.server.stream_session import Message, StreamSession, UnknownModelError
 from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
 _SLOWEST_BYTES_PER_SECOND = 50_000
 _BLOCK_VALUES = 1 << 20
 _MOST_PREDICTIONS = 200_000
-_YIELD_SECONDS = 0.05
 _FORMATS = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile as the whole body"
 _KINDS = {"prediction": "predictions", "segment": "segments", "event": "events"}
 
 
 class RecordedEvent(BaseModel):
-    """As on a stream."""
+    """Event, as on a stream."""
 
     event: EventKind
     at_seconds: float
@@ -41,7 +39,7 @@ class RecordedEvent(BaseModel):
 
 
 class Recognition(BaseModel):
-    """What was recognized in a recording."""
+    """Everything that was recognized in a recording."""
 
     model: str
     sample_rate_hz: int
@@ -52,19 +50,6 @@ class Recognition(BaseModel):
     events: list[RecordedEvent]
     notes: list[str]
     """Damage of the file that was met."""
-
-
-class Options(BaseModel):
-    """Of a recording; as in the start message of a stream."""
-
-    model_config = {"extra": "forbid"}
-
-    model: str | None = None
-    hop_seconds: float = 0.25
-    window_seconds: float | None = None
-    smoothing_seconds: float | None = None
-    vad: bool = True
-    labels: list[str] | None = None
 
 
 class Recordings:
@@ -81,22 +66,28 @@ class Recordings:
         self._limits = streams.limits
         self._count = 0
 
-    async def recognize(self, request: Request, options: Annotated[Options, Query()]) -> Response:
+    async def recognize(
+        self, request: Request, options: Annotated[SessionOptions, Query()]
+    ) -> Response:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
         with self._slot(), _opened(await self._body(request)) as file:
-            hearing = await self._made_hearing(file, options)
+            session = await self._session(file, options)
             told = {kind: list[str]() for kind in _KINDS}
             notes: list[str] = []
-            async for message in self._messages(request, file, hearing, notes):
-                told[str(message.pop("type"))].append(json.dumps(message))
-                self._require_few(told["prediction"], hearing)
+            async for message in self._messages(request, file, session, notes):
+                kind = str(message.pop("type"))
+                if kind == "prediction":
+                    message["lag_seconds"] = None  # it means nothing here
+                    self._streams.metrics.count_prediction(str(message["state"]), None)
+                told[kind].append(json.dumps(message))
+                self._require_few(told["prediction"], session)
         self._streams.metrics.recordings.inc()
         head = {
             "model": options.model or self._streams.models.default,
             "sample_rate_hz": file.samplerate,
             "channels": file.channels,
-            "seconds": hearing.seconds,
+            "seconds": session.seconds,
             "notes": notes,
         }
         lists = (f'"{_KINDS[kind]}": [{", ".join(items)}]' for kind, items in told.items())
@@ -143,78 +134,57 @@ class Recordings:
         body.seek(0)
         return body
 
-    async def _made_hearing(self, file: Any, options: Options) -> Hearing:
+    async def _session(self, file: Any, options: SessionOptions) -> StreamSession:
+        streams = self._streams
         try:
-            classifier = await self._streams.models.get(options.model)
-        except SerError as error:
-            raise ProblemError(404, str(error)) from error
-        try:
-            recognizer = StreamRecognizer(
-                classifier,
-                sample_rate_hz=file.samplerate,
-                channels=file.channels,
-                window_seconds=options.window_seconds,
-                hop_seconds=options.hop_seconds,
-                smoothing_seconds=options.smoothing_seconds,
-                vad=options.vad,
+            return await StreamSession.open(
+                streams.engine, streams.models, options, file.samplerate, file.channels
             )
-            return Hearing(recognizer, options.labels)
+        except UnknownModelError as error:
+            raise ProblemError(404, str(error)) from error
         except SerError as error:
             raise ProblemError(422, str(error)) from error
 
     async def _messages(
-        self, request: Request, file: Any, hearing: Hearing, notes: list[str]
+        self, request: Request, file: Any, session: StreamSession, notes: list[str]
     ) -> AsyncIterator[Message]:
-        engine, recognizer = self._streams.engine, hearing.recognizer
         while len(samples := await asyncio.to_thread(_read, file, notes)):
             try:
-                hearing.add(samples)
+                session.add(samples)
             except SerError as error:
                 raise ProblemError(422, str(error)) from error
-            self._require_short(hearing.seconds)
-            for piece in hearing.pieces():
-                await self._yield(request)
-                predictions = await asyncio.wrap_future(engine.process(recognizer, piece))
-                for message in hearing.messages(predictions):
-                    yield self._recorded(message)
-        if not hearing.received_samples:
+            self._require_short(session.seconds)
+            while session.is_due:
+                await self._wait_for_turn(request)
+                for message in session.messages(await session.recognize_piece()):
+                    yield message
+        if not session.received_samples:
             raise ProblemError(400, f"the recording holds no samples; {_FORMATS}")
-        rest = [engine.process(recognizer, piece) for piece in hearing.pieces(everything=True)]
-        for future in (*rest, engine.flush(recognizer)):
-            predictions = await asyncio.wrap_future(future)
-            for message in hearing.messages(predictions):
-                yield self._recorded(message)
-        for message in hearing.last_messages():
-            yield self._recorded(message)
-        self._streams.metrics.heard_seconds.inc(hearing.seconds)
+        async for message in session.flush():
+            yield message
+        self._streams.metrics.heard_seconds.inc(session.seconds)
 
-    def _recorded(self, message: Message) -> Message:
-        """Leave out how late it was, which means nothing here; count it."""
-        if message["type"] == "prediction":
-            message["lag_seconds"] = None
-            self._streams.metrics.count_prediction(str(message["state"]), None)
-        return message
-
-    async def _yield(self, request: Request) -> None:
+    async def _wait_for_turn(self, request: Request) -> None:
+        """Let the streams go first."""
         if await request.is_disconnected():
             raise ProblemError(400, "the client has left")
-        until = time.monotonic() + self._limits.idle_seconds
-        while self._streams.overload.must_yield:
-            if time.monotonic() > until:
-                detail = "the streams leave no time for recordings; try again later"
-                raise ProblemError(503, detail, {"Retry-After": "60"})
-            await asyncio.sleep(_YIELD_SECONDS)
+        try:
+            async with asyncio.timeout(self._limits.idle_seconds):
+                await self._streams.overload.has_time.wait()
+        except TimeoutError as error:
+            detail = "the streams leave no time for recordings; try again later"
+            raise ProblemError(503, detail, {"Retry-After": "60"}) from error
 
     def _require_short(self, seconds: float) -> None:
         if seconds > self._limits.max_seconds:
             most = self._limits.max_seconds
             raise ProblemError(413, f"the recording is longer than {most:g} s; send it in parts")
 
-    def _require_few(self, predictions: Sequence[str], hearing: Hearing) -> None:
+    def _require_few(self, predictions: Sequence[str], session: StreamSession) -> None:
         if len(predictions) > _MOST_PREDICTIONS:
             raise ProblemError(
                 422,
-                f"hop_seconds is {hearing.recognizer.hop_seconds:g}, which gives more than "
+                f"hop_seconds is {session.recognizer.hop_seconds:g}, which gives more than "
                 f"{_MOST_PREDICTIONS} predictions; widen it, or send the recording in parts",
             )
 

@@ -1,22 +1,26 @@
-"""One voice: samples in, pieces for its recognizer, and what comes of them as messages."""
+"""Session of one stream: samples in, pieces for its recognizer, messages of what comes of them."""
 
+import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.engine.recognizer import StreamRecognizer
-from ser_live.engine.resample import LOUDEST
+from ser_live.engine.resample import check_values
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.errors import SerError
-from ser_live.events import Event, EventKind
+from ser_live.events import Event, EventKind, in_order
 from ser_live.live.gaps import Gaps
 from ser_live.live.input_monitor import InputMonitor
 from ser_live.prediction import Prediction
+from ser_live.server.engine import Engine
+from ser_live.server.messages import SessionOptions
+from ser_live.server.models import Models
 from ser_live.text import quoted
 
 Message = dict[str, object]
@@ -32,17 +36,23 @@ class FrameError(SerError):
     """A block of samples that cannot be taken; the stream may go on without it."""
 
 
-class Hearing:
-    """What is between a client's samples and a recognizer; however they are cut, all is the same.
+class UnknownModelError(SerError):
+    """The model that a client asks for is not served, or cannot be loaded."""
+
+
+class StreamSession:
+    """Way from a client's samples to messages; however they are cut, the messages are the same.
 
     Parameters
     ----------
+    engine : Engine
+        Where the samples are recognized.
     recognizer : StreamRecognizer
-        Of this voice alone.
+        Of this stream alone.
     labels : sequence of str or None
-        Whose probabilities are told; None: all.
+        Labels whose probabilities are sent; None: all.
     most_predictions : int
-        That one piece may give.
+        Most predictions that one piece may give.
 
     Raises
     ------
@@ -52,6 +62,7 @@ class Hearing:
 
     def __init__(
         self,
+        engine: Engine,
         recognizer: StreamRecognizer,
         labels: Sequence[str] | None = None,
         most_predictions: int = 256,
@@ -60,6 +71,7 @@ class Hearing:
         if unknown:
             known = ", ".join(recognizer.labels)
             raise SerError(f"labels holds {quoted(unknown[0])}; the model knows {known}")
+        self._engine = engine
         self.recognizer = recognizer
         self.received_samples = 0  # all of them per channel
         self.processed_samples = 0
@@ -78,6 +90,40 @@ class Hearing:
         self._segmenter = Segmenter()
         self._monitor = InputMonitor(self._rate_hz)
 
+    @classmethod
+    async def open(
+        cls,
+        engine: Engine,
+        models: Models,
+        options: SessionOptions,
+        sample_rate_hz: int,
+        channels: int,
+        most_predictions: int = 256,
+    ) -> "StreamSession":
+        """Make the session that a client asks for.
+
+        Raises
+        ------
+        UnknownModelError
+            If there is no such model.
+        SerError
+            If another option makes no sense.
+        """
+        try:
+            classifier = await models.get(options.model)
+        except SerError as error:
+            raise UnknownModelError(str(error)) from error
+        recognizer = StreamRecognizer(
+            classifier,
+            sample_rate_hz=sample_rate_hz,
+            channels=channels,
+            window_seconds=options.window_seconds,
+            hop_seconds=options.hop_seconds,
+            smoothing_seconds=options.smoothing_seconds,
+            vad=options.vad,
+        )
+        return cls(engine, recognizer, options.labels, most_predictions)
+
     @property
     def seconds(self) -> float:
         """Length of the stream on its own clock."""
@@ -90,7 +136,7 @@ class Hearing:
 
     @property
     def lost_samples(self) -> int:
-        """Samples per channel that came and were not heard, or not yet."""
+        """Samples per channel that came and were not recognized, or not yet."""
         return self.received_samples - self.processed_samples
 
     @property
@@ -111,7 +157,7 @@ class Hearing:
         return samples
 
     def drop(self, samples: int) -> None:
-        """Count samples that came and are not heard."""
+        """Count samples that came and are not recognized."""
         self.received_samples += samples
 
     def add(self, samples: NDArray[Any]) -> None:
@@ -123,12 +169,11 @@ class Hearing:
             If they are too large for audio.
         """
         samples = self._gaps.fill(samples, self._end_sample, self._rate_hz)
-        if samples.dtype != np.int16 and np.abs(samples).max(initial=0.0) > LOUDEST:
+        try:
+            check_values(samples)
+        except SerError as error:
             self.drop(len(samples))
-            raise FrameError(
-                f"samples reach {np.abs(samples).max():.3g}, wanted floats in [-1, 1]; "
-                "divide by full scale"
-            )
+            raise FrameError(str(error)) from error
         self.received_samples += len(samples)
         if len(self._waiting) == _MOST_BLOCKS:
             self._waiting = [np.concatenate(self._waiting)]
@@ -138,36 +183,65 @@ class Hearing:
 
     @property
     def is_due(self) -> bool:
-        """Whether what waits gives a prediction, nearly, or is as much as may wait."""
-        is_enough = self._waiting_samples >= self._piece_samples
-        return is_enough or self.seconds >= self.recognizer.next_due_seconds - 1e-9
-
-    def pieces(self, *, everything: bool = False) -> Iterator[NDArray[Any]]:
-        """Give what the recognizer is to hear now, a second at most at a time.
+        """True if what waits gives a prediction, or is as much as may wait.
 
         Blocks wait for the next point of the grid: nothing comes later for it, and one call costs
         half of what five cost.
         """
-        while self._waiting_samples and (everything or self.is_due):
-            yield self._take()
+        is_enough = self._waiting_samples >= self._piece_samples
+        is_on_grid = self.seconds >= self.recognizer.next_due_seconds - 1e-9
+        return self._waiting_samples > 0 and (is_enough or is_on_grid)
 
-    def skip(self, samples: int) -> None:
-        """Count samples that the client lost; the recognizer is told by the caller."""
+    async def recognize_piece(self) -> list[Prediction]:
+        """Let the engine recognize what waits, a second at most."""
+        future = self._engine.process(self.recognizer, self._take())
+        return await asyncio.wrap_future(future)
+
+    async def recognize_rest(self) -> AsyncIterator[Message]:
+        """Let the engine recognize all that waits, due or not, and return the messages."""
+        while self._waiting_samples:
+            for message in self.messages(await self.recognize_piece()):
+                yield message
+
+    async def skip(self, samples: int) -> AsyncIterator[Message]:
+        """Step over samples that the client lost, and return the messages."""
+        async for message in self.recognize_rest():
+            yield message
+        predictions = await asyncio.wrap_future(self._engine.skip(self.recognizer, samples))
+        for message in self.messages(predictions):
+            yield message
         self.note("gap", f"{samples / self._rate_hz:.3f} s are missing")
         self.skipped_samples += samples
+        for message in self.messages([]):
+            yield message
+
+    async def flush(self) -> AsyncIterator[Message]:
+        """End the stream, and return the messages of all that was not recognized before."""
+        async for message in self.recognize_rest():
+            yield message
+        predictions = await asyncio.wrap_future(self._engine.flush(self.recognizer))
+        for message in self.messages(predictions):
+            yield message
+        for segment in self._segmenter.flush():
+            yield _segment_message(segment)
+
+    async def widen(self, hops_per_prediction: int) -> None:
+        """Let a prediction come every so many hops only."""
+        await asyncio.wrap_future(self._engine.widen(self.recognizer, hops_per_prediction))
+        every = hops_per_prediction * self.recognizer.hop_seconds
+        self.note("hop_changed", f"a prediction every {every:g} s, by the server's load")
 
     def note(self, kind: EventKind, detail: str) -> None:
-        """Let an event be told with the next messages."""
+        """Let an event be sent with the next messages."""
         self._events.append(Event(kind, self.seconds, detail))
 
     def messages(self, predictions: Sequence[Prediction]) -> Iterator[Message]:
-        """Give the messages of new predictions, of the segments that they end, and of events.
+        """Return the messages of new predictions, of the segments that they end, and of events.
 
         A lag is measured when its message is asked for, which must be when it is sent.
         """
         events, self._events = self._events, []
-        items: list[Prediction | Event] = [*predictions, *events]
-        for item in sorted(items, key=_at_seconds):
+        for item in in_order(predictions, events):
             if isinstance(item, Event):
                 yield {"type": "event", **item.to_dict()}
                 continue
@@ -175,12 +249,8 @@ class Hearing:
             yield from map(_segment_message, segments)
             yield self._prediction_message(item)
 
-    def last_messages(self) -> list[Message]:
-        """Give what only the end of the stream ends."""
-        return [_segment_message(segment) for segment in self._segmenter.flush()]
-
     def account(self) -> Message:
-        """Say where every sample went; what still waits is lost now."""
+        """Return where every sample went; what still waits is lost now."""
         return {
             "received_samples": self.received_samples,
             "processed_samples": self.processed_samples,
@@ -232,10 +302,6 @@ class Hearing:
         while len(receipts) > 1 and receipts[0][0] < end_sample:
             receipts.popleft()
         return time.monotonic() - receipts[0][1] if receipts else None
-
-
-def _at_seconds(item: Prediction | Event) -> float:
-    return item.at_seconds if isinstance(item, Event) else item.end_seconds
 
 
 def _segment_message(segment: Segment) -> Message:

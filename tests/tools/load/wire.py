@@ -20,7 +20,7 @@ from websockets.typing import Origin, Subprotocol
 from websockets.uri import parse_uri
 
 from ser_live.client.address import Address
-from ser_live.client.conversation import SUBPROTOCOL
+from ser_live.stream_protocol import SUBPROTOCOL
 
 LOST = 1006
 _OPEN_SECONDS = 30.0

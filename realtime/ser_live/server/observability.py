@@ -1,0 +1,220 @@
+"""What the server did: figures for Prometheus, and JSON lines on stderr, never with audio."""
+
+import json
+import logging
+import secrets
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ser_live.server.engine import BatchKind
+from ser_live.text import sanitize
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+_LAGS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_RUNS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_METHODS = ("GET", "HEAD", "POST", "OPTIONS")
+
+
+class Metrics:
+    """Count what happens; `exposition` is what ``GET /metrics`` gives."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        self.streams_open = Gauge("ser_streams_open", "Streams now", registry=registry)
+        self.streams = Counter(
+            "ser_streams", "Streams that ended, by reason", ["reason"], registry=registry
+        )
+        self.refused = Counter(
+            "ser_streams_refused", "Streams not taken, by reason", ["reason"], registry=registry
+        )
+        self.errors = Counter(
+            "ser_stream_errors", "Error messages sent, by code", ["code"], registry=registry
+        )
+        self.received_bytes = Counter(
+            "ser_received_bytes", "Bytes of audio that came in", registry=registry
+        )
+        self.heard_seconds = Counter(
+            "ser_heard_seconds", "Seconds of audio recognized", registry=registry
+        )
+        self.dropped_samples = Counter(
+            "ser_dropped_samples",
+            "Samples per channel that came in and were not recognized, by reason",
+            ["reason"],
+            registry=registry,
+        )
+        self.recordings = Counter(
+            "ser_recordings", "Recordings recognized whole", registry=registry
+        )
+        self._predictions = Counter(
+            "ser_predictions", "Predictions (hops), by state", ["state"], registry=registry
+        )
+        self._by_state = {
+            state: self._predictions.labels(state)
+            for state in ("speech", "silence", "uncertain", "warming_up")
+        }
+        self.lag = Histogram(
+            "ser_lag_seconds",
+            "From the receipt of the last sample to its message",
+            buckets=_LAGS,
+            registry=registry,
+        )
+        self._batch_size = Histogram(
+            "ser_batch_size",
+            "Streams that shared a run of a network",
+            ["kind"],
+            buckets=_SIZES,
+            registry=registry,
+        )
+        self._batch_seconds = Histogram(
+            "ser_batch_seconds", "Time of such a run", ["kind"], buckets=_RUNS, registry=registry
+        )
+        self._requests = Counter(
+            "ser_http_requests",
+            "Answers, by route and status; streams that were refused among them",
+            ["method", "route", "status"],
+            registry=registry,
+        )
+
+    def count_prediction(self, state: str, lag_seconds: float | None) -> None:
+        """Count a prediction of a stream or, without a lag, of a recording."""
+        self._by_state[state].inc()
+        if lag_seconds is not None:
+            self.lag.observe(lag_seconds)
+
+    def count_batch(self, kind: BatchKind, size: int, seconds: float) -> None:
+        """Count a run of a network; the engine calls this."""
+        self._batch_size.labels(kind).observe(size)
+        self._batch_seconds.labels(kind).observe(seconds)
+
+    def count_request(self, method: str, route: object, status: int) -> None:
+        """Count an answer; what clients make up is not let into the labels."""
+        path = getattr(route, "path", None) or "other"
+        known = method if method in _METHODS else "other"
+        self._requests.labels(known, path, str(status)).inc()
+
+    def show(self, name: str, meaning: str, value: Callable[[], float]) -> None:
+        """Let a gauge be asked for its value when the figures are read."""
+        Gauge(name, meaning, registry=self._registry).set_function(value)
+
+    def exposition(self) -> bytes:
+        """Give all figures in Prometheus' text format."""
+        return generate_latest(self._registry)
+
+
+_OWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "color_message"}
+_FAULTS_OF_CLIENTS = ("Invalid UTF-8 sequence received from client.",)
+_QUIET = ("/healthz", "/readyz", "/metrics")
+
+logger = logging.getLogger("ser_live.server")
+
+
+class JsonLines(logging.Formatter):
+    """A line of JSON per record; what was given as ``extra`` becomes fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Give the line."""
+        fields: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "message": record.getMessage(),
+        }
+        fields |= {k: v for k, v in record.__dict__.items() if k not in _OWN}
+        if record.exc_info:
+            fields["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(fields, default=str)
+
+
+def _put_right(record: logging.LogRecord) -> bool:
+    """Tell a fault of a client, which uvicorn reports as one of the server, as what it is."""
+    if record.name.startswith("uvicorn") and record.msg in _FAULTS_OF_CLIENTS:
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+        record.exc_info = None
+    return True
+
+
+def log_to_stderr(level: str) -> None:
+    """Write what this package and uvicorn log, from a level on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    handler.addFilter(_put_right)
+    for name in ("ser_live", "uvicorn"):
+        ours = logging.getLogger(name)
+        ours.handlers = [handler]
+        ours.propagate = False
+    logging.getLogger("ser_live").setLevel(level.upper())
+    # Its lines about single connections would drown ours.
+    logging.getLogger("uvicorn").setLevel(max(logging.WARNING, logging.getLogger("ser_live").level))
+
+
+class Requests:
+    """Give each request an id, and log and count how it went; streams log themselves.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What lies behind it.
+    metrics : Metrics
+        Where it is counted.
+    """
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let it through and look at the answer."""
+        if scope["type"] == "lifespan":
+            return await self._app(scope, receive, send)
+        scope["request_id"] = request_id = secrets.token_hex(8)
+        began, status = time.monotonic(), 0
+
+        async def send_and_see(message: Message) -> None:
+            nonlocal status
+            if message["type"].endswith("http.response.start"):
+                status = message["status"]
+                message["headers"] = [
+                    *message.get("headers", ()),
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        is_stream = scope["type"] == "websocket"
+        try:
+            await self._app(scope, receive, send_and_see)
+        finally:
+            if status:
+                self._tell(scope, status, time.monotonic() - began, is_stream)
+
+    def _tell(self, scope: Scope, status: int, seconds: float, is_stream: bool) -> None:
+        method = "GET" if is_stream else scope["method"]
+        self._metrics.count_request(method, scope.get("route"), status)
+        level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO
+        client = scope.get("client") or ("", 0)
+        logger.log(
+            level,
+            "request",
+            extra={
+                "request_id": scope["request_id"],
+                "method": sanitize(method),
+                "path": sanitize(scope["path"]),
+                "status": status,
+                "seconds": round(seconds, 4),
+                "client": client[0],
+            },
+        )
