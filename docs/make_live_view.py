@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.terminal_theme import TerminalTheme
 
-from ser_live.cli.live_view import LiveView
-from ser_live.cli.view.state import ViewState
+from ser_live.cli.view import LiveView
+from ser_live.cli.view.tracker import ViewState
 from ser_live.live.listener import listen
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH, FileSource, Source
 from ser_live.sources.microphone import SystemClock

@@ -20,7 +20,7 @@ import soundfile
 
 from ser_live import __version__, listen
 from ser_live.cli.main import main
-from ser_live.cli.stderr import Aside
+from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped
 from ser_live.recording import Recorder, ReplaySource
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice
@@ -616,9 +616,9 @@ class TestView:
         assert "heard 19.6 s" in after
 
     def test_what_waits_is_bounded(self, capsys: pytest.CaptureFixture[str]) -> None:
-        with Aside("ser-live", held=True) as aside:
+        with Stderr("ser-live", is_held=True) as stderr:
             for number in range(5000):
-                aside.say(f"line {number}")
+                stderr.print(f"line {number}")
             assert capsys.readouterr().err == ""
         lines = capsys.readouterr().err.splitlines()
         assert len(lines) == 1001

@@ -12,10 +12,9 @@ import pytest
 from rich.console import Console
 
 from ser_live import Prediction
-from ser_live.cli.live_view import LiveView
+from ser_live.cli.view import LiveView
 from ser_live.cli.view.big_letters import letters
-from ser_live.cli.view.event_queue import NEWS_SECONDS, NewsTurns
-from ser_live.cli.view.state import ViewState
+from ser_live.cli.view.tracker import EVENT_SECONDS, EventQueue, ViewState
 from ser_live.events import Event, EventKind
 from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.classifier import OnnxClassifier
@@ -120,7 +119,7 @@ def filmed(
     return film
 
 
-def holes(timeline: str) -> int:
+def gaps(timeline: str) -> int:
     return timeline.count("×")  # noqa: RUF001 - that is the sign
 
 
@@ -132,7 +131,7 @@ def test_a_lost_microphone_is_the_headline_and_counts_while_nothing_comes(tiny_m
         assert shown.says("microphone lost")
         assert "trying to open it again" in shown.text
         assert re.search(rf"for {math.floor(shown.at - 5.99)} s ·", shown.text)
-        assert abs(holes(shown.timeline) - (shown.at - 6.0) / 60 * 76) <= 1.5
+        assert abs(gaps(shown.timeline) - (shown.at - 6.0) / 60 * 76) <= 1.5
         missing = re.search(r"lost +(\d+\.\d) s missing", shown.text)
         assert missing is not None
         assert float(missing[1]) == pytest.approx(shown.at - 6.0, abs=0.2)
@@ -141,7 +140,7 @@ def test_a_lost_microphone_is_the_headline_and_counts_while_nothing_comes(tiny_m
     assert not after.says("microphone lost")
     assert "device restored  fake microphone: back after 12." in after.text
     assert re.search(r"lost +1 restart, 12\.\d s missing", after.text)
-    assert abs(holes(after.timeline) - 12.9 / 60 * 76) <= 1.5
+    assert abs(gaps(after.timeline) - 12.9 / 60 * 76) <= 1.5
     assert "gap  12." in film.at(22.5).text
 
 
@@ -156,7 +155,7 @@ def test_the_timeline_neither_jumps_nor_stops_when_the_microphone_is_back(tiny_m
 def test_what_was_recognized_before_a_hole_is_not_shown_after_it(tiny_model: Path) -> None:
     film = filmed(tiny_model, [Unplug(2.75, 4.0)], 12.0)
     assert film.at(2.5).state.prediction is not None
-    back = next(shot for shot in film.shots if shot.at > 4.0 and shot.state.trouble is None)
+    back = next(shot for shot in film.shots if shot.at > 4.0 and shot.state.problem is None)
     assert back.state.prediction is None or back.state.prediction.end_seconds > 6.75
 
 
@@ -215,7 +214,7 @@ def test_predictions_that_were_left_out_leave_their_marks(tiny_model: Path) -> N
         if 2.75 <= step.seconds < 2.78:  # a reader that sleeps: nothing is lost but the present
             clock.advance(3.0)
     assert "-" in film.shots[-1].timeline
-    assert holes(film.shots[-1].timeline) == 0
+    assert gaps(film.shots[-1].timeline) == 0
 
 
 def test_a_wider_hop_is_told(tiny_model: Path) -> None:
@@ -240,7 +239,7 @@ def test_another_model_takes_over_with_labels_of_its_own(tiny_model: Path, tmp_p
         if 3.5 <= step.seconds < 3.51:
             listener.swap(other)
     shown = film.at(7.5)
-    assert "· other, hop" in shown.text
+    assert "other, hop" in shown.text
     assert "● model swapped  other instead of tiny" in shown.text
     assert "bored" in shown.text
     assert "neutral" not in shown.text
@@ -323,34 +322,34 @@ def event(kind: EventKind, detail: str = "") -> Event:
     return Event(kind, 0.0, detail)
 
 
-class TestNews:
+class TestEventQueue:
     def test_events_at_once_have_their_turns_and_the_last_fades(self) -> None:
-        news = NewsTurns()
+        queue = EventQueue()
         kinds: list[EventKind] = ["device_restored", "gap", "input_offset"]
         for kind in kinds:
-            news.add(event(kind), 100.0)
-        told = [(news.at(100.0 + t / 2), t / 2) for t in range(60)]
+            queue.add(event(kind), 100.0)
+        told = [(queue.at(100.0 + t / 2), t / 2) for t in range(60)]
         shown = [item.kind for (item, _), _ in told if item is not None]
         assert list(dict.fromkeys(shown)) == kinds
         assert min(shown.count(kind) for kind in kinds) >= 4
         last = max(t for (item, _), t in told if item is not None)
-        assert last == pytest.approx(5.0 + NEWS_SECONDS, abs=0.5)
+        assert last == pytest.approx(5.0 + EVENT_SECONDS, abs=0.5)
 
     def test_one_of_its_kind_is_replaced_at_once(self) -> None:
-        news = NewsTurns()
+        queue = EventQueue()
         for number in range(50):
-            news.add(event("gap", str(number)), 100.0 + 0.1 * number)
-        item, age_seconds = news.at(105.0)
+            queue.add(event("gap", str(number)), 100.0 + 0.1 * number)
+        item, age_seconds = queue.at(105.0)
         assert item is not None
         assert item.detail == "49"
         assert age_seconds < 1.0
 
-    def test_in_a_flood_nobody_waits_for_ever(self) -> None:
-        news = NewsTurns()
+    def test_in_a_flood_no_event_waits_for_ever(self) -> None:
+        queue = EventQueue()
         kinds: list[EventKind] = ["gap", "overload"]
         for number in range(200):
-            news.add(event(kinds[number % 2], str(number)), 100.0)
-        item, _ = news.at(106.0)
+            queue.add(event(kinds[number % 2], str(number)), 100.0)
+        item, _ = queue.at(106.0)
         assert item is not None
         assert item.detail == "199"
 

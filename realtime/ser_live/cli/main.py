@@ -1,21 +1,19 @@
-"""``ser-live``: watch the emotion in a voice."""
+"""``ser-live``: run the live loop, and show it as a view or as JSON lines."""
 
 import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 from ser_live.cli.options import PROGRAM, parse
 from ser_live.command_line import USER_ERROR, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 
 if TYPE_CHECKING:
-    from ser_live.cli.stderr import Aside
+    from ser_live.cli.stderr import Stderr
     from ser_live.live.listener import Listener, ListenOptions, LiveStep
-    from ser_live.live.summary import Summary
-    from ser_live.output import Outputs
     from ser_live.recording import Session
     from ser_live.sources import Pace, Source
 
@@ -43,7 +41,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
-    from ser_live.cli.stderr import Aside, logging_to  # noqa: PLC0415 - --help needs no engine
+    from ser_live.cli.stderr import Stderr, logging_to  # noqa: PLC0415 - --help needs no engine
     from ser_live.live.listener import listen  # noqa: PLC0415
     from ser_live.live.summary import Summary  # noqa: PLC0415
     from ser_live.output import Outputs  # noqa: PLC0415
@@ -53,18 +51,30 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
         raise SerError("--events belongs to JSON lines; add --json")
     summary = Summary()
     exit_code = _DONE
-    with Aside(PROGRAM, held=has_view) as aside, logging_to(aside, arguments.verbose):
-        source, options, notice = _session(arguments, aside, has_view)
+    with Stderr(PROGRAM, is_held=has_view) as stderr, logging_to(stderr, arguments.verbose):
+        source, options, notice = _session(arguments, stderr, has_view)
         with (
             listen(source, **options) as listener,
             Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
         ):
-            keeper = _Keeper(outputs, summary, signals, None if arguments.events else aside)
+
+            def steps() -> Iterator["LiveStep"]:
+                """Yield each step after it has gone to the files and the summary."""
+                for step in listener.steps():
+                    with signals.postponed():  # all files end with the same record
+                        for item in step.items:
+                            outputs.write(item)
+                        for prediction in step.predictions:
+                            summary.add(prediction)
+                    for event in () if arguments.events else step.events:
+                        stderr.print(f"{event.at_seconds:.2f} s: {event.kind}: {event.detail}")
+                    yield step
+
             try:
                 if has_view:
-                    _view(listener, keeper, notice)
+                    _view(listener, steps(), notice)
                 else:
-                    _write_lines(listener, keeper, notice, arguments.events)
+                    _write_lines(listener, steps(), notice, arguments.events)
             except Stopped as stopped:
                 exit_code = stopped.exit_code
     notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
@@ -73,64 +83,36 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
     return exit_code or (_DONE if is_whole else USER_ERROR)
 
 
-class _Keeper:
-    """What becomes of a step whoever looks at it: files, figures, and a word about events."""
-
-    def __init__(
-        self, outputs: "Outputs", summary: "Summary", signals: Signals, aside: "Aside | None"
-    ) -> None:
-        self._outputs = outputs
-        self._summary = summary
-        self._signals = signals
-        self._aside = aside
-
-    def process(self, step: "LiveStep") -> None:
-        with self._signals.postponed():  # all files end with the same record
-            for item in step.items:
-                self._outputs.write(item)
-            for prediction in step.predictions:
-                self._summary.add(prediction)
-        if self._aside is not None:
-            for event in step.events:
-                self._aside.say(f"{event.at_seconds:.2f} s: {event.kind}: {event.detail}")
-
-
 def _write_lines(
-    listener: "Listener[Any]", keeper: _Keeper, notice: str, with_events: bool
+    listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, with_events: bool
 ) -> None:
+    source, recognizer = listener.source, listener.recognizer
     is_announced = False
-    for step in listener.steps():
-        if not is_announced:
-            print("\n".join(_announcement(listener, notice)), file=sys.stderr)
+    for step in steps:
+        if not is_announced:  # only now the source has given something
+            channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
+            audio = f"{source.name}, {source.sample_rate_hz} Hz {channels}"
+            model = f"model {recognizer.card.name}; hop {recognizer.hop_seconds:g} s"
+            print(f"{PROGRAM}: {audio}; {model}", file=sys.stderr)
+            if notice:
+                print(f"{PROGRAM}: {notice}", file=sys.stderr)
             is_announced = True
-        keeper.process(step)
         for item in step.items if with_events else step.predictions:
             print(json.dumps(item.to_dict()), flush=True)
 
 
-def _announcement(listener: "Listener[Any]", notice: str) -> list[str]:
-    source, recognizer = listener.source, listener.recognizer
-    channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
-    lines = [
-        f"{PROGRAM}: {source.name}, {source.sample_rate_hz} Hz {channels}; "
-        f"model {recognizer.card.name}; hop {recognizer.hop_seconds:g} s"
-    ]
-    return [*lines, f"{PROGRAM}: {notice}"] if notice else lines
-
-
-def _view(listener: "Listener[Any]", keeper: _Keeper, notice: str) -> None:
-    from ser_live.cli.live_view import LiveView  # noqa: PLC0415 - only a terminal needs rich
+def _view(listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str) -> None:
+    from ser_live.cli.view import LiveView  # noqa: PLC0415 - only a terminal needs rich
 
     with LiveView(listener, notice) as view:
-        for step in listener.steps():
-            keeper.process(step)
+        for step in steps:
             view.update(step)
 
 
 def _session(
-    arguments: argparse.Namespace, aside: "Aside", has_view: bool
+    arguments: argparse.Namespace, stderr: "Stderr", has_view: bool
 ) -> tuple["Source", "ListenOptions", str]:
-    """Give what is heard, how, and what a person must be told about it."""
+    """Return the source, the options of `listen`, and a notice for the user."""
     from ser_live.recording import Recorder, ReplaySource  # noqa: PLC0415
     from ser_live.sources import DEMO_NOTICE  # noqa: PLC0415
 
@@ -139,8 +121,8 @@ def _session(
         replay = ReplaySource(arguments.replay, pace)
         session = replay.session
         notice = f"replay of {session.source}, recorded by ser-live {session.version}"
-        return replay, _options(arguments, session, aside), notice
-    source, options = _source(arguments, pace), _options(arguments, None, aside)
+        return replay, _options(arguments, session, stderr), notice
+    source, options = _source(arguments, pace), _options(arguments, None, stderr)
     notices = [DEMO_NOTICE] if arguments.demo else []
     if arguments.record is not None:
         notices.append(f"recording to {arguments.record}")
@@ -156,37 +138,34 @@ def _session(
 
 
 def _options(
-    arguments: argparse.Namespace, session: "Session | None", aside: "Aside"
+    arguments: argparse.Namespace, session: "Session | None", stderr: "Stderr"
 ) -> "ListenOptions":
-    """Give the options of the command line, else those of a recording, else the usual ones."""
+    """Return the options of the command line, else those of a recording, else the usual ones."""
     budget = arguments.cpu_budget
-    options: ListenOptions = {
+    given = {
         "model": arguments.model,
-        "hop_seconds": 0.25 if arguments.hop is None else arguments.hop,
+        "hop_seconds": arguments.hop,
         "smoothing_seconds": arguments.smoothing,
         "vad": arguments.vad,
         "policy": arguments.policy,
         "cpu_budget": None if budget is None else budget / 100.0,
     }
+    options: dict[str, object] = {"hop_seconds": 0.25}
     if session is not None:
-        options["window_seconds"] = session.window_seconds
-        options["hop_seconds"] = session.hop_seconds if arguments.hop is None else arguments.hop
+        names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad")
+        options = {name: getattr(session, name) for name in names}
         if arguments.model is None:
-            options["model"] = session.model
-            _compare_models(session, aside)
-        if arguments.smoothing is None:
-            options["smoothing_seconds"] = session.smoothing_seconds
-        if arguments.vad is None:
-            options["vad"] = session.vad
-    return options
+            _compare_models(session, stderr)
+    options |= {name: value for name, value in given.items() if value is not None}
+    return cast("ListenOptions", options)
 
 
-def _compare_models(session: "Session", aside: "Aside") -> None:
+def _compare_models(session: "Session", stderr: "Stderr") -> None:
     from ser_live.recording import model_sha256  # noqa: PLC0415
 
     now = model_sha256(session.model)
     if now != session.model_sha256:
-        aside.say(
+        stderr.print(
             f"warning: model {session.model} has changed since the recording (sha256 "
             f"{now[:12]} now, {session.model_sha256[:12]} then); predictions may differ"
         )

@@ -1,1 +1,71 @@
-"""Draw the live view of a terminal."""
+"""The live view: draws what the engine recognizes, four times a second, also while it waits."""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Self
+
+from rich.console import Console
+from rich.live import Live
+
+from ser_live.cli.view.frame import Frame
+from ser_live.cli.view.tracker import Tracker, ViewState
+from ser_live.live.listener import Listener, LiveStep
+
+_FRAMES_PER_SECOND = 4
+
+
+class LiveView:
+    """Show a listener's steps on the terminal.
+
+    A thread of its own draws, so that a slow terminal never holds up recognition, and the view
+    goes on while the source gives nothing.
+
+    Parameters
+    ----------
+    listener : Listener
+        Open.
+    notice : str
+        A sentence that must not be overlooked, or nothing.
+    console : rich.console.Console or None
+        None: the terminal.
+    clock : callable
+        Returns the time in seconds that only grow.
+    """
+
+    def __init__(
+        self,
+        listener: Listener[Any],
+        notice: str = "",
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.console = Console() if console is None else console
+        self._tracker = Tracker(listener, notice, clock)
+        self._in_use = threading.Lock()
+        self._drawing = contextlib.ExitStack()
+
+    def __rich__(self) -> Frame:
+        """Return the frame to draw now."""
+        return Frame(self.state())
+
+    def __enter__(self) -> Self:
+        # Kept nowhere else: a cycle would hold the listener until the interpreter ends.
+        self._drawing.enter_context(
+            Live(self, console=self.console, refresh_per_second=_FRAMES_PER_SECOND, screen=True)
+        )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._drawing.close()
+
+    def update(self, step: LiveStep) -> None:
+        """Take a step; the next frame shows it."""
+        with self._in_use:
+            self._tracker.process(step)
+
+    def state(self) -> ViewState:
+        """Return what a frame would show now."""
+        with self._in_use:
+            return self._tracker.state()

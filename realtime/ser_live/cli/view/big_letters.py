@@ -1,40 +1,27 @@
-"""Large letters from half blocks."""
+"""Large letters, five pixels high: two terminal rows per pixel pair, or two cells per pixel."""
 
-_GLYPHS = {
-    "a": ".##. #..# #### #..# #..#",
-    "b": "###. #..# ###. #..# ###.",
-    "c": ".### #... #... #... .###",
-    "d": "###. #..# #..# #..# ###.",
-    "e": "#### #... ###. #... ####",
-    "f": "#### #... ###. #... #...",
-    "g": ".### #... #.## #..# .###",
-    "h": "#..# #..# #### #..# #..#",
-    "i": "# # # # #",
-    "j": "..# ..# ..# ..# ##.",
-    "k": "#..# #.#. ##.. #.#. #..#",
-    "l": "#... #... #... #... ####",
-    "m": "#...# ##.## #.#.# #...# #...#",
-    "n": "#..# ##.# #.## #..# #..#",
-    "o": ".##. #..# #..# #..# .##.",
-    "p": "###. #..# ###. #... #...",
-    "q": ".##. #..# #..# #.#. .#.#",
-    "r": "###. #..# ###. #.#. #..#",
-    "s": ".### #... .##. ...# ###.",
-    "t": "##### ..#.. ..#.. ..#.. ..#..",
-    "u": "#..# #..# #..# #..# .##.",
-    "v": "#...# #...# #...# .#.#. ..#..",
-    "w": "#...# #...# #.#.# ##.## #...#",
-    "x": "#...# .#.#. ..#.. .#.#. #...#",
-    "y": "#...# .#.#. ..#.. ..#.. ..#..",
-    "z": "#### ...# .##. #... ####",
-    "-": "... ... ### ... ...",
-    "?": "###. ...# .##. .... .#..",
-    " ": ".. .. .. .. ..",
-    ".": ". . . . #",
+# Strips of letters, five rows each, under the characters that they draw; "#" is a lit pixel.
+_SHEET = """
+a    b    c    d    e    f    g    h    i j   k    l    m     n    o    p
+.##. ###. .### ###. #### #### .### #..# # ..# #..# #... #...# #..# .##. ###.
+#..# #..# #... #..# #... #... #... #..# # ..# #.#. #... ##.## ##.# #..# #..#
+#### ###. #... #..# ###. ###. #.## #### # ..# ##.. #... #.#.# #.## #..# ###.
+#..# #..# #... #..# #... #... #..# #..# # ..# #.#. #... #...# #..# #..# #...
+#..# ###. .### ###. #### #... .### #..# # ##. #..# #### #...# #..# .##. #...
+
+q    r    s    t     u    v     w     x     y     z    -   ?    .
+.##. ###. .### ##### #..# #...# #...# #...# #...# #### ... ###. .
+#..# #..# #... ..#.. #..# #...# #...# .#.#. .#.#. ...# ... ...# .
+#..# ###. .##. ..#.. #..# #...# #.#.# ..#.. ..#.. .##. ### .##. .
+#.#. #.#. ...# ..#.. #..# .#.#. ##.## .#.#. ..#.. #... ... .... .
+.#.# #..# ###. ..#.. .##. ..#.. #...# #...# ..#.. #### ... .#.. #
+"""
+_GLYPHS = {" ": ("..",) * 5} | {
+    character: glyph
+    for strip in _SHEET.split("\n\n")
+    for character, *glyph in zip(*(row.split() for row in strip.strip().split("\n")), strict=True)
 }
 _HALVES = {"..": " ", "#.": "▀", ".#": "▄", "##": "█"}
-ROWS = 3
-"""Height of small letters in terminal rows; large ones have five."""
 
 
 def letters(text: str, width: int, *, large: bool) -> list[str] | None:
@@ -44,16 +31,16 @@ def letters(text: str, width: int, *, large: bool) -> list[str] | None:
     -------
     list of str or None
         One string per row; None if it does not fit into ``width`` or has other characters than
-        letters, hyphen, period and blank.
+        letters, hyphen, question mark, period and blank.
     """
     glyphs = [_GLYPHS.get(character) for character in text.lower()]
     if None in glyphs:
         return None
-    bitmap = [".".join(row) for row in zip(*(str(g).split() for g in glyphs), strict=True)]
+    pixels = [".".join(row) for row in zip(*filter(None, glyphs), strict=True)]
     if large:
-        rows = [row.replace("#", "██").replace(".", "  ") for row in bitmap]
+        rows = [row.replace("#", "██").replace(".", "  ") for row in pixels]
     else:
-        bitmap.append("." * len(bitmap[0]))
-        pairs = zip(bitmap[::2], bitmap[1::2], strict=True)
+        pixels.append("." * len(pixels[0]))
+        pairs = zip(pixels[::2], pixels[1::2], strict=True)
         rows = ["".join(_HALVES[a + b] for a, b in zip(*pair, strict=True)) for pair in pairs]
     return rows if len(rows[0]) <= width else None

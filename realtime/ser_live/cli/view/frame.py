@@ -1,27 +1,36 @@
-"""How a frame of the live view looks, in any size from about 60x18."""
+"""One frame of the live view, in any size from about 60x18."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from ser_live.cli.view.figures import frames_row, latency_row, losses_row
-from ser_live.cli.view.headline import caption, header_rows, headline_rows, kind_words, news_rows
+from ser_live.cli.view.headline import (
+    caption,
+    clock_time,
+    event_rows,
+    header_rows,
+    headline_rows,
+    kind_name,
+    spread,
+)
 from ser_live.cli.view.palette import (
     AMBER,
     EVENT_COLORS,
     GREEN,
     GREY,
     RED,
+    TRACK,
     in_ascii,
     label_colors,
     label_letters,
     printable,
 )
-from ser_live.cli.view.state import ViewState
-from ser_live.cli.view.text import blank, clock_words, meter, padded, spread
 from ser_live.cli.view.timeline import legend, timeline_row
+from ser_live.cli.view.tracker import ViewState
+from ser_live.latency import StageLatency
 
 _WIDEST = 110
 _MARGIN = "  "
@@ -29,27 +38,7 @@ _COLUMN = 9
 _QUIETEST_DBFS = -60.0
 _NO_SIGNAL_DBFS = -100.0
 _LOG_ROWS = 8
-
-# Headline, caption, news, timeline and losses are always there; what else there is room for
-# comes in this order.
-_WISHES = {
-    "level": 1,
-    "frames": 1,
-    "axis": 1,
-    "latency": 1,
-    "letters": 2,
-    "hint": 1,
-    "gap above headline": 1,
-    "gap above timeline": 1,
-    "gap above level": 1,
-    "gap above bars": 1,
-    "gap above figures": 1,
-    "legend": 1,
-    "large letters": 2,
-    "gap on top": 1,
-    "gap above log": 1,
-}
-_ALWAYS_ROWS = 5
+_STAGES = {"total": "compute", "lag": "lag", "callback": "callback"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +68,8 @@ class _Painter:
         self.width = width
         self.height = height
         self.is_ascii = is_ascii
-        # After a swap of the model there may be labels that it does not know.
-        shown = [state.prediction, *(part.prediction for part in state.timeline)]
+        # After a swap of the model the timeline may hold labels that it does not know.
+        shown = [state.prediction, *(span.prediction for span in state.timeline)]
         seen = (prediction.label for prediction in shown if prediction is not None)
         known = dict.fromkeys([*state.labels, *(label for label in seen if label is not None)])
         self.colors = label_colors(known)
@@ -88,32 +77,45 @@ class _Painter:
         self.column = max(_COLUMN, *(2 + cell_len(self._name(label)) for label in state.labels))
 
     def rows(self) -> list[Text]:
+        """Return as many rows as there is room for, the important ones first."""
         state, width = self.state, self.width
-        header = header_rows(state, width)
-        has, bars, log = _fitted(self.height - len(header), len(state.labels))
-        letter_rows = 1 + has["letters"] + has["large letters"]
-        sections = [
-            blank(has["gap on top"]),
-            header,
-            blank(has["gap above headline"]),
-            headline_rows(state, self.colors, width, letter_rows, self.is_ascii),
-            [caption(state, width)],
-            news_rows(state, width, 1 + has["hint"]),
-            blank(has["gap above bars"]),
-            [self._bar(label) for label in state.labels[:bars]],
-            blank(has["gap above timeline"]),
-            [self._timeline()],
-            [self._axis()] if has["axis"] else [],
-            [legend(width, bool(self.letters))] if has["legend"] else [],
-            blank(has["gap above level"]),
-            [self._level()] if has["level"] else [],
-            blank(has["gap above figures"]),
-            self._figures(has["latency"] > 0, has["frames"] > 0),
-            blank(has["gap above log"]),
-            self._log(log),
+        header, event = header_rows(state, width), event_rows(state, width)
+        bars = [self._bar(label) for label in state.labels]
+        spare = self.height - len(header) - len(bars) - 5  # caption, event, timeline, losses, word
+        word_rows = 5 if spare >= 15 else 3 if spare >= 6 else 1
+        word = headline_rows(state, self.colors, width, word_rows, self.is_ascii)
+        axis = Text("60 s ago".ljust(width // 2 - 2) + "30 s", GREY)
+        losses = spread(self._row("lost", self._losses()), Text("Ctrl-C ends", GREY), width)
+        gap: list[Text] = [Text()]
+        # From top to bottom; what has the lowest rank gets its rows first.
+        sections: list[tuple[int, list[Text]]] = [
+            (13, gap),
+            (0, header),
+            (6, gap),
+            (0, word),
+            (0, [caption(state)]),
+            (0, event[:1]),
+            (5, event[1:]),
+            (9, gap),
+            (1, bars),
+            (7, gap),
+            (0, [self._timeline()]),
+            (3, [spread(axis, Text("now", GREY), width)]),
+            (11, [legend(width, bool(self.letters))]),
+            (8, gap),
+            (2, [self._row("level", self._level())]),
+            (10, gap),
+            (4, [self._row("latency", self._latency())]),
+            (2, [self._row("frames", self._frames())]),
+            (0, [losses]),
+            (14, gap),
+            (15, self._log()),
         ]
-        rows = [row for section in sections for row in section]
-        return [self._placed(row) for row in rows[: self.height]]
+        left, granted = self.height, dict[int, list[Text]]()
+        for index, (_, rows) in sorted(enumerate(sections), key=lambda item: item[1][0]):
+            granted[index] = rows[:left]
+            left -= len(granted[index])
+        return [self._placed(row) for index in sorted(granted) for row in granted[index]]
 
     def _placed(self, row: Text) -> Text:
         row.truncate(self.width, overflow="ellipsis")
@@ -122,13 +124,16 @@ class _Painter:
             row.plain = clean
         return row
 
+    def _row(self, name: str, content: Text) -> Text:
+        return Text(set_cell_size(name, self.column), GREY) + content
+
     def _bar(self, label: str) -> Text:
-        prediction = None if self.state.trouble else self.state.prediction
+        prediction = None if self.state.problem else self.state.prediction
         share = ((prediction.probabilities if prediction else None) or {}).get(label)
         is_current = prediction is not None and prediction.label == label
         style = "bold" if is_current else GREY
-        row = Text(padded(self._name(label), self.column), style)
-        row.append_text(meter(share or 0.0, self.width - self.column - 6, self.colors[label]))
+        row = Text(set_cell_size(self._name(label), self.column), style)
+        row.append_text(_meter(share or 0.0, self.width - self.column - 6, self.colors[label]))
         return row.append("" if share is None else f"{100 * share:4.0f} %", style)
 
     def _name(self, label: str) -> str:
@@ -140,64 +145,95 @@ class _Painter:
             state.timeline, state.seconds, state.hop_seconds, self.width, self.colors, self.letters
         )
 
-    def _axis(self) -> Text:
-        left = Text("60 s ago".ljust(self.width // 2 - 2) + "30 s", GREY)
-        return spread(left, Text("now", GREY), self.width)
-
     def _level(self) -> Text:
         state = self.state
-        row = Text(padded("level", self.column), GREY)
-        is_away = state.trouble is not None and state.trouble.kind != "input_silent"
+        is_away = state.problem is not None and state.problem.kind != "input_silent"
         is_away = is_away or not state.seconds
         rms_dbfs = _QUIETEST_DBFS if is_away else max(state.rms_dbfs, _QUIETEST_DBFS)
-        share = 1.0 - rms_dbfs / _QUIETEST_DBFS
-        row.append_text(meter(share, max(10, self.width // 3), _level_color(state.peak_dbfs)))
+        peak = state.peak_dbfs
+        color = RED if peak > -1.0 else AMBER if peak > -6.0 else GREEN
+        row = _meter(1.0 - rms_dbfs / _QUIETEST_DBFS, max(10, self.width // 3), color)
         if is_away:
-            row.append("  no audio", GREY)
-        elif state.peak_dbfs <= _NO_SIGNAL_DBFS:
-            row.append("  no signal", AMBER)
-        else:
-            row.append(f"  {state.rms_dbfs:.0f} dBFS, ", GREY)
-            if state.is_clipping:
-                row.append("CLIPPING", f"bold {RED}")
-            else:
-                row.append(f"peak {state.peak_dbfs:.0f}", GREY)
-        return row
+            return row.append("  no audio", GREY)
+        if peak <= _NO_SIGNAL_DBFS:
+            return row.append("  no signal", AMBER)
+        row.append(f"  {state.rms_dbfs:.0f} dBFS, ", GREY)
+        if state.is_clipping:
+            return row.append("CLIPPING", f"bold {RED}")
+        return row.append(f"peak {peak:.0f}", GREY)
 
-    def _figures(self, has_latency: bool, has_frames: bool) -> list[Text]:
-        stats, room = self.state.stats, self.width - self.column
-        rows = {"lost": losses_row(stats, self.state.away_seconds)}
-        if has_frames:
-            rows = {"frames": frames_row(stats, room), **rows}
-        if has_latency:
-            rows = {"latency": latency_row(stats, room), **rows}
-        named = [Text(padded(name, self.column), GREY) + row for name, row in rows.items()]
-        return [*named[:-1], spread(named[-1], Text("Ctrl-C ends", GREY), self.width)]
+    def _latency(self) -> Text:
+        """Draw the cost of a prediction, its age, and the delay that no machine removes."""
+        stats = self.state.stats
+        figures = {_STAGES[s.name]: s for s in stats.stages if s.count and s.name in _STAGES}
+        delay = Text.assemble(("delay ", GREY), f"{stats.recognizer.delay.total_seconds:.1f} s")
+        names = [name for name in _STAGES.values() if name in figures]
+        return self._fitting(
+            [
+                Text("   ").join([*(_figure(n, figures[n], has_p95) for n in shown), delay])
+                for shown, has_p95 in ((names, True), (names[:2], True), (names[:2], False))
+            ]
+        )
 
-    def _log(self, height: int) -> list[Text]:
+    def _frames(self) -> Text:
+        """Draw the account: captured = processed + dropped + buffered."""
+        source = self.state.stats.source
+        counts = (source.captured, source.processed, source.dropped, source.buffered)
+        captured, processed, dropped, buffered = (f"{n:,}".replace(",", " ") for n in counts)
+        sums = (f"{captured} captured = {processed} processed + ", f"{captured} = {processed} + ")
+        lost = (f"{dropped} dropped", RED if source.dropped else GREY)
+        rest = (f" + {buffered} buffered", GREY)
+        return self._fitting([Text.assemble((frames, GREY), lost, rest) for frames in sums])
+
+    def _losses(self) -> Text:
+        """Draw what was lost so far, also while the device is away, or that nothing was."""
+        stats, source = self.state.stats, self.state.stats.source
+        missing_seconds = stats.missing_seconds + self.state.away_seconds
+        clauses = (
+            (source.restarts, _counted(source.restarts, "restart"), RED),
+            (missing_seconds, f"{missing_seconds:.1f} s missing", RED),
+            (source.overruns, _counted(source.overruns, "overrun"), AMBER),
+            (stats.skipped_predictions, f"{stats.skipped_predictions} left out", AMBER),
+            (stats.degraded, f"{stats.degraded} degraded", AMBER),
+            (stats.replaced_samples, f"{stats.replaced_samples} replaced", AMBER),
+        )
+        told = [Text(words, style) for amount, words, style in clauses if amount]
+        return Text(", ", GREY).join(told) if told else Text("nothing", GREY)
+
+    def _log(self) -> list[Text]:
+        if not self.state.events:
+            return [self._row("events", Text("none", GREY))]
         rows: list[Text] = []
-        if height and not self.state.events:
-            rows.append(Text(padded("events", self.column) + "none", GREY))
-        for event in self.state.events[:height]:
-            row = Text(padded("" if rows else "events", self.column), GREY)
-            row.append(f"{clock_words(event.at_seconds):9}", GREY)
-            row.append(padded(kind_words(event), 17), EVENT_COLORS[event.kind])
+        for event in self.state.events[:_LOG_ROWS]:
+            at = Text(f"{clock_time(event.at_seconds):9}", GREY)
+            row = self._row("" if rows else "events", at)
+            row.append(set_cell_size(kind_name(event), 17), EVENT_COLORS[event.kind])
             rows.append(row.append(event.detail, GREY))
         return rows
 
-
-def _fitted(height: int, labels: int) -> tuple[dict[str, int], int, int]:
-    """Share rows out: the wishes that come true, bars, and rows of the log."""
-    left = height - _ALWAYS_ROWS - labels
-    bars = labels + min(0, left)
-    granted = {}
-    for name, rows in _WISHES.items():
-        granted[name] = rows if left >= rows else 0
-        left -= granted[name]
-    return granted, max(0, bars), max(0, min(left, _LOG_ROWS))
+    def _fitting(self, rows: Sequence[Text]) -> Text:
+        """Return the first row that is not too wide, else the last one."""
+        room = self.width - self.column
+        return next((row for row in rows if row.cell_len <= room), rows[-1])
 
 
-def _level_color(peak_dbfs: float) -> str:
-    if peak_dbfs > -1.0:
-        return RED
-    return AMBER if peak_dbfs > -6.0 else GREEN
+def _meter(share: float, length: int, color: str) -> Text:
+    """Draw a bar, exact to half a cell, on a faint track."""
+    full, half = divmod(round(min(max(share, 0.0), 1.0) * length * 2), 2)
+    bar = "━" * full + "╸" * half
+    return Text(bar, color).append("─" * (length - len(bar)), TRACK)
+
+
+def _figure(name: str, stage: StageLatency, has_p95: bool) -> Text:
+    p95 = f" (p95 {_milliseconds(stage.p95_seconds)})" if has_p95 else ""
+    return Text.assemble((f"{name} ", GREY), f"{_milliseconds(stage.p50_seconds)} ms{p95}")
+
+
+def _milliseconds(seconds: float) -> str:
+    milliseconds = 1000.0 * seconds
+    digits = 0 if milliseconds >= 10 else 1 if milliseconds >= 1 else 2
+    return f"{milliseconds:.{digits}f}"
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

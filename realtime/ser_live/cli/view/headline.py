@@ -1,5 +1,6 @@
-"""The upper part of a frame: what is heard and by what, and what has just happened."""
+"""The upper part of a frame: source and model, the emotion in large letters, the latest event."""
 
+import textwrap
 from collections.abc import Mapping
 
 from rich.cells import cell_len
@@ -7,45 +8,33 @@ from rich.text import Text
 
 from ser_live.cli.view.big_letters import letters
 from ser_live.cli.view.palette import AMBER, EVENT_COLORS, GREY, RED
-from ser_live.cli.view.state import Trouble, ViewState
-from ser_live.cli.view.text import age_words, blank, clock_words, first_that_fits, halves, spread
+from ser_live.cli.view.tracker import Problem, ViewState
 from ser_live.events import Event
 
 _BRIGHT_SECONDS = 4.0
 _LIT_SECONDS = 8.0
-_TROUBLE_WORDS = {
+_PROBLEMS = {
     "device_lost": (("microphone lost", "mic lost"), f"bold {RED}"),
     "input_silent": (("no signal",), f"bold {AMBER}"),
     "no_audio": (("waiting",), GREY),
 }
-_STATE_WORDS = {
-    "speech": "speech",
-    "uncertain": "uncertain",
-    "warming_up": "warming up",
-    "silence": "nobody speaks",
-}
 
 
 def header_rows(state: ViewState, width: int) -> list[Text]:
-    """Say what is heard, by which model, for how long; then what must not be overlooked."""
+    """Draw source, model and length of the stream; then the note or notice, if there is one."""
     clock = Text("● REC  " if state.is_recording else "", f"bold {RED}")
-    clock.append(clock_words(state.seconds), f"not bold {GREY}")
-    hop = Text(f"hop {state.hop_seconds:g} s", GREY)
+    clock.append(clock_time(state.seconds), f"not bold {GREY}")
+    hop = (f"hop {state.hop_seconds:g} s", GREY)
     if state.is_hop_widened:
-        hop = Text(f"{hop} to save time", AMBER)
-    variants = (
-        Text.assemble(("ser-live", "bold"), (f"  {about}, ", GREY), hop)
-        for about in (
-            f"{state.source}, {state.format} · {state.model}",
-            f"{state.source} · {state.model}",
-            state.model,
-        )
-    )
-    rows = [spread(first_that_fits(variants, width - clock.cell_len - 2), clock, width)]
+        hop = (f"{hop[0]} to save time", AMBER)
+    # The source comes last: its name may be long, and is cut first.
+    model, source = (f"  {state.model}, ", GREY), (f" · {state.source}", GREY)
+    rows = [spread(Text.assemble(("ser-live", "bold"), model, hop, source), clock, width)]
     if state.note:
-        # What it is about, often a long path, can go; what happened cannot.
-        notes = (state.note, state.note.partition(": ")[2] or state.note)
-        rows.append(first_that_fits((Text(note, f"italic {RED}") for note in notes), width))
+        # The name in front, often a long path, can go; what happened cannot.
+        is_long = cell_len(state.note) > width
+        note = (state.note.partition(": ")[2] if is_long else "") or state.note
+        rows.append(Text(note, f"italic {RED}"))
     elif state.notice:
         rows.append(Text(state.notice, f"italic {AMBER}"))
     return rows
@@ -61,28 +50,25 @@ def headline_rows(
         sizes = [large for large in sizes if large]  # small letters are made of half blocks
     drawings = (letters(word, width, large=large) for large in sizes for word in words)
     rows = next(filter(None, drawings), [words[0].upper()])
-    above = (height - len(rows)) // 2
-    return [
-        *blank(above),
-        *(Text(row, style) for row in rows),
-        *blank(height - len(rows) - above),
-    ]
+    above, free = (height - len(rows)) // 2, height - len(rows)
+    return [Text(row, style) for row in [""] * above + rows + [""] * (free - above)]
 
 
-def caption(state: ViewState, width: int) -> Text:
-    """Say in a row of text how sure that is, and for how long."""
+def caption(state: ViewState) -> Text:
+    """Draw in a row of text how sure that is, and for how long."""
     prediction = state.prediction
-    if state.trouble is not None:
-        return _told(state.trouble, width)
+    if state.problem is not None:
+        return _problem_row(state.problem)
     if prediction is None:
         return Text("waiting for sound", GREY)
-    clauses = [Text(_STATE_WORDS[prediction.state], GREY)]
+    state_name = {"silence": "no speech", "warming_up": "warming up"}
+    clauses = [Text(state_name.get(prediction.state, prediction.state), GREY)]
     if prediction.label is not None:
         clauses.append(Text(f"confidence {100 * prediction.confidence:.0f} %", "default"))
     if prediction.state == "warming_up":
         clauses.append(Text(f"an answer after {state.warm_up_seconds:g} s of speech", GREY))
     elif state.held_seconds >= 1.0:
-        clauses.append(Text(f"for {age_words(state.held_seconds)}", GREY))
+        clauses.append(Text(f"for {duration(state.held_seconds)}", GREY))
     if state.behind_seconds:
         clauses.insert(0, Text(f"{state.behind_seconds:.1f} s behind", f"bold {AMBER}"))
     if prediction.degraded:
@@ -90,46 +76,69 @@ def caption(state: ViewState, width: int) -> Text:
     return Text(" · ", GREY).join(clauses)
 
 
-def news_rows(state: ViewState, width: int, height: int) -> list[Text]:
-    """Tell of the event whose turn it is, fading; its second half has a row of its own."""
-    event, age_seconds = state.news, state.news_seconds
+def event_rows(state: ViewState, width: int) -> list[Text]:
+    """Draw the event whose turn it is, fading, in two rows: what happened, and what to do."""
+    event, age_seconds = state.event, state.event_seconds
     if event is None:
-        return blank(height)
+        return [Text(), Text()]
     color = EVENT_COLORS[event.kind] if age_seconds < _LIT_SECONDS else GREY
     rest = "" if age_seconds < _BRIGHT_SECONDS else GREY
-    age = Text(f"{age_words(age_seconds)} ago" if age_seconds >= 1.0 else "now", GREY)
-    kind = f"● {kind_words(event)}  "
-    what, hint = event.detail, ""
-    if height > 1:
-        what, hint = halves(event.detail, width - cell_len(kind) - age.cell_len - 2)
-    rows = [spread(Text.assemble((kind, color), (what, rest)), age, width), Text(f"  {hint}", rest)]
-    return rows[:height]
+    age = Text(f"{duration(age_seconds)} ago" if age_seconds >= 1.0 else "now", GREY)
+    kind = f"● {kind_name(event)}  "
+    what, _, hint = event.detail.partition("; ")
+    if not hint:
+        room = width - cell_len(kind) - age.cell_len - 2
+        what, *more = textwrap.wrap(what, max(1, room)) or [""]
+        hint = " ".join(more)
+    row = spread(Text.assemble((kind, color), (what, rest)), age, width)
+    return [row, Text(f"  {hint}", rest)]
 
 
-def kind_words(event: Event) -> str:
-    """Say what kind of event it is."""
+def kind_name(event: Event) -> str:
+    """Return the kind of an event in words."""
     return event.kind.replace("_", " ")
 
 
+def spread(left: Text, right: Text, width: int) -> Text:
+    """Put one text to either end of a row; the left one is cut if need be."""
+    left.truncate(max(0, width - right.cell_len - 2), overflow="ellipsis", pad=True)
+    return Text.assemble(left, "  ", right)
+
+
+def duration(seconds: float) -> str:
+    """Return how long something has lasted, as in "1 h 2 min" or "3 min 4 s"."""
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {left} s" if minutes else f"{left} s"
+
+
+def clock_time(seconds: float) -> str:
+    """Return a place in the stream, as in "1:02:03" or "4:05"."""
+    minutes, left = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
 def _words(state: ViewState, colors: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
-    """Give what stands in large letters, the wanted words first, and its style."""
+    """Return the word in large letters and what is shorter, and their style."""
     prediction = state.prediction
-    if state.trouble is not None:
-        return _TROUBLE_WORDS[state.trouble.kind]
-    if prediction is None:
-        return ("listening",), GREY
-    if prediction.label is None:
-        return ("silence" if prediction.state == "silence" else "listening",), GREY
+    if state.problem is not None:
+        return _PROBLEMS[state.problem.kind]
+    if prediction is None or prediction.label is None:
+        is_silence = prediction is not None and prediction.state == "silence"
+        return ("silence" if is_silence else "listening",), GREY
     color = colors[prediction.label]
     if prediction.state == "uncertain":
         return (f"{prediction.label} ?",), color
     return (prediction.label,), f"bold {color}"
 
 
-def _told(trouble: Trouble, width: int) -> Text:
-    """Say how long it has gone on, what to do or what is done, and why."""
-    if trouble.kind == "no_audio":
-        return Text(f"no audio for {age_words(trouble.seconds)}", GREY)
-    why, _, what = trouble.detail.partition("; ")
-    short = Text.assemble((f"for {age_words(trouble.seconds)}", "bold"), f" · {what or why}")
-    return first_that_fits([short.copy().append(f" · {why}" if what else "", GREY), short], width)
+def _problem_row(problem: Problem) -> Text:
+    """Draw how long it has gone on, what to do or what is done, and why."""
+    if problem.kind == "no_audio":
+        return Text(f"no audio for {duration(problem.seconds)}", GREY)
+    why, _, remedy = problem.detail.partition("; ")
+    row = Text.assemble((f"for {duration(problem.seconds)}", "bold"), f" · {remedy or why}")
+    return row.append(f" · {why}" if remedy else "", GREY)

@@ -1,4 +1,4 @@
-"""The last minute as one row: what was recognized, and where audio is missing."""
+"""The last minute as one row: predictions, and where audio is missing."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,37 +7,22 @@ from itertools import groupby
 from rich.text import Text
 
 from ser_live.cli.view.palette import AMBER, GREY, RED
-from ser_live.cli.view.state import TIMELINE_SECONDS, Stretch
+from ser_live.cli.view.tracker import TIMELINE_SECONDS, Span
 from ser_live.prediction import Prediction
 
 _LATE_SECONDS = 1.0
 _EDGE = 1e-9
 
-_HOLE = ("×", RED)  # noqa: RUF001 - that is the sign
+_MISSING = ("×", RED)  # noqa: RUF001 - that is the sign
 _LEFT_OUT = ("-", AMBER)
 _NOT_YET = (" ", "")
-_OTHER_LEGEND = (
-    ("▁", GREY, "warming up"),
-    ("·", GREY, "silence"),
-    (*_HOLE, "missing"),
-    (*_LEFT_OUT, "left out"),
-)
-_BLOCK_LEGEND = (
-    ("█", GREY, "speech"),
-    ("▒", GREY, "uncertain"),
-    ("▄", GREY, "degraded"),
-    *_OTHER_LEGEND,
-)
-_LETTER_LEGEND = (
-    ("A", GREY, "speech"),
-    ("a", GREY, "uncertain"),
-    ("a", f"{GREY} underline", "degraded"),
-    *_OTHER_LEGEND,
-)
+_BLOCKS = {"speech": "█", "uncertain": "▒", "degraded": "▄"}
+_LETTERS = {"speech": "A", "uncertain": "a", "degraded": "a"}
+_NO_LABEL = {"warming_up": "▁", "silence": "·"}
 
 
 def timeline_row(
-    stretches: Sequence[Stretch],
+    spans: Sequence[Span],
     now_seconds: float,
     hop_seconds: float,
     cells: int,
@@ -48,8 +33,8 @@ def timeline_row(
 
     Parameters
     ----------
-    stretches : sequence of Stretch
-        What is known of it.
+    spans : sequence of Span
+        Predictions and gaps of the last minute.
     now_seconds : float
         Length of the stream.
     hop_seconds : float
@@ -62,9 +47,13 @@ def timeline_row(
         Letter of each label, where colours cannot tell them apart; else empty.
     """
     cell_seconds = TIMELINE_SECONDS / cells
-    shown = _shown(stretches, cell_seconds, colors, letters)
+    shown: dict[int, tuple[str, str]] = {}
+    # Gaps last: lost audio must not hide behind its neighbours.
+    for span in sorted(spans, key=lambda s: (s.prediction is None, s.end_seconds)):
+        mark = _MISSING if span.prediction is None else _mark(span.prediction, colors, letters)
+        shown.update(dict.fromkeys(_cells(span, cell_seconds), mark))
     first_known, last_known = min(shown, default=0), max(shown, default=-1)
-    end_seconds = max((stretch.end_seconds for stretch in stretches), default=0.0)
+    end_seconds = max((span.end_seconds for span in spans), default=0.0)
     if now_seconds - end_seconds > 2 * hop_seconds + _LATE_SECONDS:
         end_seconds = now_seconds
         last_known = math.floor(now_seconds / cell_seconds)
@@ -78,35 +67,21 @@ def timeline_row(
 
 
 def legend(width: int, has_letters: bool) -> Text:
-    """Say what the marks mean, as many as fit."""
-    row = Text()
-    for mark, style, meaning in _LETTER_LEGEND if has_letters else _BLOCK_LEGEND:
-        sign = Text.assemble("   " if row else "", (mark, style), (f" {meaning}", GREY))
-        if row.cell_len + sign.cell_len > width:
-            break
-        row.append_text(sign)
+    """Draw the marks with their meanings, as many as fit."""
+    marks = {name: (sign, GREY) for name, sign in (_LETTERS if has_letters else _BLOCKS).items()}
+    if has_letters:
+        marks["degraded"] = (_LETTERS["degraded"], f"{GREY} underline")
+    marks |= {name.replace("_", " "): (sign, GREY) for name, sign in _NO_LABEL.items()}
+    marks |= {"missing": _MISSING, "left out": _LEFT_OUT}
+    signs = [Text.assemble(mark, (f" {name}", GREY)) for name, mark in marks.items()]
+    while (row := Text("   ").join(signs)).cell_len > width:
+        signs.pop()
     return row
 
 
-def _shown(
-    stretches: Iterable[Stretch],
-    cell_seconds: float,
-    colors: Mapping[str, str],
-    letters: Mapping[str, str],
-) -> dict[int, tuple[str, str]]:
-    shown: dict[int, tuple[str, str]] = {}
-    # Holes last: what is lost must not hide behind its neighbours.
-    for stretch in sorted(stretches, key=lambda s: (s.prediction is None, s.end_seconds)):
-        mark = _HOLE
-        if stretch.prediction is not None:
-            mark = _mark(stretch.prediction, colors, letters)
-        shown.update(dict.fromkeys(_cells(stretch, cell_seconds), mark))
-    return shown
-
-
-def _cells(stretch: Stretch, cell_seconds: float) -> range:
-    start, end = stretch.start_seconds / cell_seconds, stretch.end_seconds / cell_seconds
-    if stretch.prediction is not None:
+def _cells(span: Span, cell_seconds: float) -> Iterable[int]:
+    start, end = span.start_seconds / cell_seconds, span.end_seconds / cell_seconds
+    if span.prediction is not None:
         return range(math.floor(start + _EDGE), math.ceil(end - _EDGE))
     return range(math.floor(start), max(math.floor(start) + 1, round(end)))
 
@@ -114,13 +89,12 @@ def _cells(stretch: Stretch, cell_seconds: float) -> range:
 def _mark(
     prediction: Prediction, colors: Mapping[str, str], letters: Mapping[str, str]
 ) -> tuple[str, str]:
+    """Return the sign of a prediction and its style."""
     label = prediction.label
     if label is None:
-        return ("·" if prediction.state == "silence" else "▁"), GREY
-    is_sure = prediction.state == "speech"
+        return _NO_LABEL[prediction.state], GREY
     if letters:
+        is_sure = prediction.state == "speech"
         letter = letters[label].upper() if is_sure else letters[label]
         return letter, colors[label] + (" underline" if prediction.degraded else "")
-    if prediction.degraded:
-        return "▄", colors[label]
-    return ("█" if is_sure else "▒"), colors[label]
+    return _BLOCKS["degraded" if prediction.degraded else prediction.state], colors[label]
