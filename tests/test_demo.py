@@ -1,15 +1,12 @@
 """The demo voice runs through the very engine that a microphone uses."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from in_process import call
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
-
-pytestmark = pytest.mark.integration
 
 Timeline = list[dict[str, object]]
 Lines = list[dict[str, object]]
@@ -23,15 +20,7 @@ def timeline() -> Timeline:
 
 @pytest.fixture(scope="module")
 def lines(tiny_model: Path) -> Lines:
-    command = [sys.executable, "-m", "ser_live", "--demo", "--pace", "fast", "--json"]
-    done = subprocess.run(
-        [*command, "--model", str(tiny_model)],
-        cwd=DEMO_PATH.parent.parent.parent,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = call("--demo", "--pace", "fast", "--json", "--model", tiny_model)
     assert done.returncode == 0, done.stderr
     assert DEMO_NOTICE in done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
