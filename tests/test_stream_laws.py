@@ -1,6 +1,5 @@
 """The law of the stream: any chunking == whole, reset == fresh, causal, nothing aliased."""
 
-import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -80,7 +79,11 @@ def run(recognizer: StreamRecognizer, chunks: Iterator[NDArray[np.generic]]) -> 
 
 @pytest.mark.parametrize(
     ("rate", "channels", "dtype"),
-    itertools.product((8000, 16000, 22050, 44100, 48000), (1, 2), ("int16", "float32", "float64")),
+    [  # each pair of values at least once
+        (rate, 1 + (i + j) % 2, dtype)
+        for i, rate in enumerate((8000, 16000, 22050, 44100, 48000))
+        for j, dtype in enumerate(("int16", "float32", "float64"))
+    ],
 )
 def test_any_chunking_of_any_format_gives_the_same_predictions(
     model: OnnxClassifier, rate: int, channels: int, dtype: str

@@ -4,7 +4,6 @@ import functools
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.model.card import SAMPLE_RATE_HZ, SpectrumSpec
@@ -108,6 +107,8 @@ class Augmenter:
         self, power: NDArray[np.float32], random: np.random.Generator
     ) -> NDArray[np.float32]:
         """Add an exponentially decaying tail of energy."""
+        from scipy.signal import lfilter  # noqa: PLC0415 - it takes a second
+
         seconds = random.uniform(*self._settings.reverberation_seconds)
         gain = np.float32(10 ** (random.uniform(*self._settings.reverberation_db) / 10))
         decay = 10 ** (-6 * self._frame_seconds / seconds)
