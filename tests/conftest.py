@@ -28,7 +28,9 @@ if worker := os.environ.get("PYTEST_XDIST_WORKER"):
 # A run that was started in the background ignores Ctrl-C, and so would the commands it tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-_MARK_OF_A_FILE = re.compile(r"^pytestmark = .*\bmark\.(integration|long)\b", re.MULTILINE)
+_MARK_OF_A_FILE = re.compile(
+    r"^pytestmark = \[?\s*pytest\.mark\.(integration|long)\b", re.MULTILINE
+)
 
 SOURCE_ROOTS = [
     str(Path(__file__).parent.parent / p) for p in ("realtime", "train", "export", "tests")

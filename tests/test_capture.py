@@ -75,6 +75,7 @@ def nothing_is_left() -> Iterator[None]:
     wait_for(lambda: children() <= before[0] and threading.active_count() <= before[1])
 
 
+@pytest.mark.integration
 class TestOpening:
     @pytest.mark.parametrize(
         ("how", "words"),
@@ -97,7 +98,6 @@ class TestOpening:
         assert "\n" not in str(caught.value)
         assert closed_in(capture) < 2.0
 
-    @pytest.mark.integration
     def test_an_answer_is_waited_for_five_seconds(self) -> None:
         started_at = time.monotonic()
         with pytest.raises(SerError, match="did not open within 5 s"):
@@ -138,6 +138,7 @@ class TestOpening:
             bad("silent").open()
 
 
+@pytest.mark.integration
 class TestHearing:
     @pytest.mark.parametrize(
         ("how", "words"),
@@ -170,7 +171,6 @@ class TestHearing:
             list(source)
         assert "\n" not in str(caught.value)
 
-    @pytest.mark.integration
     def test_it_comes_back_again_and_again(self) -> None:
         restored = 0
         with microphone("crashing") as source:
@@ -187,8 +187,8 @@ class TestHearing:
         [
             0.1,
             0.7,
-            pytest.param(1.0, marks=pytest.mark.integration),
-            pytest.param(2.0, marks=pytest.mark.integration),
+            1.0,
+            2.0,
         ],
     )
     def test_close_ends_the_iteration_whatever_it_does(self, after_seconds: float) -> None:
@@ -214,7 +214,6 @@ class TestHearing:
             assert closed_in(source) < 2.0
         assert not is_running(pid)
 
-    @pytest.mark.integration
     def test_two_hundred_cycles_leave_nothing(self) -> None:
         def cycle() -> None:
             capture, heard = bad("good"), threading.Event()
@@ -248,6 +247,7 @@ def fake_audio(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return choose
 
 
+@pytest.mark.integration
 class TestProcess:
     """``python -m ser_live.sources.capture_worker`` itself."""
 
@@ -345,7 +345,6 @@ class TestProcess:
         rates_hz = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
         assert input_devices() == [InputDevice(0, "fake", 2, 48000, True, rates_hz)]
 
-    @pytest.mark.integration
     def test_a_list_that_does_not_come(
         self, fake_audio: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -354,7 +353,6 @@ class TestProcess:
         with pytest.raises(SerError, match="did not answer within 1 s; restart the sound server"):
             input_devices()
 
-    @pytest.mark.integration
     def test_a_flood_on_stderr_costs_nothing(
         self, fake_audio: Callable[[str], None], caplog: pytest.LogCaptureFixture
     ) -> None:
@@ -390,6 +388,7 @@ def listening(environment: dict[str, str], *arguments: str) -> "subprocess.Popen
     )
 
 
+@pytest.mark.integration
 class TestParent:
     @pytest.mark.parametrize("arguments", [(), ("--fork",)])
     def test_its_death_is_the_end_of_the_capture_process(
@@ -407,7 +406,6 @@ class TestParent:
             if first["forked"]:
                 os.kill(first["forked"], signal.SIGKILL)
 
-    @pytest.mark.integration
     def test_while_it_stands_still_frames_are_counted(self, environment: dict[str, str]) -> None:
         with listening(environment, "--seconds", "15") as process:
             assert process.stdout is not None

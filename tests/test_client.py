@@ -64,6 +64,7 @@ def segments(found: list[Prediction]) -> list[Segment]:
     return [s for p in found for s in segmenter.process(p)] + segmenter.flush()
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("block", [160, 1600, 7001, len(INTEGERS)])
 def test_a_stream_gives_what_the_recognizer_gives(server: serving.Server, block: int) -> None:
     items: list[Item] = []
@@ -84,6 +85,7 @@ def test_a_stream_gives_what_the_recognizer_gives(server: serving.Server, block:
     assert ended.received_samples == ended.processed_samples == len(INTEGERS)
 
 
+@pytest.mark.integration
 def test_the_twin_gives_the_same(server: serving.Server) -> None:
     async def main() -> list[Item]:
         async with AsyncStream(server.url) as stream:
@@ -102,6 +104,7 @@ def test_the_twin_gives_the_same(server: serving.Server) -> None:
     assert predictions(asyncio.run(main())) == offline(INTEGERS)
 
 
+@pytest.mark.integration
 def test_another_thread_may_listen(server: serving.Server) -> None:
     items: list[Item] = []
     with Stream(server.url) as stream:
@@ -114,6 +117,7 @@ def test_another_thread_may_listen(server: serving.Server) -> None:
     assert predictions(items) == offline(INTEGERS)
 
 
+@pytest.mark.integration
 def test_formats_channels_and_options(server: serving.Server) -> None:
     stereo = np.stack([VOICE, VOICE / 2], axis=1)
     told: dict[str, Any] = {"hop_seconds": 0.5, "smoothing_seconds": 0.0, "vad": False}
@@ -132,6 +136,7 @@ def test_formats_channels_and_options(server: serving.Server) -> None:
             )
 
 
+@pytest.mark.integration
 def test_bytes_and_integers_in_a_float_stream_are_the_same_audio(server: serving.Server) -> None:
     for samples in (INTEGERS, (INTEGERS / np.float32(32768)).tobytes()):
         with Stream(server.url, format="f32le") as stream:
@@ -140,6 +145,7 @@ def test_bytes_and_integers_in_a_float_stream_are_the_same_audio(server: serving
             assert predictions(list(stream)) == offline(INTEGERS)
 
 
+@pytest.mark.integration
 def test_skipped_audio_moves_the_clock(server: serving.Server) -> None:
     with Stream(server.url) as stream:
         stream.send(INTEGERS[: 2 * RATE_HZ])
@@ -167,6 +173,7 @@ def test_a_file_sent_at_full_speed_keeps_the_servers_pace() -> None:
     assert stream.ended.dropped_samples == 0
 
 
+@pytest.mark.integration
 def test_a_mistake_that_is_not_fatal_may_be_caught(server: serving.Server) -> None:
     with Stream(server.url) as stream:
         stream._connection.send(b"odd")
@@ -178,6 +185,7 @@ def test_a_mistake_that_is_not_fatal_may_be_caught(server: serving.Server) -> No
         assert predictions(list(stream)) == offline(INTEGERS)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("options", "code"),
     [
@@ -222,6 +230,7 @@ def test_samples_that_were_not_announced_never_leave(
         list(talk.frames(samples))
 
 
+@pytest.mark.integration
 def test_the_door(guarded: serving.Server) -> None:
     for wrong in (None, "wrong"):
         with pytest.raises(ServerError, match="token") as caught:
@@ -234,6 +243,7 @@ def test_the_door(guarded: serving.Server) -> None:
         assert caught.value.code == "overloaded"
 
 
+@pytest.mark.integration
 def test_the_reason_of_an_end_reaches_who_listens_and_who_sends(guarded: serving.Server) -> None:
     with Stream(guarded.url, token=TOKEN) as stream:
         stream.send(INTEGERS[:16000])
@@ -246,6 +256,7 @@ def test_the_reason_of_an_end_reaches_who_listens_and_who_sends(guarded: serving
         assert caught.value.code == "idle"
 
 
+@pytest.mark.integration
 def test_a_recording_over_http(server: serving.Server, tmp_path: Path) -> None:
     path = tmp_path / "talk.wav"
     soundfile.write(path, INTEGERS, RATE_HZ)
@@ -261,6 +272,7 @@ def test_a_recording_over_http(server: serving.Server, tmp_path: Path) -> None:
     assert {*(coarse.predictions[-1].probabilities or ())} == {"sad"}
 
 
+@pytest.mark.integration
 def test_recordings_that_are_refused(
     server: serving.Server, guarded: serving.Server, tmp_path: Path
 ) -> None:
@@ -282,6 +294,7 @@ def test_recordings_that_are_refused(
         recognize_file(tmp_path / "nothing.wav", server.url)
 
 
+@pytest.mark.integration
 def test_a_recording_that_is_too_large_hears_why(tmp_path: Path) -> None:
     path = tmp_path / "long.wav"
     soundfile.write(path, np.tile(INTEGERS, 20), RATE_HZ)
@@ -291,6 +304,7 @@ def test_a_recording_that_is_too_large_hears_why(tmp_path: Path) -> None:
         assert caught.value.code == "too_large"
 
 
+@pytest.mark.integration
 def test_nobody_is_there() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -301,6 +315,7 @@ def test_nobody_is_there() -> None:
             recognize_file(__file__, server)
 
 
+@pytest.mark.integration
 def test_somebody_else_is_there() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -322,6 +337,7 @@ def test_somebody_else_is_there() -> None:
         talking.join()
 
 
+@pytest.mark.integration
 def test_the_server_goes() -> None:
     with serving.server(ends_well=False) as doomed, Stream(doomed.url) as stream:
         stream.send(INTEGERS[:RATE_HZ])
@@ -331,6 +347,7 @@ def test_the_server_goes() -> None:
         assert caught.value.code == "connection_lost"
 
 
+@pytest.mark.integration
 def test_a_server_that_stops_answers_for_what_it_got() -> None:
     with serving.server() as ending, Stream(ending.url) as stream:
         stream.send(INTEGERS)
@@ -372,6 +389,7 @@ def test_strange_messages_are_told(text: str) -> None:
         decode(text)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["", ".stream", ".files"])
 def test_examples_run(server: serving.Server, name: str, tmp_path: Path) -> None:
     recording = tmp_path / "talk.wav"
@@ -382,6 +400,7 @@ def test_examples_run(server: serving.Server, name: str, tmp_path: Path) -> None
     assert done.failed == 0
 
 
+@pytest.mark.integration
 def test_importing_it_needs_neither_numpy_nor_websockets(environment: dict[str, str]) -> None:
     code = (
         "import sys, ser_live.client\n"

@@ -187,6 +187,7 @@ def test_without_other_speakers_there_is_no_babble(corpus: Path, tiny_model: Pat
         evaluate_conditions(job(corpus, tiny_model), Notes())
 
 
+@pytest.mark.integration
 def test_the_command_from_outside(
     corpus: Path, tiny_model: Path, environment: dict[str, str]
 ) -> None:

@@ -298,6 +298,7 @@ def command(tiny_model: Path, *more: str) -> list[str]:
     return [sys.executable, "-m", "ser_live", "--model", str(tiny_model), *more]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("ending", ["done", "Ctrl-C"])
 def test_a_terminal_gets_the_view_and_is_given_back(
     tiny_model: Path, environment: dict[str, str], ending: str
@@ -318,6 +319,7 @@ def test_a_terminal_gets_the_view_and_is_given_back(
     assert "Traceback" not in err
 
 
+@pytest.mark.integration
 def test_the_view_goes_on_while_a_pipe_is_quiet_and_follows_the_terminal_s_size(
     tiny_model: Path, environment: dict[str, str]
 ) -> None:

@@ -35,6 +35,7 @@ def deaf(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
     return {**environment, **quiet}
 
 
+@pytest.mark.integration
 class TestHealthyMachine:
     def test_a_line_per_finding_and_a_verdict_without_colours(
         self, environment: dict[str, str]
@@ -52,7 +53,6 @@ class TestHealthyMachine:
             "speech gate", "engine", "headroom", "clock", "memory", "processors", "verdict"
         ]  # fmt: skip
 
-    @pytest.mark.integration
     def test_ascii_where_the_encoding_knows_no_more(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -66,7 +66,6 @@ class TestHealthyMachine:
         assert {line[0] for line in done.stdout.splitlines()} == {"+", "-", "x", " "}
         assert "-> " in done.stdout
 
-    @pytest.mark.integration
     def test_json_holds_figures_but_neither_name_nor_home(
         self, environment: dict[str, str], tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -226,6 +225,7 @@ class TestBrokenMachine:
         assert findings["headroom"]["figures"]["streams"] in (0, 1)
 
 
+@pytest.mark.integration
 class TestOptions:
     @pytest.mark.parametrize(
         ("arguments", "words"),

@@ -160,6 +160,7 @@ def test_rows_of_other_settings_are_refused(
         ledger.require(other)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_writer_that_is_killed_at_any_moment_loses_nothing(
     tmp_path: Path, environment: dict[str, str]

@@ -265,6 +265,7 @@ class TestFullDisks:
         assert len(read_csv(paths[1].read_bytes().decode())) == len(stream)
         assert read_srt(paths[2].read_bytes().decode())
 
+    @pytest.mark.integration
     def test_half_a_record_is_taken_back(self, tmp_path: Path, environment: dict[str, str]) -> None:
         code = (
             "import resource, sys\n"
@@ -290,6 +291,7 @@ class TestFullDisks:
             assert 1000 - len(text) < 2 * len(text) / len(records)
 
 
+@pytest.mark.integration
 def test_a_reader_may_follow_a_pipe(tmp_path: Path, stream: list[Prediction]) -> None:
     pipe = tmp_path / "live.jsonl"
     os.mkfifo(pipe)

@@ -30,11 +30,13 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         return archive.namelist()
 
 
+@pytest.mark.integration
 def test_three_packages_and_nothing_else(members: list[str]) -> None:
     tops = {name.split("/")[0] for name in members}
     assert tops == {"ser_live", "ser_train", "ser_export", f"ser_live-{__version__}.dist-info"}
 
 
+@pytest.mark.integration
 def test_models_and_demo_are_inside(members: list[str]) -> None:
     shipped = {path.name for path in (ROOT / "models").glob("*.onnx")}
     inside = {name.rpartition("/")[2] for name in members if name.startswith("ser_live/models/")}
@@ -42,6 +44,7 @@ def test_models_and_demo_are_inside(members: list[str]) -> None:
     assert {"ser_live/data/demo.ogg", "ser_live/data/demo.json", "ser_live/py.typed"} <= {*members}
 
 
+@pytest.mark.integration
 def test_the_page_is_inside_as_it_is(members: list[str]) -> None:
     page = ROOT / "realtime" / "ser_live" / "server" / "page"
     shipped = {f"ser_live/server/page/{file.name}" for file in page.iterdir()}
@@ -49,11 +52,13 @@ def test_the_page_is_inside_as_it_is(members: list[str]) -> None:
     assert "ser_live/server/page/index.html" in shipped
 
 
+@pytest.mark.integration
 def test_no_weights_for_training_and_no_scripts(members: list[str]) -> None:
     assert not [name for name in members if name.endswith((".keras", ".md"))]
     assert not [name for name in members if "make_demo" in name]
 
 
+@pytest.mark.integration
 def test_the_runtime_imports_nothing_heavy(environment: dict[str, str]) -> None:
     code = (
         "import sys; from ser_live import StreamRecognizer, listen; "
@@ -67,6 +72,7 @@ def test_the_runtime_imports_nothing_heavy(environment: dict[str, str]) -> None:
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("tool", ["ser_live.cli.main", "ser_live.bench.command", "ser_live.server"])
 def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
     code = (
@@ -81,6 +87,7 @@ def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+@pytest.mark.integration
 def test_the_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "realtime")}

@@ -29,7 +29,10 @@ from selenium.webdriver import Keys
 
 import browser
 
-pytestmark = pytest.mark.skipif(not browser.is_installed(), reason="chromium is not installed")
+pytestmark = [
+    pytest.mark.integration,
+    pytest.mark.skipif(not browser.is_installed(), reason="chromium is not installed"),
+]
 
 Open = Callable[..., browser.Browser]
 TAB, ENTER, HOME, END, RIGHT = Keys.TAB, Keys.ENTER, Keys.HOME, Keys.END, Keys.RIGHT
@@ -118,7 +121,6 @@ WATCH_WORDS = """
 """
 
 
-@pytest.mark.integration
 def test_a_microphone_gives_the_labels_that_the_file_gives(
     server: serving.Server, opened: Open, steady_voice: Path
 ) -> None:
@@ -164,7 +166,6 @@ def test_a_microphone_gives_the_labels_that_the_file_gives(
     assert min(pauses) > 2000  # a screen reader is not talked over
 
 
-@pytest.mark.integration
 def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -202,7 +203,6 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         assert ends == sorted(ends)  # one clock over both streams
 
 
-@pytest.mark.integration
 def test_a_muted_microphone_is_told_in_words(
     server: serving.Server, opened: Open, tmp_path: Path
 ) -> None:
@@ -216,7 +216,6 @@ def test_a_muted_microphone_is_told_in_words(
     assert page.text("#notice") == ""
 
 
-@pytest.mark.integration
 def test_a_microphone_can_be_chosen_and_may_go(
     server: serving.Server, opened: Open, voice: Path
 ) -> None:
@@ -240,7 +239,6 @@ def test_a_microphone_can_be_chosen_and_may_go(
     assert of_type(page.records(), "segment")  # what was heard before is answered
 
 
-@pytest.mark.integration
 def test_a_server_that_stands_still_is_not_taken_for_silence(opened: Open, voice: Path) -> None:
     with serving.server() as halted:
         page = opened(halted.url, voice)
@@ -257,7 +255,6 @@ def test_a_server_that_stands_still_is_not_taken_for_silence(opened: Open, voice
         page.wait_for("#status", "listening to")
 
 
-@pytest.mark.integration
 def test_a_server_that_went_before_the_start_is_told_in_words(opened: Open, voice: Path) -> None:
     with serving.server() as short:
         page = opened(short.url, voice)
@@ -345,7 +342,6 @@ def test_a_dropped_file_is_what_the_server_says_of_it(server: serving.Server, op
         assert (red, green, blue) in colors_at(page, last - 0.005, 0.89)
 
 
-@pytest.mark.integration
 def test_the_exports_are_those_of_the_command_line(server: serving.Server, opened: Open) -> None:
     page = opened(server.url)
     page.choose(DEMO_PATH)
@@ -367,7 +363,6 @@ def numbers(table: str) -> list[list[str | float]]:
     return [[float(f) if f.replace(".", "").isdigit() else f for f in row] for row in rows]
 
 
-@pytest.mark.integration
 def test_a_file_that_is_played_live_shows_the_same(server: serving.Server, opened: Open) -> None:
     page = opened(server.url, flags=("--autoplay-policy=no-user-gesture-required",))
     page.choose(DEMO_PATH)
@@ -426,7 +421,6 @@ def test_the_client_hears_what_the_recording_gives(opened: Open, tmp_path: Path)
     assert 0 <= heard["roundTrip"] < 30
 
 
-@pytest.mark.integration
 def test_what_the_network_cannot_take_is_skipped_and_told(
     server: serving.Server, opened: Open
 ) -> None:
@@ -455,14 +449,12 @@ def test_a_refused_microphone_is_told_in_words(
     assert page.find("#start").text == "Start listening"
 
 
-@pytest.mark.integration
 def test_a_missing_microphone_is_told_in_words(server: serving.Server, opened: Open) -> None:
     page = opened(server.url)
     page.click("#start")
     page.wait_for("#trouble", "No microphone was found")
 
 
-@pytest.mark.integration
 def test_a_page_that_is_not_secure_says_why_there_is_no_microphone(
     opened: Open, voice: Path
 ) -> None:
@@ -475,7 +467,6 @@ def test_a_page_that_is_not_secure_says_why_there_is_no_microphone(
         page.wait_for("#recording", "demo.ogg, 0:20")
 
 
-@pytest.mark.integration
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_by_https_the_microphone_works_from_elsewhere(
     opened: Open, voice: Path, tmp_path: Path
@@ -493,7 +484,6 @@ def test_by_https_the_microphone_works_from_elsewhere(
         page.wait_for("#now", "% sure")
 
 
-@pytest.mark.integration
 def test_a_file_that_is_no_audio_is_told_in_words(
     server: serving.Server, opened: Open, tmp_path: Path
 ) -> None:
@@ -505,7 +495,6 @@ def test_a_file_that_is_no_audio_is_told_in_words(
     assert page.find("#recording").is_displayed() is False
 
 
-@pytest.mark.integration
 def test_a_token_is_asked_for_and_kept_out_of_the_address(opened: Open, voice: Path) -> None:
     with serving.server("--token", TOKEN) as guarded:
         page = opened(guarded.url, voice)
@@ -527,7 +516,6 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(opened: Open, voice: P
         page.wait_for("#recording", "demo.ogg, 0:20")
 
 
-@pytest.mark.integration
 def test_a_full_server_is_told_and_tried_again(opened: Open, voice: Path) -> None:
     with serving.server("--max-streams", 1) as small:
         first = opened(small.url, voice)
@@ -542,7 +530,6 @@ def test_a_full_server_is_told_and_tried_again(opened: Open, voice: Path) -> Non
         assert second.find("#trouble").is_displayed() is False
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_a_telephone_scrolls_downwards_only(
     server: serving.Server, opened: Open, theme: str
@@ -561,7 +548,6 @@ def test_a_telephone_scrolls_downwards_only(
     assert dark is (theme == "dark")
 
 
-@pytest.mark.integration
 def test_the_theme_can_be_chosen_and_is_remembered(server: serving.Server, opened: Open) -> None:
     page = opened(server.url)
     page.prefer(color_scheme="light")
@@ -591,7 +577,6 @@ def test_the_timeline_is_moved_in_by_keys(server: serving.Server, opened: Open) 
     assert page.text("#emotion") == "stopped"
 
 
-@pytest.mark.integration
 def test_everything_is_reached_and_pressed_by_keys(server: serving.Server, opened: Open) -> None:
     page = opened(server.url)
     page.choose(DEMO_PATH)
@@ -614,7 +599,6 @@ def test_everything_is_reached_and_pressed_by_keys(server: serving.Server, opene
     page.wait_for("#trouble", "No microphone was found")
 
 
-@pytest.mark.integration
 def test_everything_that_is_pressed_has_a_name(server: serving.Server, opened: Open) -> None:
     page = opened(server.url)
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")
@@ -626,7 +610,6 @@ def test_everything_that_is_pressed_has_a_name(server: serving.Server, opened: O
     assert [n for n in named if not n["ignored"] and not n["name"]["value"].strip()] == []
 
 
-@pytest.mark.integration
 def test_nothing_is_drawn_while_nothing_changes(server: serving.Server, opened: Open) -> None:
     page = opened("about:blank")
     page.command(

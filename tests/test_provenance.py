@@ -10,6 +10,7 @@ from ser_train.cross_validation.provenance import Provenance, commit
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
 def test_a_checkout_names_its_commit() -> None:
     head = subprocess.run(
@@ -32,6 +33,7 @@ def checkout(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "is_code"),
     [("docs/ledger.jsonl", False), ("train/code.py", True), ("train/new.py", True)],

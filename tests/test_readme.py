@@ -31,6 +31,7 @@ MODULES = {
 COMMANDS = sorted(set(re.findall(r"(ser-(?:live|bench|train|export)(?: [^`\n|]+)?)`", README)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_programs_run(program: str, tmp_path: Path, environment: dict[str, str]) -> None:
     demo = Path(ser_live.__file__).parent / "data" / "demo.ogg"
@@ -44,6 +45,7 @@ def test_programs_run(program: str, tmp_path: Path, environment: dict[str, str])
     assert len(done.stdout.splitlines()) >= 2
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("command", COMMANDS)
 def test_commands_have_the_options_that_are_shown(
     command: str, environment: dict[str, str]

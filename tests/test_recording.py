@@ -245,6 +245,7 @@ class TestTheLaw:
 
 
 class TestBadEndings:
+    @pytest.mark.integration
     def test_a_killed_process_leaves_all_that_it_had(
         self, tmp_path: Path, tiny_model: Path, environment: dict[str, str]
     ) -> None:
@@ -281,6 +282,7 @@ class TestBadEndings:
             more.write('{"type": "block", "at_frame": 260, "frames": 9, "missing_frames": 5}\n')
         assert_same(replayed(path), items)
 
+    @pytest.mark.integration
     def test_a_full_disk_stops_the_recording_and_not_the_stream(
         self, tmp_path: Path, tiny_model: Path, environment: dict[str, str]
     ) -> None:

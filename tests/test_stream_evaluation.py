@@ -275,6 +275,7 @@ def test_sounds_without_speech_are_what_they_are_called() -> None:
     assert pitch == pytest.approx(150.0, abs=0.5)
 
 
+@pytest.mark.integration
 def test_the_command_from_outside(
     spoken: Path, tiny_model: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
