@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fuzz.networks import networks
-from ser_live.model.protobuf import DamagedError, fields, packed
+from ser_live.model.onnx_check import DamagedError, fields, packed
 
 NUMBERS = st.integers(0, 2**64 - 1)
 MESSAGES = st.lists(

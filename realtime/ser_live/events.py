@@ -1,4 +1,4 @@
-"""What happens beside the predictions: one frozen record per event."""
+"""Events beside the predictions: one frozen record each."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,17 +21,17 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that a user of the stream should know."""
+    """An event that a user of the stream should know of."""
 
     kind: EventKind
-    """What it is."""
+    """Kind of the event."""
     at_seconds: float
-    """When, on the stream's own clock."""
+    """Time on the stream's own clock."""
     detail: str
-    """One sentence: what came of it, what to do."""
+    """One sentence: the consequence, and what to do."""
 
     def to_dict(self) -> dict[str, object]:
-        """Give the record as plain JSON values: the line that ``ser-live --events`` prints."""
+        """Return the record as plain JSON values: the line that ``ser-live --events`` prints."""
         return {"event": self.kind, "at_seconds": self.at_seconds, "detail": self.detail}
 
 

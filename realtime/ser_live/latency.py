@@ -36,7 +36,7 @@ class LatencyHistogram:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all durations: as new."""
+        """Clear all durations: as new."""
         self._counts = np.zeros(_BUCKETS_PER_DECADE * _DECADES, np.int64)
         self._max_seconds = 0.0
 
@@ -57,7 +57,7 @@ class LatencyHistogram:
         return min(middle, self._max_seconds)
 
     def summary(self, name: str) -> StageLatency:
-        """Give count, quantiles and maximum under a stage's name."""
+        """Return count, quantiles and maximum under a stage's name."""
         return StageLatency(
             name=name,
             count=int(self._counts.sum()),
@@ -69,7 +69,7 @@ class LatencyHistogram:
 
 
 def summary(name: str, durations_seconds: Iterable[float]) -> StageLatency:
-    """Give count, quantiles and maximum of durations that are all known."""
+    """Return count, quantiles and maximum of durations that are all known."""
     histogram = LatencyHistogram()
     for seconds in durations_seconds:
         histogram.add(seconds)
@@ -77,7 +77,7 @@ def summary(name: str, durations_seconds: Iterable[float]) -> StageLatency:
 
 
 class StageClock:
-    """Measure what each prediction costs, stage by stage.
+    """Measure the cost of each prediction, stage by stage.
 
     Stages may be entered any number of times before a prediction closes them; a stage that was
     not entered (inference in silence) is not counted.
@@ -106,7 +106,7 @@ class StageClock:
         self._waited_seconds += max(0.0, seconds)
 
     def close(self) -> Timing:
-        """Give what the present prediction cost and begin the next one."""
+        """Return the cost of the present prediction and begin the next one."""
         timing = Timing(**{f"{name}_seconds": passed for name, passed in self._seconds.items()})
         if self._queue_seconds:
             self._queue.add(self._queue_seconds)
@@ -115,7 +115,7 @@ class StageClock:
         return timing
 
     def count(self, timing: Timing) -> None:
-        """Count what a prediction cost."""
+        """Count the cost of a prediction."""
         for name in STAGES:
             passed = getattr(timing, f"{name}_seconds")
             if passed > 0.0:
@@ -123,7 +123,7 @@ class StageClock:
         self._histograms["total"].add(timing.total_seconds)
 
     def summaries(self) -> tuple[StageLatency, ...]:
-        """Give the quantiles of each stage, of the total, and of the queue where there was one."""
+        """Return the quantiles of the stages, the total, and the queue where there was one."""
         stages = tuple(h.summary(name) for name, h in self._histograms.items())
         queue = self._queue.summary("queue")
         return (*stages, queue) if queue.count else stages
@@ -148,10 +148,10 @@ class AlgorithmicDelay:
 
 @dataclass(frozen=True, slots=True)
 class RecognizerStats:
-    """What a recognizer has done since it was made or reset."""
+    """Counters and costs of a recognizer since it was made or reset."""
 
     predictions: int
-    """Predictions given."""
+    """Predictions returned."""
     samples_in: int
     """Samples per channel taken, at the caller's rate."""
     seconds: float

@@ -14,7 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 RATE_HZ = 22050
-"""What espeak-ng speaks at."""
+"""Rate of espeak-ng's output."""
 LEAD_SECONDS = 0.3
 PAUSE_SECONDS = 2.0
 ROOM_DBFS = -80.0

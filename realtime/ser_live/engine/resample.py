@@ -1,4 +1,4 @@
-"""What callers hand in becomes 16 kHz mono float32."""
+"""Conversion of callers' samples to 16 kHz mono float32."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ _LOWEST_RATE_HZ = 8000
 _HIGHEST_RATE_HZ = 384000
 _MOST_CHANNELS = 64
 _LOUDEST = 1e6
-"""What exceeds it is no audio: floats were meant to be divided by full scale."""
+"""Samples above it are no audio: floats were meant to be divided by full scale."""
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped: 32767 and -32768 of int16 do."""
 _DTYPES = ("int16", "float32", "float64")
@@ -22,12 +22,12 @@ _WANTED = "int16, float32 or float64"
 
 
 def require_channels(channels: int) -> int:
-    """Give the number of channels, or raise SerError if no stream can have so many."""
+    """Return the number of channels, or raise SerError if no stream can have so many."""
     return _require("channels", channels, 1, _MOST_CHANNELS)
 
 
 def require_rate(sample_rate_hz: int) -> int:
-    """Give the rate, or raise SerError if no stream can have it."""
+    """Return the rate, or raise SerError if no stream can have it."""
     return _require("sample_rate_hz", sample_rate_hz, _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ)
 
 
@@ -120,7 +120,7 @@ class Resampler:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples: as new."""
+        """Clear all samples: as new."""
         self._samples_in = 0
         self._samples_out = 0
         self._held_samples = 0.0
@@ -150,7 +150,7 @@ class Resampler:
 def _as_array(samples: ArrayLike) -> NDArray[Any]:
     try:
         block = np.asarray(samples)
-    except Exception as error:  # lists of several lengths, and whatever an object raises
+    except Exception as error:  # lists of several lengths, or any error of a foreign object
         raise SerError(f"samples are no array ({sanitize(error)}); wanted {_WANTED}") from error
     if block.dtype.name not in _DTYPES:
         raise SerError(f"samples are {sanitize(block.dtype)}, wanted {_WANTED}")

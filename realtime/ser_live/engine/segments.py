@@ -1,5 +1,6 @@
-"""Stretches of one emotion, out of single predictions."""
+"""Segments of one emotion, joined from single predictions."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from ser_live.prediction import Prediction
@@ -21,20 +22,15 @@ class Segment:
     """Mean of its predictions' confidence."""
 
     def to_dict(self) -> dict[str, object]:
-        """Give the record as plain JSON values."""
-        return {
-            "start_seconds": self.start_seconds,
-            "end_seconds": self.end_seconds,
-            "label": self.label,
-            "mean_confidence": self.mean_confidence,
-        }
+        """Return the record as plain JSON values."""
+        return dataclasses.asdict(self)
 
 
 class Segmenter:
     """Join the predictions of a stream into segments, in constant memory.
 
-    A change of label or state ends a segment, and so do silence, warming up and a stretch that no
-    prediction rests on: missing audio, or what lies between windows shorter than the hop. The
+    A change of label or state ends a segment, and so do silence, warming up and audio that no
+    prediction rests on: a gap, or what lies between windows shorter than the hop. The
     first segment of an utterance begins with the audio that its first prediction
     rests on, the later ones with the hop in which they appear; segments never overlap.
     """
@@ -43,7 +39,7 @@ class Segmenter:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the stream: as new."""
+        """Clear the stream: as new."""
         self._before: Prediction | None = None
         self._label: str | None = None  # of the run that is open
         self._start_seconds = 0.0
@@ -75,7 +71,7 @@ class Segmenter:
         return [segment]
 
     def _start_of(self, prediction: Prediction, is_gap: bool) -> float:
-        """Where a segment that begins with a prediction starts."""
+        """Return the start of a segment that begins with a prediction."""
         before = self._before
         if before is None or is_gap:
             return prediction.start_seconds
@@ -97,5 +93,5 @@ def _label(prediction: Prediction) -> str | None:
 
 
 def _is_gap(before: Prediction, prediction: Prediction) -> bool:
-    """Tell whether audio between two predictions is missing, or nobody listened to it."""
+    """Tell whether audio between two predictions is missing, or lies in no window."""
     return prediction.start_seconds > before.end_seconds

@@ -1,4 +1,4 @@
-"""Single windows become a steady label: exponential in seconds, hysteresis, minimum dwell."""
+"""Smoothing of single windows to a steady label: exponential, hysteresis, minimum dwell."""
 
 import math
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from ser_live.model.card import SAMPLE_RATE_HZ, SmoothingSpec
 
 @dataclass(frozen=True, slots=True)
 class Smoothed:
-    """The steady view after one more window."""
+    """Smoothed state after one more window."""
 
     probabilities: NDArray[np.float64]
     """Smoothed distribution, shape (labels,), sums to 1."""
@@ -38,13 +38,13 @@ class Smoother:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all windows: as new."""
+        """Clear all windows: as new."""
         self._latest: Smoothed | None = None
         self._at_sample = 0
         self._label_since_sample = 0
 
     def resume(self, other: "Smoother") -> None:
-        """Go on where another smoother of the same labels is."""
+        """Take over the state of another smoother of the same labels."""
         self._latest = other._latest
         self._at_sample = other._at_sample
         self._label_since_sample = other._label_since_sample
@@ -54,6 +54,7 @@ class Smoother:
         raw = probabilities.astype(np.float64)
         raw /= raw.sum()
         before = self._latest
+        # Without smoothing there is no dwell either: each window stands for itself.
         if before is None or self.spec.seconds == 0.0:
             smooth, label = raw, int(raw.argmax())
             self._label_since_sample = end_sample

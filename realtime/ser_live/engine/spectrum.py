@@ -1,4 +1,4 @@
-"""Samples to power-spectrum frames: the one short-time Fourier transform of the product."""
+"""Power spectrum of samples: the one short-time Fourier transform of the product."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,7 +26,7 @@ class PowerSpectrum:
         self.reset()
 
     def reset(self) -> None:
-        """Forget all samples: as new."""
+        """Clear all samples: as new."""
         self._held = np.empty(0, np.float32)
 
     def process(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -54,6 +54,7 @@ class PowerSpectrum:
             (frames, size), np.float32, self._held, strides=strides
         )
         spectrum = np.fft.rfft(windows * self._hann, axis=1)
+        # A copy, as a view would keep all samples of the call alive.
         self._held = self._held[frames * hop :].copy()
         power: NDArray[np.float32] = np.square(spectrum.real) + np.square(spectrum.imag)
         return power

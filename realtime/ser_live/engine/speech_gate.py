@@ -24,7 +24,7 @@ _LEVEL_RELEASE_SECONDS = 5.0
 _FLOOR_SECONDS = 4.0
 _FLOOR_MARGIN = 10.0 ** (3.0 / 20.0)
 _DIGITAL_SILENCE_RMS = 1e-9
-_FORGET_SECONDS = 30.0
+_RESET_SECONDS = 30.0
 _SMALLEST_LEVEL_RMS = 1e-12
 
 
@@ -175,6 +175,7 @@ class SpeechGate:
             step, self._held = self._held[:STEP_SAMPLES], self._held[STEP_SAMPLES:]
             rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
             row = self._vad.prepare(step, rms)
+            # Also steps below the floor are prepared: they are the context of the next one.
             self._waiting.append(row if self._is_open(rms) else None)
         self._held = self._held.copy()
 
@@ -214,14 +215,15 @@ class SpeechGate:
         self._counted.append(probability >= spec.onset_probability)
         quiet = probability < spec.release_probability
         self._quiet_steps = self._quiet_steps + 1 if quiet else 0
-        if self._quiet_steps and self._quiet_steps % _steps(_FORGET_SECONDS) == 0:
+        # In the middle of long silence, so that a reset never falls into speech.
+        if self._quiet_steps and self._quiet_steps % _steps(_RESET_SECONDS) == 0:
             self._vad.reset_state()
 
         is_speech, onset_sample, utterance = before.is_speech, before.onset_sample, before.utterance
         if is_speech:
             is_speech = self._quiet_steps < self._release_steps
             if not is_speech:
-                self._counted.clear()
+                self._counted.clear()  # the end of this utterance is no part of the next onset
         elif sum(self._counted) >= spec.onset_steps:
             is_speech = True
             first = end_sample - STEP_SAMPLES * (len(self._counted) - self._counted.index(True))

@@ -1,4 +1,4 @@
-"""The model card: everything that a model file says about itself, as checked records.
+"""Model card: everything that a model file says about itself, as checked records.
 
 The card rides inside the ONNX file (metadata key ``ser.card``) as JSON, and beside the weights
 in a ``.keras`` archive (member ``ser.card.json``).
@@ -23,7 +23,7 @@ MOST_LABELS = 100
 LONGEST_NAME = 60
 """Characters of the name of a model or a label."""
 RECALL_OF = "recall of "
-"""How the name of a metric begins that is the recall of a label."""
+"""Beginning of the name of a metric that is the recall of a label."""
 LONGEST_WINDOW_SECONDS = 30.0
 LONGEST_PRE_ROLL_SECONDS = 0.5
 _MOST_WINDOW_NUMBERS = 2**22
@@ -67,7 +67,7 @@ class SpectrumSpec:
 
 @dataclass(frozen=True, slots=True)
 class WindowSpec:
-    """What one look of the network covers."""
+    """Window of audio that one prediction rests on."""
 
     seconds: float = 3.0
     """The longest window."""
@@ -90,7 +90,7 @@ class WindowSpec:
 
 @dataclass(frozen=True, slots=True)
 class GateSpec:
-    """When speech starts and ends."""
+    """Start and end of speech."""
 
     onset_probability: float = 0.5
     """A step at or above it counts towards an onset."""
@@ -116,7 +116,7 @@ class GateSpec:
 
 @dataclass(frozen=True, slots=True)
 class SmoothingSpec:
-    """How single windows become a steady label."""
+    """Smoothing of single windows to a steady label."""
 
     seconds: float = 0.5
     """Time constant of the exponential mean of the probabilities."""
@@ -136,7 +136,7 @@ class SmoothingSpec:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How the confidence was made honest; the temperature itself is applied inside the graph."""
+    """Calibration of the confidence; the temperature itself is applied inside the graph."""
 
     temperature: float = 1.0
     """Logits are divided by it."""
@@ -173,7 +173,7 @@ class Metric:
     spread: float | None = None
     """Standard deviation, None where there is no repetition."""
     spread_over: str = ""
-    """What the deviation is taken over: folds, seeds, speakers."""
+    """Unit of the deviation: folds, seeds, speakers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +194,7 @@ class GoldenTest:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What a model is, what it expects and what was measured of it."""
+    """Description of a model: its input, its labels and its measured accuracy."""
 
     name: str
     labels: tuple[str, ...]
@@ -213,7 +213,7 @@ class ModelCard:
     corpora: tuple[Corpus, ...] = ()
     metrics: tuple[Metric, ...] = ()
     limits: str = ""
-    """Where the model is known to be wrong."""
+    """Known weaknesses, in words."""
     golden: GoldenTest | None = None
     """None only before the export, which makes it."""
 
@@ -241,7 +241,7 @@ class ModelCard:
             )
 
     def to_json(self) -> str:
-        """Give the card as one JSON object."""
+        """Return the card as one JSON object."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
     @classmethod

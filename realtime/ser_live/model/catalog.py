@@ -1,4 +1,4 @@
-"""The models at hand: names become files."""
+"""Catalog of the shipped models: from names to files."""
 
 import os
 from contextlib import suppress
@@ -11,19 +11,19 @@ DEFAULT_MODEL = "emotion"
 
 
 def model_folder() -> Path:
-    """Where the shipped models lie: inside the package, or beside it in a checkout."""
+    """Return the folder of the shipped models: in the package, or beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "models"
     return inside if inside.is_dir() else package.parent.parent / "models"
 
 
 def model_files() -> list[Path]:
-    """Give the shipped model files, sorted by name."""
+    """Return the shipped model files, sorted by name."""
     return sorted(model_folder().glob("*.onnx"))
 
 
 def find_model(model: str | os.PathLike[str] | None) -> Path:
-    """Give the file of a model.
+    """Return the file of a model.
 
     Parameters
     ----------

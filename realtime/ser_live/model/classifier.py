@@ -1,4 +1,4 @@
-"""The exported network with its card: load, check, ask."""
+"""Classifier of windows: the exported network with its card, checked at load."""
 
 import base64
 import binascii
@@ -25,7 +25,7 @@ GOLDEN_TEST_SECONDS = 5.0
 """The golden test may take so long; the shipped models take a millisecond."""
 _LARGEST_TRIED_BATCH = 4
 _SUM_TOLERANCE = 0.02
-"""How far the sum of the probabilities may be from 1: a quantized softmax rounds each."""
+"""Tolerance of the sum of the probabilities: a quantized softmax rounds each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +156,7 @@ class OnnxClassifier:
 
     @cached_property
     def batch_is_bitwise(self) -> bool:
-        """Whether a batch gives each window's own bits, measured at the first call.
+        """True if a batch gives each window's own bits, measured at the first call.
 
         A stream must not depend on which others share its run, so where this is false its windows
         are run one by one. Some kernels sum in another order when there are more rows.

@@ -1,4 +1,4 @@
-"""JSON from anywhere to checked records: every field of its type, or one line that says why not."""
+"""Checked records from JSON of any origin: each field of its type, or one line of error."""
 
 import dataclasses
 import functools
@@ -61,7 +61,7 @@ def _object(name: str, pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _whole(digits: str) -> int | float:
-    """Give a number that is too long for any field as a float, which is quickly made."""
+    """Return a number; one too long for any field as a float, which is quickly made."""
     return int(digits) if len(digits) < 20 else float(digits)
 
 
@@ -81,7 +81,7 @@ def _decode(wanted: Any, value: object, field: str) -> object:
 
 @functools.cache
 def _layers(wanted: Any) -> tuple[type | None, Any]:
-    """Tell tuples and what may be None from the rest, and give what is inside."""
+    """Tell tuples and optional types from the rest, and return the type inside."""
     origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
     if origin is types.UnionType:
         return types.NoneType, next(a for a in arguments if a is not types.NoneType)
@@ -125,6 +125,6 @@ def _record(wanted: Any, value: object, field: str) -> object:
 
 @functools.cache
 def _fields(wanted: Any) -> tuple[dict[str, Any], list[str]]:
-    """Give the types of a record's fields, and the names of those without a default."""
+    """Return the types of a record's fields, and the names of those without a default."""
     needed = [f.name for f in dataclasses.fields(wanted) if f.default is dataclasses.MISSING]
     return typing.get_type_hints(wanted), needed

@@ -1,4 +1,4 @@
-"""What a model file may hold: looked into before onnxruntime, which trusts what it is given.
+"""Check of a model file's graph, before onnxruntime, which trusts what it is given.
 
 A graph of a few hundred bytes can loop for ever, read a file beside it, or end the process inside
 onnxruntime. So a model may use only the plain operators of networks, all of them in one graph
@@ -6,12 +6,12 @@ without branches, with every tensor inside the one file. The runtime does not ha
 package; onnx.proto gives the numbers of the few fields that are read here.
 """
 
-from typing import NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 from ser_live.errors import SerError
-from ser_live.model.protobuf import DamagedError, fields, packed
 from ser_live.text import quoted
 
 LARGEST_FILE_BYTES = 128 * 2**20
@@ -39,7 +39,7 @@ _PLAIN = """
     com.microsoft.QLinearSigmoid com.microsoft.QLinearSoftmax
 """
 OPERATORS = frozenset(_PLAIN.encode().split())
-"""What a model may compute with: no control flow, no chance, no text, no operator of a library."""
+"""Operators that a model may use: no control flow, no chance, no text, none of a library."""
 
 _MAY_LEAVE_OUT_INPUTS = frozenset({b"Clip", b"LSTM"})
 _ALIKE_RESULTS = frozenset({b"LSTM", b"Split"})
@@ -51,6 +51,9 @@ _WHOLE_RESULTS = frozenset(_WHOLE.encode().split())
 _FLOATS = frozenset({1, 10, 11, 16})
 _NO_NUMBERS = frozenset({6, 10, 11, 14, 15, 21, 22, 23})
 """Fields of an attribute that hold graphs, types, sparse tensors, or refer to a function."""
+
+
+Piece = TypeVar("Piece", bytes, memoryview)
 
 
 class _Tensor(NamedTuple):
@@ -246,3 +249,89 @@ def _is_above_zero(tensor: memoryview) -> bool:
 
 def _refusal(what: str, wanted: str) -> SerError:
     return SerError(f"the graph {what}, wanted {wanted}; export another network with ser-export")
+
+
+# The wire format of protocol buffers, read field by field and never trusted.
+
+
+class DamagedError(Exception):
+    """The bytes are no protobuf message."""
+
+
+def fields(message: Piece) -> Iterator[tuple[int, int | Piece]]:
+    """Yield the fields of a message in their order.
+
+    Parameters
+    ----------
+    message : bytes or memoryview
+        A serialized message; of a memoryview nothing is copied.
+
+    Yields
+    ------
+    int
+        Number of the field.
+    int, bytes or memoryview
+        Its value: a whole number, unsigned as it is stored, or a piece of the message that holds
+        a text, a nested message or packed numbers. Numbers of fixed width are left out.
+
+    Raises
+    ------
+    DamagedError
+        If the bytes end too early or are no protobuf.
+    """
+    at, end = 0, len(message)
+    try:
+        while at < end:
+            # Nearly all of these numbers fit into one byte; a call for each would be slow.
+            tag = message[at]
+            at += 1
+            if tag > 127:
+                tag, at = _varint(message, at - 1)
+            kind = tag & 7
+            if tag < 8 or tag >> 32:
+                raise DamagedError
+            if kind in (0, 2):
+                number = message[at]
+                at += 1
+                if number > 127:
+                    number, at = _varint(message, at - 1)
+                if kind == 0:
+                    yield tag >> 3, number
+                    continue
+                start = at
+                at += number
+                if at <= end:
+                    yield tag >> 3, message[start:at]
+            elif kind == 1:
+                at += 8
+            elif kind == 5:
+                at += 4
+            else:
+                raise DamagedError
+    except IndexError:
+        raise DamagedError from None
+    if at != end:
+        raise DamagedError
+
+
+def packed(values: bytes | memoryview) -> list[int]:
+    """Return the whole numbers of a packed field, unsigned as they are stored."""
+    numbers, at = [], 0
+    try:
+        while at < len(values):
+            number, at = _varint(values, at)
+            numbers.append(number)
+    except IndexError:
+        raise DamagedError from None
+    return numbers
+
+
+def _varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
+    """Return the number that begins at a place, and the place after it."""
+    number = 0
+    for place in range(10):
+        byte = data[at + place]
+        number |= (byte & 127) << (7 * place)
+        if byte < 128:
+            return number, at + place + 1
+    raise DamagedError

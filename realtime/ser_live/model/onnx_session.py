@@ -1,4 +1,4 @@
-"""onnxruntime sessions that leave the machine alone, whatever file they are given."""
+"""onnxruntime sessions of one thread and bounded memory, for files of any origin."""
 
 import re
 import threading
@@ -65,13 +65,13 @@ def open_session(model: bytes, where: str) -> onnxruntime.InferenceSession:
 
 
 def reason(error: Exception) -> str:
-    """Give what onnxruntime says without its code numbers and places in its source."""
+    """Return onnxruntime's message without its code numbers and places in its source."""
     return sanitize(_NOISE.sub("", str(error)))
 
 
 @contextmanager
 def stopping_after(seconds: float) -> Iterator[onnxruntime.RunOptions]:
-    """Give options for runs that end with an error after so many seconds.
+    """Yield options for runs that end with an error after so many seconds.
 
     Nothing stops inside of a node, so it may take longer.
     """
