@@ -42,7 +42,7 @@ from ser_live.testing.microphone import FakeCapture
 
 RATE = 16000
 SECONDS = 12.0
-BLOCK_SECONDS = 0.02
+BLOCK_SECONDS = 0.04
 HOP_SECONDS = 0.25
 SHORT_SECONDS = 0.1
 VOICE = demo_voice()
@@ -290,8 +290,8 @@ def run_script(model: OnnxClassifier, script: list[Fault]) -> FakeMicrophone:
     return microphone
 
 
-@settings(max_examples=15, deadline=None)
-@given(script=st.lists(FAULTS, min_size=1, max_size=6))
+@settings(max_examples=8, deadline=None)
+@given(script=SCRIPTS)
 def test_any_faults(model: OnnxClassifier, script: list[Fault]) -> None:
     microphone = run_script(model, script)
     for fault in microphone.hardware.felt:
@@ -324,7 +324,7 @@ def test_known_scripts(model: OnnxClassifier, script: list[Fault]) -> None:
     assert run_script(model, script).hardware.felt
 
 
-@pytest.mark.integration
+@pytest.mark.long
 @settings(max_examples=600, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(script=st.lists(FAULTS, min_size=1, max_size=12))
 def test_many_faults(model: OnnxClassifier, script: list[Fault]) -> None:
@@ -339,9 +339,9 @@ def test_samples_stand_at_their_place_after_any_gap(model: OnnxClassifier) -> No
         Unplug(4.0, 1.0),
         Crash(8.0),
         Unplug(10.0, 0.5, sample_rate_hz=48000, channels=2),
-        Stall(15.0, 2.0),
+        Stall(13.0, 2.0),
     ]
-    microphone = Recorded(lambda times: times / 100.0, script, seconds=25.0)
+    microphone = Recorded(lambda times: times / 100.0, script, seconds=20.0, block_seconds=0.05)
     listener = listening(microphone, model)
     for step in listener.steps():
         if step.rms > 0.0 and microphone.counters.buffered == 0:
@@ -379,9 +379,9 @@ def test_without_reconnection_a_loss_is_an_error(model: OnnxClassifier, fault: F
 
 @pytest.mark.parametrize("is_known", [True, False])
 def test_waking_from_sleep_is_no_loss(model: OnnxClassifier, is_known: bool) -> None:
-    """The machine slept for an hour: no block came, and nobody looked."""
-    faults = [Overrun(3.0, 3600.0, is_known)]
-    microphone = FakeMicrophone(VOICE, faults, seconds=3610.0, block_seconds=0.25)
+    """The machine slept for ten minutes: no block came, and none was waited for."""
+    faults = [Overrun(3.0, 600.0, is_known)]
+    microphone = FakeMicrophone(VOICE, faults, seconds=606.0, block_seconds=0.25)
     told = Told()
     clock = microphone.clock
     assert isinstance(clock, VirtualClock)
@@ -389,11 +389,11 @@ def test_waking_from_sleep_is_no_loss(model: OnnxClassifier, is_known: bool) -> 
     for step in listening(microphone, model).steps():
         told.events += step.events
         if not has_slept and step.seconds >= 3.0:
-            clock.advance(3600.05)
+            clock.advance(600.05)
             has_slept = True
     assert told.kinds() == (["gap"] if is_known else [])
     assert microphone.counters.restarts == 0
-    assert step.seconds == pytest.approx(3610.0 if is_known else 10.0, abs=0.001)
+    assert step.seconds == pytest.approx(606.0 if is_known else 6.0, abs=0.001)
 
 
 def test_a_device_that_stays_silent_after_the_sleep_is_lost(model: OnnxClassifier) -> None:
@@ -412,7 +412,7 @@ def test_a_device_that_stays_silent_after_the_sleep_is_lost(model: OnnxClassifie
 
 
 def test_back_off_grows_and_a_refusing_device_is_asked_again(model: OnnxClassifier) -> None:
-    microphone = FakeMicrophone(VOICE, [Unplug(2.0, 0.0, refusals=8)], seconds=60.0)
+    microphone = FakeMicrophone(VOICE, [Unplug(2.0, 0.0, refusals=8)], seconds=20.0)
     told = heard(microphone, listening(microphone, model))
     ((start, end),) = told.gaps()
     assert 8.0 < end - start < 15.0
@@ -435,9 +435,9 @@ def test_closing_while_it_is_away_ends_at_once(model: OnnxClassifier) -> None:
 
 
 def test_closing_from_another_thread_ends_a_real_wait(model: OnnxClassifier) -> None:
-    microphone = FakeMicrophone(VOICE, [Unplug(0.3, 1e6)], clock=SystemClock())
+    microphone = FakeMicrophone(VOICE, [Unplug(0.2, 1e6)], clock=SystemClock())
     listener = listening(microphone, model)
-    closer = threading.Timer(1.0, listener.close)
+    closer = threading.Timer(0.4, listener.close)
     closer.start()
     started_at = microphone.clock.monotonic()
     with listener:
@@ -564,11 +564,11 @@ def test_a_capture_that_was_given_up_is_not_heard(model: OnnxClassifier) -> None
 
 
 def test_waking_from_sleep_in_the_middle_of_waiting_is_no_loss(model: OnnxClassifier) -> None:
-    faults = [Overrun(3.0, 3600.0)]
-    microphone = FakeMicrophone(VOICE, faults, seconds=3610.0, block_seconds=0.25)
+    faults = [Overrun(3.0, 600.0)]
+    microphone = FakeMicrophone(VOICE, faults, seconds=606.0, block_seconds=0.25)
     clock, told = microphone.clock, Told()
     assert isinstance(clock, VirtualClock)
-    clock.call_at(clock.monotonic() + 3.01, lambda: clock.advance(3600.0))
+    clock.call_at(clock.monotonic() + 3.01, lambda: clock.advance(600.0))
     for step in listening(microphone, model).steps():
         told.events += step.events
     assert told.kinds() == ["gap"]
