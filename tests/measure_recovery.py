@@ -35,6 +35,7 @@ import processes
 from ser_live import Event, listen
 from ser_live.sources import DEMO_PATH, Block, Microphone, Notice
 from sound_server import SoundServer
+from tools import process_usage
 
 RATE_HZ = 48000
 UP_SECONDS = (5.0, 8.0)
@@ -76,16 +77,17 @@ class Holdings:
 
     capture_processes: int
     threads: int
-    descriptors: int
+    descriptors: int | None
     resident_mib: float
 
 
 class Witness(Microphone):
     """A microphone that remembers when its blocks came."""
 
-    def __init__(self) -> None:
+    def __init__(self, news: threading.Condition) -> None:
         super().__init__("pulse")
         self.heard: list[Heard] = []
+        self._news = news
 
     def __iter__(self) -> Iterator[Block | Notice]:
         frames = 0
@@ -95,7 +97,9 @@ class Witness(Microphone):
                 frames += item.missing_frames + len(item.samples)
                 captured_at = item.end_captured_at or now
                 missing_seconds = item.missing_frames / rate_hz
-                self.heard.append(Heard(now, captured_at, frames / rate_hz, missing_seconds))
+                with self._news:
+                    self.heard.append(Heard(now, captured_at, frames / rate_hz, missing_seconds))
+                    self._news.notify_all()
             yield item
 
 
@@ -103,7 +107,8 @@ class Session:
     """The live loop in a thread of its own, and all that it gave."""
 
     def __init__(self) -> None:
-        self.microphone = Witness()
+        self._news = threading.Condition()
+        self.microphone = Witness(self._news)
         self.items: list[tuple[float, str]] = []
         self.failure: Exception | None = None
         self._listener = listen(self.microphone, events=True)
@@ -139,20 +144,28 @@ class Session:
         return statistics.median(block.end_seconds - block.captured_at for block in heard)
 
     def _wait(self, found: Callable[[], Iterator[float]]) -> float:
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while (at := next(found(), None)) is None:
-            if self.failure is not None or time.monotonic() > deadline:
-                raise TimeoutError(f"it did not come back ({self.failure or 'no error'})")
-            time.sleep(0.02)
-        return at
+        with self._news:
+            if not self._news.wait_for(
+                lambda: self.failure is not None or any(found()), PATIENCE_SECONDS
+            ):
+                raise TimeoutError("it did not come back")
+            if (at := next(found(), None)) is None:
+                raise TimeoutError(f"it did not come back ({self.failure})")
+            return at
 
     def _run(self) -> None:
+        failure = None
         try:
             for item in self._listener:
                 kind = item.kind if isinstance(item, Event) else "prediction"
-                self.items.append((time.monotonic(), kind))
+                with self._news:
+                    self.items.append((time.monotonic(), kind))
+                    self._news.notify_all()
         except Exception as error:
-            self.failure = error
+            failure = error
+        with self._news:
+            self.failure = failure
+            self._news.notify_all()
 
 
 class KeepingHandler(logging.Handler):
@@ -229,22 +242,29 @@ def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -
     }
 
 
-def outage(session: Session, server: SoundServer, voice: Path, rng: random.Random) -> Outage:
+def outage(
+    session: Session,
+    server: SoundServer,
+    voice: Path,
+    rng: random.Random,
+    up_seconds: tuple[float, float] = UP_SECONDS,
+    down_seconds: tuple[float, float] = DOWN_SECONDS,
+) -> Outage:
     """Let it run, kill the server, start it again, and let it settle."""
-    time.sleep(rng.uniform(*UP_SECONDS) - SETTLED_SECONDS)
+    time.sleep(rng.uniform(*up_seconds) - SETTLED_SECONDS)
     settled_at = time.monotonic()
     time.sleep(SETTLED_SECONDS)
     before = session.offset_seconds(settled_at)
     killed_at = time.monotonic()
     server.kill()
     lost_at = session.first("device_lost", killed_at)
-    time.sleep(rng.uniform(*DOWN_SECONDS))
+    time.sleep(rng.uniform(*down_seconds))
     started_at = time.monotonic()
     server.start()
     server.play(voice)
     block_at = session.first_block(started_at)
     prediction_at = session.first("prediction", block_at)
-    time.sleep(UP_SECONDS[0])
+    time.sleep(up_seconds[0])
     settled_at = time.monotonic()
     time.sleep(SETTLED_SECONDS)
     return Outage(
@@ -269,8 +289,8 @@ def holdings() -> Holdings:
     return Holdings(
         capture_processes=len(processes.captures()),
         threads=threading.active_count(),
-        descriptors=processes.descriptors(),
-        resident_mib=processes.resident_mib(),
+        descriptors=process_usage.handles("self"),
+        resident_mib=(process_usage.resident_bytes("self") or 0) / 2**20,
     )
 
 

@@ -28,11 +28,10 @@ def fork() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--losses", type=int, help="end after so many losses of frames")
     parser.add_argument("--fork", action="store_true")
     arguments = parser.parse_args()
-    position = missing = wrong_frames = 0
-    ends_at = time.monotonic() + arguments.seconds
+    position = missing = losses = wrong_frames = 0
     with Microphone() as source:
         (capture,) = captures()
         forked = fork() if arguments.fork else 0
@@ -40,11 +39,12 @@ def main() -> None:
         for item in source:
             if isinstance(item, Block):
                 missing += item.missing_frames
+                losses += item.missing_frames > 0
                 position += item.missing_frames
                 numbers = np.arange(position, position + len(item.samples)) % MODULUS
                 wrong_frames += int(np.count_nonzero(item.samples[:, 0] != numbers))
                 position += len(item.samples)
-            if time.monotonic() > ends_at:
+            if losses == arguments.losses:
                 break
         counters = dataclasses.asdict(source.counters)
     print(json.dumps({"missing": missing, "wrong_frames": wrong_frames, **counters}))

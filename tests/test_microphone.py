@@ -22,7 +22,7 @@ from sound_server import SoundServer
 pytestmark = pytest.mark.integration
 CAPTURE = Path(__file__).with_name("capture.py")
 REALTIME = Path(__file__).parent.parent / "realtime"
-SECONDS = 10.0
+SECONDS = 5.0
 
 
 @pytest.fixture
@@ -44,6 +44,12 @@ def started(speaker: SoundServer, arguments: list[str]) -> "subprocess.Popen[str
         stderr=subprocess.PIPE,
         text=True,
     )
+
+
+def wait_for_recorder(speaker: SoundServer) -> None:
+    deadline = time.monotonic() + 20.0
+    while speaker.recorders() != 1:
+        assert time.monotonic() < deadline
 
 
 def told(line: str) -> dict[str, object]:
@@ -68,7 +74,7 @@ def test_the_microphone_gives_what_the_file_gives_for_the_captured_samples(
 ) -> None:
     wav = tmp_path / "captured.wav"
     process = started(speaker, [str(CAPTURE), "pulse", str(tiny_model), str(SECONDS), str(wav)])
-    time.sleep(1.0)
+    wait_for_recorder(speaker)
     player = speaker.play(voice)
     out, err = process.communicate(timeout=60)
     player.wait(timeout=20)
@@ -92,7 +98,7 @@ def test_the_command_hears_the_labels_of_the_original(
 ) -> None:
     command = ["-m", "ser_live", "--device", "pulse", "--json", "--model", str(tiny_model)]
     process = started(speaker, command)
-    time.sleep(1.5)
+    wait_for_recorder(speaker)
     speaker.play(voice).wait(timeout=30)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
