@@ -100,13 +100,13 @@ class TestLatest:
         assert [p.probabilities for p in after] == [p.probabilities for p in wanted]
 
     def test_a_reader_that_is_always_slow_stays_at_the_present(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=60.0)
+        microphone = FakeMicrophone(VOICE, seconds=30.0)
         listener = listening(microphone, model)
         predictions, _ = taken(microphone, listener, {}, every=0.6)
         # The last second is heard to its end: nothing newer comes.
-        lags = [p.lag_seconds or 0.0 for p in predictions if p.end_seconds < 59.0]
+        lags = [p.lag_seconds or 0.0 for p in predictions if p.end_seconds < 29.0]
         assert max(lags) < 1.3
-        assert listener.stats.skipped_predictions > 60
+        assert listener.stats.skipped_predictions > 30
         assert microphone.counters.dropped == 0
 
     def test_a_reader_that_sleeps_longer_than_the_buffer_loses_audio_and_is_told(
@@ -194,14 +194,14 @@ class TestError:
 class TestBudget:
     def test_the_hop_widens_and_returns(self, model: OnnxClassifier) -> None:
         clock = VirtualClock()
-        microphone = FakeMicrophone(VOICE, seconds=120.0, clock=clock)
+        microphone = FakeMicrophone(VOICE, seconds=90.0, block_seconds=0.05, clock=clock)
         slow = SlowModel(model, 0.04, clock)  # a sixth of a core at every hop
         listener = listening(microphone, slow, vad=False, cpu_budget=0.05)
         predictions, events = [], []
         for item in listener:
             if isinstance(item, Prediction):
                 predictions.append(item)
-                if item.end_seconds >= 60.0:
+                if item.end_seconds >= 40.0:
                     slow.seconds = 0.001
             else:
                 events.append(item)
@@ -212,9 +212,9 @@ class TestBudget:
         assert steps <= {0.25, 0.5, 0.75, 1.0}
         for p in predictions:
             assert p.end_seconds == (p.index + 1) * HOP_SECONDS
-        busy = [p for p in predictions if 20.0 < p.end_seconds < 60.0]
-        assert len(busy) == pytest.approx(40, abs=2)
-        assert len([p for p in predictions if p.end_seconds > 110.0]) == 40
+        busy = [p for p in predictions if 20.0 < p.end_seconds < 40.0]
+        assert len(busy) == pytest.approx(20, abs=2)
+        assert len([p for p in predictions if p.end_seconds > 80.0]) == 40
         assert microphone.counters.dropped == 0
 
     def test_within_the_budget_nothing_changes(self, model: OnnxClassifier) -> None:
@@ -383,7 +383,7 @@ class TestConsumers:
         self, model: OnnxClassifier
     ) -> None:
         before = threading.active_count()
-        for _ in range(200):
+        for _ in range(50):
             with listening(FakeMicrophone(VOICE, seconds=1.0), model) as listener:
                 next(listener)
         assert threading.active_count() == before

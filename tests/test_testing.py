@@ -143,7 +143,7 @@ class TestMicrophone:
 
     def test_an_hour_takes_seconds(self) -> None:
         started_at = time.monotonic()
-        microphone = FakeMicrophone(np.zeros(RATE), seconds=3600.0, block_seconds=0.25)
+        microphone = FakeMicrophone(np.zeros(RATE), seconds=3600.0, block_seconds=0.5)
         with microphone:
             frames = sum(len(item.samples) for item in microphone if isinstance(item, Block))
         assert frames == 3600 * RATE
@@ -352,10 +352,10 @@ class TestModels:
         assert clock.monotonic() == pytest.approx(0.5 + 0.5 * answers)
 
     def test_a_slow_model_really_takes_its_time(self, tiny_model: Path) -> None:
-        slow = SlowModel(OnnxClassifier.load(tiny_model), 1.2)
+        slow = SlowModel(OnnxClassifier.load(tiny_model), 0.3)
         started_at = time.monotonic()
         slow.probabilities(np.ones((10, 257), np.float32))
-        assert time.monotonic() - started_at > 1.0
+        assert time.monotonic() - started_at > 0.25
 
     def test_tiny_models_of_other_seeds_disagree(self, tmp_path: Path) -> None:
         window = np.random.default_rng(0).uniform(size=(100, 257)).astype(np.float32)
