@@ -161,7 +161,7 @@ def check_export(source: Path, folder: Path, members: int) -> OnnxClassifier:
     """Export, compare with Keras, and check that batches give the bits of single windows."""
     export = export_model(source, folder / "all.onnx", [], lambda _: None)
     assert export.verification.worst_difference <= 1e-5
-    assert export.verification.batch_is_bitwise
+    assert export.batch_is_bitwise
     assert export.emulated_dilations == 0
     check_graph(export.path.read_bytes(), "all.onnx")
     graph = onnx.load(export.path).graph

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from ser_export import verification, windows
+from ser_export import verification
 from ser_export.cli import main
 from ser_export.conversion import convert
-from ser_export.exporting import export_model
+from ser_export.exporting import Export, export_model
 from ser_live.errors import SerError
 from ser_live.model.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier, decode_golden
@@ -74,8 +74,15 @@ def source(folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def exported(source: Path, folder: Path) -> Path:
-    return export_model(source, folder / "tiny.onnx", [], ignore).path
+def export(source: Path, folder: Path) -> Export:
+    audio = folder / "noise.wav"
+    soundfile.write(audio, np.random.default_rng(0).normal(0, 0.1, 30000), 8000)
+    return export_model(source, folder / "tiny.onnx", [audio], ignore)
+
+
+@pytest.fixture(scope="module")
+def exported(export: Export) -> Path:
+    return export.path
 
 
 def spectrum(*shape: int) -> NDArray[np.float32]:
@@ -123,16 +130,14 @@ def test_is_one_valid_file(exported: Path) -> None:
     assert [p.name for p in exported.parent.glob("*.onnx*")] == ["tiny.onnx"]
 
 
-def test_report_counts(source: Path, tmp_path: Path) -> None:
-    audio = tmp_path / "noise.wav"
-    soundfile.write(audio, np.random.default_rng(0).normal(0, 0.1, 30000), 8000)
-    export = export_model(source, tmp_path / "tiny.onnx", [audio], ignore)
+def test_report_counts(export: Export) -> None:
     assert export.bytes == export.path.stat().st_size
     assert export.parameters == tiny_model().count_params()
     assert export.emulated_dilations == 0
-    assert export.verification.windows == 6 * sum(windows.BATCHES)
+    assert export.verification.windows == 6 * sum(verification.BATCHES)
     assert export.verification.worst_difference <= verification.TOLERANCE
-    assert export.verification.batch_is_bitwise
+    assert export.batch_is_bitwise
+    assert OnnxClassifier.load(export.path).batch_is_bitwise
     assert "worst difference from Keras" in export.summary()
 
 
@@ -150,14 +155,14 @@ def test_failed_verification_leaves_the_old_file(
 
 def test_loud_speech_stays_finite_in_the_golden_test() -> None:
     samples = np.random.default_rng(0).normal(0, 100, 16000).astype(np.float32)
-    power = windows.golden_spectrum(samples, CARD)
+    power = verification.golden_spectrum(samples, CARD)
     assert np.isfinite(power).all()
     assert 5e4 < power.max() < 65504
 
 
 def test_short_and_silent_audio_make_a_golden_test() -> None:
     for size in (100, 5000, 16000):
-        assert np.isfinite(windows.golden_spectrum(np.zeros(size, np.float32), CARD)).all()
+        assert np.isfinite(verification.golden_spectrum(np.zeros(size, np.float32), CARD)).all()
 
 
 def dilated_model(padding: str) -> keras.Model:
@@ -234,19 +239,14 @@ def command(*arguments: str, before: str = "") -> subprocess.CompletedProcess[st
     )
 
 
-def test_command_writes_a_model(source: Path, tmp_path: Path) -> None:
+def test_command_writes_a_model_and_a_page(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
-    done = command(str(source), "-o", str(target))
+    done = command(str(source), "-o", str(target), "--page")
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"{target}: tiny, calm, angry, sad\n")
     assert all(line.startswith("ser-export: ") for line in done.stderr.splitlines())
-    OnnxClassifier.load(target)
-
-
-def test_page_says_what_the_card_says(source: Path, tmp_path: Path) -> None:
-    assert main([str(source), "-o", str(tmp_path / "model.onnx"), "--page"]) == 0
-    card = OnnxClassifier.load(tmp_path / "model.onnx").card
-    page = (tmp_path / "model.md").read_text(encoding="utf-8")
+    card = OnnxClassifier.load(target).card
+    page = target.with_suffix(".md").read_text(encoding="utf-8")
     for words in (f"# {card.name}", card.licence, *card.labels, "## Limits", "Protocol"):
         assert words in page
 

@@ -135,11 +135,7 @@ def code(folder: Path) -> dict[str, Any]:
     return {"function": config["function"], "arguments": {}}
 
 
-@pytest.mark.parametrize("loader", ["load_model", "load_checkpoint"])
-def test_no_code_of_a_file_is_run(tmp_path: Path, loader: str) -> None:
-    from ser_export.checkpoint import load_checkpoint  # noqa: PLC0415
-
-    load: Any = {"load_model": load_model, "load_checkpoint": load_checkpoint}[loader]
+def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
     evil = (tmp_path / "evil.py", tmp_path / "ran")
     evil[0].write_text(f"open({str(evil[1])!r}, 'w')\n")
     layers: tuple[dict[str, Any], ...] = (
@@ -153,7 +149,7 @@ def test_no_code_of_a_file_is_run(tmp_path: Path, loader: str) -> None:
         path = with_layer(tmp_path, **layer)
         reason = "brings code" if layer["class_name"] in ("Lambda", "TFSMLayer") else ""
         with pytest.raises(SerError, match=f"Keras cannot load it .*{reason}") as caught:
-            load(path)
+            load_model(path)
         assert str(caught.value).isprintable()
     assert not evil[1].exists()
 

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,11 @@ import tiny_corpora
 import tiny_network
 from ser_export.cli import main
 from ser_export.exporting import Export, export_model
-from ser_export.quantization import quantize
-from ser_export.quantization_clips import part
-from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization
+from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, quantize
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.classifier import OnnxClassifier
 from ser_train.commands.fit import fit
+from ser_train.data.for_export import hold_out
 from ser_train.data.recordings import Recordings
 from ser_train.layers import LogMel, Temperature
 from ser_train.models import registry as networks
@@ -78,7 +76,7 @@ def trained_model(folder: Path, corpus: Path) -> Path:
 
 @pytest.fixture(scope="module", name="export")
 def quantized_export(source: Path, corpus: Path, folder: Path) -> Export:
-    wanted = Quantization(Recordings((corpus,)), 1.0)
+    wanted = Quantization((corpus,), 1.0)
     return export_model(source, folder / "int8.onnx", [], ignore, wanted)
 
 
@@ -178,7 +176,7 @@ def test_what_loses_too_much_is_refused(source: Path, corpus: Path, tmp_path: Pa
     target.write_bytes(b"old")
 
     def export(points: float) -> Export:
-        wanted = Quantization(Recordings((corpus,)), points)
+        wanted = Quantization((corpus,), points)
         return export_model(tmp_path / "loud.keras", target, [], ignore, wanted)
 
     with pytest.raises(SerError, match=r"in int8 its UAR is 33\.3 % instead of .*--max-drop"):
@@ -197,11 +195,11 @@ def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
 
     def parted(training: str, validation: str) -> tuple[set[str], set[str]]:
         names = [tuple(f"ravdess/0{n}" for n in group) for group in (training, validation)]
-        parts = part(Recordings((corpus,)), card, TrainingRecord(names[0], names[1], (), 0))
+        parts = hold_out((corpus,), card, TrainingRecord(names[0], names[1], (), 0))
         assert parts.unknown_labels == ("calm",)
-        assert not set(parts.calibration) & set(parts.judges)
+        assert not set(parts.calibration) & set(parts.measured)
         heard = (
-            {clip.speaker[-1] for clip in clips} for clips in (parts.calibration, parts.judges)
+            {clip.speaker[-1] for clip in clips} for clips in (parts.calibration, parts.measured)
         )
         calibration, judges = heard
         return calibration, judges
@@ -211,14 +209,14 @@ def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
     calibration, judges = parted("1", "")
     assert "1" not in calibration | judges
     assert judges == set("23456")
-    nobody_knows = part(Recordings((corpus,)), card, None)
-    assert not nobody_knows.speaker_independent
-    assert "does not say who was in its training" in nobody_knows.describe()
+    unknown = hold_out((corpus,), card, None)
+    assert not unknown.speaker_independent
+    assert "does not say who was in its training" in unknown.describe()
     with pytest.raises(SerError, match=r"ravdess/01, .* were in the model's training"):
         parted("123456", "")
     other = dataclasses.replace(card, labels=("fearful", "boredom"))
     with pytest.raises(SerError, match="none of the labels fearful, boredom"):
-        part(Recordings((corpus,)), other, None)
+        hold_out((corpus,), other, None)
 
 
 def test_folders_and_tables(tmp_path: Path) -> None:
@@ -253,43 +251,34 @@ def test_points_that_are_none(points: str, capsys: pytest.CaptureFixture[str]) -
     assert "--max-drop" in capsys.readouterr().err
 
 
-def test_the_command_quantizes_and_refuses(
+def test_the_command_quantizes(
     source: Path, corpus: Path, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    command(environment, source, tmp_path / "a.onnx", [corpus], check_written)
-    command(environment, source, tmp_path / "b.onnx", [tmp_path / "none"], check_refused)
-    (tmp_path / "mine.csv").write_text("path,label,speaker\nno.wav,sad,a\nno2.wav,happy,b\n")
-    command(environment, source, tmp_path / "b.onnx", [tmp_path / "mine.csv"], check_refused)
-    assert [path.name for path in tmp_path.glob("*.onnx")] == ["a.onnx"]
-
-
-def command(
-    environment: dict[str, str],
-    source: Path,
-    target: Path,
-    corpora: list[Path],
-    check: Callable[[subprocess.CompletedProcess[str]], None],
-) -> None:
-    given = [word for path in corpora for word in ("--corpus", str(path))]
     code = "import sys; from ser_export.cli import main; sys.exit(main())"
-    check(
-        subprocess.run(
-            [sys.executable, "-c", code, str(source), "-o", str(target), "--quantize", *given],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(source), "-o", str(tmp_path / "a.onnx")]
+        + ["--quantize", "--corpus", str(corpus)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
-
-
-def check_written(done: subprocess.CompletedProcess[str]) -> None:
     assert done.returncode == 0, done.stderr
     assert "convolutions in int8" in done.stdout
     assert all(line.startswith("ser-export: ") for line in done.stderr.splitlines())
+    OnnxClassifier.load(tmp_path / "a.onnx")
 
 
-def check_refused(done: subprocess.CompletedProcess[str]) -> None:
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.splitlines()[-1].startswith("ser-export: error: ")
-    assert "Traceback" not in done.stderr
+def test_recordings_that_are_none_are_refused_in_one_line(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label,speaker\nno.wav,sad,a\nno2.wav,happy,b\n")
+    for corpus in (tmp_path / "none", table):
+        target = str(tmp_path / "b.onnx")
+        assert main([str(source), "-o", target, "--quantize", "--corpus", str(corpus)]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert told.err.splitlines()[-1].startswith("ser-export: error: ")
+        assert "Traceback" not in told.err
+    assert not list(tmp_path.glob("*.onnx"))

@@ -47,8 +47,7 @@ def _export(arguments: argparse.Namespace) -> "Export":
     try:
         with quiet():
             from ser_export.exporting import export_model  # noqa: PLC0415 - takes seconds
-            from ser_export.quantized_export import Quantization  # noqa: PLC0415
-            from ser_train.data.recordings import Recordings  # noqa: PLC0415
+            from ser_export.quantization import Quantization  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SerError(
             f"the packages for training are not installed ({error}): pip install 'ser-live[train]'"
@@ -56,7 +55,7 @@ def _export(arguments: argparse.Namespace) -> "Export":
     quantization = None
     if arguments.quantize:
         drop = _MAX_DROP_POINTS if arguments.max_drop is None else arguments.max_drop
-        quantization = Quantization(Recordings(*Recordings.part(arguments.corpus)), drop)
+        quantization = Quantization(tuple(arguments.corpus), drop)
     export = export_model(
         arguments.model, arguments.output, arguments.verify_audio, _note, quantization
     )

@@ -1,7 +1,8 @@
-"""A Keras model to an ONNX graph with named axes."""
+"""A ``.keras`` file to an ONNX graph with named axes."""
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 import keras
 import onnx
@@ -9,7 +10,10 @@ import tensorflow as tf
 import tf2onnx
 
 from ser_export.quiet import quiet
+from ser_live.errors import SerError
+from ser_live.model.card import ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
+from ser_train.models.keras_file import load_model
 
 OPSET = 17
 """Read by every onnxruntime that ser-live supports."""
@@ -22,6 +26,20 @@ class Converted:
     graph: onnx.ModelProto
     emulated_dilations: int
     """Nodes that stand in for dilations which tf2onnx could not fold into a convolution."""
+
+
+def load_checkpoint(path: Path) -> tuple[keras.Model, ModelCard]:
+    """Read a model that ``ser-train fit`` wrote, and the card inside it.
+
+    Raises
+    ------
+    SerError
+        If the file is missing or no ``.keras`` file, carries no valid card, holds a layer that
+        we do not know, or does not fit its card.
+    """
+    loaded = load_model(path)
+    _check_axes(loaded.model, loaded.card, path)
+    return loaded.model, loaded.card
 
 
 def convert(model: keras.Model) -> Converted:
@@ -63,3 +81,19 @@ def _name_axes(graph: onnx.ModelProto) -> None:
     for value in (*graph.graph.input, *graph.graph.output):
         for axis, name in enumerate(names[value.name]):
             value.type.tensor_type.shape.dim[axis].dim_param = name
+
+
+def _check_axes(model: keras.Model, card: ModelCard, path: Path) -> None:
+    bins, labels = card.spectrum.bins, len(card.labels)
+    got = [(tensor.name, tuple(tensor.shape)) for tensor in model.inputs]
+    if got != [(INPUT_NAME, (None, None, bins))]:
+        raise SerError(
+            f"{path}: the model's inputs are {got}, its card wants one {INPUT_NAME!r} of shape "
+            f"(None, None, {bins})"
+        )
+    shapes = [tuple(tensor.shape) for tensor in model.outputs]
+    if model.layers[-1].name != OUTPUT_NAME or shapes != [(None, labels)]:
+        raise SerError(
+            f"{path}: the model ends in {model.layers[-1].name!r} with shapes {shapes}, its card "
+            f"wants {OUTPUT_NAME!r} with {labels} labels"
+        )

@@ -11,13 +11,20 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ser_export.checkpoint import load_checkpoint
-from ser_export.conversion import OPSET, Converted, convert
+from ser_export.conversion import OPSET, Converted, convert, load_checkpoint
 from ser_export.page import card_as_page
-from ser_export.quantized_export import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
+from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
 from ser_export.quiet import quiet
-from ser_export.verification import TOLERANCE, Verification, batch_is_bitwise, run, verify
-from ser_export.windows import batches, golden_spectrum, read_speech
+from ser_export.verification import (
+    TOLERANCE,
+    Verification,
+    batch_is_bitwise,
+    batches,
+    golden_spectrum,
+    read_speech,
+    run,
+    verify,
+)
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.classifier import OnnxClassifier, encode_golden
@@ -35,6 +42,8 @@ class Export:
     nodes: int
     emulated_dilations: int
     verification: Verification
+    batch_is_bitwise: bool
+    """Whether a batch gives each window's own bits, of the graph that was written."""
     quantized: Quantized | None = None
     """None: everything is in float32."""
 
@@ -50,7 +59,7 @@ class Export:
                 f"opset {OPSET}",
                 f"  worst difference from Keras {checked.worst_difference:.1e} over "
                 f"{checked.windows} windows (allowed: {TOLERANCE:g})",
-                f"  a batch gives the bits of single windows: {_yes(checked.batch_is_bitwise)}",
+                f"  a batch gives the bits of single windows: {_yes(self.batch_is_bitwise)}",
                 f"  nodes that emulate dilations: {self.emulated_dilations}",
                 f"  golden test: {frames} frames",
                 *quantized,
@@ -109,18 +118,27 @@ def export_model(
     if quantization:
         smaller = quantized(graph, session, card, source, quantization, note)
         graph, session, card = smaller.graph, smaller.session, smaller.card
-        bitwise = batch_is_bitwise(session, batches(speech, card))
-        checked = dataclasses.replace(checked, batch_is_bitwise=bitwise)
     spectrum = golden_spectrum(speech, card)
     golden = _golden(spectrum, run(session, spectrum[None].astype(np.float32))[0])
     if smaller:
         golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
     data = _with_card(graph, card)
-    OnnxClassifier(open_session(data, str(target)), card, str(target))  # as ser-live will
+    classifier = OnnxClassifier(open_session(data, str(target)), card, str(target))  # as ser-live
+    # ser-live asks its own few lengths at start, here are more: both must hold.
+    bitwise = classifier.batch_is_bitwise and batch_is_bitwise(session, batches(speech, card))
     _write(target, data)
-    nodes, emulated = len(graph.graph.node), converted.emulated_dilations
-    return Export(target, card, len(data), model.count_params(), nodes, emulated, checked, smaller)
+    return Export(
+        path=target,
+        card=card,
+        bytes=len(data),
+        parameters=model.count_params(),
+        nodes=len(graph.graph.node),
+        emulated_dilations=converted.emulated_dilations,
+        verification=checked,
+        batch_is_bitwise=bitwise,
+        quantized=smaller,
+    )
 
 
 def _check_target(target: Path) -> None:

@@ -1,7 +1,12 @@
-"""Recordings that decide on a quantized model: some give the ranges, others are the judges."""
+"""What ``ser_export`` needs of recordings: the one door to corpora, audio and scores.
+
+Clips whose speakers did not train a model decide on another form of it: some give the ranges of
+its numbers, the others measure it.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +14,13 @@ from numpy.typing import NDArray
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_train.audio import read_audio
-from ser_train.corpora import Clip, labels_of, speakers_of
+from ser_train.corpora import Clip, labels_of, speakers_of, truth_of
 from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import first_window, whole_clip_spectrum
+from ser_train.metrics import Scores, score
 from ser_train.models.keras_file import TrainingRecord
+
+__all__ = ["HeldOutClips", "Scores", "first_window_of", "hold_out", "read_audio", "score_answers"]
 
 _MOST_CALIBRATION_CLIPS = 100
 _CALIBRATION_SHARE = 4
@@ -20,21 +28,21 @@ _CALIBRATION_SHARE = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Parted:
+class HeldOutClips:
     """Clips whose speakers did not train the model."""
 
     calibration: tuple[Clip, ...]
-    judges: tuple[Clip, ...]
+    measured: tuple[Clip, ...]
     unknown_labels: tuple[str, ...]
     """Whose clips are left out."""
     speaker_independent: bool
-    """False: nobody knows who trained the model."""
+    """False: the model does not say who was in its training."""
 
     def describe(self) -> str:
         """Say whose recordings were used for what."""
         parts = [
             f"{what} {len(clips)} clips of {', '.join(speakers_of(clips))}"
-            for what, clips in (("ranges from", self.calibration), ("measured on", self.judges))
+            for what, clips in (("ranges from", self.calibration), ("measured on", self.measured))
         ]
         if self.unknown_labels:
             parts.append(
@@ -45,11 +53,19 @@ class Parted:
         return "; ".join(parts)
 
 
-def part(recordings: Recordings, card: ModelCard, record: TrainingRecord | None) -> Parted:
+def hold_out(paths: Sequence[Path], card: ModelCard, record: TrainingRecord | None) -> HeldOutClips:
     """Find the clips that the model can be asked about, and give each one a role.
 
     The validation speakers of the training give the ranges and all others are measured; where
-    this leaves nobody for one of both, it is a random fourth of the clips and the rest.
+    this leaves no clip for one of both, it is a random fourth of the clips and the rest.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+        Folders of corpora, and tables path,label,speaker (.csv).
+    card : ModelCard
+    record : TrainingRecord or None
+        None: the model does not say who was in its training.
 
     Raises
     ------
@@ -59,7 +75,7 @@ def part(recordings: Recordings, card: ModelCard, record: TrainingRecord | None)
     """
     trained = set(record.training_speakers) if record else set()
     watched = set(record.validation_speakers) if record else set()
-    found = recordings.find()
+    found = Recordings(*Recordings.part(paths)).find()
     known = [clip for clip in found if clip.label in card.labels]
     fresh = [clip for clip in known if clip.speaker not in trained]
     if not known:
@@ -70,14 +86,14 @@ def part(recordings: Recordings, card: ModelCard, record: TrainingRecord | None)
             "it; give recordings of other speakers with --corpus"
         )
     calibration = [clip for clip in fresh if clip.speaker in watched]
-    judges = [clip for clip in fresh if clip.speaker not in watched]
-    if not (calibration and judges):
+    measured = [clip for clip in fresh if clip.speaker not in watched]
+    if not (calibration and measured):
         order = np.random.default_rng(0).permutation(len(fresh))
         calibrates = set(order[: max(1, len(fresh) // _CALIBRATION_SHARE)].tolist())
         calibration = [clip for place, clip in enumerate(fresh) if place in calibrates]
-        judges = [clip for place, clip in enumerate(fresh) if place not in calibrates]
+        measured = [clip for place, clip in enumerate(fresh) if place not in calibrates]
     unknown = labels_of(clip for clip in found if clip.label not in card.labels)
-    return Parted(_some(calibration), tuple(judges), unknown, record is not None)
+    return HeldOutClips(_some(calibration), tuple(measured), unknown, record is not None)
 
 
 def _some(clips: Sequence[Clip]) -> tuple[Clip, ...]:
@@ -86,7 +102,14 @@ def _some(clips: Sequence[Clip]) -> tuple[Clip, ...]:
     return tuple(clips[place] for place in sorted(order))
 
 
-def window_of(clip: Clip, card: ModelCard) -> NDArray[np.float32]:
-    """Give the first window of a clip as a live stream hears it, shape (frames, bins)."""
+def first_window_of(clip: Clip, card: ModelCard) -> NDArray[np.float32]:
+    """Return the first window of a clip as a live stream hears it, shape (frames, bins)."""
     power = whole_clip_spectrum(clip.path, read_audio(clip.path), card.spectrum)
     return first_window(power, card.spectrum, card.window.seconds)
+
+
+def score_answers(
+    answers: NDArray[np.float64], clips: Sequence[Clip], labels: Sequence[str]
+) -> Scores:
+    """Return the scores of the probabilities (clips, labels) of some clips."""
+    return score(answers, truth_of(clips, labels))
