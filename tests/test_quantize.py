@@ -256,8 +256,10 @@ def test_the_command_quantizes(
 ) -> None:
     code = "import sys; from ser_export.cli import main; sys.exit(main())"
     done = subprocess.run(
-        [sys.executable, "-c", code, str(source), "-o", str(tmp_path / "a.onnx")]
-        + ["--quantize", "--corpus", str(corpus)],
+        [
+            *(sys.executable, "-c", code, str(source), "-o", str(tmp_path / "a.onnx")),
+            *("--quantize", "--corpus", str(corpus)),
+        ],
         env=environment,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ from ser_export.quiet import quiet
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
-from ser_train.models.keras_file import load_model
+from ser_train.models.keras_file import ModelFile, load_model
 
 OPSET = 17
 """Read by every onnxruntime that ser-live supports."""
@@ -28,8 +28,8 @@ class Converted:
     """Nodes that stand in for dilations which tf2onnx could not fold into a convolution."""
 
 
-def load_checkpoint(path: Path) -> tuple[keras.Model, ModelCard]:
-    """Read a model that ``ser-train fit`` wrote, and the card inside it.
+def load_checkpoint(path: Path) -> ModelFile:
+    """Read a model that ``ser-train fit`` wrote, with the card and the record inside it.
 
     Raises
     ------
@@ -39,7 +39,7 @@ def load_checkpoint(path: Path) -> tuple[keras.Model, ModelCard]:
     """
     loaded = load_model(path)
     _check_axes(loaded.model, loaded.card, path)
-    return loaded.model, loaded.card
+    return loaded
 
 
 def convert(model: keras.Model) -> Converted:

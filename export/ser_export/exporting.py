@@ -29,6 +29,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.classifier import OnnxClassifier, encode_golden
 from ser_live.model.onnx_session import open_session
+from ser_train.data.for_export import hold_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,15 +109,17 @@ def export_model(
     speech = read_speech(verify_audio)
     note(f"reading {source}")
     with quiet():
-        model, card = load_checkpoint(source)
+        loaded = load_checkpoint(source)
+    model, card = loaded.model, loaded.card
+    clips = hold_out(quantization.corpora, card, loaded.record) if quantization else None
     note("converting")
     converted = _convert(model, source)
     session = open_session(converted.graph.SerializeToString(), str(source))
     note("comparing with Keras")
     checked = verify(model, session, batches(speech, card))
     graph, smaller = converted.graph, None
-    if quantization:
-        smaller = quantized(graph, session, card, source, quantization, note)
+    if quantization and clips:
+        smaller = quantized(graph, session, card, clips, quantization.max_drop_points, note)
         graph, session, card = smaller.graph, smaller.session, smaller.card
     spectrum = golden_spectrum(speech, card)
     golden = _golden(spectrum, run(session, spectrum[None].astype(np.float32))[0])

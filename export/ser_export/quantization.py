@@ -21,8 +21,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import LONGEST_NAME, SAMPLE_RATE_HZ, Metric, ModelCard
 from ser_live.model.classifier import INPUT_NAME
 from ser_live.model.onnx_session import open_session
-from ser_train.data.for_export import HeldOutClips, Scores, first_window_of, hold_out, score_answers
-from ser_train.models.keras_file import read_record
+from ser_train.data.for_export import HeldOutClips, Scores, first_window_of, score_answers
 
 GOLDEN_TOLERANCE = 0.05
 """Worst allowed difference of a probability on another processor."""
@@ -91,8 +90,8 @@ def quantized(
     graph: onnx.ModelProto,
     session: onnxruntime.InferenceSession,
     card: ModelCard,
-    source: Path,
-    wanted: Quantization,
+    clips: HeldOutClips,
+    max_drop_points: float,
     note: Callable[[str], None],
 ) -> Quantized:
     """Quantize a verified graph.
@@ -104,28 +103,27 @@ def quantized(
     session : InferenceSession
         Of that graph.
     card : ModelCard
-    source : Path
-        The ``.keras`` file, which says who was in its training.
-    wanted : Quantization
+    clips : HeldOutClips
+    max_drop_points : float
+        UAR may fall by so much.
     note : callable
         Takes one line on each step.
 
     Raises
     ------
     SerError
-        If the recordings do not fit, or UAR falls by more than is allowed.
+        If UAR falls by more than is allowed.
     """
-    clips = hold_out(wanted.corpora, card, read_record(source)[1])
     note(f"quantizing; {clips.describe()}")
     smaller = quantize(graph, (first_window_of(clip, card) for clip in clips.calibration))
-    other = open_session(smaller.SerializeToString(), f"{source}, quantized")
+    other = open_session(smaller.SerializeToString(), f"{card.name}, quantized")
     note("comparing with float32")
     cost = _measure_cost(session, other, clips, card)
-    if cost.lost_points > wanted.max_drop_points:
+    if cost.lost_points > max_drop_points:
         raise SerError(
-            f"{source}: in int8 its UAR is {100 * cost.after.uar:.1f} % instead of "
+            f"{card.name}: in int8 its UAR is {100 * cost.after.uar:.1f} % instead of "
             f"{100 * cost.before.uar:.1f} % on {cost.after.count} clips; a fall of "
-            f"{wanted.max_drop_points:g} points is allowed (--max-drop); nothing was written"
+            f"{max_drop_points:g} points is allowed (--max-drop); nothing was written"
         )
     saved_bytes = graph.ByteSize() - smaller.ByteSize()
     return Quantized(smaller, other, _card(card, cost), cost, saved_bytes)
