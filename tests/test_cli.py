@@ -130,7 +130,6 @@ class TestResults:
 
 
 class TestMistakes:
-    @pytest.mark.integration
     def test_files(self, tmp_path: Path, tiny_model: Path) -> None:
         empty, text, silent = (tmp_path / name for name in ("e.wav", "t.wav", "s.wav"))
         empty.write_bytes(b"")
@@ -460,7 +459,6 @@ class TestEndings:
         command = [*COMMAND, "--demo", "--pace", "realtime", *map(str, arguments)]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    @pytest.mark.integration
     @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
     def test_signals_end_it_with_a_summary(
         self, tiny_model: Path, number: signal.Signals, code: int
@@ -477,7 +475,6 @@ class TestEndings:
         assert "heard" in err
         assert "Traceback" not in err
 
-    @pytest.mark.integration
     def test_a_reader_that_has_enough_ends_it_in_silence(self, tiny_model: Path) -> None:
         with self.started("--model", tiny_model) as process:
             assert process.stdout is not None
@@ -490,7 +487,6 @@ class TestEndings:
         assert "Broken" not in err
         assert "heard" not in err
 
-    @pytest.mark.integration
     @pytest.mark.parametrize(
         ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -9)]
     )
@@ -525,7 +521,6 @@ class TestEndings:
         with ReplaySource(path) as source:
             assert sum(len(b.samples) for b in source if isinstance(b, Block)) > 22050 * 2
 
-    @pytest.mark.integration
     def test_files_are_whole_when_the_reader_has_enough(
         self, tmp_path: Path, tiny_model: Path
     ) -> None:
@@ -544,7 +539,6 @@ class TestEndings:
         assert "SPEAKER" in texts[".rttm"]  # the segment that was open
         assert call("replay", path).returncode == 0
 
-    @pytest.mark.integration
     def test_lines_come_when_they_are_due(self, tiny_model: Path) -> None:
         started = time.monotonic()
         with self.started("--model", tiny_model) as process:
