@@ -16,8 +16,11 @@ import tiny_models
 if TYPE_CHECKING:
     import tiny_network
 
-# The same examples in every run: what fails here fails everywhere.
-settings.register_profile("repeatable", derandomize=True, database=None, deadline=None)
+# The same examples in every run: what fails here fails everywhere. `.ci/run --long` takes more.
+settings.register_profile(
+    "repeatable", max_examples=40, derandomize=True, database=None, deadline=None
+)
+settings.register_profile("thorough", settings.get_profile("repeatable"), max_examples=1000)
 settings.load_profile("repeatable")
 
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
