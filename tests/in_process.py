@@ -10,19 +10,31 @@ from unittest import mock
 from ser_live.cli.main import main
 
 
-class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+class Stream(io.TextIOWrapper):
+    """A stream with an encoding, that may say it is a terminal."""
+
+    def __init__(self, encoding: str = "utf-8", is_terminal: bool = False) -> None:
+        super().__init__(io.BytesIO(), encoding, write_through=True)
+        self._is_terminal = is_terminal
 
     def isatty(self) -> bool:
-        return True
+        return self._is_terminal
+
+    def text(self) -> str:
+        data: bytes = self.buffer.getvalue()  # type: ignore[attr-defined]
+        return data.decode(self.encoding)
 
 
 def call(
-    *arguments: object, stdin: bytes | IO[str] | None = b"", terminal: Terminal | None = None
+    *arguments: object,
+    stdin: bytes | IO[str] | None = b"",
+    encoding: str = "utf-8",
+    is_terminal: bool = False,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the command; a terminal, if there is one, receives stdout and stderr."""
+    """Run the command; on a terminal stdout receives what goes to stderr, too."""
     words = [*map(str, arguments)]
-    out, err = terminal or io.StringIO(), terminal or io.StringIO()
+    out = Stream(encoding, is_terminal)
+    err = out if is_terminal else Stream(encoding)
     if isinstance(stdin, bytes):
         stdin = io.TextIOWrapper(io.BytesIO(stdin))
     with (
@@ -34,4 +46,4 @@ def call(
             code = main(words)
         except SystemExit as ended:
             code = int(ended.code or 0)
-    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+    return subprocess.CompletedProcess(words, code, out.text(), err.text())

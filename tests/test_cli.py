@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from in_process import Terminal, call
+from in_process import call
 from ser_live import __version__, listen
 from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped
@@ -570,7 +570,7 @@ class TestView:
         path = tmp_path / "a.wav"
         options = ["--model", str(tiny_model), "--pace", "fast", "-v"]
         options += ["--record", str(path), "--output", str(tmp_path / "a.srt")]
-        text = call("--demo", *options, terminal=Terminal()).stdout
+        text = call("--demo", *options, is_terminal=True).stdout
         view, _, after = text.partition("\x1b[?1049l")
         assert "recording to" in view
         assert "ser-live: info" not in view
@@ -589,7 +589,7 @@ class TestView:
 
     def test_events_wait_too(self, tmp_path: Path, tiny_model: Path) -> None:
         with_a_hole(tmp_path / "a.wav", tiny_model)
-        done = call("replay", tmp_path / "a.wav", "--pace", "fast", terminal=Terminal())
+        done = call("replay", tmp_path / "a.wav", "--pace", "fast", is_terminal=True)
         text = done.stdout
         view, _, after = text.partition("\x1b[?1049l")
         assert "replay of" in view
@@ -597,7 +597,7 @@ class TestView:
         assert "ser-live: 3.63 s: device_lost: unplugged" in after
 
     def test_event_lines_need_lines(self) -> None:
-        done = call("--demo", "--events", terminal=Terminal())
+        done = call("--demo", "--events", is_terminal=True)
         assert "--events belongs to JSON lines; add --json" in done.stderr
 
 

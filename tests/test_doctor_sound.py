@@ -1,4 +1,4 @@
-"""What ser-live doctor hears: a real sound server, and sources that misbehave."""
+"""The microphone checks of ser-live doctor: a real sound server, and sources that misbehave."""
 
 import json
 import os
@@ -28,13 +28,13 @@ def sine(seconds: float = 15.0) -> NDArray[np.float64]:
 
 @pytest.mark.integration
 class TestMicrophone:
-    def level(self, speaker: SoundServer) -> Findings:
-        """What the level check finds, in a process that the sound server knows."""
+    def level(self, speaker: SoundServer, device: str | None = None) -> Findings:
+        """Return the findings of the level check, in a process that the sound server knows."""
         code = (
             "import contextlib, dataclasses, json\n"
             "from ser_live.doctor.finding import Check, examine\n"
             "from ser_live.doctor.level import check_level\n"
-            "check = Check('level', lambda: check_level(None))\n"
+            f"check = Check('level', lambda: check_level({device!r}))\n"
             "findings = examine([check], lambda hint: contextlib.nullcontext())\n"
             "print(json.dumps([dataclasses.asdict(finding) for finding in findings]))\n"
         )
@@ -46,30 +46,6 @@ class TestMicrophone:
         assert done.returncode == 0, done.stderr
         return {finding["name"]: finding for finding in json.loads(done.stdout)}
 
-    def heard(self, speaker: SoundServer, left: NDArray[Any], right: NDArray[Any]) -> Findings:
-        path = speaker.folder / "played.wav"
-        stereo = np.stack((left, right), axis=1)
-        soundfile.write(path, np.clip(stereo, -1, 1 - 2**-15), 48000, subtype="PCM_16")
-        player = speaker.play(path)
-        try:
-            time.sleep(1.0)
-            return self.level(speaker)
-        finally:
-            player.kill()
-            player.wait(timeout=10)
-
-    @pytest.mark.parametrize("amplitude", [0.5, 0.1, 0.001])
-    def test_a_sine_is_measured(self, speaker: SoundServer, amplitude: float) -> None:
-        findings = self.heard(speaker, amplitude * sine(), amplitude * sine())
-        level, capture = findings["level"], findings["capture"]
-        assert level["verdict"] == "ok"
-        wanted_dbfs = 20.0 * np.log10(amplitude)
-        assert level["figures"]["peak_dbfs"] == pytest.approx(wanted_dbfs, abs=0.5)
-        assert level["figures"]["rms_dbfs"] == pytest.approx(wanted_dbfs - 3.01, abs=0.5)
-        assert capture["verdict"] == "ok", capture
-        rate_hz = capture["figures"]["rate_hz"]
-        assert capture["figures"]["measured_rate_hz"] == pytest.approx(rate_hz, rel=0.03)
-
     def test_digital_silence(self, speaker: SoundServer) -> None:
         findings = self.level(speaker)
         assert findings["level"]["verdict"] == "problem"
@@ -77,34 +53,18 @@ class TestMicrophone:
         assert findings["level"]["remedy"]
         assert findings["capture"]["verdict"] == "ok"
 
-    @pytest.mark.parametrize(
-        ("amplitude", "offset", "right", "words"),
-        [
-            (0.0002, 0.0, 1, "very quiet"),
-            (2.0, 0.0, 1, "clipped"),
-            (0.1, 0.1, 1, "constant +0.1"),
-            (0.1, 0.0, -1, "cancel each other"),
-        ],
-    )
-    def test_troubles(
-        self, speaker: SoundServer, amplitude: float, offset: float, right: int, words: str
-    ) -> None:
-        samples = amplitude * sine()
-        level = self.heard(speaker, samples + offset, right * samples + offset)["level"]
-        assert level["verdict"] == "warning"
-        assert words in level["finding"]
-        assert level["remedy"]
-
-    def test_the_whole_report(self, speaker: SoundServer) -> None:
+    def test_the_whole_report_of_a_sine(self, speaker: SoundServer) -> None:
         path = speaker.folder / "played.wav"
-        soundfile.write(path, np.stack((0.1 * sine(), 0.1 * sine()), axis=1), 48000)
+        samples = 0.1 * sine()
+        soundfile.write(path, np.stack((samples, samples), axis=1), 48000)
         player = speaker.play(path)
         environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
         done = run(environment, "--json", "--device", "pulse")
         player.kill()
         player.wait(timeout=10)
         findings = found(done)
-        assert done.returncode == 0, done.stdout
+        problems = {name for name, finding in findings.items() if finding["verdict"] == "problem"}
+        assert problems <= {"headroom"}, done.stdout  # which a busy machine may lack
         assert str(speaker.folder) not in done.stdout
         assert findings["sound system"]["figures"]["listening"] == ["PulseAudio"]
         devices = [
@@ -113,15 +73,20 @@ class TestMicrophone:
         assert {"pulse", "default"} == {device["name"] for device in devices}
         assert sum(device["is_default"] for device in devices) == 1
         assert all({16000, 48000} <= set(device["rates_hz"]) for device in devices)
-        assert "'pulse'" in findings["level"]["finding"]
+        level, capture = findings["level"], findings["capture"]
+        assert "'pulse'" in level["finding"]
+        assert level["figures"]["peak_dbfs"] == pytest.approx(-20.0, abs=0.5)
+        assert level["figures"]["rms_dbfs"] == pytest.approx(-23.0, abs=0.5)
+        assert capture["verdict"] == "ok", capture
+        rate_hz = capture["figures"]["rate_hz"]
+        assert capture["figures"]["measured_rate_hz"] == pytest.approx(rate_hz, rel=0.03)
 
     def test_an_unknown_device(self, speaker: SoundServer) -> None:
-        environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
-        findings = found(run(environment, "--json", "--device", "gramophone"))
+        findings = self.level(speaker, "gramophone")
         assert "gramophone" in findings["level"]["finding"]
         assert "pulse" in findings["level"]["remedy"]
 
-    def test_ctrl_c_while_it_listens_leaves_nobody_listening(self, speaker: SoundServer) -> None:
+    def test_ctrl_c_while_it_listens_ends_the_capture(self, speaker: SoundServer) -> None:
         process = listening_doctor(speaker)
         time.sleep(0.5)
         process.send_signal(signal.SIGINT)
@@ -147,7 +112,7 @@ class TestMicrophone:
         assert findings["engine"]["verdict"] == "ok"
 
     @pytest.mark.parametrize("after_seconds", [0.2, 1.5])
-    def test_a_server_that_hangs_while_it_is_heard(
+    def test_a_server_that_hangs_while_it_records(
         self, speaker: SoundServer, after_seconds: float
     ) -> None:
         pid = int((speaker.folder / "runtime" / "pulse" / "pid").read_text())
@@ -239,12 +204,11 @@ def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:
 
 
 class TestRecording:
-    @pytest.mark.integration
     def test_a_source_that_hangs_gives_what_came(self) -> None:
         source = Scripted(blocks(16000, seconds=0.5), hangs=True)
         started = time.monotonic()
-        recording = record(source)
-        assert time.monotonic() - started < 10.0
+        recording = record(source, listen_seconds=0.5)
+        assert time.monotonic() - started < 4.0
         assert source.closed.is_set()
         capture = judge_capture(recording)
         assert capture.verdict == "warning"
@@ -279,6 +243,35 @@ class TestRecording:
         integers = [Block((b.samples * 32768).astype(np.int16)) for b in blocks(16000)]
         finding = judge_level(record(Scripted(integers)))[0]
         assert finding.figures["rms_dbfs"] == pytest.approx(-26.0, abs=0.2)
+
+    @pytest.mark.parametrize(
+        ("amplitude", "offset", "right", "words"),
+        [
+            (0.0002, 0.0, 1, "very quiet"),
+            (2.0, 0.0, 1, "clipped"),
+            (0.1, 0.1, 1, "constant +0.1"),
+            (0.1, 0.0, -1, "cancel each other"),
+        ],
+    )
+    def test_a_bad_level_has_a_remedy(
+        self, amplitude: float, offset: float, right: int, words: str
+    ) -> None:
+        samples = amplitude * sine(2.0)
+        stereo = np.stack((samples + offset, right * samples + offset), axis=1)
+        clipped = np.clip(stereo, -1, 1 - 2**-15).astype(np.float32)
+        (level,) = judge_level(Recording("x", 48000, clipped, 48000.0, 0, 0, 0, ()))
+        assert level.verdict == "warning"
+        assert words in level.finding
+        assert level.remedy
+
+    @pytest.mark.parametrize("amplitude", [0.5, 0.1, 0.001])
+    def test_the_level_of_a_sine(self, amplitude: float) -> None:
+        samples = np.tile((amplitude * sine(2.0)).astype(np.float32)[:, None], 2)
+        (level,) = judge_level(Recording("x", 48000, samples, 48000.0, 0, 0, 0, ()))
+        assert level.verdict == "ok"
+        wanted_dbfs = 20.0 * np.log10(amplitude)
+        assert level.figures["peak_dbfs"] == pytest.approx(wanted_dbfs, abs=0.1)
+        assert level.figures["rms_dbfs"] == pytest.approx(wanted_dbfs - 3.01, abs=0.1)
 
     def test_a_constant_is_silence(self) -> None:
         samples = np.full((32000, 2), 0.01, np.float32)
