@@ -24,14 +24,14 @@ from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob, fit
 from ser_train.data.recordings import Recordings
 from ser_train.data.splits import Split
-from ser_train.evaluation.calibration import Measured
-from ser_train.evaluation.comparison import Comparison, compare, table, worse
+from ser_train.evaluation.calibration import Comparison, Measured, compare
 from ser_train.metrics import score
 from ser_train.models.keras_file import TrainingRecord, load_model
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import create_model
 from ser_train.progress import Reporter
-from ser_train.reports.adapted_card import adapted_record
+from ser_train.reports.markdown import comparison_lines, worse
+from ser_train.reports.model_card import adapted_record
 from ser_train.training.fine_tuning import stages_for
 from ser_train.training.pretrained import head_of, only_head_learns, statistics_stay, with_labels
 from test_splits import clips_of
@@ -354,7 +354,7 @@ def test_both_models_are_compared_over_the_labels_in_common() -> None:
     assert got.before.nll == pytest.approx(-np.log(2 / 3))
     assert got.whole.count == 3
     assert worse(got).startswith("UAR by 50.0 points, WA by 50.0 points, NLL by 0.")
-    assert [line.split()[0] for line in table(got)[1:]] == ["before", "after", "after,"]
+    assert [line.split()[0] for line in comparison_lines(got)[1:]] == ["before", "after", "after,"]
 
 
 @pytest.mark.parametrize("old", [("calm", "fearful"), ("calm", "sad")])
@@ -362,7 +362,7 @@ def test_without_two_labels_in_common_nothing_is_compared(old: tuple[str, ...]) 
     after = measured([0, 1], [[0.9, 0.1], [0.1, 0.9]])
     got = compare(measured([1], [[0.5, 0.5]]), old, after, ("happy", "sad"))
     assert (got.before, got.after, worse(got)) == (None, None, "")
-    assert len(table(got)) == 2
+    assert len(comparison_lines(got)) == 2
 
 
 def test_what_has_not_become_worse_is_not_called_so() -> None:

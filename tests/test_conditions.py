@@ -17,13 +17,14 @@ from ser_live import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
 from ser_train.commands import cli
+from ser_train.commands.evaluate import evaluate_live
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
-from ser_train.evaluation.live import clips as evaluation_clips
-from ser_train.evaluation.live import conditions, conditions_evaluation
-from ser_train.evaluation.live.clips import LiveEvaluation
-from ser_train.evaluation.live.conditions import Condition, Samples
-from ser_train.evaluation.live.conditions_evaluation import evaluate_conditions
+from ser_train.evaluation import clips as evaluation_clips
+from ser_train.evaluation.clips import Evaluation
+from ser_train.evaluation.live import conditions, sounds
+from ser_train.evaluation.live.conditions import Condition, evaluate_conditions
+from ser_train.evaluation.live.sounds import Samples
 
 SPEECH = slice(8000, 56000)
 
@@ -39,7 +40,7 @@ def recording() -> Samples:
 @pytest.fixture(name="made", scope="module")
 def made_conditions() -> dict[str, Condition]:
     voices = [speech_like(2.0, seed=seed) for seed in range(11)]
-    made = conditions.make_conditions(conditions.babble_bed(voices, seconds=20.0))
+    made = conditions.make_conditions(sounds.babble_bed(voices, seconds=20.0))
     return {condition.name: condition for condition in made}
 
 
@@ -61,7 +62,7 @@ def test_noise_has_the_ratio_that_it_says(
 
 
 def test_hum_is_at_the_mains_and_its_harmonics() -> None:
-    noise = conditions.hum(2 * SAMPLE_RATE_HZ, np.random.default_rng(0))
+    noise = sounds.hum(2 * SAMPLE_RATE_HZ, np.random.default_rng(0))
     power = np.abs(np.fft.rfft(noise)) ** 2
     lines = np.arange(100, 2001, 100)  # bins of half a hertz
     assert power[lines].sum() / power.sum() > 0.9999
@@ -69,7 +70,7 @@ def test_hum_is_at_the_mains_and_its_harmonics() -> None:
 
 
 def test_traffic_is_low_and_cars_pass() -> None:
-    street = conditions.street_bed(60.0)
+    street = sounds.street_bed(60.0)
     power = np.abs(np.fft.rfft(street)) ** 2
     below_1_khz = power[: 60 * 1000].sum() / power.sum()
     assert below_1_khz > 0.7
@@ -80,11 +81,11 @@ def test_traffic_is_low_and_cars_pass() -> None:
 
 def test_babble_is_many_voices_equally_loud() -> None:
     voices = [np.float32(0.1 ** (seed % 3)) * speech_like(1.0, seed=seed) for seed in range(16)]
-    bed = conditions.babble_bed(voices, seconds=4.0)
+    bed = sounds.babble_bed(voices, seconds=4.0)
     assert power_db(bed) == pytest.approx(0.0, abs=3.0)
     levels_db = [power_db(part) for part in np.split(bed, 16)]
     assert min(levels_db) > max(levels_db) - 12.0, "babble has no pauses"
-    few = conditions.babble_bed(voices[:1], seconds=4.0)
+    few = sounds.babble_bed(voices[:1], seconds=4.0)
     assert len(few) == 4 * SAMPLE_RATE_HZ
 
 
@@ -124,7 +125,7 @@ def test_a_quiet_caller_is_heard_as_a_loud_one() -> None:
 
 def test_a_recording_has_the_same_conditions_every_time(made: dict[str, Condition]) -> None:
     voices = [speech_like(2.0, seed=seed) for seed in range(11)]
-    again = conditions.make_conditions(conditions.babble_bed(voices, seconds=20.0))
+    again = conditions.make_conditions(sounds.babble_bed(voices, seconds=20.0))
     clean = recording()
     for condition in again:
         one = made[condition.name].process(clean, SPEECH, "a.wav")
@@ -136,8 +137,8 @@ def test_a_recording_has_the_same_conditions_every_time(made: dict[str, Conditio
         assert power_db(a - b) > power_db(a - clean) - 6.0, "each recording has its own noise"
 
 
-def job(corpus: Path, model: Path, *speakers: str) -> LiveEvaluation:
-    return LiveEvaluation(model, Recordings((corpus,)), speakers or None)
+def job(corpus: Path, model: Path, *speakers: str) -> Evaluation:
+    return Evaluation(model, Recordings((corpus,)), speakers or None)
 
 
 @pytest.fixture(name="corpus", scope="module")
@@ -148,8 +149,8 @@ def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_every_condition_is_counted(corpus: Path, tiny_model: Path, tmp_path: Path) -> None:
     notes = Notes()
-    one = LiveEvaluation(tiny_model, Recordings((corpus,)), ("ravdess/01",), report_folder=tmp_path)
-    lines = evaluate_conditions(one, notes)
+    one = Evaluation(tiny_model, Recordings((corpus,)), ("ravdess/01",), report_folder=tmp_path)
+    lines = evaluate_live(one, False, notes)
     assert lines[0].startswith("the speaker ravdess/01; the model file does not say who was in")
     assert "babble of 2 other speakers" in lines[0]
     names = [line.split()[0] for line in lines[2:]]
@@ -163,7 +164,7 @@ def test_every_condition_is_counted(corpus: Path, tiny_model: Path, tmp_path: Pa
     page = (tmp_path / "conditions.md").read_text()
     assert page.count("\n| ") == len(wanted) + 1
     assert (tmp_path / "conditions.png").read_bytes().startswith(b"\x89PNG")
-    assert evaluate_conditions(one, notes) == lines
+    assert evaluate_live(one, False, notes) == lines
 
 
 def test_the_babble_is_never_of_a_measured_speaker(
@@ -177,7 +178,7 @@ def test_the_babble_is_never_of_a_measured_speaker(
             heard.extend(clip.speaker for clip in clips)
         return real(clips, what, *rest)
 
-    monkeypatch.setattr(conditions_evaluation, "find_voices", listening)
+    monkeypatch.setattr(conditions, "find_voices", listening)
     evaluate_conditions(job(corpus, tiny_model, "ravdess/02"), Notes())
     assert set(heard) == {"ravdess/01", "ravdess/03"}
 
@@ -225,9 +226,8 @@ def test_the_shipped_model_survives_every_condition() -> None:
     corpora = Path(os.environ["SER_CORPORA"])
     recordings = Recordings((corpora / "emodb",), dropped=("boredom",))
     model = Path(__file__).parent.parent / "models" / "emotion.onnx"
-    lines = evaluate_conditions(
-        LiveEvaluation(model, recordings, ("emodb/15", "emodb/16")), Notes()
-    )
-    uar = {line.split()[0]: float(line.split()[1]) for line in lines[3:]}
+    job = Evaluation(model, recordings, ("emodb/15", "emodb/16"))
+    measured = evaluate_conditions(job, Notes()).measured
+    uar = {one.name: 100 * one.scores.uar for one in measured}
     assert uar["clean"] > 50.0
     assert min(uar.values()) > 100 / 6, "better than chance everywhere"

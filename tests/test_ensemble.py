@@ -20,12 +20,13 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import check_graph
 from ser_live.model.onnx_session import open_session
 from ser_train.commands import cli
-from ser_train.commands.evaluate import Evaluation, evaluate
+from ser_train.commands.evaluate import evaluate
 from ser_train.commands.fit import FitJob, fit
 from ser_train.commands.merge import merge
 from ser_train.corpora import Clip
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
+from ser_train.evaluation.clips import Evaluation
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.ensemble import combine
@@ -352,7 +353,8 @@ def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None
     kernels = [layer.get_layer("logits").get_weights()[0] for layer in inner]
     assert not np.array_equal(kernels[0], kernels[1])
     lines = evaluate(
-        Evaluation(job.output, job.recordings, job.cache_folder, ("ravdess/06",)), Notes()
+        Evaluation(job.output, job.recordings, ("ravdess/06",), cache_folder=job.cache_folder),
+        Notes(),
     )
     assert f"{100 * scores.uar:.1f} %" in lines[1]
     with pytest.raises(SerError, match="other settings or clips"):

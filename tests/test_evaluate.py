@@ -13,12 +13,13 @@ from notes import Notes
 from ser_export.exporting import export_model
 from ser_live import SerError
 from ser_train import metrics
-from ser_train.commands.evaluate import Evaluation, evaluate
+from ser_train.commands.evaluate import evaluate
 from ser_train.commands.fit import FitJob, fit
 from ser_train.commands.predict import load_predictor
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import Measured
+from ser_train.evaluation.clips import Evaluation
 from ser_train.reports.model_card import held_out_metrics
 
 pytestmark = pytest.mark.integration
@@ -65,7 +66,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def evaluation(job: FitJob, *speakers: str) -> Evaluation:
-    return Evaluation(job.output, job.recordings, job.cache_folder, speakers or None)
+    return Evaluation(job.output, job.recordings, speakers or None, cache_folder=job.cache_folder)
 
 
 def test_evaluation_says_who_was_known(job: FitJob, tmp_path: Path) -> None:

@@ -8,14 +8,16 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live import SerError
-from ser_train.cross_validation.figures import figures_of
-from ser_train.cross_validation.ledger import Ledger
-from ser_train.cross_validation.measurement import Measurement, measure_ledger
-from ser_train.cross_validation.posteriors import WHOLE, Posteriors
+from ser_train.cross_validation.ledger import WHOLE, Ledger, Posteriors
+from ser_train.cross_validation.measurement import Measurement, figures_of, measure_ledger
 from ser_train.evaluation.resampling import excess_calibration_error, speaker_intervals
 from ser_train.metrics import calibration_error, risk_coverage, with_temperature
-from ser_train.reports.cross_validation import summarise
-from ser_train.reports.cross_validation_text import headline, markdown, repeat_command
+from ser_train.reports.cross_validation import (
+    headline,
+    repeat_command,
+    report_page,
+    summarise,
+)
 from test_ledger import CONFIGURATION, make_row
 
 LABELS = ("neutral", "happy", "sad", "angry")
@@ -135,7 +137,7 @@ def test_a_single_fold_is_uncalibrated_and_says_so(tmp_path: Path) -> None:
     single = write(tmp_path, {(0, 2): posteriors_of(2, *answers(50))}, total=10)
     assert single.per_fold[0].temperatures == (1.0,)
     assert single.single.uar.interval is None
-    assert "Uncalibrated: without other folds" in "\n".join(markdown(single, "x", ()))
+    assert "Uncalibrated: without other folds" in "\n".join(report_page(single, "x", ()))
     assert headline(single)[0].startswith("1 of 10 folds, seed 0, 50 clips")
 
 
@@ -200,4 +202,4 @@ def test_the_epochs_of_an_ensemble_are_those_of_each_member(tmp_path: Path) -> N
     """Its row holds the records of all members, one after the other."""
     history = make_row().history * 3
     measured = write(tmp_path, {(0, 2): posteriors_of(2, *answers(50))}, total=10, history=history)
-    assert "2 epochs of 4 clips a batch, last epoch." in "\n".join(markdown(measured, "x", ()))
+    assert "2 epochs of 4 clips a batch, last epoch." in "\n".join(report_page(measured, "x", ()))

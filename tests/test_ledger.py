@@ -14,8 +14,14 @@ import numpy as np
 import pytest
 
 from ser_live import SerError
-from ser_train.cross_validation.ledger import LEDGER, Configuration, Ledger, Row
-from ser_train.cross_validation.posteriors import WHOLE, Posteriors
+from ser_train.cross_validation.ledger import (
+    LEDGER,
+    WHOLE,
+    Configuration,
+    Ledger,
+    Posteriors,
+    Row,
+)
 from ser_train.progress import EpochRecord
 
 CONFIGURATION = Configuration(

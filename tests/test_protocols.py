@@ -7,12 +7,12 @@ import pytest
 import tiny_corpora
 from ser_live import SerError
 from ser_train.corpora import Clip
-from ser_train.cross_validation.protocol import Protocol
 from ser_train.cross_validation.protocols import (
     FOUR_LABELS,
     LUNA_TEST_ACTORS,
     LUNA_VALIDATION_ACTORS,
     PROTOCOLS,
+    Protocol,
     find_protocol,
 )
 from ser_train.data.recordings import Recordings

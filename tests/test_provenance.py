@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_train.cross_validation.provenance import Provenance, commit
+from ser_train.cross_validation.plan import Provenance, commit
 
 ROOT = Path(__file__).parent.parent
 

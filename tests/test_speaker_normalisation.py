@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from ser_train.cross_validation.pooling import Pool
-from ser_train.cross_validation.speaker_normalisation import normalised_by_speaker
+from ser_train.cross_validation.pooling import Pool, normalised_by_speaker
 from ser_train.metrics import score
 
 LABELS = ("neutral", "happy", "sad", "angry")

@@ -19,20 +19,21 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
 from ser_live.testing import demo_voice
 from ser_train.commands import cli
+from ser_train.commands.evaluate import evaluate_live
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
-from ser_train.evaluation.live import stream_measures as measures
-from ser_train.evaluation.live.clips import (
-    LiveEvaluation,
+from ser_train.evaluation.clips import (
+    Evaluation,
     Voice,
     find_voices,
     leakage,
     open_onnx,
     record_beside,
 )
-from ser_train.evaluation.live.stream import evaluate_stream, measure_stream, play
-from ser_train.evaluation.live.stream_sounds import make_sounds
-from ser_train.evaluation.live.stream_track import Span, Track
+from ser_train.evaluation.live import stream_measures as measures
+from ser_train.evaluation.live.sounds import make_sounds
+from ser_train.evaluation.live.stream import Track, measure_stream, play
+from ser_train.evaluation.live.stream_measures import Span
 
 MODELS = Path(__file__).parent.parent / "models"
 EMOTIONS = {"calm": "neutral", "excited": "happy", "sad": "sad", "angry": "angry"}
@@ -296,8 +297,10 @@ def test_the_command_from_outside(
         assert f"]({name})" in page
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "pink noise of -75 dBFS" in page
-    job = LiveEvaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
-    assert list(evaluate_stream(job, Notes())) == done.stdout.splitlines(), "the same every time"
+    job = Evaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
+    assert list(evaluate_live(job, True, Notes())) == done.stdout.splitlines(), (
+        "the same every time"
+    )
 
 
 def test_who_was_in_training_comes_from_the_keras_file_beside() -> None:

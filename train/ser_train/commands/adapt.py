@@ -7,21 +7,24 @@ from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.model.card import Calibration, Metric
-from ser_train.commands.fit import FitJob, describe
+from ser_train.commands.fit import FitJob, describe, training_figures
 from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Roles, choose_roles, only_named
-from ser_train.evaluation.calibration import Calibrated, Measured, calibrate, measure
-from ser_train.evaluation.comparison import Comparison, common_labels, compare, table, worse
+from ser_train.evaluation.calibration import (
+    Calibrated,
+    Comparison,
+    Measured,
+    calibrate,
+    common_labels,
+    compare,
+    measure,
+)
 from ser_train.models.keras_file import heard_before, save_model
 from ser_train.progress import Reporter
-from ser_train.reports import markdown as pages
-from ser_train.reports import plots as pictures
-from ser_train.reports.adapted_card import (
-    adapted_card,
-    adapted_metrics,
-    adapted_record,
-)
+from ser_train.reports.markdown import comparison_lines, worse, write_json
+from ser_train.reports.model_card import adapted_card, adapted_metrics, adapted_record
+from ser_train.reports.plots import draw_curves, draw_measured
 from ser_train.training.checkpoint import Settings
 from ser_train.training.fine_tuning import adapt_network, has_begun
 from ser_train.training.loop import Trained
@@ -39,9 +42,22 @@ class _Task:
     labels: tuple[str, ...]
     report: Reporter
 
+    @property
+    def held_out(self) -> str:
+        """Kind of the test clips, in words."""
+        return "held-out speakers" if self.roles.speaker_independent else "held-out clips"
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """Scores of the adapted model on the held-out clips, and their comparison with before."""
+
+    measured: Measured
+    comparison: Comparison
+
 
 def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
-    """Adapt a model and write the result with its card, pictures and figures.
+    """Adapt a model and write the result with its card, plots and figures.
 
     First a new head learns on the network as it is, then all layers at a small rate.
 
@@ -63,20 +79,26 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     SerError
         If the model, the recordings, the speakers or the folders do not fit.
     """
-    first = load_first(init)
+    task = _prepare(job, load_first(init), report)
+    _announce(task)
+    trained = _train(task)
+    calibrated = _calibrate(task, trained.model)
+    outcome = _measure(task, trained)
+    _save(task, trained, calibrated, outcome)
+    return outcome.comparison if outcome else None
+
+
+def _prepare(job: FitJob, first: FirstModel, report: Reporter) -> _Task:
     recordings = dataclasses.replace(job.recordings, own_labels=True)
     clips = only_named(recordings.find(), job.named)
     prepared = prepare(clips, first.network, job.cache_folder, report, job.skip_broken)
     roles = choose_roles(prepared.clips, job.named)
-    task = _Task(job, first, prepared, roles, labels_of(prepared.clips), report)
     if not job.resume and has_begun(job.run_folder, first):
         raise SerError(
             f"{job.run_folder} holds the checkpoint of an adaptation; continue it with --resume, "
             "or give another folder with --run-dir"
         )
-    _announce(task)
-    trained = _train(task)
-    return _finish(task, trained, _calibrate(task, trained.model))
+    return _Task(job, first, prepared, roles, labels_of(prepared.clips), report)
 
 
 def _announce(task: _Task) -> None:
@@ -101,17 +123,11 @@ def _announce(task: _Task) -> None:
 
 
 def _train(task: _Task) -> Trained:
-    job, own = task.job, task.first.network.recipe
-    return adapt_network(
-        task.first,
-        task.prepared,
-        task.roles.split,
-        Settings(task.labels, own, job.seed, job.mask_missing_labels),
-        job.epochs,
-        job.batch_clips,
-        job.run_folder,
-        task.report,
-    )
+    job, recipe = task.job, task.first.network.recipe
+    settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
+    lengths = (job.epochs, job.batch_clips)
+    split, folder = task.roles.split, job.run_folder
+    return adapt_network(task.first, task.prepared, split, settings, *lengths, folder, task.report)
 
 
 def _calibrate(task: _Task, model: Any) -> Calibrated:
@@ -131,73 +147,52 @@ def _calibrate(task: _Task, model: Any) -> Calibrated:
     return Calibrated(Calibration(temperature, method), card.smoothing)
 
 
-def _finish(task: _Task, trained: Trained, calibrated: Calibrated) -> Comparison | None:
-    job, split, clips = task.job, task.roles.split, task.prepared.clips
-    metrics: tuple[Metric, ...] = ()
-    comparison = None
-    if split.test:
-        measured = measure(trained.model, task.prepared, split.test, task.labels, whole=False)
-        comparison = compare(_before(task), task.first.card.labels, measured, task.labels)
-        metrics = adapted_metrics(
-            measured,
-            task.first.record,
-            task.roles.speaker_independent,
-            f"last epoch; seed {job.seed}",
-        )
-        _show(task, measured, comparison)
-    _write_figures(task, trained, calibrated, comparison)
-    heard = task.prepared.chosen(split.training)
-    first = dataclasses.replace(
-        task.first.card,
-        description=job.description or task.first.card.description,
-        limits=job.limits or task.first.card.limits,
-    )
-    card = adapted_card(first, task.first.mark, heard, task.labels, calibrated, metrics)
-    card = dataclasses.replace(
-        card, name=job.name or card.name, licence=job.licence or card.licence
-    )
-    record = adapted_record(task.first.record, clips, split, job.seed)
-    save_model(job.output, trained.model, card, record)
-    task.report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")
-    return comparison
-
-
-def _before(task: _Task) -> Measured | None:
-    """Measure the first model on the test clips whose label it knows."""
-    known = task.first.card.labels
-    chosen = [i for i in task.roles.split.test if task.prepared.clips[i].label in known]
-    if not chosen:
+def _measure(task: _Task, trained: Trained) -> _Outcome | None:
+    """Measure the adapted model on the test clips, and the first one on those that it knows."""
+    test, known = task.roles.split.test, task.first.card.labels
+    if not test:
         return None
-    return measure(task.first.model, task.prepared, chosen, known, whole=False)
-
-
-def _show(task: _Task, measured: Measured, comparison: Comparison) -> None:
-    what = "held-out speakers" if task.roles.speaker_independent else "held-out clips"
-    for line in (f"{what}: {', '.join(speakers_of(measured.clips))}", *table(comparison)):
+    measured = measure(trained.model, task.prepared, test, task.labels, whole=False)
+    chosen = [index for index in test if task.prepared.clips[index].label in known]
+    before = None
+    if chosen:
+        before = measure(task.first.model, task.prepared, chosen, known, whole=False)
+    comparison = compare(before, known, measured, task.labels)
+    for line in (
+        f"{task.held_out}: {', '.join(speakers_of(measured.clips))}",
+        *comparison_lines(comparison),
+    ):
         task.report.note(line)
     losses = worse(comparison)
     if losses:
-        task.report.warn(f"on the {what} the adapted model is worse than before: {losses}")
-    pictures.draw_measured(
-        task.job.run_folder, measured.probabilities, measured.truth, task.labels, what
-    )
+        task.report.warn(f"on the {task.held_out} the adapted model is worse than before: {losses}")
+    return _Outcome(measured, comparison)
 
 
-def _write_figures(
-    task: _Task, trained: Trained, calibrated: Calibrated, comparison: Comparison | None
-) -> None:
-    folder, card = task.job.run_folder, task.first.card
-    pictures.draw_curves(folder / "curves.png", trained.history, f"{card.name}, adapted")
-    pages.write_json(
-        folder / "metrics.json",
+def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outcome | None) -> None:
+    job, first, split = task.job, task.first, task.roles.split
+    metrics: tuple[Metric, ...] = ()
+    if outcome:
+        draw_measured(job.run_folder, outcome.measured, task.labels, task.held_out)
+        independent, conditions = task.roles.speaker_independent, f"last epoch; seed {job.seed}"
+        metrics = adapted_metrics(outcome.measured, first.record, independent, conditions)
+    draw_curves(job.run_folder / "curves.png", trained.history, f"{first.card.name}, adapted")
+    write_json(
+        job.run_folder / "metrics.json",
         {
-            "adapted_from": {"name": card.name, "sha256": task.first.mark},
-            "network": card.network,
+            "adapted_from": {"name": first.card.name, "sha256": first.mark},
+            "network": first.card.network,
             "labels": task.labels,
             "speaker_independent": task.roles.speaker_independent,
-            "comparison": dataclasses.asdict(comparison) if comparison else None,
-            "calibration": dataclasses.asdict(calibrated.calibration),
-            "uncertain_below": calibrated.smoothing.uncertain_below,
-            "history": [dataclasses.asdict(record) for record in trained.history],
+            "comparison": dataclasses.asdict(outcome.comparison) if outcome else None,
+            **training_figures(trained, calibrated),
         },
     )
+    heard = task.prepared.chosen(split.training)
+    description = job.description or first.card.description
+    described = dataclasses.replace(first.card, description=description)
+    card = adapted_card(described, first.mark, heard, task.labels, calibrated, metrics)
+    card = dataclasses.replace(job.on_card(card), description=card.description)
+    record = adapted_record(first.record, task.prepared.clips, split, job.seed)
+    save_model(job.output, trained.model, card, record)
+    task.report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from ser_live import __version__
 from ser_live.command_line import Parser
-from ser_train.commands.evaluate_live import add_live_options
 from ser_train.cross_validation.protocols import PROTOCOLS
 from ser_train.data.recordings import add_recordings
 from ser_train.models.registry import NETWORKS
@@ -87,6 +86,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limits", default="", help="where it is wrong, for the model card")
     parser.add_argument(
         "--cross-validation",
+        dest="cross_validations",
         type=Path,
         action="append",
         default=[],
@@ -97,6 +97,7 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--run-dir",
+        dest="run_folder",
         type=Path,
         metavar="DIR",
         help="for checkpoints, curves and figures (default: beside the model file)",
@@ -137,13 +138,18 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report-dir",
+        dest="report_folder",
         type=Path,
         required=True,
         metavar="DIR",
         help="for ledger, posteriors and report; folds that it holds are kept",
     )
     parser.add_argument(
-        "--run-dir", type=Path, metavar="DIR", help="for checkpoints (default: runs in the former)"
+        "--run-dir",
+        dest="run_folder",
+        type=Path,
+        metavar="DIR",
+        help="for checkpoints (default: runs in the former)",
     )
 
 
@@ -157,12 +163,24 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "model", type=Path, metavar="MODEL", help=".keras; .onnx with --stream or --conditions"
     )
-    add_live_options(parser)
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument(
+        "--stream", action="store_true", help="play the recordings through the live engine"
+    )
+    how.add_argument(
+        "--conditions", action="store_true", help="with noise, in a room, over a telephone"
+    )
     add_recordings(parser)
     parser.add_argument(
         "--speakers", type=_names, metavar="A,B", help="only these speakers (default: all)"
     )
-    parser.add_argument("--report-dir", type=Path, metavar="DIR", help="for pictures and figures")
+    parser.add_argument(
+        "--report-dir",
+        dest="report_folder",
+        type=Path,
+        metavar="DIR",
+        help="for pictures and figures",
+    )
     parser.add_argument(
         "--seed", type=_natural, default=0, metavar="N", help="order of the stream (default: 0)"
     )
@@ -192,7 +210,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(NETWORKS)} (with --init: the model's)",
     )
     parser.add_argument(
-        "-B", "--batch", type=_positive, metavar="N", help="clips in a batch (default: network's)"
+        "-B",
+        "--batch",
+        dest="batch_clips",
+        type=_positive,
+        metavar="N",
+        help="clips in a batch (default: network's)",
     )
     parser.add_argument("--epochs", type=_positive, metavar="N", help="(default: the network's)")
     parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="(default: 0)")

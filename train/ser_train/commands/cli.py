@@ -1,22 +1,24 @@
 """``ser-train``: train, cross-validate, evaluate and try models."""
 
 import argparse
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from ser_live.errors import SerError
 from ser_train.commands.arguments import make_parser
-from ser_train.commands.evaluate_live import evaluate_live
 from ser_train.data.recordings import recordings_of
 
+_Job = TypeVar("_Job")
 _NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run ``ser-train`` and give its exit status.
+    """Run ``ser-train`` and return its exit status.
 
     Parameters
     ----------
@@ -48,7 +50,8 @@ def _fail(text: str, status: int) -> int:
 
 def _fit(options: argparse.Namespace) -> int:
     _start_tensorflow(options.threads)
-    from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415
     from ser_train.models.keras_file import require_one_start  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
@@ -56,33 +59,12 @@ def _fit(options: argparse.Namespace) -> int:
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
     require_one_start(options.network, options.init)
-    job = FitJob(
-        recordings=recordings_of(options),
-        network=options.network,
-        output=output,
-        run_folder=options.run_dir or output.with_name(f"{output.stem}-run"),
-        cache_folder=_cache(options),
-        epochs=options.epochs,
-        batch_clips=options.batch,
-        seed=options.seed,
-        training_speakers=options.training_speakers,
-        validation_speakers=options.validation_speakers,
-        test_speakers=options.test_speakers,
-        mask_missing_labels=options.mask_missing_labels,
-        skip_broken=options.skip_broken,
-        resume=options.resume,
-        name=options.name,
-        licence=options.licence,
-        description=options.description,
-        limits=options.limits,
-        cross_validations=tuple(options.cross_validation),
-    )
+    options.run_folder = options.run_folder or output.with_name(f"{output.stem}-run")
+    job = _job(FitJob, options)
     if options.init is None:
         fit(job, Reporter())
-        return 0
-    from ser_train.commands.adapt import adapt  # noqa: PLC0415
-
-    adapt(job, options.init, Reporter())
+    else:
+        adapt(job, options.init, Reporter())
     return 0
 
 
@@ -91,23 +73,7 @@ def _cross_validate(options: argparse.Namespace) -> int:
     from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
-    job = CrossValidation(
-        recordings=recordings_of(options),
-        network=options.network,
-        protocol=options.protocol,
-        report_folder=options.report_dir,
-        cache_folder=_cache(options),
-        run_folder=options.run_dir,
-        seed=options.seed,
-        seeds=options.seeds,
-        folds=options.folds,
-        also=tuple(options.also),
-        init=options.init,
-        epochs=options.epochs,
-        batch_clips=options.batch,
-        threads=options.threads,
-        skip_broken=options.skip_broken,
-    )
+    job = _job(CrossValidation, options)
     print("\n".join(cross_validate(job, Reporter(), lambda: _start_tensorflow(options.threads))))
     return 0
 
@@ -120,22 +86,16 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    if options.stream or options.conditions:
-        print("\n".join(evaluate_live(options)))
-        return 0
-    _start_tensorflow(None)
-    from ser_train.commands.evaluate import Evaluation, evaluate  # noqa: PLC0415 - TensorFlow takes seconds
+    is_live = options.stream or options.conditions
+    if not is_live:
+        _start_tensorflow(None)
+    from ser_train.commands.evaluate import evaluate, evaluate_live  # noqa: PLC0415 - Matplotlib
+    from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
-    job = Evaluation(
-        model=options.model,
-        recordings=recordings_of(options),
-        cache_folder=_cache(options),
-        speakers=options.speakers,
-        report_folder=options.report_dir,
-        skip_broken=options.skip_broken,
-    )
-    print("\n".join(evaluate(job, Reporter())))
+    job, report = _job(Evaluation, options), Reporter()
+    lines = evaluate_live(job, options.stream, report) if is_live else evaluate(job, report)
+    print("\n".join(lines))
     return 0
 
 
@@ -190,11 +150,22 @@ def _silent_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-def _cache(options: argparse.Namespace) -> Path:
-    from ser_train.files import default_cache_folder  # noqa: PLC0415
+def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:
+    """Return a job, each field of which is the option of that name."""
+    from ser_train.files import default_cache_folder  # noqa: PLC0415 - not for --help
 
-    folder: Path = options.cache_dir or default_cache_folder()
-    return folder
+    told = vars(options) | {
+        "recordings": recordings_of(options),
+        "cache_folder": options.cache_dir or default_cache_folder(),
+    }
+    names = inspect.signature(kind).parameters
+    return kind(
+        **{
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in told.items()
+            if name in names
+        }
+    )
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

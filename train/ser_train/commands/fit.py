@@ -1,4 +1,4 @@
-"""Train one model, make its confidence honest, measure it, save it."""
+"""Train one model: read, prepare, train, calibrate, measure, save."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.model.card import Calibration, Metric, SmoothingSpec
+from ser_live.model.card import Calibration, Metric, ModelCard, SmoothingSpec
 from ser_train.corpora import Clip, labels_of
+from ser_train.cross_validation.pooling import answers_of_folds
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
 from ser_train.data.splits import (
@@ -21,7 +22,6 @@ from ser_train.evaluation.calibration import (
     Calibrated,
     HeldOutAnswers,
     Measured,
-    answers_of_folds,
     calibrate,
     calibrate_by_folds,
     measure,
@@ -30,9 +30,9 @@ from ser_train.metrics import Scores
 from ser_train.models.keras_file import TrainingRecord, save_model
 from ser_train.models.registry import find_network
 from ser_train.progress import Reporter
-from ser_train.reports import markdown as pages
-from ser_train.reports import plots as pictures
+from ser_train.reports.markdown import score_lines, write_json
 from ser_train.reports.model_card import cross_validated_metrics, held_out_metrics, make_card
+from ser_train.reports.plots import draw_curves, draw_measured
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.loop import Trained
 from ser_train.training.members import train
@@ -55,7 +55,7 @@ class FitJob:
     validation_speakers: tuple[str, ...] | None = None
     """None: one of twelve of each corpus."""
     test_speakers: tuple[str, ...] | None = None
-    """None: nobody; in an adaptation one of four."""
+    """None: no speaker; in an adaptation one of four."""
     training_speakers: tuple[str, ...] | None = None
     """None: all others."""
     mask_missing_labels: bool = False
@@ -72,12 +72,31 @@ class FitJob:
 
     @property
     def named(self) -> Named:
-        """Give the speakers whose role is named."""
+        """Speakers whose role is named."""
         return Named(self.training_speakers, self.validation_speakers, self.test_speakers)
+
+    def on_card(self, card: ModelCard) -> ModelCard:
+        """Return a card with the texts that the user has given in place of its own."""
+        texts = {name: getattr(self, name) for name in ("name", "licence", "description", "limits")}
+        return dataclasses.replace(card, **{name: text for name, text in texts.items() if text})
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """One training, ready to start."""
+
+    job: FitJob
+    prepared: Prepared
+    split: Split
+    labels: tuple[str, ...]
+    published: tuple[Metric, ...]
+    """Of cross-validations, for the card."""
+    answers: HeldOutAnswers | None
+    """Calibrate the model where no validation speakers do."""
 
 
 def fit(job: FitJob, report: Reporter) -> Scores | None:
-    """Train as told and write the model file, the pictures and the figures.
+    """Train as told and write the model file, the plots and the figures.
 
     Returns
     -------
@@ -94,59 +113,22 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
             f"{job.run_folder} holds the checkpoint of a training; continue it with --resume, "
             "or give another folder with --run-dir"
         )
-    network = find_network(job.network)
-    published = tuple(
-        metric
-        for folder in job.cross_validations
-        for metric in cross_validated_metrics(folder, network.name)
-    )
-    clips = only_named(job.recordings.find(), job.named)
-    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
-    labels = labels_of(prepared.clips)
-    split = _split(job, prepared.clips)
-    answers = _held_out_answers(job, split, labels)
-    report.note(describe(prepared.clips, split, labels))
-    settings = Settings(
-        labels,
-        network.with_length(job.epochs, job.batch_clips).recipe,
-        job.seed,
-        job.mask_missing_labels,
-    )
-    trained = train(prepared, split.training, split.validation, settings, job.run_folder, report)
-    if split.validation:
-        calibrated = calibrate(trained.model, prepared, split.validation, labels)
-    elif answers:
-        calibrated = calibrate_by_folds(trained.model, answers)
-    else:
-        calibrated = Calibrated(Calibration(), SmoothingSpec())
-    return _finish(job, prepared, split, labels, trained, calibrated, published, report)
-
-
-def _held_out_answers(job: FitJob, split: Split, labels: tuple[str, ...]) -> HeldOutAnswers | None:
-    """Read what decides where no validation speakers do: the first cross-validation.
-
-    Before the training, so that hours of it do not end in a report that does not fit.
-    """
-    if split.validation or not job.cross_validations:
-        return None
-    return answers_of_folds(job.cross_validations[0], labels)
-
-
-def _split(job: FitJob, clips: Sequence[Clip]) -> Split:
-    held, tested = job.validation_speakers, job.test_speakers or ()
-    if held is None:
-        held = () if job.training_speakers else choose_validation_speakers(clips, tested)
-    return split_by_speakers(clips, held, tested)
+    task = _prepare(job, report)
+    report.note(describe(task.prepared.clips, task.split, task.labels))
+    trained = _train(task, report)
+    calibrated = _calibrate(task, trained)
+    measured = _measure(task, trained)
+    _save(task, trained, calibrated, measured, report)
+    return measured.scores if measured else None
 
 
 def describe(clips: Sequence[Clip], split: Split, labels: tuple[str, ...]) -> str:
     """Count clips and speakers of each role, and name the labels."""
-    counts = [len(role) for role in (split.training, split.validation, split.test)]
+    names = ("training", "validation", "test")
+    roles = zip(names, (split.training, split.validation, split.test), strict=True)
     parts = [
-        f"{name}: {_counted(count, 'clip')} of {_counted(len(speakers), 'speaker')}"
-        for name, count, speakers in zip(
-            ("training", "validation", "test"), counts, split.speakers(clips), strict=True
-        )
+        f"{name}: {_counted(len(role), 'clip')} of {_counted(len(speakers), 'speaker')}"
+        for (name, role), speakers in zip(roles, split.speakers(clips), strict=True)
     ]
     return f"{', '.join(parts)}; labels: {', '.join(labels)}"
 
@@ -155,60 +137,83 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _finish(
-    job: FitJob,
-    prepared: Prepared,
-    split: Split,
-    labels: tuple[str, ...],
+def _prepare(job: FitJob, report: Reporter) -> _Task:
+    """Read reports and recordings, all before the training: hours must not end in a misfit."""
+    network = find_network(job.network)
+    folders = job.cross_validations
+    published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
+    clips = only_named(job.recordings.find(), job.named)
+    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
+    labels = labels_of(prepared.clips)
+    held, tested = job.validation_speakers, job.test_speakers or ()
+    if held is None:
+        chosen = choose_validation_speakers(prepared.clips, tested)
+        held = () if job.training_speakers else chosen
+    split = split_by_speakers(prepared.clips, held, tested)
+    by_folds = folders and not split.validation
+    answers = answers_of_folds(folders[0], labels) if by_folds else None
+    return _Task(job, prepared, split, labels, tuple(published), answers)
+
+
+def _train(task: _Task, report: Reporter) -> Trained:
+    job, prepared, split = task.job, task.prepared, task.split
+    recipe = prepared.network.with_length(job.epochs, job.batch_clips).recipe
+    settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
+    return train(prepared, split.training, split.validation, settings, job.run_folder, report)
+
+
+def _calibrate(task: _Task, trained: Trained) -> Calibrated:
+    if task.split.validation:
+        return calibrate(trained.model, task.prepared, task.split.validation, task.labels)
+    if task.answers:
+        return calibrate_by_folds(trained.model, task.answers)
+    return Calibrated(Calibration(), SmoothingSpec())
+
+
+def _measure(task: _Task, trained: Trained) -> Measured | None:
+    if not task.split.test:
+        return None
+    return measure(trained.model, task.prepared, task.split.test, task.labels, whole=False)
+
+
+def _save(
+    task: _Task,
     trained: Trained,
     calibrated: Calibrated,
-    published: tuple[Metric, ...],
+    measured: Measured | None,
     report: Reporter,
-) -> Scores | None:
-    measured: Measured | None = None
-    metrics: tuple[Metric, ...] = ()
-    if split.test:
-        measured = measure(trained.model, prepared, split.test, labels, whole=False)
-        metrics = held_out_metrics(measured, labels, f"last epoch; seed {job.seed}")
-        pictures.draw_measured(
-            job.run_folder, measured.probabilities, measured.truth, labels, "held-out speakers"
-        )
-        for line in (metrics[0].protocol, *pages.score_lines(measured.scores, labels)):
-            report.note(line)
-    scores = measured.scores if measured else None
-    pictures.draw_curves(job.run_folder / "curves.png", trained.history, job.network)
-    _write_metrics(job, labels, trained, calibrated, scores, metrics)
-    clips = prepared.chosen(split.training)
-    metrics += published
-    card = make_card(prepared.network, clips, labels, calibrated, metrics, job.name, job.licence)
-    card = dataclasses.replace(card, description=job.description, limits=job.limits)
-    save_model(job.output, trained.model, card, _record(job, prepared, split))
-    report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")
-    return scores
-
-
-def _write_metrics(
-    job: FitJob,
-    labels: tuple[str, ...],
-    trained: Trained,
-    calibrated: Calibrated,
-    scores: Scores | None,
-    metrics: tuple[Metric, ...],
 ) -> None:
-    pages.write_json(
-        job.run_folder / "metrics.json",
+    job, labels, folder = task.job, task.labels, task.job.run_folder
+    metrics: tuple[Metric, ...] = ()
+    if measured:
+        metrics = held_out_metrics(measured, labels, f"last epoch; seed {job.seed}")
+        draw_measured(folder, measured, labels, "held-out speakers")
+        for line in (metrics[0].protocol, *score_lines(measured.scores, labels)):
+            report.note(line)
+    draw_curves(folder / "curves.png", trained.history, job.network)
+    write_json(
+        folder / "metrics.json",
         {
             "network": job.network,
             "labels": labels,
-            "test": dataclasses.asdict(scores) if scores else None,
+            "test": dataclasses.asdict(measured.scores) if measured else None,
             "metrics": [dataclasses.asdict(metric) for metric in metrics],
-            "calibration": dataclasses.asdict(calibrated.calibration),
-            "uncertain_below": calibrated.smoothing.uncertain_below,
-            "history": [dataclasses.asdict(record) for record in trained.history],
+            **training_figures(trained, calibrated),
         },
     )
+    prepared, split = task.prepared, task.split
+    clips = prepared.chosen(split.training)
+    card = make_card(prepared.network, clips, labels, calibrated, metrics + task.published)
+    trains, validates, tests = split.speakers(prepared.clips)
+    record = TrainingRecord(trains, validates, tests, job.seed)
+    save_model(job.output, trained.model, job.on_card(card), record)
+    report.note(f"wrote {job.output}; curves and figures are in {folder}")
 
 
-def _record(job: FitJob, prepared: Prepared, split: Split) -> TrainingRecord:
-    training, validation, test = split.speakers(prepared.clips)
-    return TrainingRecord(training, validation, test, job.seed)
+def training_figures(trained: Trained, calibrated: Calibrated) -> dict[str, object]:
+    """Return calibration and history for ``metrics.json``."""
+    return {
+        "calibration": dataclasses.asdict(calibrated.calibration),
+        "uncertain_below": calibrated.smoothing.uncertain_below,
+        "history": [dataclasses.asdict(record) for record in trained.history],
+    }

@@ -1,96 +1,75 @@
-"""One fold of a cross-validation: train a network, then ask it about the test clips."""
+"""Train and test the folds of a cross-validation, one after the other; finished ones are kept."""
 
+import contextlib
+import dataclasses
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_train.corpora import truth_of
-from ser_train.cross_validation.posteriors import WHOLE, Posteriors
-from ser_train.data.prepare import Prepared
+from ser_train.corpora import labels_of, truth_of
+from ser_train.cross_validation.ledger import WHOLE, Posteriors, Row
+from ser_train.cross_validation.plan import Plan, Provenance
+from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.metrics import fit_temperature
 from ser_train.models.inference import Inference
 from ser_train.models.registry import Network
-from ser_train.progress import EpochRecord, Reporter
-from ser_train.training.checkpoint import Settings
-from ser_train.training.fine_tuning import adapt_network
-from ser_train.training.loop import part
+from ser_train.progress import Reporter
+from ser_train.training.checkpoint import CHECKPOINT, Settings
+from ser_train.training.fine_tuning import adapt_network, forget
+from ser_train.training.loop import Trained, part
 from ser_train.training.members import train
-from ser_train.training.pretrained import FirstModel
+from ser_train.training.pretrained import FirstModel, load_first
 
 _HEARD_SECONDS = (1.0, 1.5, 2.0, 3.0)
 _DIGITS = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """What a fold's training and test gave."""
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Fold:
+    """One fold, ready to train."""
 
-    posteriors: Posteriors
-    temperature: float | None
-    """Fitted on the validation clips; None without."""
-    training_seconds: float
-    history: tuple[EpochRecord, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Beginning:
-    """What every fold adapts instead of training afresh."""
-
-    first: FirstModel
-    epochs: int | None
-    batch_clips: int | None
-    """None: by the number of clips, as the epochs."""
+    seed: int
+    number: int
+    prepared: Prepared
+    """All clips, under the labels that they train with."""
+    split: Split
+    settings: Settings
+    folder: Path
+    """For the checkpoint."""
 
 
-def train_and_test(
-    prepared: Prepared,
-    split: Split,
-    settings: Settings,
-    run_folder: Path,
-    report: Reporter,
-    beginning: Beginning | None = None,
-) -> Tested:
-    """Train on a fold's training clips, or go on from the checkpoint, and ask about the others.
+def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) -> None:
+    """Train and test the missing seeds and folds, and append each to the ledger.
 
-    Parameters
-    ----------
-    prepared : Prepared
-    split : Split
-    settings : Settings
-    run_folder : Path
-        For the checkpoint.
-    report : Reporter
-    beginning : Beginning or None
-        None: train afresh.
+    A fold goes on from its checkpoint where there is one.
     """
-    start = time.monotonic()
-    if beginning:
-        first, epochs, batch_clips = beginning.first, beginning.epochs, beginning.batch_clips
-        trained = adapt_network(
-            first, prepared, split, settings, epochs, batch_clips, run_folder, report
-        )
-    else:
-        parts = (split.training, split.validation)
-        trained = train(prepared, *parts, settings, run_folder, report)
-    seconds = time.monotonic() - start
-    inference = Inference(part(trained.model, prepared, "probabilities"))
-    temperature = None
-    if split.validation:
-        held_out = _ask(inference, prepared, split.validation, prepared.network.window.seconds)
-        truth = truth_of(prepared.chosen(split.validation), settings.labels)
-        temperature = round(fit_temperature(held_out, truth), 4)
-    history = tuple(epoch.rounded(_DIGITS) for epoch in trained.history)
-    posteriors = _posteriors(inference, prepared, split.test, settings.labels)
-    return Tested(posteriors, temperature, round(seconds, 1), history)
+    job, provenance = plan.job, Provenance.now()
+    first = load_first(job.init) if job.init else None
+    clips = (*plan.clips, *plan.also)
+    prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
+    for seed, number in missing:
+        fold = _ready(plan, prepared, seed, number)
+        name, split = f"seed {seed}, {plan.fold_names[number]}", fold.split
+        report.note(f"{name}: {len(split.training)} clips train, {len(split.test)} test")
+        start = time.monotonic()
+        trained = _trained(plan, first, fold, report)
+        seconds = round(time.monotonic() - start, 1)
+        inference = Inference(part(trained.model, fold.prepared, "probabilities"))
+        row = _row(plan, fold, trained, _temperature(inference, fold), seconds, provenance)
+        plan.ledger.append(row, _posteriors(inference, fold))
+        (fold.folder / CHECKPOINT).unlink(missing_ok=True)
+        if first:
+            forget(fold.folder, first)
+        _remove_empty(fold.folder, fold.folder.parent)
+        report.note(f"{name}: finished")
 
 
 def heard_seconds(network: Network) -> tuple[float | None, ...]:
-    """Give how much of each clip a network is tested with, ascending; None is all of it.
+    """Return how much of each clip a network is tested with, ascending; None is all of it.
 
     A front end's output is computed once per clip, for the window alone.
     """
@@ -100,18 +79,51 @@ def heard_seconds(network: Network) -> tuple[float | None, ...]:
     return (*(s for s in _HEARD_SECONDS if s < window), window, None)
 
 
-def _posteriors(
-    inference: Inference, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
-) -> Posteriors:
-    clips = prepared.chosen(chosen)
-    heard = heard_seconds(prepared.network)
+def _ready(plan: Plan, prepared: Prepared, seed: int, number: int) -> _Fold:
+    """Split the protocol's clips, let the others train, and rename what trains under a name."""
+    clips, protocol = prepared.clips, plan.protocol
+    own = sum(clip.corpus in protocol.corpora for clip in clips)
+    split = protocol.split(clips[:own], number, seed)
+    split = dataclasses.replace(split, training=(*split.training, *range(own, len(clips))))
+    renamed = [dataclasses.replace(clip, label=protocol.rename(clip.label)) for clip in clips]
+    prepared = dataclasses.replace(prepared, clips=tuple(renamed))
+    learnt = prepared.chosen(split.training)
+    several = len({clip.corpus for clip in learnt}) > 1
+    recipe = plan.network.recipe
+    settings = Settings(labels_of(learnt), recipe, seed, mask_missing_labels=several)
+    return _Fold(seed, number, prepared, split, settings, plan.run_folder(seed, number))
+
+
+def _trained(plan: Plan, first: FirstModel | None, fold: _Fold, report: Reporter) -> Trained:
+    prepared, split, settings = fold.prepared, fold.split, fold.settings
+    if first is None:
+        parts = (split.training, split.validation)
+        return train(prepared, *parts, settings, fold.folder, report)
+    lengths = (plan.job.epochs, plan.job.batch_clips)
+    return adapt_network(first, prepared, split, settings, *lengths, fold.folder, report)
+
+
+def _temperature(inference: Inference, fold: _Fold) -> float | None:
+    """Fit the temperature on the validation clips; None without any."""
+    prepared, held_out = fold.prepared, fold.split.validation
+    if not held_out:
+        return None
+    probabilities = _ask(inference, prepared, held_out, prepared.network.window.seconds)
+    truth = truth_of(prepared.chosen(held_out), fold.settings.labels)
+    return round(fit_temperature(probabilities, truth), 4)
+
+
+def _posteriors(inference: Inference, fold: _Fold) -> Posteriors:
+    clips = fold.prepared.chosen(fold.split.test)
+    heard = heard_seconds(fold.prepared.network)
+    asked = [_ask(inference, fold.prepared, fold.split.test, seconds) for seconds in heard]
     return Posteriors(
         np.array([f"{clip.corpus}/{clip.path.name}" for clip in clips]),
         np.array([clip.speaker for clip in clips]),
-        truth_of(clips, labels),
-        labels,
+        truth_of(clips, fold.settings.labels),
+        fold.settings.labels,
         tuple(WHOLE if seconds is None else f"{seconds:g}" for seconds in heard),
-        np.stack([_ask(inference, prepared, chosen, seconds) for seconds in heard]),
+        np.stack(asked),
     )
 
 
@@ -119,3 +131,43 @@ def _ask(
     inference: Inference, prepared: Prepared, chosen: Sequence[int], seconds: float | None
 ) -> NDArray[np.float64]:
     return inference.process(prepared.speech(index, seconds) for index in chosen)
+
+
+def _row(
+    plan: Plan,
+    fold: _Fold,
+    trained: Trained,
+    temperature: float | None,
+    seconds: float,
+    provenance: Provenance,
+) -> Row:
+    clips, split = fold.prepared.clips, fold.split
+    training, validation, test = split.speakers(clips)
+    corpora = {clips[index].corpus for index in split.test}
+    return Row(
+        configuration=plan.configuration,
+        seed=fold.seed,
+        fold=fold.number,
+        fold_name=plan.fold_names[fold.number],
+        folds=len(plan.fold_names),
+        labels=fold.settings.labels,
+        corpus_labels=labels_of(clip for clip in clips if clip.corpus in corpora),
+        training_speakers=training,
+        validation_speakers=validation,
+        test_speakers=test,
+        training_clips=len(split.training),
+        validation_clips=len(split.validation),
+        test_clips=len(split.test),
+        temperature=temperature,
+        training_seconds=seconds,
+        threads=plan.job.threads,
+        versions=provenance.versions,
+        commit=provenance.commit,
+        history=tuple(epoch.rounded(_DIGITS) for epoch in trained.history),
+    )
+
+
+def _remove_empty(*folders: Path) -> None:
+    with contextlib.suppress(OSError):  # other folds' checkpoints are in it
+        for folder in folders:
+            folder.rmdir()

@@ -1,26 +1,34 @@
-"""Every finished fold of a cross-validation: one line each, never lost and never half written."""
+"""Finished folds of a cross-validation: the row and the answers of each, never half written."""
 
 import dataclasses
 import json
 import os
 import sys
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_train.cross_validation.posteriors import Posteriors
+from ser_train.files import write_atomically
 from ser_train.progress import EpochRecord
 
 if sys.platform != "win32":
     import fcntl
 
 LEDGER = "ledger.jsonl"
+WHOLE = "whole"
+"""In ``heard``: the whole speech of each clip."""
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What all rows of a ledger have in common."""
+    """Settings that all rows of a ledger have in common."""
 
     protocol: str
     network: str
@@ -84,13 +92,13 @@ class Row:
         return f"{self.configuration.window_seconds:g}"
 
     def to_line(self) -> bytes:
-        """Give one line of JSON."""
+        """Return one line of JSON."""
         text = json.dumps(dataclasses.asdict(self), ensure_ascii=False, separators=(",", ":"))
         return text.encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> "Row":
-        """Read what `to_line` gave."""
+        """Read a line that `to_line` returned."""
         data = json.loads(line)
         given = data["configuration"]
         configuration = Configuration(
@@ -101,21 +109,84 @@ class Row:
                 "dropped": tuple(given["dropped"]),
             }
         )
-        lists = {
-            name: tuple(value)
-            for name, value in data.items()
-            if isinstance(value, list) and name != "history"
-        }
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
         history = tuple(EpochRecord(**epoch) for epoch in data["history"])
         return cls(**{**data, **lists, "configuration": configuration, "history": history})
+
+
+@dataclass(frozen=True, slots=True)
+class Posteriors:
+    """Probabilities of clips, untempered."""
+
+    names: NDArray[np.str_]
+    """(clips,) of corpus and file: "ravdess/03-01-03-01-01-01-07.flac"."""
+    speakers: NDArray[np.str_]
+    """(clips,)."""
+    truth: NDArray[np.intp]
+    """(clips,) indices of the true labels."""
+    labels: tuple[str, ...]
+    heard: tuple[str, ...]
+    """Seconds from the speech onset that were heard, ascending; last perhaps ``WHOLE``."""
+    probabilities: NDArray[np.float64]
+    """(heard, clips, labels) at temperature 1."""
+
+    def save(self, path: Path) -> None:
+        """Write a compressed archive in one step.
+
+        Half precision suffices for logits that count from the highest: the answer is exactly 0,
+        whatever comes close to it is as finely told apart, and small ones do not vanish.
+        """
+        write_atomically(path, self._write)
+
+    def _write(self, path: Path) -> None:
+        logits = np.log(np.maximum(self.probabilities, _SMALLEST))
+        logits -= logits.max(axis=-1, keepdims=True)
+        with path.open("wb") as stream:
+            np.savez_compressed(
+                stream,
+                names=self.names,
+                speakers=self.speakers,
+                truth=self.truth.astype(np.int16),
+                labels=np.array(self.labels),
+                heard=np.array(self.heard),
+                logits=logits.astype(np.float16),
+            )
+            stream.flush()
+            os.fsync(stream.fileno())
+
+    @classmethod
+    def load(cls, path: Path) -> "Posteriors":
+        """Read a file that `save` wrote.
+
+        Raises
+        ------
+        SerError
+            If the file is damaged.
+        """
+        try:
+            with np.load(path) as saved:
+                powers = np.exp(saved["logits"].astype(np.float64))
+                return cls(
+                    saved["names"],
+                    saved["speakers"],
+                    saved["truth"].astype(np.intp),
+                    tuple(saved["labels"].tolist()),
+                    tuple(saved["heard"].tolist()),
+                    powers / powers.sum(axis=-1, keepdims=True),
+                )
+        except (OSError, EOFError, ValueError, KeyError, BadZipFile, zlib.error) as error:
+            raise SerError(
+                f"{path}: not readable as posteriors ({error}); remove it, and ser-train "
+                "cross-validate runs that fold again"
+            ) from error
 
 
 class Ledger:
     """The finished folds in a report folder.
 
     A fold's posteriors are written before its row, so that a row is never without them. A row
-    counts when its line is complete: what a killed process wrote of a line is ignored, and cut
-    off before the next row.
+    counts when its line is complete: the part of one that a killed process wrote is ignored, and
+    cut off before the next row.
 
     Parameters
     ----------

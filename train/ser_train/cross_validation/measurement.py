@@ -1,19 +1,50 @@
-"""A cross-validation as far as it is finished, measured from its ledger alone."""
+"""Figures of a cross-validation as far as it is finished, measured from its ledger alone."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_train.cross_validation.figures import Figure, Figures, figure_of, figures_of, right_answers
 from ser_train.cross_validation.ledger import Ledger, Row
-from ser_train.cross_validation.pooling import Pool, ensemble, pool
-from ser_train.cross_validation.posteriors import WHOLE
-from ser_train.cross_validation.protocol import Protocol
-from ser_train.cross_validation.protocols import find_protocol
-from ser_train.cross_validation.speaker_normalisation import normalised_by_speaker
-from ser_train.metrics import score
+from ser_train.cross_validation.pooling import Pool, ensemble, normalised_by_speaker, pool
+from ser_train.cross_validation.protocols import Protocol, find_protocol
+from ser_train.evaluation.resampling import Interval, excess_calibration_error, speaker_intervals
+from ser_train.metrics import Scores, score
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of several seeds."""
+
+    mean: float
+    sd: float | None
+    """Over seeds; None for a single one."""
+    seeds: tuple[float, ...]
+    interval: Interval | None = None
+    """95 %, over speakers; None where it is not computed or there is one speaker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures of merit, pooled over the folds of each seed."""
+
+    clips: int
+    uar: Figure
+    """Unweighted average recall, over the labels that are tested."""
+    wa: Figure
+    """Accuracy."""
+    ece: Figure
+    """Calibration error, 15 bins."""
+    excess_ece: Figure
+    """Less what a perfectly calibrated model would show on as many clips."""
+    nll: Figure
+    """Mean negative log-likelihood, in nats."""
+    wa_of_surest: Figure
+    """Accuracy of the 80 % of clips with the highest confidence."""
+    recalls: dict[str, float]
+    """Mean over seeds, for each label that is tested."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +76,13 @@ class Measurement:
     rows: tuple[Row, ...]
     """Of the seeds that count, by seed and fold."""
     protocol: Protocol
-    labels: tuple[str, ...]
     seeds: tuple[int, ...]
-    folds: int
-    """Of the protocol."""
     left_out: tuple[int, ...]
     """Seeds that are not finished."""
     pools: tuple[Pool, ...]
     """One for each seed."""
     ensemble: Pool | None
     """None for a single seed."""
-    headline: int
-    """Index of the window among ``heard``."""
     single: Figures
     together: Figures | None
     """Of the ensemble."""
@@ -70,15 +96,28 @@ class Measurement:
     per_fold: tuple[FoldFigures, ...]
 
     @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels of all networks."""
+        return self.pools[0].labels
+
+    @property
+    def folds(self) -> int:
+        """Number of folds of the protocol."""
+        return self.rows[0].folds
+
+    @property
+    def headline(self) -> int:
+        """Index of the network's window among what was heard."""
+        return self.pools[0].heard.index(self.rows[0].window)
+
+    @property
     def heard(self) -> str:
-        """What of each clip the headline figures rest on, in words."""
-        seconds = self.pools[0].heard[self.headline]
-        if seconds == WHOLE:
-            return "the whole speech of each clip, silence trimmed"
+        """The part of each clip that the headline figures rest on, in words."""
+        seconds = self.rows[0].window
         return f"the first {seconds} s from the speech onset"
 
     def mean_over_folds(self) -> dict[str, float] | None:
-        """Give mean UARs in which each unseen corpus counts alike; None where all are tested."""
+        """Return mean UARs in which each unseen corpus counts alike; None where all are tested."""
         among = [fold.among_tested.mean for fold in self.per_fold if fold.among_tested]
         if not among:
             return None
@@ -86,16 +125,16 @@ class Measurement:
         return {"uar": float(np.mean(uar)), "uar_among_tested": float(np.mean(among))}
 
     def speakers(self) -> dict[str, float]:
-        """Give the accuracy for each test speaker, mean over seeds."""
+        """Return the accuracy for each test speaker, mean over seeds."""
         names = self.pools[0].speakers
         right = np.mean([right_answers(one, self.headline) for one in self.pools], axis=0)
         return {name: float(right[names == name].mean()) for name in np.unique(names).tolist()}
 
     def heard_figures(self) -> dict[str, tuple[float, float]]:
-        """Give mean UAR and WA for each length of speech that was heard."""
+        """Return mean UAR and WA for each length of speech that was heard."""
         found = {}
         for index, name in enumerate(self.pools[0].heard):
-            scores = [score(one.probabilities[index], one.truth) for one in self.pools]
+            scores = _scores(self.pools, index)
             uar, wa = np.mean([s.uar for s in scores]), np.mean([s.wa for s in scores])
             found[name] = (float(uar), float(wa))
         return found
@@ -123,39 +162,92 @@ def measure_ledger(ledger: Ledger) -> Measurement:
     pools = tuple(one for one, _ in pooled)
     protocol = find_protocol(rows[0].configuration.protocol)
     headline = pools[0].heard.index(rows[0].window)
-    together = ensemble(pools) if len(pools) > 1 else None
-    among = [one.restricted(protocol.tested) for one in pools] if protocol.tested else []
+    together = (ensemble(pools),) if len(pools) > 1 else ()
     return Measurement(
         rows=tuple(row for seed in seeds for row in of_seed[seed]),
         protocol=protocol,
-        labels=pools[0].labels,
         seeds=seeds,
-        folds=rows[0].folds,
         left_out=tuple(seed for seed in of_seed if seed not in seeds),
         pools=pools,
-        ensemble=together,
-        headline=headline,
+        ensemble=together[0] if together else None,
         single=figures_of(pools, headline),
-        together=figures_of([together], headline) if together else None,
+        together=_optional(together, headline),
         untempered=figures_of(pools, headline, tempered=False),
-        among_tested=figures_of(among, headline) if among else None,
-        together_among_tested=figures_of([together.restricted(protocol.tested)], headline)
-        if together and among
-        else None,
-        normalised=_normalised(pools, seeds, headline, protocol),
-        per_fold=_per_fold(of_seed, seeds, pooled, headline, protocol),
+        among_tested=_optional(_among(pools, protocol), headline),
+        together_among_tested=_optional(_among(together, protocol), headline),
+        normalised=_optional(_normalised(pools, seeds, protocol), headline),
+        per_fold=tuple(_fold(row, pooled, headline, protocol) for row in of_seed[seeds[0]]),
     )
 
 
-def _normalised(
-    pools: Sequence[Pool], seeds: Sequence[int], headline: int, protocol: Protocol
-) -> Figures | None:
-    """Nothing of known voices, nor where labels are missing that the network can give."""
+def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figures:
+    """Measure each seed, and what the seeds have in common."""
+    answers = [(one.probabilities if tempered else one.raw)[heard] for one in pools]
+    scores = [score(p, one.truth) for p, one in zip(answers, pools, strict=True)]
+    excess = [excess_calibration_error(p, one.truth) for p, one in zip(answers, pools, strict=True)]
+    uar, wa = _intervals(pools, heard)
+    recalls = zip(*(s.recalls for s in scores), strict=True)
+    return Figures(
+        clips=scores[0].count,
+        uar=_figure([s.uar for s in scores], uar),
+        wa=_figure([s.wa for s in scores], wa),
+        ece=_figure([s.ece for s in scores]),
+        excess_ece=_figure(excess),
+        nll=_figure([s.nll for s in scores]),
+        wa_of_surest=_figure([s.wa_of_surest for s in scores]),
+        recalls={
+            label: float(np.mean([value for value in own if value is not None]))
+            for label, own in zip(pools[0].labels, recalls, strict=True)
+            if None not in own
+        },
+    )
+
+
+def right_answers(one: Pool, heard: int) -> NDArray[np.bool_]:
+    """Tell of each clip whether the most probable label is the true one."""
+    right: NDArray[np.bool_] = one.probabilities[heard].argmax(axis=1) == one.truth
+    return right
+
+
+def _optional(pools: Sequence[Pool], heard: int) -> Figures | None:
+    return figures_of(pools, heard) if pools else None
+
+
+def _figure(values: Sequence[float], interval: Interval | None = None) -> Figure:
+    """Sum up one value for each seed."""
+    sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+    return Figure(float(np.mean(values)), sd, tuple(values), interval)
+
+
+def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval | None, Interval | None]:
+    first = pools[0]
+    speakers, place = np.unique(first.speakers, return_inverse=True)
+    if len(speakers) < 2:
+        return None, None
+    clips = np.zeros((len(speakers), len(first.labels)), np.int64)
+    right = np.zeros(clips.shape)
+    np.add.at(clips, (place, first.truth), 1)
+    np.add.at(
+        right, (place, first.truth), np.mean([right_answers(p, heard) for p in pools], axis=0)
+    )
+    return speaker_intervals(right, clips)
+
+
+def _scores(pools: Sequence[Pool], heard: int) -> list[Scores]:
+    return [score(one.probabilities[heard], one.truth) for one in pools]
+
+
+def _among(pools: Sequence[Pool], protocol: Protocol) -> list[Pool]:
+    """Let the networks choose among the tested labels only; empty where all are tested."""
+    return [one.restricted(protocol.tested) for one in pools] if protocol.tested else []
+
+
+def _normalised(pools: Sequence[Pool], seeds: Sequence[int], protocol: Protocol) -> list[Pool]:
+    """Skip known voices, and protocols that do not test every label that a network can give."""
     if not protocol.speaker_independent or protocol.tested:
-        return None
+        return []
     found = [normalised_by_speaker(one, seed) for one, seed in zip(pools, seeds, strict=True)]
-    known = [one for one in found if one is not None]
-    return figures_of(known, headline) if known else None
+    return [one for one in found if one is not None]
 
 
 def _pooled(
@@ -168,30 +260,12 @@ def _pooled(
     return [pool(rows, own, heard) for rows, own in zip(of_seeds, folds, strict=True)]
 
 
-def _per_fold(
-    of_seed: dict[int, list[Row]],
-    seeds: Sequence[int],
-    pooled: Sequence[tuple[Pool, dict[int, float]]],
-    heard: int,
-    protocol: Protocol,
-) -> tuple[FoldFigures, ...]:
-    return tuple(
-        _fold(row, [one for one, _ in pooled], [t[row.fold] for _, t in pooled], heard, protocol)
-        for row in of_seed[seeds[0]]
-    )
-
-
 def _fold(
-    row: Row,
-    pools: Sequence[Pool],
-    temperatures: Sequence[float],
-    heard: int,
-    protocol: Protocol,
+    row: Row, pooled: Sequence[tuple[Pool, dict[int, float]]], heard: int, protocol: Protocol
 ) -> FoldFigures:
-    own = [one.only(one.folds == row.fold) for one in pools]
-    scores = [score(one.probabilities[heard], one.truth) for one in own]
+    own = [one.only(one.folds == row.fold) for one, _ in pooled]
+    scores, among = _scores(own, heard), _scores(_among(own, protocol), heard)
     lacking = [label for label in own[0].labels if label not in row.corpus_labels]
-    among = [one.restricted(protocol.tested) for one in own] if protocol.tested else []
     untested = [label for label in own[0].labels if label not in protocol.tested]
     return FoldFigures(
         fold=row.fold,
@@ -200,18 +274,16 @@ def _fold(
         test_speakers=row.test_speakers,
         training_clips=row.training_clips,
         test_clips=row.test_clips,
-        uar=figure_of([s.uar for s in scores]),
-        wa=figure_of([s.wa for s in scores]),
-        temperatures=tuple(temperatures),
-        among_tested=figure_of([score(o.probabilities[heard], o.truth).uar for o in among])
-        if among
-        else None,
+        uar=_figure([s.uar for s in scores]),
+        wa=_figure([s.wa for s in scores]),
+        temperatures=tuple(temperatures[row.fold] for _, temperatures in pooled),
+        among_tested=_figure([s.uar for s in among]) if among else None,
         untested_mass=_mass(own, heard, untested) if among else None,
         missing_mass=_mass(own, heard, lacking) if among else None,
     )
 
 
 def _mass(pools: Sequence[Pool], heard: int, labels: Sequence[str]) -> float:
-    """Mean probability that some labels get together."""
+    """Return the mean probability that some labels get together."""
     places = [pools[0].labels.index(label) for label in labels]
     return float(np.mean([one.probabilities[heard][:, places].sum(axis=1) for one in pools]))

@@ -1,9 +1,11 @@
-"""What a cross-validation has to do: its job, and what follows from the files on disk."""
+"""Job of a cross-validation, what is left of it to do, and the code that will do it."""
 
 import dataclasses
 import json
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
 
@@ -11,11 +13,27 @@ from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_train.corpora import Clip, labels_of, speakers_of
 from ser_train.cross_validation.ledger import Configuration, Ledger
-from ser_train.cross_validation.protocol import Protocol
-from ser_train.cross_validation.protocols import find_protocol
+from ser_train.cross_validation.protocols import Protocol, find_protocol
 from ser_train.data.recordings import Recordings
 from ser_train.models.keras_file import fingerprint, heard_before, read_record, require_one_start
 from ser_train.models.registry import Network, find_network, network_of
+
+_PACKAGES = ("keras", "tensorflow", "ser-live")
+_ROOT = Path(__file__).parents[3]
+_CODE = ("realtime", "train", "export", "pyproject.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """Code and libraries behind a figure, taken when a training begins: files may change later."""
+
+    versions: dict[str, str]
+    commit: str | None
+
+    @classmethod
+    def now(cls) -> "Provenance":
+        """Look at what is installed and checked out."""
+        return cls(versions(), commit())
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,3 +157,39 @@ def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> 
     if not chosen:
         raise SerError(f"--also holds no clip with one of the labels {', '.join(labels)}")
     return chosen
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of what is installed of Keras, TensorFlow and ser-live."""
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit(root: Path = _ROOT) -> str | None:
+    """Give the commit of the source tree; "-dirty" behind it says that code differs from it.
+
+    A report that grows in the same checkout is no code.
+
+    Returns
+    -------
+    str or None
+        None where the package does not lie in a checkout of its own, or without git.
+    """
+    if not (root / ".git").exists():
+        return None
+    try:
+        head = _git(root, "rev-parse", "HEAD")
+        changed = _git(root, "status", "--porcelain", "--", *_CODE)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{head}-dirty" if changed else head
+
+
+def _git(root: Path, *command: str) -> str:
+    done = subprocess.run(["git", *command], cwd=root, capture_output=True, text=True, check=True)
+    return done.stdout.strip()

@@ -1,17 +1,23 @@
-"""The finished folds of one seed as one table of answers."""
+"""Answers of the finished folds of one seed as one table, and ways to read that table."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_train.corpora import LABELS
-from ser_train.cross_validation.ledger import Row
-from ser_train.cross_validation.posteriors import Posteriors
+from ser_train.cross_validation.ledger import Ledger, Posteriors, Row
+from ser_train.evaluation.calibration import HeldOutAnswers
 from ser_train.metrics import fit_shared_temperature, with_temperature
+
+_PRIOR_CLIPS = 8
+"""Of other speakers' mean, before the voice's own clips count."""
+_LEAST = 1e-9
+"""Probabilities are not taken for smaller."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +39,12 @@ class Pool:
 
     def only(self, chosen: NDArray[np.bool_]) -> "Pool":
         """Keep some of the clips."""
-        return Pool(
-            self.names[chosen],
-            self.speakers[chosen],
-            self.folds[chosen],
-            self.truth[chosen],
-            self.labels,
-            self.heard,
-            self.probabilities[:, chosen],
-            self.raw[:, chosen],
+        columns = ("names", "speakers", "folds", "truth")
+        return dataclasses.replace(
+            self,
+            **{name: getattr(self, name)[chosen] for name in columns},
+            probabilities=self.probabilities[:, chosen],
+            raw=self.raw[:, chosen],
         )
 
     def restricted(self, labels: Sequence[str]) -> "Pool":
@@ -123,6 +126,73 @@ def ensemble(pools: Sequence[Pool]) -> Pool:
     )
 
 
+def normalised_by_speaker(pool: Pool, seed: int) -> Pool | None:
+    """Take from each answer what the speaker's earlier answers had above everybody's.
+
+    Each speaker is heard once, in a random order. Of the log-probabilities the running mean of
+    the clips before is subtracted and the mean of the other folds' clips added; nothing later is
+    known. A voice that always sounds angry is thus heard as itself; the price is that a voice must
+    show all labels about equally often, as actors do for a corpus.
+
+    Parameters
+    ----------
+    pool : Pool
+        Of several folds whose test speakers differ.
+    seed : int
+        Of the order.
+
+    Returns
+    -------
+    Pool or None
+        None where there is a single fold, so that nobody else was heard.
+    """
+    if len(np.unique(pool.folds)) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(pool.names))
+    tempered, raw = (
+        np.stack([_normalised(p, pool, order) for p in part])
+        for part in (pool.probabilities, pool.raw)
+    )
+    return dataclasses.replace(pool, probabilities=tempered, raw=raw)
+
+
+def answers_of_folds(folder: Path, labels: tuple[str, ...]) -> HeldOutAnswers:
+    """Read the answers of a cross-validation to the clips held out from each of its networks.
+
+    Every clip was answered by a network that had not heard it, trained on a few speakers less
+    than a model of all of them.
+
+    Parameters
+    ----------
+    folder : Path
+        Report folder of ``ser-train cross-validate``.
+    labels : tuple of str
+        Of the model that they shall calibrate.
+
+    Raises
+    ------
+    SerError
+        If it was of other labels, or answers are missing or damaged.
+    """
+    ledger = Ledger(folder)
+    parts = []
+    rows = ledger.rows()
+    for row in rows:
+        if row.labels != labels:
+            raise SerError(
+                f"{folder}: measured the labels {', '.join(row.labels)}, and the model has "
+                f"{', '.join(labels)}; hold speakers out with --validation-speakers"
+            )
+        answers = ledger.posteriors(row)
+        parts.append((answers.probabilities[answers.heard.index(row.window)], answers.truth))
+    clips = sum(len(truth) for _, truth in parts)
+    protocol = rows[0].configuration.protocol
+    return HeldOutAnswers(
+        tuple(parts), f"{clips} answers of the networks of {protocol} to clips held out from them"
+    )
+
+
 def _temperatures(rows: Sequence[Row], folds: Sequence[Posteriors]) -> list[float]:
     """Where nobody was held out, the other folds decide."""
     found = []
@@ -155,3 +225,26 @@ def _side_by_side(
         wide.append(np.zeros((*part.shape[:2], len(labels))))
         wide[-1][:, :, _places(fold, labels)] = part
     return np.concatenate(wide, axis=1)
+
+
+def _normalised(
+    probabilities: NDArray[np.float64], pool: Pool, order: NDArray[np.intp]
+) -> NDArray[np.float64]:
+    logarithms = np.log(np.maximum(probabilities, _LEAST))
+    result = np.empty_like(logarithms)
+    for fold, own in _voices(pool, order):
+        everybody = logarithms[pool.folds != fold].mean(axis=0)
+        heard = np.arange(len(own))[:, np.newaxis]
+        before = np.cumsum(logarithms[own], axis=0) - logarithms[own]
+        mean = (_PRIOR_CLIPS * everybody + before) / (_PRIOR_CLIPS + heard)
+        result[own] = logarithms[own] - mean + everybody
+    shares = np.exp(result - result.max(axis=1, keepdims=True))
+    normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    return normalised
+
+
+def _voices(pool: Pool, order: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
+    """Give the clips of each speaker in each fold, in that order."""
+    for fold, speaker in sorted(set(zip(pool.folds.tolist(), pool.speakers.tolist(), strict=True))):
+        is_own = (pool.folds == fold) & (pool.speakers == speaker)
+        yield fold, order[is_own[order]]

@@ -1,12 +1,11 @@
-"""Ways of splitting corpora into folds, so that figures can be compared and repeated."""
+"""Protocols: which clips of which corpora take part, and how they are split into folds."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import dataclass
 
 from ser_live.errors import SerError
-from ser_train.corpora import KNOWN, Clip
-from ser_train.cross_validation.protocol import Protocol
-from ser_train.data.splits import Split, by_speakers
+from ser_train.corpora import KNOWN, Clip, speakers_of
+from ser_train.data.splits import Split, by_speakers, require_apart
 
 LUNA_TEST_ACTORS = (
     (2, 5, 14, 15, 16),
@@ -18,11 +17,106 @@ LUNA_TEST_ACTORS = (
 """Luna-Jimenez et al. 2021, "Multimodal emotion recognition on RAVDESS"."""
 LUNA_VALIDATION_ACTORS = ((3, 6), (10, 11), (8, 17), (1, 14), (2, 5))
 FOUR_LABELS = ("neutral", "happy", "sad", "angry")
-_RANDOM_FOLDS = 5
+_FOLDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """Which clips take part, and how they are split into folds."""
+
+    name: str
+    words: str
+    """What a reader must know to believe a figure."""
+    speaker_independent: bool
+    corpora: tuple[str, ...]
+    """All of them must be there; clips of others are left out."""
+    group: Callable[[Clip], str] | None = None
+    """Of a clip: each fold tests one group, and all others train; None: ``parting`` decides."""
+    parting: Callable[[Sequence[Clip], int, int], Split] | None = None
+    """(clips in a fixed order, fold, seed) to the split of one of five folds."""
+    speakers: tuple[str, ...] = ()
+    """Must all be there; empty: all who are there."""
+    labels: tuple[str, ...] = ()
+    """Other clips are left out; empty: all labels of the corpora."""
+    renamed: tuple[tuple[str, str], ...] = ()
+    """Old and new labels of training clips."""
+    tested: tuple[str, ...] = ()
+    """Labels of test clips, before the renaming; empty: all."""
+
+    def choose(self, clips: Sequence[Clip]) -> tuple[Clip, ...]:
+        """Keep the clips that take part.
+
+        Raises
+        ------
+        SerError
+            If a corpus or a speaker is missing.
+        """
+        present = {clip.corpus for clip in clips}
+        missing = [corpus for corpus in self.corpora if corpus not in present]
+        if missing:
+            raise SerError(
+                f"{self.name} needs {', '.join(missing)}, and no --corpus holds it; there is "
+                f"{', '.join(sorted(present))}"
+            )
+        chosen = tuple(
+            clip
+            for clip in clips
+            if clip.corpus in self.corpora and (not self.labels or clip.label in self.labels)
+        )
+        absent = sorted(set(self.speakers) - set(speakers_of(chosen)))
+        if absent:
+            raise SerError(
+                f"{self.name} needs the speakers {', '.join(absent)}, and no --corpus holds them; "
+                "wanted the whole corpus"
+            )
+        return chosen
+
+    def fold_names(self, clips: Sequence[Clip]) -> tuple[str, ...]:
+        """Return the name of each fold."""
+        if self.group is None:
+            return tuple(f"fold {fold}" for fold in range(_FOLDS))
+        return tuple(sorted({self.group(clip) for clip in clips}))
+
+    def split(self, clips: Sequence[Clip], fold: int, seed: int) -> Split:
+        """Return the roles of the chosen clips in one fold.
+
+        Raises
+        ------
+        SerError
+            If a speaker would be heard in training and in the test, if a role is empty, or if a
+            label is tested that no clip trains.
+        """
+        parts = (self.parting or self._leave_one_out)(clips, fold, seed)
+        test = parts.test
+        if self.tested:
+            test = tuple(index for index in test if clips[index].label in self.tested)
+        split = Split(parts.training, parts.validation, test)
+        if not split.training or not split.test:
+            raise SerError(f"fold {fold} of {self.name} has no clips to train on or to test")
+        if self.speaker_independent:
+            require_apart(clips, split)
+        learnt = {self.rename(clips[index].label) for index in split.training}
+        unknown = sorted({clips[index].label for index in split.test} - learnt)
+        if unknown:
+            raise SerError(f"fold {fold} tests the label {unknown[0]}, which no training clip has")
+        return split
+
+    def _leave_one_out(self, clips: Sequence[Clip], fold: int, seed: int) -> Split:
+        names = [self.group(clip) if self.group else "" for clip in clips]
+        left_out = sorted(set(names))[fold]
+        return Split(
+            tuple(i for i, name in enumerate(names) if name != left_out),
+            (),
+            tuple(i for i, name in enumerate(names) if name == left_out),
+        )
+
+    def rename(self, label: str) -> str:
+        """Return the label under which a clip trains."""
+        return dict(self.renamed).get(label, label)
 
 
 def find_protocol(name: str) -> Protocol:
-    """Give the protocol of that name.
+    """Return the protocol of that name.
 
     Raises
     ------
@@ -34,14 +128,10 @@ def find_protocol(name: str) -> Protocol:
     return PROTOCOLS[name]
 
 
-def _everybody(name: str) -> tuple[str, ...]:
-    """Give all speakers of a published corpus."""
+def _all_speakers(name: str) -> tuple[str, ...]:
+    """Return all speakers of a published corpus."""
     (speakers,) = [corpus.speakers for corpus in KNOWN if corpus.name == name]
     return tuple(f"{name}/{speaker}" for speaker in speakers)
-
-
-def _numbered(folds: int, clips: Sequence[Clip]) -> tuple[str, ...]:
-    return tuple(f"fold {fold}" for fold in range(folds))
 
 
 def _luna(clips: Sequence[Clip], fold: int, seed: int) -> Split:
@@ -53,26 +143,11 @@ def _luna(clips: Sequence[Clip], fold: int, seed: int) -> Split:
 def _random(clips: Sequence[Clip], fold: int, seed: int) -> Split:
     from sklearn.model_selection import KFold  # noqa: PLC0415 - comes with the train extra
 
-    if len(clips) < _RANDOM_FOLDS:
-        raise SerError(f"{_RANDOM_FOLDS} random folds need as many clips, got {len(clips)}")
-    folds = KFold(_RANDOM_FOLDS, shuffle=True, random_state=seed).split(range(len(clips)))
+    if len(clips) < _FOLDS:
+        raise SerError(f"{_FOLDS} random folds need as many clips, got {len(clips)}")
+    folds = KFold(_FOLDS, shuffle=True, random_state=seed).split(range(len(clips)))
     training, tested = list(folds)[fold]
     return Split(tuple(training.tolist()), (), tuple(tested.tolist()))
-
-
-def _groups(group: Callable[[Clip], str], clips: Sequence[Clip]) -> tuple[str, ...]:
-    return tuple(sorted({group(clip) for clip in clips}))
-
-
-def _leave_one_out(
-    group: Callable[[Clip], str], clips: Sequence[Clip], fold: int, seed: int
-) -> Split:
-    left_out = _groups(group, clips)[fold]
-    return Split(
-        tuple(i for i, clip in enumerate(clips) if group(clip) != left_out),
-        (),
-        tuple(i for i, clip in enumerate(clips) if group(clip) == left_out),
-    )
 
 
 def _speaker(clip: Clip) -> str:
@@ -102,7 +177,6 @@ def _random5(corpus: str) -> Protocol:
         f"{_OTHER_FOLDS}",
         speaker_independent=False,
         corpora=(corpus,),
-        fold_names=partial(_numbered, _RANDOM_FOLDS),
         parting=_random,
     )
 
@@ -117,9 +191,8 @@ PROTOCOLS = {
             "test actors",
             speaker_independent=True,
             corpora=("ravdess",),
-            fold_names=partial(_numbered, len(LUNA_TEST_ACTORS)),
             parting=_luna,
-            speakers=_everybody("ravdess"),
+            speakers=_all_speakers("ravdess"),
         ),
         _random5("ravdess"),
         Protocol(
@@ -128,9 +201,8 @@ PROTOCOLS = {
             f"network that the other nine trained; {_OTHER_FOLDS}",
             speaker_independent=True,
             corpora=("emodb",),
-            fold_names=partial(_groups, _speaker),
-            parting=partial(_leave_one_out, _speaker),
-            speakers=_everybody("emodb"),
+            group=_speaker,
+            speakers=_all_speakers("emodb"),
         ),
         _random5("emodb"),
         Protocol(
@@ -139,8 +211,7 @@ PROTOCOLS = {
             "network that the others trained, who speak the same sentences; " + _OTHER_FOLDS,
             speaker_independent=True,
             corpora=("nemo",),
-            fold_names=partial(_groups, _speaker),
-            parting=partial(_leave_one_out, _speaker),
+            group=_speaker,
         ),
         Protocol(
             name="iemocap-loso",
@@ -149,9 +220,8 @@ PROTOCOLS = {
             f"(with excited), neutral and sad; {_OTHER_FOLDS}",
             speaker_independent=True,
             corpora=("iemocap",),
-            fold_names=partial(_groups, _session),
-            parting=partial(_leave_one_out, _session),
-            speakers=_everybody("iemocap"),
+            group=_session,
+            speakers=_all_speakers("iemocap"),
             labels=FOUR_LABELS,
         ),
         Protocol(
@@ -162,8 +232,7 @@ PROTOCOLS = {
             f"corpus lacks are masked in the loss of its clips; {_OTHER_FOLDS}",
             speaker_independent=True,
             corpora=("ravdess", "emodb", "nemo"),
-            fold_names=partial(_groups, _corpus),
-            parting=partial(_leave_one_out, _corpus),
+            group=_corpus,
             renamed=(("calm", "neutral"),),
             tested=FOUR_LABELS,
         ),

@@ -1,17 +1,14 @@
-"""What a trained model gives for chosen clips, and what held-out speakers decide."""
+"""Measure a trained model on chosen clips, compare it with another one, and calibrate it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.errors import SerError
 from ser_live.model.card import Calibration, SmoothingSpec
 from ser_train.corpora import Clip, speakers_of, truth_of
-from ser_train.cross_validation.ledger import Ledger
 from ser_train.data.prepare import Prepared
 from ser_train.metrics import (
     Scores,
@@ -20,9 +17,7 @@ from ser_train.metrics import (
     uncertain_threshold,
     with_temperature,
 )
-from ser_train.models.inference import Inference
 from ser_train.models.registry import Network
-from ser_train.training.loop import part
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +31,12 @@ class Measured:
     """(clips, labels)."""
     scores: Scores
     heard: str
-    """What the network heard of each clip, in words."""
+    """The part of each clip that the network heard, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """What held-out speakers decided."""
+    """Temperature and threshold, as held-out speakers decided them."""
 
     calibration: Calibration
     smoothing: SmoothingSpec
@@ -49,12 +44,26 @@ class Calibrated:
 
 @dataclass(frozen=True, slots=True)
 class HeldOutAnswers:
-    """What was said of clips that the network in question had not heard."""
+    """Answers to clips that the network in question had not heard."""
 
     parts: tuple[tuple[NDArray[np.float64], NDArray[np.intp]], ...]
     """(clips, labels) probabilities and the index of each true label, by fold or by speaker."""
     held_out: str
-    """What they are, in words."""
+    """Their description, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Change on held-out clips by an adaptation."""
+
+    common: tuple[str, ...]
+    """Labels that both models know; fewer than two: nothing can be compared."""
+    before: Scores | None
+    """Of the first model, over the common labels alone."""
+    after: Scores | None
+    """Of the adapted model, on the same clips over the same labels."""
+    whole: Scores
+    """Of the adapted model on all clips, over all of its labels."""
 
 
 def measure(
@@ -68,71 +77,68 @@ def measure(
     return Measured(clips, truth, probabilities, scores, heard(prepared.network, whole))
 
 
+def compare(
+    before: Measured | None, old: Sequence[str], after: Measured, new: Sequence[str]
+) -> Comparison:
+    """Restrict both models to the labels in common, and score them.
+
+    Parameters
+    ----------
+    before : Measured or None
+        Of the first model, on those of the clips whose label it knows; None: there are none.
+    old : sequence of str
+        Labels of the first model.
+    after : Measured
+        Of the adapted model on all clips.
+    new : sequence of str
+        Labels of the adapted model.
+    """
+    common = common_labels(old, new)
+    if before is None or len(common) < 2:
+        return Comparison(common, None, None, after.scores)
+    known = np.isin(after.truth, [new.index(label) for label in common])
+    return Comparison(
+        common,
+        _over(before.probabilities, before.truth, old, common),
+        _over(after.probabilities[known], after.truth[known], new, common),
+        after.scores,
+    )
+
+
+def common_labels(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """Return the labels of both, in the order of ``new``."""
+    return tuple(label for label in new if label in old)
+
+
 def calibrate(
     model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
 ) -> Calibrated:
     """Set the model's temperature, and the threshold of uncertainty, on held-out speakers.
 
-    Each speaker counts alike, however many recordings they made: the next stranger may be
-    anybody.
+    Each speaker counts alike, however many recordings they made: the next stranger may resemble
+    any of them.
     """
     clips = prepared.chosen(chosen)
     probabilities = _predict(model, prepared, chosen, whole=False)
     truth = truth_of(clips, labels)
-    who = np.array([clip.speaker for clip in clips])
+    speaker = np.array([clip.speaker for clip in clips])
     speakers = speakers_of(clips)
-    parts = tuple((probabilities[who == one], truth[who == one]) for one in speakers)
+    parts = tuple((probabilities[speaker == one], truth[speaker == one]) for one in speakers)
     held_out = f"{len(chosen)} clips of the held-out speakers {', '.join(speakers)}"
     if len(speakers) > 1:
         held_out += ", each counting alike"
     return _calibrated(model, HeldOutAnswers(parts, held_out), each_alike=True)
 
 
-def answers_of_folds(folder: Path, labels: tuple[str, ...]) -> HeldOutAnswers:
-    """Read the answers of a cross-validation to the clips held out from each of its networks.
-
-    Every clip was answered by a network that had not heard it, trained on a few speakers less
-    than a model of all of them.
-
-    Parameters
-    ----------
-    folder : Path
-        Report folder of ``ser-train cross-validate``.
-    labels : tuple of str
-        Of the model that they shall calibrate.
-
-    Raises
-    ------
-    SerError
-        If it was of other labels, or answers are missing or damaged.
-    """
-    ledger = Ledger(folder)
-    parts = []
-    rows = ledger.rows()
-    for row in rows:
-        if row.labels != labels:
-            raise SerError(
-                f"{folder}: measured the labels {', '.join(row.labels)}, and the model has "
-                f"{', '.join(labels)}; hold speakers out with --validation-speakers"
-            )
-        answers = ledger.posteriors(row)
-        parts.append((answers.probabilities[answers.heard.index(row.window)], answers.truth))
-    clips = sum(len(truth) for _, truth in parts)
-    protocol = rows[0].configuration.protocol
-    return HeldOutAnswers(
-        tuple(parts), f"{clips} answers of the networks of {protocol} to clips held out from them"
-    )
-
-
 def calibrate_by_folds(model: Any, answers: HeldOutAnswers) -> Calibrated:
-    """Do what `calibrate` does by the answers of a cross-validation, so that nobody is held out.
+    """Calibrate by the answers of a cross-validation, so that no speaker need be held out.
 
     Parameters
     ----------
     model : keras.Model
         Of the same network and recipe.
     answers : HeldOutAnswers
-        Of `answers_of_folds`.
+        Of `ser_train.cross_validation.pooling.answers_of_folds`.
     """
     return _calibrated(model, answers, each_alike=False)
 
@@ -158,5 +164,21 @@ def heard(network: Network, whole: bool) -> str:
 def _predict(
     model: Any, prepared: Prepared, chosen: Sequence[int], whole: bool
 ) -> NDArray[np.float64]:
+    from ser_train.models.inference import Inference  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.training.loop import part  # noqa: PLC0415
+
     inputs = (prepared.test_input(index, whole) for index in chosen)
     return Inference(part(model, prepared, "probabilities")).process(inputs)
+
+
+def _over(
+    probabilities: NDArray[np.float64],
+    truth: NDArray[np.intp],
+    labels: Sequence[str],
+    kept: Sequence[str],
+) -> Scores:
+    """Score as if the model had the kept labels alone."""
+    columns = [labels.index(label) for label in kept]
+    shares = probabilities[:, columns]
+    shares = shares / np.maximum(shares.sum(axis=1, keepdims=True), np.finfo(np.float64).tiny)
+    return score(shares, np.array([columns.index(index) for index in truth], np.intp))

@@ -1,20 +1,41 @@
-"""The report of a cross-validation: ``summary.json``, ``report.md`` and its pictures."""
+"""Report of a cross-validation: ``report.md`` with its plots, and ``summary.json``."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ser_train.cross_validation.ledger import Ledger
-from ser_train.cross_validation.measurement import Measurement, measure_ledger
+from ser_train.cross_validation.ledger import WHOLE, Ledger
+from ser_train.cross_validation.measurement import (
+    Figure,
+    Figures,
+    FoldFigures,
+    Measurement,
+    measure_ledger,
+)
 from ser_train.metrics import confusion, reliability
-from ser_train.reports import markdown as pages
 from ser_train.reports.cross_validation_plots import draw_report
-from ser_train.reports.cross_validation_text import headline, markdown, repeat_command
+from ser_train.reports.markdown import markdown_table, percent, write_json, write_page
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
+
+_LEGEND = (
+    "UAR: unweighted average recall; WA: accuracy; ± is the standard deviation over seeds. The "
+    "intervals hold the middle 95 % of 2000 draws of the speakers, with replacement. ECE: expected "
+    "calibration error over 15 bins; excess ECE: less the mean of 200 draws of the labels from the "
+    "network's own probabilities, which is what perfect calibration would show on as many clips. "
+    "NLL: mean negative log-likelihood in nats. Surest 80 %: the clips with the highest confidence."
+)
+
+_NORMALISED = (
+    "Normalised by speaker: from the logarithms of the probabilities is taken by how much those of "
+    "the same speaker's earlier clips were above those of other voices (in a random order; nothing "
+    "later is known, and eight clips of the others' mean count at first). It presumes that a voice "
+    "shows all labels about equally often, as these actors do and hardly any voice in life."
+)
 
 
 def summarise(folder: Path) -> tuple[str, ...]:
@@ -31,19 +52,92 @@ def summarise(folder: Path) -> tuple[str, ...]:
         If no fold is finished, or the files in the folder do not fit together.
     """
     measured = measure_ledger(Ledger(folder))
-    pages.write_json(folder / SUMMARY, _data(measured, folder))
+    write_json(folder / SUMMARY, _data(measured, folder.name))
     drawn = draw_report(folder, measured)
-    pages.write_page(folder / REPORT, markdown(measured, folder.name, drawn))
+    write_page(folder / REPORT, report_page(measured, folder.name, drawn))
     return (*headline(measured), f"the report is {folder / REPORT}")
 
 
-def _data(measured: Measurement, folder: Path) -> dict[str, Any]:
-    configuration = measured.rows[0].configuration
+def headline(measured: Measurement) -> tuple[str, ...]:
+    """Return the most important figures as lines for a terminal."""
+    figures = measured.single
+    lines = [
+        f"{_finished(measured)}, {figures.clips} clips, {measured.heard}",
+        f"UAR {_spread(figures.uar)} %   WA {_spread(figures.wa)} %   "
+        f"ECE {_spread(figures.ece)} %   NLL {figures.nll.mean:.3f}",
+    ]
+    if measured.together:
+        uar, wa = _spread(measured.together.uar), _spread(measured.together.wa)
+        lines.append(f"{_ensemble_name(measured)}: UAR {uar} %   WA {wa} %")
+    return tuple(lines)
+
+
+def repeat_command(measured: Measurement, folder: str) -> str:
+    """Return the command line that made the ledger; CORPORA is where the corpora lie."""
+    configuration, seeds = measured.rows[0].configuration, measured.seeds
+    epochs, batch = (configuration.recipe[name] for name in ("epochs", "batch_clips"))
+    threads = {row.threads for row in measured.rows} - {None}
+    init = configuration.init_name
+    words = [
+        f"ser-train cross-validate --protocol {configuration.protocol}",
+        f"--init {init}.keras" if init else f"--network {configuration.network}",
+        f"--seed {min(seeds)}" if min(seeds) else "",
+        f"--seeds {max(seeds) - min(seeds) + 1}",
+        f"--epochs {epochs}" if epochs else "",
+        f"--batch {batch}" if batch else "",
+        f"--threads {threads.pop()}" if len(threads) == 1 else "",
+        *(f"--corpus CORPORA/{name}" for name in measured.protocol.corpora),
+        *(f"--also CORPORA/{name}" for name in configuration.also),
+        *(f"--map {old}={new}" for old, new in configuration.mapping),
+        *(f"--drop {label}" for label in configuration.dropped),
+        f"--report-dir {folder}",
+    ]
+    return " ".join(word for word in words if word)
+
+
+def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tuple[str, ...]:
+    """Return the report as lines of Markdown.
+
+    Parameters
+    ----------
+    measured : Measurement
+    folder : str
+        Name of the report folder.
+    drawn : sequence of str
+        Names of the plots in it.
+    """
+    paragraphs = [
+        *_opening(measured, folder),
+        ["## Figures"],
+        _figures_table(measured),
+        *_legend(measured),
+        ["## Labels"],
+        _recalls_table(measured),
+        _plots(drawn, "confusion.png"),
+        ["## Confidence"],
+        _plots(drawn, "reliability.png", "risk_coverage.png"),
+        ["## Seconds heard"],
+        _seconds_table(measured),
+        _plots(drawn, "seconds.png"),
+        ["## Folds"],
+        _folds_table(measured),
+        ["## Speakers"],
+        [_speakers(measured)],
+        ["## Training"],
+        [_training(measured)],
+        ["Every other number of the recipe is in `ledger.jsonl`."],
+        _plots(drawn, "curves.png"),
+    ]
+    lines = [line for paragraph in paragraphs if paragraph for line in ("", *paragraph)]
+    return tuple(lines[1:])
+
+
+def _data(measured: Measurement, folder: str) -> dict[str, Any]:
     truth = np.concatenate([one.truth for one in measured.pools])
     answers = np.concatenate([one.probabilities[measured.headline] for one in measured.pools])
     return {
-        "command": repeat_command(measured, folder.name),
-        "configuration": dataclasses.asdict(configuration),
+        "command": repeat_command(measured, folder),
+        "configuration": dataclasses.asdict(measured.rows[0].configuration),
         "protocol": measured.protocol.words,
         "speaker_independent": measured.protocol.speaker_independent,
         "labels": measured.labels,
@@ -68,5 +162,192 @@ def _data(measured: Measurement, folder: Path) -> dict[str, Any]:
     }
 
 
-def _optional(record: Any) -> dict[str, Any] | None:
+def _optional(record: Figures | None) -> dict[str, Any] | None:
     return dataclasses.asdict(record) if record else None
+
+
+def _opening(measured: Measurement, folder: str) -> list[list[str]]:
+    configuration, words = measured.rows[0].configuration, measured.protocol.words
+    paragraphs = [
+        [f"# {configuration.network}, {configuration.protocol}"],
+        [f"{words[0].upper()}{words[1:]}."],
+    ]
+    if configuration.also:
+        also = ", ".join(configuration.also)
+        paragraphs.append([f"Also in the training of every fold, never tested: {also}."])
+    if configuration.init_name:
+        paragraphs.append(
+            [
+                f"Every fold begins with {configuration.init_name} "
+                f"(SHA-256 {configuration.init_sha256}) and adapts it: first a new head learns, "
+                "then all layers at a small rate."
+            ]
+        )
+    paragraphs.append(
+        [
+            f"{_finished(measured)}; {measured.single.clips} clips; the figures are of "
+            f"{measured.heard}, pooled over the folds of a seed."
+        ]
+    )
+    if measured.left_out:
+        unfinished = ", ".join(str(seed) for seed in measured.left_out)
+        several = "seeds" if len(measured.left_out) > 1 else "seed"
+        paragraphs.append([f"Not finished and left out: {several} {unfinished}."])
+    return [*paragraphs, ["```console", repeat_command(measured, folder), "```"]]
+
+
+def _figures_table(measured: Measurement) -> list[str]:
+    """Compare one network, the ensemble and other ways of answering."""
+    seeds, together = len(measured.seeds), _ensemble_name(measured)
+    among = f"answers among {', '.join(measured.protocol.tested)}"
+    rows = (
+        ("one network" + (f", mean of {seeds} seeds" if seeds > 1 else ""), measured.single),
+        (f"**{together}**", measured.together),
+        (f"one network, {among}", measured.among_tested),
+        (f"{together}, {among}", measured.together_among_tested),
+        ("one network, temperature 1", measured.untempered),
+        ("one network, normalised by speaker", measured.normalised),
+    )
+    head = (
+        "",
+        "UAR %",
+        "95 %",
+        "WA %",
+        "95 %",
+        "ECE %",
+        "excess ECE %",
+        "NLL",
+        "surest 80 %: WA %",
+    )
+    return markdown_table([head, *(_figures_row(name, of) for name, of in rows if of)])
+
+
+def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
+    return (
+        name,
+        _spread(figures.uar),
+        _interval(figures.uar),
+        _spread(figures.wa),
+        _interval(figures.wa),
+        _spread(figures.ece),
+        _spread(figures.excess_ece),
+        f"{figures.nll.mean:.3f}",
+        _spread(figures.wa_of_surest),
+    )
+
+
+def _legend(measured: Measurement) -> list[list[str]]:
+    paragraphs = [[_LEGEND]]
+    if measured.normalised:
+        paragraphs.append([_NORMALISED])
+    if len(measured.per_fold) == 1 and not measured.per_fold[0].validation_speakers:
+        paragraphs.append(["Uncalibrated: without other folds nothing can set the temperature."])
+    return paragraphs
+
+
+def _recalls_table(measured: Measurement) -> list[str]:
+    rows = [("one network", measured.single), (_ensemble_name(measured), measured.together)]
+    recalls = [
+        (name, *(f"{100 * recall:.0f}" for recall in of.recalls.values()))
+        for name, of in rows
+        if of
+    ]
+    return markdown_table([("recall %", *measured.single.recalls), *recalls])
+
+
+def _seconds_table(measured: Measurement) -> list[str]:
+    """List UAR and WA for each length of speech that was heard."""
+    figures = measured.heard_figures()
+    names = ["the whole speech" if name == WHOLE else f"{name} s" for name in figures]
+    uars, was = zip(*figures.values(), strict=True)
+    return markdown_table(
+        [("heard", *names), ("UAR %", *map(percent, uars)), ("WA %", *map(percent, was))]
+    )
+
+
+def _folds_table(measured: Measurement) -> list[str]:
+    """List the folds; of unseen corpora also what goes to labels that are not tested."""
+    head: tuple[str, ...] = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
+    rows = [_fold_row(fold) for fold in measured.per_fold]
+    means = measured.mean_over_folds()
+    if means is not None:
+        uar, among = (percent(means[name]) for name in ("uar", "uar_among_tested"))
+        more = (
+            "UAR % among the tested labels",
+            "mass on other labels %",
+            "of it, labels it lacks %",
+        )
+        head, rows = head + more, [*rows, ("mean", "", "", uar, "", "", among, "", "")]
+    return markdown_table([head, *rows])
+
+
+def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
+    speakers = fold.test_speakers
+    row = (
+        fold.name,
+        ", ".join(speakers) if len(speakers) <= 5 else f"{len(speakers)} speakers",
+        str(fold.test_clips),
+        _spread(fold.uar),
+        _spread(fold.wa),
+        ", ".join(f"{value:.2f}" for value in fold.temperatures),
+    )
+    if fold.among_tested is None:
+        return row
+    masses = (percent(mass or 0.0) for mass in (fold.untested_mass, fold.missing_mass))
+    return (*row, _spread(fold.among_tested), *masses)
+
+
+def _speakers(measured: Measurement) -> str:
+    accuracy = measured.speakers()
+    values = 100 * np.array(list(accuracy.values()))
+    if len(values) < 2:
+        return f"Only {next(iter(accuracy))} was tested."
+    worst, best = min(accuracy, key=accuracy.__getitem__), max(accuracy, key=accuracy.__getitem__)
+    return (
+        f"Accuracy over the {len(values)} speakers: {values.mean():.1f} ± {values.std(ddof=1):.1f} "
+        f"%, from {values.min():.1f} % ({worst}) to {values.max():.1f} % ({best})."
+    )
+
+
+def _training(measured: Measurement) -> str:
+    recipe = measured.rows[0].configuration.recipe
+    # Where the number of clips decided on the epochs, the folds took what their records say.
+    lengths = {recipe["epochs"] or len(row.history) for row in measured.rows}
+    epochs = " to ".join(str(length) for length in sorted({min(lengths), max(lengths)}))
+    batch = f" of {recipe['batch_clips']} clips a batch" if recipe["batch_clips"] else ""
+    seconds = [r.training_seconds for r in measured.rows if r.training_seconds is not None]
+    versions = sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
+    commits = sorted({row.commit for row in measured.rows if row.commit})
+    sentences = [f"{epochs} epochs{batch}, last epoch."]
+    if seconds:
+        sentences.append(f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean.")
+    if versions:
+        sentences.append(f"Made with {', '.join(versions)}.")
+    if commits:
+        sentences.append(f"Commit {', '.join(commits)}.")
+    return " ".join(sentences)
+
+
+def _plots(drawn: Sequence[str], *names: str) -> list[str]:
+    titles = {name: name.removesuffix(".png").replace("_", " ") for name in names if name in drawn}
+    return [f"![{title}]({name})" for name, title in titles.items()]
+
+
+def _ensemble_name(measured: Measurement) -> str:
+    return f"ensemble of the {len(measured.seeds)} seeds"
+
+
+def _finished(measured: Measurement) -> str:
+    folds = f"{len(measured.rows)} of {len(measured.seeds) * measured.folds} folds"
+    seeds = ", ".join(str(seed) for seed in measured.seeds)
+    return f"{folds}, seed{'s' if len(measured.seeds) > 1 else ''} {seeds}"
+
+
+def _spread(figure: Figure) -> str:
+    """Return mean and deviation, both in percent."""
+    return percent(figure.mean) + ("" if figure.sd is None else f" ± {percent(figure.sd)}")
+
+
+def _interval(figure: Figure) -> str:
+    interval = figure.interval
+    return f"{percent(interval.low)} to {percent(interval.high)}" if interval else ""

@@ -1,15 +1,15 @@
-"""The pictures of a cross-validation."""
+"""Plots of a cross-validation."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
+from ser_train.cross_validation.ledger import WHOLE
 from ser_train.cross_validation.measurement import Measurement
 from ser_train.cross_validation.pooling import Pool
-from ser_train.cross_validation.posteriors import WHOLE
 from ser_train.metrics import KEPT_SHARE, confusion, reliability, risk_coverage
 from ser_train.reports.plots import (
     COLOURS,
@@ -59,10 +59,10 @@ def _draw_confusion(path: Path, measured: Measurement, title: str) -> None:
 
 
 def _draw_reliability(path: Path, measured: Measurement, title: str) -> None:
-    curves = {
-        name: reliability(_answers(pools, measured), _truth(pools))
-        for name, pools in _compared(measured).items()
-    }
+    curves = {}
+    for name, pools in _compared(measured).items():
+        answers = np.concatenate([one.probabilities[measured.headline] for one in pools])
+        curves[name] = reliability(answers, np.concatenate([one.truth for one in pools]))
     ece, excess = measured.single.ece.mean, measured.single.excess_ece.mean
     text = f"{title}\nECE {100 * ece:.1f} % ({100 * excess:+.1f} % beyond chance)"
     draw_reliability(path, curves, text)
@@ -87,9 +87,7 @@ def _draw_risk_coverage(path: Path, measured: Measurement, title: str) -> None:
         axes.annotate(text, place, xytext=offset, textcoords="offset points", color=colour)
     axes.set(xlabel="share of clips that are answered, surest first (%)", ylabel="accuracy (%)")
     axes.set(xlim=(0, 100), ylim=(None, 100))
-    axes.set_title(title, fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower left")
+    _finish(axes, title, "lower left")
     save(figure, path)
 
 
@@ -109,23 +107,19 @@ def _draw_seconds(path: Path, measured: Measurement, title: str) -> None:
         seconds, names = [*seconds, seconds[-1] + 1], [*names, "the whole\nspeech"]
     axes.set_xticks(seconds, names)
     axes.set(xlabel="seconds heard from the speech onset", ylabel="%")
-    axes.set_title(title, fontsize=10)
-    axes.grid(alpha=0.25)
-    axes.legend(frameon=False, loc="lower right")
     axes.margins(y=0.15)
+    _finish(axes, title, "lower right")
     save(figure, path)
 
 
+def _finish(axes: Axes, title: str, legend: str) -> None:
+    axes.set_title(title, fontsize=10)
+    axes.grid(alpha=0.25)
+    axes.legend(frameon=False, loc=legend)
+
+
 def _compared(measured: Measurement) -> dict[str, Sequence[Pool]]:
-    single: dict[str, Sequence[Pool]] = {"one network": measured.pools}
-    if measured.ensemble is None:
-        return single
-    return {**single, f"ensemble of the {len(measured.seeds)} seeds": (measured.ensemble,)}
-
-
-def _answers(pools: Sequence[Pool], measured: Measurement) -> NDArray[np.float64]:
-    return np.concatenate([one.probabilities[measured.headline] for one in pools])
-
-
-def _truth(pools: Sequence[Pool]) -> NDArray[np.intp]:
-    return np.concatenate([one.truth for one in pools])
+    pools: dict[str, Sequence[Pool]] = {"one network": measured.pools}
+    if measured.ensemble:
+        pools[f"ensemble of the {len(measured.seeds)} seeds"] = (measured.ensemble,)
+    return pools

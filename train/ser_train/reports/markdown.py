@@ -1,11 +1,15 @@
-"""What is written for people to read: lines, tables, pages; and the same as JSON."""
+"""Figures to read: pages and tables of Markdown, the same tables for a terminal, and JSON."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from ser_train.evaluation.calibration import Comparison
 from ser_train.files import write_atomically
 from ser_train.metrics import Scores
+
+Table = Sequence[Sequence[str]]
+"""Rows of cells; the first row is the head."""
 
 
 def write_json(path: Path, data: object) -> None:
@@ -19,14 +23,26 @@ def write_page(path: Path, page: Sequence[str]) -> None:
     write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
-def markdown_table(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Give the lines of a table whose first row is its head."""
+def markdown_table(rows: Table) -> list[str]:
+    """Return a table as lines of Markdown."""
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
+def text_table(rows: Table) -> list[str]:
+    """Return a table as lines for a terminal, its columns aligned."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    aligned = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
+    return ["  ".join(cells).rstrip() for cells in aligned]
+
+
+def percent(share: float) -> str:
+    """Return a share in percent, with one digit after the point."""
+    return f"{100 * share:.1f}"
+
+
 def score_lines(scores: Scores, labels: Sequence[str]) -> tuple[str, ...]:
-    """Give scores as lines of text for a person."""
+    """Return scores as lines of text for a person."""
     recalls = "  ".join(
         f"{label} {100 * recall:.0f}"
         for label, recall in zip(labels, scores.recalls, strict=True)
@@ -37,4 +53,37 @@ def score_lines(scores: Scores, labels: Sequence[str]) -> tuple[str, ...]:
         f"ECE {100 * scores.ece:.1f} %   NLL {scores.nll:.3f}   {scores.count} clips",
         f"recall %:  {recalls}",
         f"accuracy of the surest 80 %: {100 * scores.wa_of_surest:.1f} %",
+    )
+
+
+def comparison_lines(comparison: Comparison) -> tuple[str, ...]:
+    """Return the scores before and after an adaptation as lines of text."""
+    count = len(comparison.whole.recalls)
+    found = []
+    if comparison.before and comparison.after:
+        found = [("before", comparison.before), ("after", comparison.after)]
+    if not found or len(comparison.common) < count:
+        found.append((f"after, all {count} labels", comparison.whole))
+    rows = [("", "clips", "labels", "UAR %", "WA %", "NLL", "ECE %")]
+    for title, s in found:
+        shares = percent(s.uar), percent(s.wa), f"{s.nll:.3f}", percent(s.ece)
+        rows.append((title, str(s.count), str(len(s.recalls)), *shares))
+    return tuple(text_table(rows))
+
+
+def worse(comparison: Comparison) -> str:
+    """Name the figures that have become worse; empty if none has."""
+    before, after = comparison.before, comparison.after
+    if before is None or after is None:
+        return ""
+    changes = (
+        ("UAR", before.uar - after.uar, 100.0, " points"),
+        ("WA", before.wa - after.wa, 100.0, " points"),
+        ("NLL", after.nll - before.nll, 1.0, ""),
+        ("ECE", after.ece - before.ece, 100.0, " points"),
+    )
+    return ", ".join(
+        f"{name} by {loss * scale:.{1 if unit else 3}f}{unit}"
+        for name, loss, scale, unit in changes
+        if loss > 0
     )

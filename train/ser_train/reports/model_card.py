@@ -1,18 +1,20 @@
-"""The card of a freshly trained model."""
+"""Cards of trained and of adapted models, and the figures on them."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ser_live.errors import SerError
-from ser_live.model.card import RECALL_OF, Corpus, Metric, ModelCard
+from ser_live.model.card import LONGEST_NAME, RECALL_OF, Corpus, Metric, ModelCard
 from ser_train.corpora import LICENCES, Clip, speakers_of
-from ser_train.cross_validation.figures import Figure
 from ser_train.cross_validation.ledger import Ledger
-from ser_train.cross_validation.measurement import measure_ledger
+from ser_train.cross_validation.measurement import Figure, measure_ledger
+from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Calibrated, Measured
 from ser_train.metrics import Scores, score
+from ser_train.models.keras_file import TrainingRecord, heard_before
 from ser_train.models.registry import Network
 
 _STRICTEST_FIRST = ("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "CC-BY-4.0")
@@ -24,29 +26,23 @@ def make_card(
     labels: tuple[str, ...],
     calibrated: Calibrated,
     metrics: tuple[Metric, ...],
-    name: str | None,
-    licence: str | None,
 ) -> ModelCard:
-    """Describe a model.
+    """Describe a model, under its network's name and the licence of the strictest corpus.
 
     Parameters
     ----------
     network : Network
     clips : sequence of Clip
-        What the weights were trained on.
+        Of the training.
     labels : tuple of str
     calibrated : Calibrated
     metrics : tuple of Metric
-    name : str or None
-        None: the network's.
-    licence : str or None
-        None: that of the strictest corpus.
     """
-    corpora = corpora_of(clips)
+    corpora = _corpora_of(clips)
     return ModelCard(
-        name=name or network.name,
+        name=network.name,
         labels=labels,
-        licence=licence or strictest_licence([corpus.licence for corpus in corpora]),
+        licence=strictest_licence([corpus.licence for corpus in corpora]),
         network=network.name,
         spectrum=network.spectrum,
         window=network.window,
@@ -63,13 +59,13 @@ def held_out_metrics(
     """Turn the scores of test speakers into metrics; with several corpora, of each one too."""
     corpora = sorted({clip.corpus for clip in measured.clips})
     protocol = _protocol(measured, measured.clips, conditions)
-    metrics = metrics_of(measured.scores, protocol)
+    metrics = _metrics_of(measured.scores, protocol)
     for corpus in corpora if len(corpora) > 1 else ():
         mine = np.array([clip.corpus == corpus for clip in measured.clips])
         probabilities, truth = measured.probabilities[mine], measured.truth[mine]
         clips = [clip for clip in measured.clips if clip.corpus == corpus]
         alone = f"{corpus} alone: {_protocol(measured, clips, conditions)}"
-        metrics += metrics_of(score(probabilities, truth), alone)
+        metrics += _metrics_of(score(probabilities, truth), alone)
         lacking = [place for place in range(len(labels)) if place not in truth]
         if lacking:
             mass = float(probabilities[:, lacking].sum(axis=1).mean())
@@ -116,7 +112,7 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
             f"{folder}: measured adaptations of {configuration.init_name}, wanted networks that "
             "were trained afresh"
         )
-    seeds = ", ".join(str(seed) for seed in measured.seeds)
+    single, seeds = measured.single, ", ".join(str(seed) for seed in measured.seeds)
     several = len(measured.seeds) > 1
     protocol = (
         f"{measured.protocol.words}; {len(measured.per_fold)} folds pooled, "
@@ -124,26 +120,23 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
         f"{f'mean of the seeds {seeds}' if several else f'seed {seeds}'}; the same network and "
         "recipe trained on each fold, not these very weights"
     )
-    uar = [fold.uar.mean for fold in measured.per_fold]
-    wa = [fold.wa.mean for fold in measured.per_fold]
     independent = measured.protocol.speaker_independent
     figures = tuple(
         Metric(
-            name=name,
-            value=round(figure.mean, 6),
-            protocol=protocol,
-            speaker_independent=independent,
-            count=measured.single.clips,
-            spread=_spread(figure, folds),
-            spread_over="seeds" if several else "folds" if len(folds) > 1 else "",
+            name,
+            round(figure.mean, 6),
+            protocol,
+            independent,
+            single.clips,
+            _spread(figure, folds),
+            "seeds" if several else "folds" if len(folds) > 1 else "",
         )
         for name, figure, folds in (
-            ("UAR", measured.single.uar, uar),
-            ("WA", measured.single.wa, wa),
-            ("ECE", measured.single.ece, []),
+            ("UAR", single.uar, [fold.uar.mean for fold in measured.per_fold]),
+            ("WA", single.wa, [fold.wa.mean for fold in measured.per_fold]),
+            ("ECE", single.ece, []),
         )
     )
-    single = measured.single
     return figures + _recalls(single.recalls.items(), single.clips, protocol, independent)
 
 
@@ -161,7 +154,7 @@ def _protocol(measured: Measured, clips: Sequence[Clip], conditions: str) -> str
     )
 
 
-def metrics_of(
+def _metrics_of(
     scores: Scores, protocol: str, speaker_independent: bool = True
 ) -> tuple[Metric, ...]:
     """Turn scores into metrics of a card."""
@@ -172,7 +165,7 @@ def metrics_of(
     )
 
 
-def corpora_of(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
+def _corpora_of(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
     """Count the clips and speakers of each corpus."""
     names = sorted({clip.corpus for clip in clips})
     members = [[clip for clip in clips if clip.corpus == name] for name in names]
@@ -183,7 +176,7 @@ def corpora_of(clips: Sequence[Clip]) -> tuple[Corpus, ...]:
 
 
 def strictest_licence(licences: Sequence[str]) -> str:
-    """Give the licence that allows least; an unknown one allows nothing.
+    """Return the licence that allows least; an unknown one allows nothing.
 
     Licences that the makers of corpora wrote themselves (LicenseRef-...) all bind at once.
     """
@@ -192,3 +185,83 @@ def strictest_licence(licences: Sequence[str]) -> str:
     if "unknown" in licences or "LicenseRef-unknown" in own or not (own or known):
         return "LicenseRef-unknown"
     return " AND ".join(own) or known[0]
+
+
+def adapted_card(
+    first: ModelCard,
+    mark: str,
+    clips: Sequence[Clip],
+    labels: tuple[str, ...],
+    calibrated: Calibrated,
+    metrics: tuple[Metric, ...],
+) -> ModelCard:
+    """Describe an adapted model, with the corpora of both trainings.
+
+    Parameters
+    ----------
+    first : ModelCard
+        Of the model that was adapted.
+    mark : str
+        That model's fingerprint.
+    clips : sequence of Clip
+        Of the adaptation.
+    labels : tuple of str
+    calibrated : Calibrated
+    metrics : tuple of Metric
+
+    Returns
+    -------
+    ModelCard
+        With the corpora of both trainings and the strictest of their licences.
+    """
+    added = tuple(
+        dataclasses.replace(corpus, name=f"{corpus.name} (adapted to)")
+        for corpus in _corpora_of(clips)
+    )
+    return dataclasses.replace(
+        first,
+        name=f"{first.name}-adapted"[:LONGEST_NAME],
+        labels=labels,
+        licence=strictest_licence([first.licence, *(corpus.licence for corpus in added)]),
+        description=f"{first.description} {_origin(first, mark, added)}".strip(),
+        smoothing=calibrated.smoothing,
+        calibration=calibrated.calibration,
+        corpora=first.corpora + added,
+        metrics=metrics,
+        golden=None,
+    )
+
+
+def adapted_metrics(
+    measured: Measured,
+    first: TrainingRecord | None,
+    speaker_independent: bool,
+    conditions: str,
+) -> tuple[Metric, ...]:
+    """Turn the scores of the held-out clips into metrics of the card."""
+    speakers = speakers_of(measured.clips)
+    known = heard_before(first, speakers)
+    kind = "held-out speakers" if speaker_independent else "held-out clips of speakers in training"
+    parts = (f"{kind} {', '.join(speakers)}", known, measured.heard, conditions)
+    protocol = "; ".join(part for part in parts if part)
+    return _metrics_of(measured.scores, protocol, speaker_independent and not known)
+
+
+def adapted_record(
+    first: TrainingRecord | None, clips: Sequence[Clip], split: Split, seed: int
+) -> TrainingRecord:
+    """Join the speakers heard before and now; one that trained once has trained."""
+    before = first or TrainingRecord((), (), (), seed)
+    now = split.speakers(clips)
+    training = {*before.training_speakers, *now[0]}
+    validation = {*before.validation_speakers, *now[1]} - training
+    test = {*before.test_speakers, *now[2]} - training - validation
+    return TrainingRecord(
+        tuple(sorted(training)), tuple(sorted(validation)), tuple(sorted(test)), seed
+    )
+
+
+def _origin(first: ModelCard, mark: str, added: Sequence[Corpus]) -> str:
+    clips = sum(corpus.clips for corpus in added)
+    speakers = sum(corpus.speakers for corpus in added)
+    return f"Adapted from {first.name} (SHA-256 {mark}) to {clips} clips of {speakers} speakers."

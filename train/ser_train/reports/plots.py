@@ -1,4 +1,4 @@
-"""Pictures of a training, and what all pictures share."""
+"""Plots of a training and of measured predictions, and the style that all plots share."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,12 +8,13 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from ser_train.evaluation.calibration import Measured
 from ser_train.files import write_atomically
-from ser_train.metrics import ECE_BINS, ReliabilityBin, confusion, reliability, score
+from ser_train.metrics import ECE_BINS, ReliabilityBin, confusion, reliability
 from ser_train.progress import EpochRecord
 
 COLOURS = ("#2b6cb0", "#dd6b20")
-"""Of what is compared in a picture."""
+"""Of two things that a plot compares."""
 GREY = "#718096"
 _BLUE, _ORANGE = COLOURS
 _TELLING_CLIPS = 10
@@ -50,8 +51,8 @@ def draw_confusion(
     tested = np.flatnonzero(counts.sum(axis=1))
     rows = counts[tested].sum(axis=1, keepdims=True)
     shares = 100.0 * counts[tested] / rows
-    width, height = 3.4 + 0.5 * len(labels), 2.0 + 0.5 * len(tested)
-    figure = Figure(figsize=(width, height), layout="constrained")
+    size = (3.4 + 0.5 * len(labels), 2.0 + 0.5 * len(tested))
+    figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
     names = [
@@ -82,18 +83,12 @@ def draw_reliability(
     for number, (name, bins) in enumerate(curves.items()):
         colour = COLOURS[number]
         told = [b for b in bins if b.count >= _TELLING_CLIPS]
-        upper.plot(
-            [b.confidence for b in told],
-            [b.accuracy for b in told],
-            color=colour,
-            marker="o",
-            label=name,
-        )
-        confidence = [b.confidence for b in bins]
-        middles = [(int(c * ECE_BINS) + 0.5) / ECE_BINS for c in np.minimum(confidence, 0.999)]
-        places = np.array(middles) + (number - (len(curves) - 1) / 2) * width
-        total = sum(b.count for b in bins)
-        lower.bar(places, [100 * b.count / total for b in bins], width=width, color=colour)
+        points = [b.confidence for b in told], [b.accuracy for b in told]
+        upper.plot(*points, color=colour, marker="o", label=name)
+        middles = np.array([(min(int(b.confidence * ECE_BINS), ECE_BINS - 1) + 0.5) for b in bins])
+        places = middles / ECE_BINS + (number - (len(curves) - 1) / 2) * width
+        counts = np.array([b.count for b in bins])
+        lower.bar(places, 100 * counts / counts.sum(), width=width, color=colour)
     upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
     upper.set_title(title, fontsize=10)
     upper.legend(frameon=False, loc="upper left")
@@ -102,22 +97,15 @@ def draw_reliability(
     save(figure, path)
 
 
-def draw_measured(
-    folder: Path,
-    probabilities: NDArray[np.float64],
-    truth: NDArray[np.intp],
-    labels: Sequence[str],
-    what: str,
-) -> None:
-    """Draw ``confusion.png`` and ``reliability.png`` of some predictions into a folder."""
-    scores = score(probabilities, truth)
-    title = f"{what}: UAR {100 * scores.uar:.1f} %, WA {100 * scores.wa:.1f} %"
-    draw_confusion(folder / "confusion.png", confusion(probabilities, truth), labels, title)
-    title = f"ECE {100 * scores.ece:.1f} %, NLL {scores.nll:.3f}, {scores.count} clips"
-    curves = {"measured": reliability(probabilities, truth)}
-    draw_reliability(folder / "reliability.png", curves, title)
+def draw_measured(folder: Path, measured: Measured, labels: Sequence[str], title: str) -> None:
+    """Draw ``confusion.png`` and ``reliability.png`` of measured clips into a folder."""
+    scores, answers = measured.scores, (measured.probabilities, measured.truth)
+    text = f"{title}: UAR {100 * scores.uar:.1f} %, WA {100 * scores.wa:.1f} %"
+    draw_confusion(folder / "confusion.png", confusion(*answers), labels, text)
+    text = f"ECE {100 * scores.ece:.1f} %, NLL {scores.nll:.3f}, {scores.count} clips"
+    draw_reliability(folder / "reliability.png", {"measured": reliability(*answers)}, text)
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a picture in one step."""
+    """Write a plot in one step."""
     write_atomically(path, lambda file: figure.savefig(file, dpi=120))

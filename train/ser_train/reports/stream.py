@@ -1,39 +1,62 @@
-"""A measured stream in words: lines for a terminal, a page of Markdown, JSON."""
+"""Report of a measured stream: lines for a terminal, a page with its plots, and JSON."""
 
 import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ser_train.evaluation.live.stream_figures import StreamFigures, StreamResult
-from ser_train.evaluation.live.stream_measures import Calibration
-from ser_train.evaluation.live.stream_track import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
-from ser_train.reports.markdown import markdown_table, write_json, write_page
-from ser_train.reports.stream_plots import draw_timeline, draw_times
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ser_live.prediction import Prediction
+from ser_train.evaluation.live.stream import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
+from ser_train.evaluation.live.stream_measures import (
+    Calibration,
+    Heard,
+    StreamFigures,
+    StreamResult,
+)
+from ser_train.reports.markdown import (
+    Table,
+    markdown_table,
+    percent,
+    text_table,
+    write_json,
+    write_page,
+)
+from ser_train.reports.plots import COLOURS, GREY, save
 
 WANTED_MEDIAN_SECONDS = 2.0
 WANTED_P90_SECONDS = 3.0
 WANTED_GAIN_SHARE = 0.01
+_BLUE, _ORANGE = COLOURS
+_PALE = (
+    "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
+    "#9edae5",
+)  # fmt: skip
+_LONGEST_SHOWN_SECONDS = 36.0
+_CURVE_SECONDS = 6.0
+_FEWEST_SHOWN = 30
+"""Recordings behind a point of a curve."""
+_SECONDS_PER_LETTER = 0.19
+"""That a name takes in the bars of the timeline."""
 
 
 def lines(figures: StreamFigures) -> tuple[str, ...]:
-    """Give the figures as lines of text for a person."""
+    """Return the figures as lines of text for a person."""
     out = [f"{figures.protocol}; {_stream(figures)}:"]
     for title, rows in _tables(figures):
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        out += ["", title]
-        out += [
-            "  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            for row in rows
-        ]
-    return tuple(line.rstrip() for line in out)
+        out += ["", title, *(f"  {line}" for line in text_table(rows))]
+    return tuple(out)
 
 
 def write_report(folder: Path, result: StreamResult) -> None:
     """Write ``stream.md`` with its pictures, and ``stream.json``, into a folder."""
     figures = result.figures
-    draw_timeline(
-        folder / "stream-timeline.png", result.heard, result.predictions, figures.hop_seconds
-    )
-    draw_times(folder / "stream-times.png", result.heard)
+    _draw_timeline(folder / "stream-timeline.png", result)
+    _draw_times(folder / "stream-times.png", result.heard)
     write_page(folder / "stream.md", _page(figures))
     write_json(folder / "stream.json", dataclasses.asdict(figures))
 
@@ -54,7 +77,7 @@ def _page(figures: StreamFigures) -> list[str]:
     for title, rows in _tables(figures):
         page += [f"## {title[0].upper()}{title[1:]}", "", *markdown_table(rows), ""]
     page += [
-        "## Pictures",
+        "## Plots",
         "",
         "![Truth, stable label and confidence of the first recordings](stream-timeline.png)",
         "",
@@ -71,35 +94,33 @@ def _stream(figures: StreamFigures) -> str:
     )
 
 
-def _tables(figures: StreamFigures) -> list[tuple[str, list[tuple[str, ...]]]]:
-    return [
+def _tables(figures: StreamFigures) -> tuple[tuple[str, Table], ...]:
+    return (
         ("accuracy", _accuracy(figures)),
         ("seconds from the true onset", _times(figures)),
         ("steadiness", _steadiness(figures)),
         ("confidence", _confidence(figures)),
         ("emotion in a minute without speech", _false_emotions(figures)),
-    ]
+    )
 
 
-def _accuracy(figures: StreamFigures) -> list[tuple[str, ...]]:
-    rows: list[tuple[str, ...]] = [("what", "of", "UAR %", "WA %", "recordings")]
+def _accuracy(figures: StreamFigures) -> Table:
+    rows = [("what", "of", "UAR %", "WA %", "recordings")]
     for one in figures.accuracy:
         for what, found in (
             ("the last stable label", one.named),
             ("offline, the first window", one.offline),
         ):
-            rows.append((what, one.name, _percent(found.uar), _percent(found.wa), str(found.count)))
-    rows.append(("every label of the stream", "all", "", _percent(figures.right_share), ""))
+            rows.append((what, one.name, percent(found.uar), percent(found.wa), str(found.count)))
+    rows.append(("every label of the stream", "all", "", percent(figures.right_share), ""))
     return [*rows, ("without any label", "all", "", "", str(figures.unnamed))]
 
 
-def _times(figures: StreamFigures) -> list[tuple[str, ...]]:
+def _times(figures: StreamFigures) -> Table:
+    wanted = f"(wanted {WANTED_MEDIAN_SECONDS:g} and {WANTED_P90_SECONDS:g})"
     rows = (
         ("first label", figures.first),
-        (
-            f"first correct label (wanted {WANTED_MEDIAN_SECONDS:g} and {WANTED_P90_SECONDS:g})",
-            figures.first_correct,
-        ),
+        (f"first correct label {wanted}", figures.first_correct),
         ("first correct label in state speech", figures.first_sure_correct),
         ("last change", figures.last_change),
     )
@@ -109,24 +130,21 @@ def _times(figures: StreamFigures) -> list[tuple[str, ...]]:
     ]
 
 
-def _steadiness(figures: StreamFigures) -> list[tuple[str, ...]]:
-    most = f"{100 * WANTED_GAIN_SHARE:g} %"
+def _steadiness(figures: StreamFigures) -> Table:
+    most = f"(wanted <= {100 * WANTED_GAIN_SHARE:g} %)"
     return [
         ("what", "value"),
         ("label changes a minute, inside recordings", f"{figures.changes_per_minute:.2f}"),
-        ("labels in state uncertain", f"{_percent(figures.uncertain_share)} %"),
+        ("labels in state uncertain", f"{percent(figures.uncertain_share)} %"),
         ("labels after an onset that still hear an earlier recording", str(figures.mixed)),
         *(
-            (
-                f"state or label differs at {gain_db:+g} dB (wanted <= {most})",
-                f"{100 * share:.3f} %",
-            )
+            (f"state or label differs at {gain_db:+g} dB {most}", f"{100 * share:.3f} %")
             for gain_db, share in figures.gains
         ),
     ]
 
 
-def _confidence(figures: StreamFigures) -> list[tuple[str, ...]]:
+def _confidence(figures: StreamFigures) -> Table:
     head = ("smoothed probabilities of", "ECE %", "excess ECE %", "NLL", "count")
     if figures.confidence is None:
         return [head, ("no recording has a label", "", "", "", "0")]
@@ -139,16 +157,11 @@ def _confidence(figures: StreamFigures) -> list[tuple[str, ...]]:
 
 
 def _calibration(name: str, found: Calibration) -> tuple[str, ...]:
-    return (
-        name,
-        _percent(found.ece),
-        _percent(found.excess_ece),
-        f"{found.nll:.3f}",
-        str(found.count),
-    )
+    errors = percent(found.ece), percent(found.excess_ece)
+    return (name, *errors, f"{found.nll:.3f}", str(found.count))
 
 
-def _false_emotions(figures: StreamFigures) -> list[tuple[str, ...]]:
+def _false_emotions(figures: StreamFigures) -> Table:
     return [
         ("sound", "seconds of emotion", "seconds uncertain"),
         *(
@@ -158,9 +171,115 @@ def _false_emotions(figures: StreamFigures) -> list[tuple[str, ...]]:
     ]
 
 
-def _percent(share: float) -> str:
-    return f"{100 * share:.1f}"
-
-
 def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds:.2f}"
+
+
+def _draw_timeline(path: Path, result: StreamResult) -> None:
+    """Draw the first recordings of a stream: truth, stable label and confidence over time."""
+    heard = result.heard
+    shown = [o for o in heard if o.span.end_seconds <= _LONGEST_SHOWN_SECONDS] or heard[:1]
+    until = shown[-1].span.end_seconds + 0.5
+    seen = [p for p in result.predictions if p.end_seconds <= until]
+    labels = sorted({p.label for p in seen if p.label} | {_true_label(one) for one in shown})
+    colours = dict(zip(labels, itertools.cycle(_PALE), strict=False))
+    figure = Figure(figsize=(12.0, 4.6), layout="constrained")
+    upper, lower = figure.subplots(2, 1, height_ratios=(2, 3), sharex=True)
+    for one in shown:
+        start, end = one.span.onset_seconds, one.span.end_seconds
+        _bar(upper, start, end, 1.0, _true_label(one), colours)
+        lower.axvspan(start, end, color=GREY, alpha=0.12, linewidth=0)
+    for start, end, label in _runs(seen, result.figures.hop_seconds):
+        _bar(upper, start, end, 0.0, label, colours)
+    upper.set_yticks([1.0, 0.0], ["truth", "stable label"])
+    upper.set_ylim(-0.5, 1.5)
+    upper.tick_params(axis="y", length=0)
+    named = [Patch(color=colours[label], label=label) for label in labels]
+    figure.legend(handles=named, loc="outside upper center", ncols=len(named), frameon=False)
+    _draw_confidence(lower, seen)
+    lower.set(xlabel="seconds of the stream", ylabel="confidence", ylim=(0, 1), xlim=(0, until))
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
+    save(figure, path)
+
+
+def _draw_confidence(axes: Axes, predictions: Sequence[Prediction]) -> None:
+    times = [prediction.end_seconds for prediction in predictions]
+    confidence = [p.confidence if p.label else np.nan for p in predictions]
+    axes.plot(times, confidence, color=_BLUE, marker=".", label="of the stable label")
+    unsure = [p for p in predictions if p.state == "uncertain"]
+    at, low = [p.end_seconds for p in unsure], [p.confidence for p in unsure]
+    axes.plot(at, low, color=_ORANGE, marker="o", linestyle="", label="state uncertain")
+    axes.legend(frameon=False, loc="lower right", ncols=2, bbox_to_anchor=(1.0, 1.0))
+
+
+def _draw_times(path: Path, heard: Sequence[Heard]) -> None:
+    """Draw how soon recordings have a label, and how good it is after so much speech."""
+    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _draw_arrivals(left, heard)
+    _draw_shares(right, heard)
+    for axes in (left, right):
+        for wanted in (2.0, 3.0):
+            axes.axvline(wanted, color=GREY, linewidth=0.8, linestyle=":")
+        axes.set(xlim=(0, _CURVE_SECONDS), ylim=(0, 101), xlabel="seconds since the true onset")
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, loc="lower right")
+    save(figure, path)
+
+
+def _draw_arrivals(axes: Axes, heard: Sequence[Heard]) -> None:
+    curves = (
+        ("any label", [one.first_seconds for one in heard], GREY),
+        ("the correct label", [one.first_correct_seconds for one in heard], _BLUE),
+        ("the label that stays", [one.last_change_seconds for one in heard], _ORANGE),
+    )
+    for name, values, colour in curves:
+        there = np.sort([value for value in values if value is not None])
+        shares = 100.0 * np.arange(len(there) + 1) / len(heard)
+        at = np.concatenate(([0.0], there, [_CURVE_SECONDS]))
+        axes.step(at, np.append(shares, shares[-1]), where="post", color=colour, label=name)
+    axes.set_ylabel("recordings that have had it (%)")
+    axes.set_title(f"time to the stable label, {len(heard)} recordings", fontsize=10)
+
+
+def _draw_shares(axes: Axes, heard: Sequence[Heard]) -> None:
+    moments, labelled, right = [], [], []
+    for moment in np.arange(0.25, _CURVE_SECONDS, 0.25):
+        lasting = [o for o in heard if o.span.end_seconds - o.span.onset_seconds >= moment]
+        if len(lasting) < _FEWEST_SHOWN:
+            break
+        now = [(one, one.at(moment)) for one in lasting]
+        moments.append(moment)
+        labelled.append(100.0 * np.mean([p is not None for _, p in now]))
+        right.append(100.0 * np.mean([p is not None and one.is_right(p) for one, p in now]))
+    axes.plot(moments, labelled, color=GREY, marker=".", label="any label")
+    axes.plot(moments, right, color=_BLUE, marker=".", label="the correct label")
+    axes.set_ylabel("of the recordings that still last (%)")
+    axes.set_title("the stable label after so much speech", fontsize=10)
+
+
+def _runs(predictions: Sequence[Prediction], hop_seconds: float) -> list[tuple[float, float, str]]:
+    """Join neighbours of one label into (start, end, label)."""
+    runs: list[tuple[float, float, str]] = []
+    for p in predictions:
+        if p.label is None:
+            continue
+        joins = bool(runs) and runs[-1][2] == p.label
+        if joins and abs(runs[-1][1] - p.end_seconds) < 1e-6:
+            runs[-1] = (runs[-1][0], p.end_seconds + hop_seconds, p.label)
+        else:
+            runs.append((p.end_seconds, p.end_seconds + hop_seconds, p.label))
+    return runs
+
+
+def _bar(
+    axes: Axes, start: float, end: float, height: float, label: str, colours: Mapping[str, object]
+) -> None:
+    axes.barh(height, end - start, left=start, height=0.8, color=colours[label])
+    if end - start >= _SECONDS_PER_LETTER * len(label):
+        axes.text((start + end) / 2, height, label, ha="center", va="center", fontsize=8)
+
+
+def _true_label(one: Heard) -> str:
+    return one.span.voice.clip.label

@@ -1,24 +1,49 @@
-"""Bad conditions in which a model is measured, at waveform level: noises, a room, a telephone.
+"""Bad conditions, made at waveform level, and what they take from a model.
 
-Each figure rests on the families, numbers and seeds of this module. Training augmentation must
-never draw from them (`SEED`), nor imitate them sample by sample: a model that has heard the very
-noises and rooms of the test would be measured on what it knows by heart.
+A noise, a room, a telephone line: each is made from the recording's own samples.
 """
 
-import functools
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, lfilter, sosfiltfilt
 
+from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_live.model.classifier import OnnxClassifier
+from ser_train.corpora import Clip, speakers_of, truth_of
+from ser_train.evaluation.clips import (
+    Evaluation,
+    Voice,
+    begin,
+    find_voices,
+    leakage,
+    record_beside,
+    who,
+    window_probabilities,
+)
+from ser_train.evaluation.live.sounds import (
+    BABBLE,
+    BED_SECONDS,
+    HUM,
+    ROOM,
+    SEED,
+    STREET,
+    TALKERS,
+    TELEPHONE,
+    Samples,
+    babble_bed,
+    hum,
+    rms,
+    street_bed,
+)
+from ser_train.metrics import Scores, score
+from ser_train.progress import Reporter
 
-SEED = 4_071_995
-"""First number of every seed here."""
+CLEAN = "clean"
 SNR_DB = 10.0
 """Of the speech over each noise, from the speech's onset to its end."""
 RT60_SECONDS = 0.6
@@ -26,18 +51,14 @@ RT60_SECONDS = 0.6
 DIRECT_TO_REVERBERANT_DB = -3.0
 """As about a metre from the talker."""
 TELEPHONE_BAND_HZ = (300.0, 3400.0)
-TALKERS = 8
-"""Of the babble."""
-BED_SECONDS = 120.0
-"""Noise that every recording gets another part of."""
 
-_BABBLE, _STREET, _HUM, _ROOM = range(4)
+_MOST_TALKERS = 400
+"""Recordings behind the babble."""
 _ROOMS = 8
 _MU = 255.0
 _TELEPHONE_RATE_HZ = 8000
 _TELEPHONE_RMS = 0.1
 
-Samples = NDArray[np.float32]
 Change = Callable[[Samples, slice, np.random.Generator], Samples]
 """(recording, its speech, randomness of this recording) to the recording in a condition."""
 
@@ -78,22 +99,22 @@ def make_conditions(babble: Samples) -> tuple[Condition, ...]:
         return in_room(samples, rooms[random.integers(_ROOMS)])
 
     return (
-        Condition("babble", f"{TALKERS} other talkers at once {noise}", _BABBLE, _over(babble)),
+        Condition("babble", f"{TALKERS} other talkers at once {noise}", BABBLE, _over(babble)),
         Condition(
-            "street", f"synthetic traffic with cars that pass {noise}", _STREET, _over(street)
+            "street", f"synthetic traffic with cars that pass {noise}", STREET, _over(street)
         ),
-        Condition("hum", f"50 Hz mains hum with harmonics {noise}", _HUM, _over_hum),
+        Condition("hum", f"50 Hz mains hum with harmonics {noise}", HUM, _over_hum),
         Condition(
             "room",
             f"{_ROOMS} synthetic rooms with an RT60 of {RT60_SECONDS:g} s, direct to reverberant "
             f"{DIRECT_TO_REVERBERANT_DB:g} dB",
-            _ROOM,
+            ROOM,
             in_some_room,
         ),
         Condition(
             "telephone",
             f"{TELEPHONE_BAND_HZ[0]:g} to {TELEPHONE_BAND_HZ[1]:g} Hz, 8 kHz, mu-law of 8 bits",
-            _ROOM + 1,
+            TELEPHONE,
             lambda samples, speech, random: over_telephone(samples, speech),
         ),
     )
@@ -101,80 +122,14 @@ def make_conditions(babble: Samples) -> tuple[Condition, ...]:
 
 def with_noise(samples: Samples, noise: Samples, speech: slice, snr_db: float = SNR_DB) -> Samples:
     """Add noise of the same length, scaled so that the speech has this ratio over it."""
-    gain = _rms(samples[speech]) / (_rms(noise[speech]) + 1e-12) * 10.0 ** (-snr_db / 20.0)
+    gain = rms(samples[speech]) / (rms(noise[speech]) + 1e-12) * 10.0 ** (-snr_db / 20.0)
     result: Samples = (samples + gain * noise).astype(np.float32)
-    return result
-
-
-def babble_bed(voices: Sequence[Samples], seconds: float = BED_SECONDS) -> Samples:
-    """Let `TALKERS` talk at once, without pauses and equally loud.
-
-    Parameters
-    ----------
-    voices : sequence of ndarray, shape (n,), float32
-        Speech without the silence around it, in an order that is random already.
-    seconds : float
-    """
-    length = round(seconds * SAMPLE_RATE_HZ)
-    level = [voice / (_rms(voice) + 1e-12) for voice in voices]
-    talkers = [level[k % len(level) :: TALKERS] for k in range(TALKERS)]
-    # Few voices say the same again, each talker somewhere else.
-    lines = [
-        np.roll(np.resize(np.concatenate(talker), length), k * length // TALKERS)
-        for k, talker in enumerate(talkers)
-    ]
-    bed: Samples = (np.sum(lines, axis=0) / np.sqrt(TALKERS)).astype(np.float32)
-    return bed
-
-
-@functools.cache
-def street_bed(seconds: float) -> Samples:
-    """Make far traffic that swells, and cars that pass every five seconds or so."""
-    random = np.random.default_rng((SEED, _STREET))
-    length = round(seconds * SAMPLE_RATE_HZ)
-    times = np.arange(length) / SAMPLE_RATE_HZ
-    knots = random.normal(0.0, 3.0, int(seconds / 4) + 2)
-    swell_db = np.interp(times, 4.0 * np.arange(len(knots)), knots)
-    street = coloured(length, -6.0, random) * 10.0 ** (swell_db / 20.0)
-    tyres = coloured(length, -3.0, random)
-    for _ in range(round(seconds / 5)):
-        at, width = random.uniform(0, seconds), random.uniform(0.5, 1.5)
-        near = slice(*np.searchsorted(times, (at - 4 * width, at + 4 * width)))
-        passing = (times[near] - at) / width
-        pitch_hz = random.uniform(60.0, 140.0) * (1.0 - 0.06 * np.tanh(passing))
-        phase = 2 * np.pi * np.cumsum(pitch_hz) / SAMPLE_RATE_HZ
-        engine = sum(np.sin(k * phase) / k for k in range(1, 9))
-        gain = 10.0 ** (random.uniform(3.0, 12.0) / 20.0)
-        street[near] += gain * np.exp(-(passing**2)) * (tyres[near] + 0.3 * engine)
-    bed: Samples = street.astype(np.float32)
-    bed.setflags(write=False)
-    return bed
-
-
-def hum(length: int, random: np.random.Generator) -> Samples:
-    """Make mains hum: 50 Hz and 19 harmonics, the odd ones stronger."""
-    times = np.arange(length) / SAMPLE_RATE_HZ
-    total = np.zeros(length)
-    for k in range(1, 21):
-        amplitude = 10.0 ** (random.uniform(-6.0, 6.0) / 20.0) / k * (1.0 if k % 2 else 0.4)
-        total += amplitude * np.sin(2 * np.pi * 50.0 * k * times + random.uniform(0, 2 * np.pi))
-    noise: Samples = total.astype(np.float32)
-    return noise
-
-
-def coloured(length: int, db_per_octave: float, random: np.random.Generator) -> Samples:
-    """Make noise of power 1 whose spectrum falls or rises above 40 Hz."""
-    frequencies_hz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
-    octaves = np.log2(np.maximum(frequencies_hz, 40.0) / 40.0)
-    spectrum = np.fft.rfft(random.standard_normal(length)) * 10 ** (db_per_octave * octaves / 20)
-    noise = np.fft.irfft(spectrum, length)
-    result: Samples = (noise / (_rms(noise) + 1e-12)).astype(np.float32)
     return result
 
 
 def room_response(number: int) -> Samples:
     """Make a room: the direct sound, twelve early reflections, a tail that decays evenly."""
-    random = np.random.default_rng((SEED, _ROOM, 0, number))
+    random = np.random.default_rng((SEED, ROOM, 0, number))
     times = np.arange(round(1.5 * RT60_SECONDS * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = lfilter([0.6], [1.0, -0.4], random.standard_normal(len(times)))  # walls eat treble
     tail[times < 0.02] = 0.0
@@ -197,7 +152,7 @@ def in_room(samples: Samples, response: Samples) -> Samples:
 def over_telephone(samples: Samples, speech: slice) -> Samples:
     """Send a recording over a line, at the level of ordinary speech, and give its level back."""
     band = butter(6, TELEPHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
-    gain = _TELEPHONE_RMS / (_rms(samples[speech]) + 1e-12)
+    gain = _TELEPHONE_RMS / (rms(samples[speech]) + 1e-12)
     narrow = soxr.resample(
         sosfiltfilt(band, gain * samples), SAMPLE_RATE_HZ, _TELEPHONE_RATE_HZ
     ).clip(-1.0, 1.0)
@@ -222,5 +177,83 @@ def _over_hum(samples: Samples, speech: slice, random: np.random.Generator) -> S
     return with_noise(samples, hum(len(samples), random), speech)
 
 
-def _rms(samples: NDArray[np.floating]) -> float:
-    return float(np.sqrt(np.square(samples, dtype=np.float64).mean()))
+@dataclass(frozen=True, slots=True)
+class InCondition:
+    """One condition and what was measured in it."""
+
+    name: str
+    words: str
+    scores: Scores
+    lost_points: float
+    """UAR when clean less UAR here, in points."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionsFigures:
+    """All figures."""
+
+    model: str
+    protocol: str
+    seed: int
+    measured: tuple[InCondition, ...]
+    """The clean one comes first."""
+
+
+def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
+    """Measure recordings as they are, and the same ones in each bad condition.
+
+    Raises
+    ------
+    SerError
+        If the model, the recordings, their labels or the speakers do not fit, or if no speaker
+        is left for the babble.
+    """
+    classifier, chosen = begin(job)
+    if not chosen.others:
+        raise SerError(
+            "the babble needs recordings of speakers who are not measured, and none is left; "
+            f"name some of {', '.join(speakers_of(chosen.clips))} with --speakers"
+        )
+    warning = leakage(record_beside(job.model, classifier.card), chosen.clips)
+    if warning:
+        report.warn(warning)
+    conditions = make_conditions(_babble(chosen.others, report, job.skip_broken))
+    voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
+    protocol = (
+        f"{who([voice.clip for voice in voices], warning)}; the first "
+        f"{classifier.card.window.seconds:g} s from the speech onset of the clean recording; "
+        f"babble of {len(speakers_of(chosen.others))} other speakers"
+    )
+    return measure_conditions(classifier, voices, conditions, protocol, report)
+
+
+def measure_conditions(
+    classifier: OnnxClassifier,
+    voices: Sequence[Voice],
+    conditions: Sequence[Condition],
+    protocol: str,
+    report: Reporter,
+) -> ConditionsFigures:
+    """Classify the first window of each recording, clean and in each condition."""
+    rows = []
+    with report.counting("conditions", len(voices)) as advance:
+        for voice in voices:
+            clean = voice.samples()
+            speech = slice(voice.onset_sample, voice.end_sample)
+            bad = [c.process(clean, speech, voice.clip.path.name) for c in conditions]
+            rows.append(window_probabilities(classifier, voice, clean, *bad))
+            advance()
+    truth = truth_of((voice.clip for voice in voices), classifier.card.labels)
+    scores = [score(probabilities, truth) for probabilities in np.stack(rows, axis=1)]
+    names = [(CLEAN, "the recordings as they are")] + [(c.name, c.words) for c in conditions]
+    measured = tuple(
+        InCondition(name, words, one, 100.0 * (scores[0].uar - one.uar))
+        for (name, words), one in zip(names, scores, strict=True)
+    )
+    return ConditionsFigures(classifier.card.name, protocol, SEED, measured)
+
+
+def _babble(clips: Sequence[Clip], report: Reporter, skip: bool) -> Samples:
+    order = np.random.default_rng(SEED).permutation(len(clips))[:_MOST_TALKERS]
+    voices = find_voices([clips[index] for index in order], "babble", report, skip)
+    return babble_bed([voice.speech() for voice in voices])

@@ -1,6 +1,6 @@
 """Measure a model in the way it is used: on a stream, through the live engine."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 from ser_live import Prediction, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
-from ser_train.evaluation.live.clips import (
-    LiveEvaluation,
+from ser_train.evaluation.clips import (
+    Evaluation,
+    Voice,
     begin,
     find_voices,
     leakage,
@@ -17,15 +18,15 @@ from ser_train.evaluation.live.clips import (
     who,
     window_probabilities,
 )
-from ser_train.evaluation.live.stream_figures import (
+from ser_train.evaluation.live.sounds import coloured, make_sounds
+from ser_train.evaluation.live.stream_measures import (
     Confidence,
     FalseEmotion,
+    Heard,
     OfCorpus,
+    Span,
     StreamFigures,
     StreamResult,
-)
-from ser_train.evaluation.live.stream_measures import (
-    Heard,
     calibration,
     changes_per_minute,
     differing_share,
@@ -36,22 +37,88 @@ from ser_train.evaluation.live.stream_measures import (
     times,
     uncertain_share,
 )
-from ser_train.evaluation.live.stream_sounds import make_sounds
-from ser_train.evaluation.live.stream_track import Track
 from ser_train.progress import Reporter
-from ser_train.reports.stream import lines, write_report
 
 SOUND_SECONDS = 60.0
 GAINS_DB = (-20.0, 20.0)
+PAUSE_SECONDS = 1.0
+SPEAKER_DBFS = -26.0
+"""Median level of each speaker's speech: corpora were recorded up to 30 dB apart."""
+ROOM_DBFS = -75.0
+"""Pink noise under the whole stream: a room is never digitally silent, and never switches."""
+_HALF_PAUSE = round(PAUSE_SECONDS * SAMPLE_RATE_HZ / 2)
+_KEPT = SAMPLE_RATE_HZ // 5
+"""Of the recording's own background, before the onset and after the end."""
 
 
-def evaluate_stream(job: LiveEvaluation, report: Reporter) -> tuple[str, ...]:
+class Track:
+    """Recordings in a random order, with one second from each end of speech to the next onset.
+
+    Each speaker gets one gain, as a microphone that is set once; how loud and soft one speaker's
+    recordings are beside each other stays.
+
+    Parameters
+    ----------
+    voices : sequence of Voice
+    seed : int
+        Of the order and of the noise.
+    """
+
+    def __init__(self, voices: Sequence[Voice], seed: int) -> None:
+        self._seed = seed
+        order = np.random.default_rng(seed).permutation(len(voices))
+        self.voices = tuple(voices[index] for index in order)
+        self._gains = _gains(voices)
+
+    @property
+    def seconds(self) -> float:
+        """Length of the stream."""
+        return self.spans[-1].end_seconds + PAUSE_SECONDS / 2.0
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """Where each recording's speech lies."""
+        spans, position = [], 0
+        for voice in self.voices:
+            onset = position + _HALF_PAUSE
+            end = onset + voice.end_sample - voice.onset_sample
+            spans.append(Span(voice, onset / SAMPLE_RATE_HZ, end / SAMPLE_RATE_HZ))
+            position = end + _HALF_PAUSE
+        return tuple(spans)
+
+    def pieces(self) -> Iterator[NDArray[np.float32]]:
+        """Give the stream, one recording after another, with half a pause on either side."""
+        for number, voice in enumerate(self.voices):
+            random = np.random.default_rng((self._seed, number))
+            samples = self._gains[voice.clip.speaker] * voice.samples()
+            yield _with_pauses(samples, voice.onset_sample, voice.end_sample, random)
+
+
+def _gains(voices: Sequence[Voice]) -> dict[str, np.float32]:
+    levels: dict[str, list[float]] = {}
+    for voice in voices:
+        levels.setdefault(voice.clip.speaker, []).append(voice.level_dbfs)
+    return {
+        speaker: np.float32(10.0 ** ((SPEAKER_DBFS - np.median(own)) / 20.0))
+        for speaker, own in levels.items()
+    }
+
+
+def _with_pauses(
+    samples: NDArray[np.float32], onset: int, end: int, random: np.random.Generator
+) -> NDArray[np.float32]:
+    start, stop = max(0, onset - _KEPT), min(len(samples), end + _KEPT)
+    own = samples[start:stop].copy()
+    own[: onset - start] *= np.linspace(0.0, 1.0, onset - start, dtype=np.float32)
+    own[end - start :] *= np.linspace(1.0, 0.0, stop - end, dtype=np.float32)
+    piece = np.pad(own, (_HALF_PAUSE - (onset - start), _HALF_PAUSE - (stop - end)))
+    room = np.float32(10.0 ** (ROOM_DBFS / 20.0)) * coloured(piece.size, -3.0, random)
+    result: NDArray[np.float32] = piece + room
+    return result
+
+
+def evaluate_stream(job: Evaluation, report: Reporter) -> StreamResult:
     """Play recordings through the live engine and measure what it says, and when.
-
-    Returns
-    -------
-    tuple of str
-        Lines of text.
 
     Raises
     ------
@@ -64,10 +131,7 @@ def evaluate_stream(job: LiveEvaluation, report: Reporter) -> tuple[str, ...]:
         report.warn(warning)
     voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
     track = Track(voices, job.seed)
-    result = measure_stream(classifier, track, who([v.clip for v in voices], warning), report)
-    if job.report_folder:
-        write_report(job.report_folder, result)
-    return lines(result.figures)
+    return measure_stream(classifier, track, who([v.clip for v in voices], warning), report)
 
 
 def measure_stream(
@@ -123,8 +187,7 @@ def _offline(
 ) -> NDArray[np.float64]:
     rows = []
     for voice in track.voices:
-        samples = voice.samples()
-        rows.append(window_probabilities(classifier, voice, samples)[0])
+        rows.append(window_probabilities(classifier, voice, voice.samples())[0])
         advance()
     return np.array(rows)
 

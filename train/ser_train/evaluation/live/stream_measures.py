@@ -7,9 +7,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.prediction import Prediction
-from ser_train.evaluation.live.stream_track import Span
+from ser_train.evaluation.clips import Voice
 from ser_train.evaluation.resampling import excess_calibration_error
 from ser_train.metrics import calibration_error, negative_log_likelihood
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where one recording's speech lies in the stream, in seconds."""
+
+    voice: Voice
+    onset_seconds: float
+    end_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +110,76 @@ class Calibration:
     excess_ece: float
     """Less what honest probabilities would show on so many predictions."""
     nll: float
+
+
+@dataclass(frozen=True, slots=True)
+class FalseEmotion:
+    """What the stream named in a minute of a sound without speech."""
+
+    sound: str
+    emotion_seconds: float
+    """In state ``speech``."""
+    uncertain_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OfCorpus:
+    """The recordings of one corpus, or of all."""
+
+    name: str
+    named: Recall
+    """The last stable label of each."""
+    offline: Recall
+    """The first window of each, without stream and smoothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """How honest the smoothed probabilities are."""
+
+    at_the_end: Calibration
+    """Of the last label of each recording."""
+    throughout: Calibration
+    """Of every label."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFigures:
+    """All figures of one stream."""
+
+    model: str
+    protocol: str
+    seconds: float
+    hop_seconds: float
+    recordings: int
+    accuracy: tuple[OfCorpus, ...]
+    """All recordings come first."""
+    unnamed: int
+    """Recordings without any label."""
+    mixed: int
+    """Predictions that still hear a recording before."""
+    right_share: float
+    """Of all predictions with a label."""
+    first: Times
+    first_correct: Times
+    first_sure_correct: Times
+    last_change: Times
+    changes_per_minute: float
+    uncertain_share: float
+    confidence: Confidence | None
+    """None where no recording got a label."""
+    gains: tuple[tuple[float, float], ...]
+    """Gain in dB, and the share of predictions whose state or label differs."""
+    false_emotions: tuple[FalseEmotion, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamResult:
+    """Figures, and what they were counted on."""
+
+    figures: StreamFigures
+    heard: tuple[Heard, ...]
+    predictions: tuple[Prediction, ...]
 
 
 def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple[Heard, ...]:

@@ -19,7 +19,7 @@ from ser_train.corpora.tables import reason
 from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
 from ser_train.data.splits import require_present
-from ser_train.files import content_hash, load_each
+from ser_train.files import content_hash, default_cache_folder, load_each
 from ser_train.models.keras_file import TrainingRecord, read_record
 from ser_train.progress import Reporter
 
@@ -27,18 +27,20 @@ _SPEC = SpectrumSpec()
 
 
 @dataclass(frozen=True, slots=True)
-class LiveEvaluation:
-    """What ``ser-train evaluate`` is told with ``--stream`` or ``--conditions``."""
+class Evaluation:
+    """Everything that ``ser-train evaluate`` is told."""
 
     model: Path
     recordings: Recordings
     speakers: tuple[str, ...] | None = None
-    """None: all, and then nobody is left for the babble."""
+    """None: all, and then no speaker is left for the babble of bad conditions."""
     report_folder: Path | None = None
     """None: no report."""
     skip_broken: bool = False
     seed: int = 0
     """Of the order of the recordings in a stream."""
+    cache_folder: Path = dataclasses.field(default_factory=default_cache_folder)
+    """Of spectra; what runs live needs none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +75,17 @@ class Voice:
         return self.samples()[self.onset_sample : self.end_sample]
 
 
-def choose(recordings: Recordings, speakers: Sequence[str] | None, labels: Sequence[str]) -> Chosen:
-    """Find the recordings of the named speakers; None: of all.
+def choose(job: Evaluation, labels: Sequence[str]) -> Chosen:
+    """Find the recordings of the named speakers.
 
     Raises
     ------
     SerError
-        If a speaker does not occur, nobody is named, or a label is none of ``labels``.
+        If a speaker does not occur, none is named, or a label is none of ``labels``.
     """
-    found = recordings.find()
+    found = job.recordings.find()
     there = speakers_of(found)
-    named = there if speakers is None else speakers
+    named = there if job.speakers is None else job.speakers
     require_present(named, there)
     if not named:
         raise SerError(f"--speakers names nobody; there are {', '.join(there)}")
@@ -97,7 +99,7 @@ def choose(recordings: Recordings, speakers: Sequence[str] | None, labels: Seque
     return Chosen(clips, tuple(clip for clip in found if clip.speaker not in named))
 
 
-def begin(job: LiveEvaluation) -> tuple[OnnxClassifier, Chosen]:
+def begin(job: Evaluation) -> tuple[OnnxClassifier, Chosen]:
     """Make the folder of the report, load the model and find the recordings, in this order.
 
     Raises
@@ -107,7 +109,7 @@ def begin(job: LiveEvaluation) -> tuple[OnnxClassifier, Chosen]:
     """
     make_report_folder(job.report_folder)
     classifier = open_onnx(job.model)
-    return classifier, choose(job.recordings, job.speakers, classifier.card.labels)
+    return classifier, choose(job, classifier.card.labels)
 
 
 def find_voices(
@@ -201,7 +203,7 @@ def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
 
 
 def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:
-    """Say which of the speakers the model knows already, or that nobody can know; "" if none."""
+    """Say which of the speakers the model knows already, or that it cannot be known; "" if none."""
     if record is None:
         return "the model file does not say who was in training: the figures may flatter"
     known = set(record.training_speakers) & {clip.speaker for clip in clips}
