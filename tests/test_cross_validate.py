@@ -2,12 +2,10 @@
 
 import dataclasses
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +17,7 @@ from notes import Notes
 from ser_live import SerError
 from ser_train.commands import cli
 from ser_train.commands.cross_validate import cross_validate
-from ser_train.commands.fit import fit
+from ser_train.commands.fit import FitJob
 from ser_train.cross_validation.ledger import LEDGER, Ledger
 from ser_train.cross_validation.plan import CrossValidation, make_plan
 from ser_train.data.recordings import Recordings
@@ -30,16 +28,23 @@ from test_protocols import write_emodb, write_nemo
 pytestmark = pytest.mark.integration
 
 KILLED = """
-import sys
-from pathlib import Path
-sys.path.insert(0, {tests!r})
+import os, signal
 import tiny_network
 from ser_train.commands import cli
-from ser_train.models import registry as networks
+from ser_train.models import registry
+from ser_train.training import loop
 
-networks.NETWORKS["tiny"] = tiny_network.NETWORK
+registry.NETWORKS["tiny"] = tiny_network.NETWORK
+save = loop._Checkpoint.save
+
+def save_and_die(*given):
+    save(*given)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+loop._Checkpoint.save = save_and_die
 cli.main({arguments!r})
 """
+"""Is killed when the first epoch is finished."""
 
 
 @pytest.fixture(autouse=True)
@@ -67,7 +72,7 @@ def fresh_job(tmp_path: Path) -> CrossValidation:
 
 @pytest.fixture(name="finished", scope="module")
 def finished_job(tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
-    """Nobody writes into its folders."""
+    """Report that no test writes into."""
     job = small_job(tmp_path_factory.mktemp("finished"))
     with pytest.MonkeyPatch.context() as patch:
         tiny_network.register(patch)
@@ -184,40 +189,38 @@ def test_the_unseen_corpus_is_measured_with_all_labels_and_with_four(
     assert summary["among_tested"]["wa"]["mean"] >= summary["figures"]["wa"]["mean"]
 
 
-def adapting(job: CrossValidation, folder: Path) -> CrossValidation:
+@pytest.fixture(name="adapting", scope="module")
+def adapting_job(trained_job: FitJob, tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
     """Adapt a model of RAVDESS's happy and sad to speakers of EMO-DB."""
-    ravdess = tiny_corpora.write_ravdess(folder / "actors", range(1, 7))
-    first = tiny_network.job(Recordings((ravdess,)), folder, output=folder / "first.keras")
-    fit(dataclasses.replace(first, name="first"), Notes())
-    recordings = Recordings((write_emodb(folder / "emodb"),))
-    return dataclasses.replace(
-        job,
-        recordings=recordings,
+    folder = tmp_path_factory.mktemp("adapting")
+    return CrossValidation(
+        recordings=Recordings((write_emodb(folder / "emodb"),), dropped=("angry", "neutral")),
         network="",
-        init=first.output,
+        init=trained_job.output,
         protocol="emodb-loso",
+        report_folder=folder / "report",
+        cache_folder=folder / "cache",
         folds=(3, 4),
-        epochs=None,
     )
 
 
-def test_every_fold_can_adapt_a_model(job: CrossValidation, tmp_path: Path) -> None:
-    job = adapting(job, tmp_path)
+def test_every_fold_can_adapt_a_model(adapting: CrossValidation) -> None:
+    job = adapting
     notes = Notes()
     cross_validate(job, notes)
     assert sum(line.startswith("the head alone: ") for line in notes.notes) == 2
     assert sum(line.startswith("all layers: ") for line in notes.notes) == 2
     first, second = Ledger(job.report_folder).rows()
     assert first.configuration.network == "tiny"
-    assert first.configuration.init_name == "first"
+    assert first.configuration.init_name == "tiny"
     assert {"happy", "sad", "boredom"} <= {*first.labels}
     assert len(first.history) == len(second.history) > 2
     assert not (job.report_folder / "runs").exists()
     report = (job.report_folder / "report.md").read_text(encoding="utf-8")
-    assert f"begins with first (SHA-256 {first.configuration.init_sha256})" in report
-    assert "--protocol emodb-loso --init first.keras --seeds 1 --corpus" in report
+    assert f"begins with tiny (SHA-256 {first.configuration.init_sha256})" in report
+    assert "--protocol emodb-loso --init tiny.keras --seeds 1 --corpus" in report
     assert f"{len(first.history)} epochs, last epoch" in report
-    with pytest.raises(SerError, match="measured adaptations of first, wanted networks"):
+    with pytest.raises(SerError, match="measured adaptations of tiny, wanted networks"):
         cross_validated_metrics(job.report_folder, "tiny")
     fresh = dataclasses.replace(job, network="tiny", init=None)
     with pytest.raises(SerError, match="rows with"):
@@ -225,9 +228,9 @@ def test_every_fold_can_adapt_a_model(job: CrossValidation, tmp_path: Path) -> N
 
 
 def test_a_model_that_has_heard_the_tested_speakers_is_refused(
-    job: CrossValidation, tmp_path: Path
+    adapting: CrossValidation, finished: CrossValidation
 ) -> None:
-    heard = dataclasses.replace(adapting(job, tmp_path), recordings=job.recordings)
+    heard = dataclasses.replace(adapting, recordings=finished.recordings)
     heard = dataclasses.replace(heard, protocol="ravdess-luna5", folds=None)
     with pytest.raises(SerError, match=r"ravdess/01, .* were in the first model's training"):
         make_plan(heard)
@@ -239,32 +242,33 @@ def test_a_model_that_has_heard_the_tested_speakers_is_refused(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
 def test_a_fold_that_is_killed_goes_on_from_its_checkpoint(
-    job: CrossValidation, tmp_path: Path, environment: dict[str, str]
+    finished: CrossValidation, tmp_path: Path, environment: dict[str, str]
 ) -> None:
-    options = ["--protocol", "ravdess-luna5", "--network", "tiny", "--folds", "0,1"]
-    folders = ["--corpus", "ravdess", "--cache-dir", "cache", "--report-dir", "killed"]
-    arguments = ["cross-validate", "--epochs", "12", *options, *folders]
-    code = KILLED.format(tests=str(Path(__file__).parent), arguments=arguments)
-    checkpoint = tmp_path / "killed" / "runs" / "seed0-fold1" / "checkpoint.npz"
-    command = [sys.executable, "-c", code]
-    with subprocess.Popen(command, cwd=tmp_path, env=environment) as training:
-        while not checkpoint.is_file():
-            assert training.poll() is None
-            time.sleep(0.01)
-        os.kill(training.pid, signal.SIGKILL)
-    assert len(Ledger(tmp_path / "killed").rows()) == 1
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    killed, direct = (
+        dataclasses.replace(finished, report_folder=tmp_path / name, folds=(0, 1))
+        for name in ("killed", "direct")
     )
-    assert "going on after epoch" in done.stderr
-    assert "seed 0, fold 0" not in done.stderr
-    whole = dataclasses.replace(job, folds=(0, 1), epochs=12)
-    cross_validate(whole, Notes())
-    ledgers = Ledger(tmp_path / "killed"), Ledger(whole.report_folder)
+    for job in (killed, direct):
+        shutil.copytree(finished.report_folder, job.report_folder)
+    (corpus,) = finished.recordings.folders
+    options = ["--protocol", "ravdess-luna5", "--network", "tiny", "--folds", "0,1"]
+    folders = ["--corpus", str(corpus), "--cache-dir", str(finished.cache_folder)]
+    report = ["--report-dir", str(killed.report_folder)]
+    code = KILLED.format(arguments=["cross-validate", "--epochs", "2", *options, *folders, *report])
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert len(Ledger(killed.report_folder).rows()) == 1
+    assert (killed.report_folder / "runs" / "seed0-fold1" / "checkpoint.npz").is_file()
+    notes = Notes()
+    cross_validate(killed, notes)
+    assert [n for n in notes.notes if n.startswith("going on after epoch")]
+    assert not [n for n in notes.notes if n.startswith("seed 0, fold 0")]
+    cross_validate(direct, Notes())
+    ledgers = Ledger(killed.report_folder), Ledger(direct.report_folder)
     for one, other in zip(*(ledger.rows() for ledger in ledgers), strict=True):
         assert one.history == other.history
-        interrupted, direct = (ledger.posteriors(one).probabilities for ledger in ledgers)
-        np.testing.assert_array_equal(interrupted, direct)
+        interrupted, whole = (ledger.posteriors(one).probabilities for ledger in ledgers)
+        np.testing.assert_array_equal(interrupted, whole)
 
 
 def test_a_report_needs_no_tensorflow(

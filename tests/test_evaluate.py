@@ -14,7 +14,7 @@ from ser_export.exporting import export_model
 from ser_live import SerError
 from ser_train import metrics
 from ser_train.commands.evaluate import evaluate
-from ser_train.commands.fit import FitJob, fit
+from ser_train.commands.fit import FitJob
 from ser_train.commands.predict import load_predictor
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
@@ -49,17 +49,6 @@ def test_with_several_corpora_each_one_is_reported() -> None:
     assert reported[-1].value == pytest.approx(2 / 3, abs=1e-6)
 
 
-@pytest.fixture(name="job", scope="module")
-def trained_job(tmp_path_factory: pytest.TempPathFactory) -> FitJob:
-    folder = tmp_path_factory.mktemp("trained")
-    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 7), takes=2)
-    job = tiny_network.job(Recordings((corpus,)), folder, epochs=8)
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_network.register(patch)
-        fit(job, Notes())
-    return job
-
-
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_network.register(monkeypatch)
@@ -69,35 +58,35 @@ def evaluation(job: FitJob, *speakers: str) -> Evaluation:
     return Evaluation(job.output, job.recordings, speakers or None, cache_folder=job.cache_folder)
 
 
-def test_evaluation_says_who_was_known(job: FitJob, tmp_path: Path) -> None:
-    held_out = dataclasses.replace(evaluation(job, "ravdess/06"), report_folder=tmp_path)
+def test_evaluation_says_who_was_known(trained_job: FitJob, tmp_path: Path) -> None:
+    held_out = dataclasses.replace(evaluation(trained_job, "ravdess/06"), report_folder=tmp_path)
     lines = evaluate(held_out, Notes())
     assert "the speaker ravdess/06; nobody in training was heard (speaker-independent)" in lines[0]
     assert "first 1 s from the speech onset" in lines[0]
     assert "UAR 100.0 %" in lines[1]
     assert (tmp_path / "reliability.png").is_file()
     notes = Notes()
-    lines = evaluate(evaluation(job), notes)
+    lines = evaluate(evaluation(trained_job), notes)
     assert "ravdess/01, ravdess/02, ravdess/03, ravdess/04 were in training" in lines[0]
     assert notes.notes[-1].startswith("warning: ravdess/01")
 
 
-def test_evaluation_refuses_what_the_model_cannot_know(job: FitJob, tmp_path: Path) -> None:
+def test_evaluation_refuses_what_the_model_cannot_know(trained_job: FitJob, tmp_path: Path) -> None:
     with pytest.raises(SerError, match="there is no speaker 'ravdess/66'"):
-        evaluate(evaluation(job, "ravdess/66"), Notes())
+        evaluate(evaluation(trained_job, "ravdess/66"), Notes())
     other = tiny_corpora.write_ravdess(tmp_path, [1], ["angry", "sad"])
-    foreign = dataclasses.replace(evaluation(job), recordings=Recordings((other,)))
+    foreign = dataclasses.replace(evaluation(trained_job), recordings=Recordings((other,)))
     with pytest.raises(SerError, match=r"'angry'.*--drop angry"):
         evaluate(foreign, Notes())
     with pytest.raises(SerError, match="no such file"):
-        evaluate(dataclasses.replace(evaluation(job), model=tmp_path / "no.keras"), Notes())
+        evaluate(dataclasses.replace(evaluation(trained_job), model=tmp_path / "no.keras"), Notes())
 
 
-def test_predictions_of_keras_and_onnx_agree(job: FitJob, tmp_path: Path) -> None:
+def test_predictions_of_keras_and_onnx_agree(trained_job: FitJob, tmp_path: Path) -> None:
     onnx_file = tmp_path / "tiny.onnx"
-    export_model(job.output, onnx_file, [], lambda _: None)
+    export_model(trained_job.output, onnx_file, [], lambda _: None)
     voice = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 77, seconds=3.2)
-    keras_answer = load_predictor(job.output).predict(voice)
+    keras_answer = load_predictor(trained_job.output).predict(voice)
     onnx_answer = load_predictor(onnx_file).predict(voice)
     np.testing.assert_allclose(keras_answer.probabilities, onnx_answer.probabilities, atol=1e-5)
     answer = json.loads(keras_answer.line(as_json=True))
