@@ -208,7 +208,7 @@ def test_mistakes_are_one_line(
         ([str(tiny_model), *given], "name some of ravdess/01"),
         ([str(tmp_path / "a.keras"), *given], "ser-export"),
         ([str(tmp_path / "a.onnx"), *given], "cannot read the model"),
-        ([str(tiny_model), *given, "--speakers", "none"], "names nobody"),
+        ([str(tiny_model), *given, "--speakers", "none"], "names no speaker"),
         ([str(tiny_model), *given, "--drop", "happy", "--drop", "sad"], "wanted two or more"),
     ):
         assert cli.main(["evaluate", *arguments]) == 2

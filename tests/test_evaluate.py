@@ -61,7 +61,10 @@ def evaluation(job: FitJob, *speakers: str) -> Evaluation:
 def test_evaluation_says_who_was_known(trained_job: FitJob, tmp_path: Path) -> None:
     held_out = dataclasses.replace(evaluation(trained_job, "ravdess/06"), report_folder=tmp_path)
     lines = evaluate(held_out, Notes())
-    assert "the speaker ravdess/06; nobody in training was heard (speaker-independent)" in lines[0]
+    assert (
+        "the speaker ravdess/06; no speaker of the training was heard (speaker-independent)"
+        in lines[0]
+    )
     assert "first 1 s from the speech onset" in lines[0]
     assert "UAR 100.0 %" in lines[1]
     assert (tmp_path / "reliability.png").is_file()

@@ -1,4 +1,4 @@
-"""Every protocol on miniature corpora: who is trained on and who is tested."""
+"""Protocols on miniature corpora: the speakers that train and those that are tested."""
 
 from pathlib import Path
 

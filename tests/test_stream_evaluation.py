@@ -325,7 +325,7 @@ def test_mistakes_are_one_line(
         ([str(tmp_path / "a.keras"), *given], "make it with ser-export"),
         ([str(tmp_path / "a.onnx"), *given], "cannot read the model"),
         ([str(tiny_model), *given, "--speakers", "spoken/eve"], "no speaker 'spoken/eve'"),
-        ([str(tiny_model), *given, "--speakers", "none"], "names nobody"),
+        ([str(tiny_model), *given, "--speakers", "none"], "names no speaker"),
         ([str(tiny_model), "--stream"], "no recordings are named"),
         ([str(tiny_model), "--stream", "--corpus", str(tmp_path / "empty")], "holds nothing"),
         ([str(tiny_model), *given, "--map", "sad=boredom"], "--drop boredom"),

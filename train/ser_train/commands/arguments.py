@@ -123,7 +123,7 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
         "--init",
         type=Path,
         metavar="MODEL.keras",
-        help="let every fold adapt this model, which has heard nobody who is tested, instead of "
+        help="let every fold adapt this model, which has heard no tested speaker, instead of "
         "starting afresh",
     )
     parser.add_argument(
@@ -179,7 +179,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
         dest="report_folder",
         type=Path,
         metavar="DIR",
-        help="for pictures and figures",
+        help="for plots and figures",
     )
     parser.add_argument(
         "--seed", type=_natural, default=0, metavar="N", help="order of the stream (default: 0)"

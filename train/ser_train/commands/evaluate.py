@@ -4,7 +4,13 @@ import dataclasses
 
 from ser_train.data.prepare import prepare
 from ser_train.evaluation.calibration import heard, measure
-from ser_train.evaluation.clips import Evaluation, choose, leakage, make_report_folder, who
+from ser_train.evaluation.clips import (
+    Evaluation,
+    choose,
+    describe_speakers,
+    leakage,
+    make_report_folder,
+)
 from ser_train.evaluation.live.conditions import evaluate_conditions
 from ser_train.evaluation.live.stream import evaluate_stream
 from ser_train.models.keras_file import load_model
@@ -37,7 +43,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     warning = leakage(loaded.record, prepared.clips)
     if warning:
         report.warn(warning)
-    lines = [f"{who(prepared.clips, warning)}; {heard(network, whole=False)}:"]
+    lines = [f"{describe_speakers(prepared.clips, warning)}; {heard(network, whole=False)}:"]
     lines += score_lines(measured.scores, labels)
     if network.front_end is None:
         whole = measure(model, prepared, every, labels, whole=True)

@@ -85,12 +85,12 @@ def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:
 
 
 def _strictest(licences: Sequence[str]) -> str:
-    """Give the one licence, or the strictest; one that is not known is the strictest of all."""
+    """Return the one licence, or the strictest; one that is not known is the strictest of all."""
     return licences[0] if len(set(licences)) == 1 else strictest_licence(licences)
 
 
 def _corpora(cards: Sequence[ModelCard]) -> tuple[Corpus, ...]:
-    """Give each corpus once, as the member that heard most of it has it."""
+    """Return each corpus once, as the member that heard most of it has it."""
     most: dict[str, Corpus] = {}
     for corpus in (corpus for card in cards for corpus in card.corpora):
         if corpus.name not in most or corpus.clips > most[corpus.name].clips:
@@ -99,7 +99,7 @@ def _corpora(cards: Sequence[ModelCard]) -> tuple[Corpus, ...]:
 
 
 def _record(sources: Sequence[Path], files: Sequence[ModelFile]) -> TrainingRecord:
-    """Say who was heard: a test speaker only who is one for every member."""
+    """Join the speakers of all members: a test speaker must be one for each of them."""
     records = []
     for path, file in zip(sources, files, strict=True):
         if file.record is None:

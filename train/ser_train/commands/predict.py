@@ -24,7 +24,7 @@ class Answer:
     """One for each label."""
 
     def line(self, as_json: bool) -> str:
-        """Give one line, for a person or as JSON."""
+        """Return one line, for a person or as JSON."""
         best = int(self.probabilities.argmax())
         label, confidence = self.labels[best], float(self.probabilities[best])
         if not as_json:

@@ -35,7 +35,7 @@ class Configuration:
     window_seconds: float
     """Of the network: the longest that it hears."""
     recipe: dict[str, Any]
-    """Every number of the training, as JSON."""
+    """All numbers of the training, as JSON."""
     also: tuple[str, ...] = ()
     """Further corpora in the training of every fold."""
     mapping: tuple[tuple[str, str], ...] = ()

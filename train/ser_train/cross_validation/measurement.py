@@ -88,11 +88,11 @@ class Measurement:
     """Of the ensemble."""
     untempered: Figures
     among_tested: Figures | None
-    """Where the network chooses among the tested labels only; None where all are tested."""
+    """Of networks that choose among the tested labels only; None where all are tested."""
     together_among_tested: Figures | None
     """The same of the ensemble."""
     normalised: Figures | None
-    """Where each voice's earlier clips count; None where that says nothing."""
+    """With each voice's earlier clips in mind; None where that says nothing."""
     per_fold: tuple[FoldFigures, ...]
 
     @property

@@ -56,7 +56,7 @@ class CrossValidation:
     also: tuple[Path, ...] = ()
     """Folders with further corpora, which train in every fold and are never tested."""
     init: Path | None = None
-    """A model that every fold begins with, and that has heard nobody who is tested."""
+    """A model that every fold begins with, and that has heard no tested speaker."""
     epochs: int | None = None
     batch_clips: int | None = None
     threads: int | None = None
@@ -66,7 +66,7 @@ class CrossValidation:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What follows from a job and the files in its folders."""
+    """Consequences of a job and of the files in its folders."""
 
     job: CrossValidation
     network: Network
@@ -79,7 +79,7 @@ class Plan:
     ledger: Ledger
 
     def missing(self) -> list[tuple[int, int]]:
-        """Give the seeds and folds that are wanted and not in the ledger."""
+        """Return the seeds and folds that are wanted and not in the ledger."""
         job = self.job
         folds = job.folds if job.folds is not None else range(len(self.fold_names))
         finished = {row.key for row in self.ledger.rows()}
@@ -129,7 +129,7 @@ def make_plan(job: CrossValidation) -> Plan:
 
 
 def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> ModelCard | None:
-    """Give the card of the model that every fold begins with, if there is one."""
+    """Return the card of the model that every fold begins with, if there is one."""
     require_one_start(job.network, job.init)
     if job.init is None:
         return None
@@ -137,8 +137,8 @@ def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> M
     known = heard_before(record, speakers_of(clips))
     if known and protocol.speaker_independent:
         raise SerError(
-            f"{job.init}: {known}; {protocol.name} wants a first model that has heard nobody "
-            "who is tested"
+            f"{job.init}: {known}; {protocol.name} wants a first model that has heard no "
+            "tested speaker"
         )
     return card
 
@@ -160,7 +160,7 @@ def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> 
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of what is installed of Keras, TensorFlow and ser-live."""
+    """Return the versions of what is installed of Keras, TensorFlow and ser-live."""
     found = {}
     for package in _PACKAGES:
         try:
@@ -171,7 +171,7 @@ def versions() -> dict[str, str]:
 
 
 def commit(root: Path = _ROOT) -> str | None:
-    """Give the commit of the source tree; "-dirty" behind it says that code differs from it.
+    """Return the commit of the source tree; "-dirty" behind it says that code differs from it.
 
     A report that grows in the same checkout is no code.
 

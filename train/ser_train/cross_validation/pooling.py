@@ -48,7 +48,7 @@ class Pool:
         )
 
     def restricted(self, labels: Sequence[str]) -> "Pool":
-        """Let the network answer with some of its labels only, which all clips must have."""
+        """Restrict the network to some of its labels, which all clips must have."""
         places = [self.labels.index(label) for label in labels]
         parts = [p[:, :, places] for p in (self.probabilities, self.raw)]
         shares = [part / part.sum(axis=2, keepdims=True) for part in parts]
@@ -127,7 +127,7 @@ def ensemble(pools: Sequence[Pool]) -> Pool:
 
 
 def normalised_by_speaker(pool: Pool, seed: int) -> Pool | None:
-    """Take from each answer what the speaker's earlier answers had above everybody's.
+    """Take from each answer what the speaker's earlier answers had above those of all voices.
 
     Each speaker is heard once, in a random order. Of the log-probabilities the running mean of
     the clips before is subtracted and the mean of the other folds' clips added; nothing later is
@@ -144,7 +144,7 @@ def normalised_by_speaker(pool: Pool, seed: int) -> Pool | None:
     Returns
     -------
     Pool or None
-        None where there is a single fold, so that nobody else was heard.
+        None where there is a single fold, so that no other speaker was heard.
     """
     if len(np.unique(pool.folds)) < 2:
         return None
@@ -194,7 +194,7 @@ def answers_of_folds(folder: Path, labels: tuple[str, ...]) -> HeldOutAnswers:
 
 
 def _temperatures(rows: Sequence[Row], folds: Sequence[Posteriors]) -> list[float]:
-    """Where nobody was held out, the other folds decide."""
+    """Return the temperature of each fold; without held-out speakers the other folds decide."""
     found = []
     for index, row in enumerate(rows):
         others = [fold for other, fold in enumerate(folds) if other != index]
@@ -219,7 +219,7 @@ def _chosen(fold: Posteriors, heard: Sequence[str]) -> NDArray[np.float64]:
 def _side_by_side(
     parts: Sequence[NDArray[np.float64]], folds: Sequence[Posteriors], labels: Sequence[str]
 ) -> NDArray[np.float64]:
-    """Give a column to every label, and put the clips of all folds into one array."""
+    """Return a column to every label, and put the clips of all folds into one array."""
     wide = []
     for part, fold in zip(parts, folds, strict=True):
         wide.append(np.zeros((*part.shape[:2], len(labels))))
@@ -233,18 +233,18 @@ def _normalised(
     logarithms = np.log(np.maximum(probabilities, _LEAST))
     result = np.empty_like(logarithms)
     for fold, own in _voices(pool, order):
-        everybody = logarithms[pool.folds != fold].mean(axis=0)
+        everyone = logarithms[pool.folds != fold].mean(axis=0)
         heard = np.arange(len(own))[:, np.newaxis]
         before = np.cumsum(logarithms[own], axis=0) - logarithms[own]
-        mean = (_PRIOR_CLIPS * everybody + before) / (_PRIOR_CLIPS + heard)
-        result[own] = logarithms[own] - mean + everybody
+        mean = (_PRIOR_CLIPS * everyone + before) / (_PRIOR_CLIPS + heard)
+        result[own] = logarithms[own] - mean + everyone
     shares = np.exp(result - result.max(axis=1, keepdims=True))
     normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
     return normalised
 
 
 def _voices(pool: Pool, order: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Give the clips of each speaker in each fold, in that order."""
+    """Return the clips of each speaker in each fold, in that order."""
     for fold, speaker in sorted(set(zip(pool.folds.tolist(), pool.speakers.tolist(), strict=True))):
         is_own = (pool.folds == fold) & (pool.speakers == speaker)
         yield fold, order[is_own[order]]

@@ -26,7 +26,7 @@ class Protocol:
 
     name: str
     words: str
-    """What a reader must know to believe a figure."""
+    """Everything that a reader must know to believe a figure."""
     speaker_independent: bool
     corpora: tuple[str, ...]
     """All of them must be there; clips of others are left out."""
@@ -164,8 +164,8 @@ def _corpus(clip: Clip) -> str:
 
 
 _OTHER_FOLDS = (
-    "nobody is held out for the temperature: that of a fold is the one that fits the test clips "
-    "of the other folds of the same seed best; last epoch, nothing is chosen"
+    "no speaker is held out for the temperature: that of a fold is the one that fits the test "
+    "clips of the other folds of the same seed best; last epoch, nothing is chosen"
 )
 
 
@@ -238,4 +238,4 @@ PROTOCOLS = {
         ),
     )
 }
-"""Every protocol by name."""
+"""All protocols by name."""

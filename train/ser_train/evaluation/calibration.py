@@ -155,7 +155,7 @@ def _calibrated(model: Any, answers: HeldOutAnswers, each_alike: bool) -> Calibr
 
 
 def heard(network: Network, whole: bool) -> str:
-    """Say what the network heard of each clip."""
+    """Describe what the network heard of each clip."""
     if whole and not network.front_end:
         return "the whole speech of each clip, silence trimmed"
     return f"the first {network.window.seconds:g} s from the speech onset"

@@ -1,4 +1,4 @@
-"""Recordings that a saved model is measured on: whose, and where the speech of each one lies."""
+"""Recordings that a saved model is measured on: their speakers, and where their speech lies."""
 
 import dataclasses
 import math
@@ -88,7 +88,7 @@ def choose(job: Evaluation, labels: Sequence[str]) -> Chosen:
     named = there if job.speakers is None else job.speakers
     require_present(named, there)
     if not named:
-        raise SerError(f"--speakers names nobody; there are {', '.join(there)}")
+        raise SerError(f"--speakers names no speaker; there are {', '.join(there)}")
     clips = tuple(clip for clip in found if clip.speaker in named)
     for clip in clips:
         if clip.label not in labels:
@@ -188,7 +188,7 @@ def window_probabilities(
 
 
 def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
-    """Read who was in training from the ``.keras`` file that an ``.onnx`` file was made of.
+    """Read the training's speakers from the ``.keras`` file that an ``.onnx`` file was made of.
 
     Returns
     -------
@@ -203,7 +203,7 @@ def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
 
 
 def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:
-    """Say which of the speakers the model knows already, or that it cannot be known; "" if none."""
+    """Name the speakers that the model knows, or say that it is not known; "" if none."""
     if record is None:
         return "the model file does not say who was in training: the figures may flatter"
     known = set(record.training_speakers) & {clip.speaker for clip in clips}
@@ -213,10 +213,10 @@ def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:
     return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
 
 
-def who(clips: Sequence[Clip], warning: str) -> str:
-    """Say in words whose recordings were heard, and whether the model knew them."""
+def describe_speakers(clips: Sequence[Clip], warning: str) -> str:
+    """Name the speakers in words, and say whether the model knew them."""
     speakers = speakers_of(clips)
-    role = warning or "nobody in training was heard (speaker-independent)"
+    role = warning or "no speaker of the training was heard (speaker-independent)"
     people = f"{len(speakers)} speakers" if len(speakers) > 1 else f"the speaker {speakers[0]}"
     return f"{people}; {role}"
 

@@ -1,4 +1,4 @@
-"""How far figures would move by chance alone: other speakers, other labels."""
+"""Chance in figures: how far other speakers or other labels would move them."""
 
 from dataclasses import dataclass
 
@@ -47,7 +47,7 @@ def speaker_intervals(
 
 
 def excess_calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
-    """Give the calibration error less the one that a perfectly calibrated model would show.
+    """Return the calibration error less the one that a perfectly calibrated model would show.
 
     With finitely many clips even honest confidence misses the accuracy of a bin. The mean error
     over labels that are drawn from the model's own probabilities is that part; whether a drawn

@@ -53,7 +53,7 @@ def lines(figures: StreamFigures) -> tuple[str, ...]:
 
 
 def write_report(folder: Path, result: StreamResult) -> None:
-    """Write ``stream.md`` with its pictures, and ``stream.json``, into a folder."""
+    """Write ``stream.md`` with its plots, and ``stream.json``, into a folder."""
     figures = result.figures
     _draw_timeline(folder / "stream-timeline.png", result)
     _draw_times(folder / "stream-times.png", result.heard)

@@ -19,10 +19,10 @@ from ser_train.evaluation.clips import (
     Evaluation,
     Voice,
     begin,
+    describe_speakers,
     find_voices,
     leakage,
     record_beside,
-    who,
     window_probabilities,
 )
 from ser_train.evaluation.live.sounds import (
@@ -69,13 +69,13 @@ class Condition:
 
     name: str
     words: str
-    """What it is, for a report."""
+    """Description for a report."""
     number: int
     """Of the family, part of the seed."""
     change: Change
 
     def process(self, samples: Samples, speech: slice, name: str) -> Samples:
-        """Give a recording in this condition, of the same length.
+        """Return a recording in this condition, of the same length.
 
         Parameters
         ----------
@@ -220,7 +220,7 @@ def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
     conditions = make_conditions(_babble(chosen.others, report, job.skip_broken))
     voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
     protocol = (
-        f"{who([voice.clip for voice in voices], warning)}; the first "
+        f"{describe_speakers([voice.clip for voice in voices], warning)}; the first "
         f"{classifier.card.window.seconds:g} s from the speech onset of the clean recording; "
         f"babble of {len(speakers_of(chosen.others))} other speakers"
     )

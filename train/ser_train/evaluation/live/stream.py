@@ -12,10 +12,10 @@ from ser_train.evaluation.clips import (
     Evaluation,
     Voice,
     begin,
+    describe_speakers,
     find_voices,
     leakage,
     record_beside,
-    who,
     window_probabilities,
 )
 from ser_train.evaluation.live.sounds import coloured, make_sounds
@@ -77,7 +77,7 @@ class Track:
 
     @property
     def spans(self) -> tuple[Span, ...]:
-        """Where each recording's speech lies."""
+        """Speech of each recording."""
         spans, position = [], 0
         for voice in self.voices:
             onset = position + _HALF_PAUSE
@@ -87,7 +87,7 @@ class Track:
         return tuple(spans)
 
     def pieces(self) -> Iterator[NDArray[np.float32]]:
-        """Give the stream, one recording after another, with half a pause on either side."""
+        """Return the stream, one recording after another, with half a pause on either side."""
         for number, voice in enumerate(self.voices):
             random = np.random.default_rng((self._seed, number))
             samples = self._gains[voice.clip.speaker] * voice.samples()
@@ -131,7 +131,9 @@ def evaluate_stream(job: Evaluation, report: Reporter) -> StreamResult:
         report.warn(warning)
     voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
     track = Track(voices, job.seed)
-    return measure_stream(classifier, track, who([v.clip for v in voices], warning), report)
+    return measure_stream(
+        classifier, track, describe_speakers([v.clip for v in voices], warning), report
+    )
 
 
 def measure_stream(

@@ -1,4 +1,4 @@
-"""What a stream of predictions says about recordings whose onsets and emotions are known."""
+"""Measures of a stream of predictions about recordings whose onsets and emotions are known."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from ser_train.metrics import calibration_error, negative_log_likelihood
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Where one recording's speech lies in the stream, in seconds."""
+    """Place of one recording's speech in the stream, in seconds."""
 
     voice: Voice
     onset_seconds: float
@@ -23,7 +23,7 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What the stream said of one recording: labels that rest on it alone."""
+    """Labels of one recording in the stream that rest on it alone."""
 
     span: Span
     predictions: tuple[Prediction, ...]
@@ -55,7 +55,7 @@ class Heard:
 
     @property
     def changes(self) -> int:
-        """How often one label follows another."""
+        """Number of times that one label follows another."""
         return len(self._change_places())
 
     @property
@@ -68,7 +68,7 @@ class Heard:
         return prediction.label == self.span.voice.clip.label
 
     def at(self, seconds: float) -> Prediction | None:
-        """Give the prediction in force so long after the true onset, if it has a label."""
+        """Return the prediction in force so long after the true onset, if it has a label."""
         moment = self.span.onset_seconds + seconds
         before = [p for p in self.predictions if p.end_seconds <= moment]
         return before[-1] if before else None
@@ -93,7 +93,7 @@ class Times:
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """How often a label was right, over recordings; no label counts as wrong."""
+    """Share of recordings with the right label; no label counts as wrong."""
 
     count: int
     uar: float
@@ -102,7 +102,7 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """How honest probabilities are."""
+    """Honesty of probabilities."""
 
     count: int
     ece: float
@@ -114,7 +114,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class FalseEmotion:
-    """What the stream named in a minute of a sound without speech."""
+    """Emotions that the stream named in a minute of a sound without speech."""
 
     sound: str
     emotion_seconds: float
@@ -135,7 +135,7 @@ class OfCorpus:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """How honest the smoothed probabilities are."""
+    """Honesty of the smoothed probabilities."""
 
     at_the_end: Calibration
     """Of the last label of each recording."""
@@ -183,7 +183,7 @@ class StreamResult:
 
 
 def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple[Heard, ...]:
-    """Give each recording the predictions that are about it."""
+    """Return each recording the predictions that are about it."""
     heard, labelled = [], [p for p in predictions if p.label is not None]
     place, before_end = 0, 0.0
     for number, span in enumerate(spans):
@@ -201,7 +201,7 @@ def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple
 
 
 def times(values: Iterable[float | None]) -> Times:
-    """Give median and 90th percentile of what is not None."""
+    """Return median and 90th percentile of what is not None."""
     every = list(values)
     there = [value for value in every if value is not None]
     if not there:
@@ -210,7 +210,7 @@ def times(values: Iterable[float | None]) -> Times:
 
 
 def recall(truth: Sequence[str], named: Sequence[str | None]) -> Recall:
-    """Give unweighted and weighted recall of labels; None is wrong."""
+    """Return unweighted and weighted recall of labels; None is wrong."""
     right = np.array([a == b for a, b in zip(truth, named, strict=True)])
     labels = np.array(truth)
     each = [float(right[labels == label].mean()) for label in sorted(set(truth))]
@@ -218,19 +218,19 @@ def recall(truth: Sequence[str], named: Sequence[str | None]) -> Recall:
 
 
 def changes_per_minute(heard: Sequence[Heard], hop_seconds: float) -> float:
-    """Give the changes of the label inside recordings, by the time in which there is one."""
+    """Return the changes of the label inside recordings, by the time in which there is one."""
     minutes = sum(len(one.predictions) for one in heard) * hop_seconds / 60.0
     return sum(one.changes for one in heard) / minutes if minutes else 0.0
 
 
 def uncertain_share(heard: Sequence[Heard]) -> float:
-    """Give the share of predictions with a label whose state is ``uncertain``."""
+    """Return the share of predictions with a label whose state is ``uncertain``."""
     states = [prediction.state for one in heard for prediction in one.predictions]
     return states.count("uncertain") / len(states) if states else 0.0
 
 
 def right_share(heard: Sequence[Heard]) -> float:
-    """Give the share of predictions with a label that are right."""
+    """Return the share of predictions with a label that are right."""
     right = [one.is_right(prediction) for one in heard for prediction in one.predictions]
     return float(np.mean(right)) if right else 0.0
 
@@ -258,6 +258,6 @@ def calibration(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> 
 
 
 def differing_share(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:
-    """Give the share of predictions whose state or label differs between two runs."""
+    """Return the share of predictions whose state or label differs between two runs."""
     pairs = list(zip(one, other, strict=True))
     return float(np.mean([(a.state, a.label) != (b.state, b.label) for a, b in pairs]))
