@@ -17,7 +17,6 @@ from notes import Notes
 from ser_live import SerError
 from ser_train.commands import cli
 from ser_train.commands.cross_validate import cross_validate
-from ser_train.commands.fit import FitJob
 from ser_train.cross_validation.ledger import LEDGER, Ledger
 from ser_train.cross_validation.plan import CrossValidation, make_plan
 from ser_train.data.recordings import Recordings
@@ -32,16 +31,16 @@ import os, signal
 import tiny_network
 from ser_train.commands import cli
 from ser_train.models import registry
-from ser_train.training import loop
+from ser_train.training.checkpoint import Checkpoint
 
 registry.NETWORKS["tiny"] = tiny_network.NETWORK
-save = loop._Checkpoint.save
+save = Checkpoint.save
 
 def save_and_die(*given):
     save(*given)
     os.kill(os.getpid(), signal.SIGKILL)
 
-loop._Checkpoint.save = save_and_die
+Checkpoint.save = save_and_die
 cli.main({arguments!r})
 """
 """Is killed when the first epoch is finished."""
@@ -190,13 +189,15 @@ def test_the_unseen_corpus_is_measured_with_all_labels_and_with_four(
 
 
 @pytest.fixture(name="adapting", scope="module")
-def adapting_job(trained_job: FitJob, tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
+def adapting_job(
+    fitted: tiny_network.Fitted, tmp_path_factory: pytest.TempPathFactory
+) -> CrossValidation:
     """Adapt a model of RAVDESS's happy and sad to speakers of EMO-DB."""
     folder = tmp_path_factory.mktemp("adapting")
     return CrossValidation(
         recordings=Recordings((write_emodb(folder / "emodb"),), dropped=("angry", "neutral")),
         network="",
-        init=trained_job.output,
+        init=fitted.job.output,
         protocol="emodb-loso",
         report_folder=folder / "report",
         cache_folder=folder / "cache",

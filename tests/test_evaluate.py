@@ -58,8 +58,8 @@ def evaluation(job: FitJob, *speakers: str) -> Evaluation:
     return Evaluation(job.output, job.recordings, speakers or None, cache_folder=job.cache_folder)
 
 
-def test_evaluation_says_who_was_known(trained_job: FitJob, tmp_path: Path) -> None:
-    held_out = dataclasses.replace(evaluation(trained_job, "ravdess/06"), report_folder=tmp_path)
+def test_evaluation_says_who_was_known(fitted: tiny_network.Fitted, tmp_path: Path) -> None:
+    held_out = dataclasses.replace(evaluation(fitted.job, "ravdess/06"), report_folder=tmp_path)
     lines = evaluate(held_out, Notes())
     assert (
         "the speaker ravdess/06; no speaker of the training was heard (speaker-independent)"
@@ -69,27 +69,29 @@ def test_evaluation_says_who_was_known(trained_job: FitJob, tmp_path: Path) -> N
     assert "UAR 100.0 %" in lines[1]
     assert (tmp_path / "reliability.png").is_file()
     notes = Notes()
-    lines = evaluate(evaluation(trained_job), notes)
+    lines = evaluate(evaluation(fitted.job), notes)
     assert "ravdess/01, ravdess/02, ravdess/03, ravdess/04 were in training" in lines[0]
     assert notes.notes[-1].startswith("warning: ravdess/01")
 
 
-def test_evaluation_refuses_what_the_model_cannot_know(trained_job: FitJob, tmp_path: Path) -> None:
+def test_evaluation_refuses_what_the_model_cannot_know(
+    fitted: tiny_network.Fitted, tmp_path: Path
+) -> None:
     with pytest.raises(SerError, match="there is no speaker 'ravdess/66'"):
-        evaluate(evaluation(trained_job, "ravdess/66"), Notes())
+        evaluate(evaluation(fitted.job, "ravdess/66"), Notes())
     other = tiny_corpora.write_ravdess(tmp_path, [1], ["angry", "sad"])
-    foreign = dataclasses.replace(evaluation(trained_job), recordings=Recordings((other,)))
+    foreign = dataclasses.replace(evaluation(fitted.job), recordings=Recordings((other,)))
     with pytest.raises(SerError, match=r"'angry'.*--drop angry"):
         evaluate(foreign, Notes())
     with pytest.raises(SerError, match="no such file"):
-        evaluate(dataclasses.replace(evaluation(trained_job), model=tmp_path / "no.keras"), Notes())
+        evaluate(dataclasses.replace(evaluation(fitted.job), model=tmp_path / "no.keras"), Notes())
 
 
-def test_predictions_of_keras_and_onnx_agree(trained_job: FitJob, tmp_path: Path) -> None:
+def test_predictions_of_keras_and_onnx_agree(fitted: tiny_network.Fitted, tmp_path: Path) -> None:
     onnx_file = tmp_path / "tiny.onnx"
-    export_model(trained_job.output, onnx_file, [], lambda _: None)
+    export_model(fitted.job.output, onnx_file, [], lambda _: None)
     voice = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 77, seconds=3.2)
-    keras_answer = load_predictor(trained_job.output).predict(voice)
+    keras_answer = load_predictor(fitted.job.output).predict(voice)
     onnx_answer = load_predictor(onnx_file).predict(voice)
     np.testing.assert_allclose(keras_answer.probabilities, onnx_answer.probabilities, atol=1e-5)
     answer = json.loads(keras_answer.line(as_json=True))
