@@ -30,12 +30,22 @@ from ser_train.evaluation.clips import (
     open_onnx,
     record_beside,
 )
+from ser_train.evaluation.live import stream
 from ser_train.evaluation.live import stream_measures as measures
 from ser_train.evaluation.live.sounds import make_sounds
 from ser_train.evaluation.live.stream import Track, measure_stream, play
 from ser_train.evaluation.live.stream_measures import Span
 
 MODELS = Path(__file__).parent.parent / "models"
+OUTSIDE = """
+import sys
+from ser_train.commands import cli
+from ser_train.evaluation.live import stream
+
+stream.SOUND_SECONDS = 4.0
+status = cli.main({arguments!r})
+sys.exit(status or "tensorflow" in sys.modules)
+"""
 EMOTIONS = {"calm": "neutral", "excited": "happy", "sad": "sad", "angry": "angry"}
 
 
@@ -238,7 +248,10 @@ def test_the_live_engine_is_what_is_measured(voices: tuple[Voice, ...], tiny_mod
         assert play(classifier, track, gain_db, lambda: None) == wanted
 
 
-def test_known_onsets_give_the_right_times(voices: tuple[Voice, ...]) -> None:
+def test_known_onsets_give_the_right_times(
+    voices: tuple[Voice, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SOUND_SECONDS", 10.0)
     classifier = OnnxClassifier.load(MODELS / "emotion.onnx")
     classifier.card = dataclasses.replace(
         classifier.card, window=dataclasses.replace(classifier.card.window, warm_up_seconds=1.5)
@@ -278,16 +291,20 @@ def test_sounds_without_speech_are_what_they_are_called() -> None:
 
 @pytest.mark.integration
 def test_the_command_from_outside(
-    spoken: Path, tiny_model: Path, environment: dict[str, str], tmp_path: Path
+    spoken: Path,
+    tiny_model: Path,
+    environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
-    command = [sys.executable, "-m", "ser_train", "evaluate", str(tiny_model), "--stream"]
-    command += ["--corpus", str(spoken), "--speakers", "spoken/ben", "--seed", "4"]
-    command += ["--report-dir", str(tmp_path)]
+    arguments = ["evaluate", str(tiny_model), "--stream", "--corpus", str(spoken), "--seed", "4"]
+    arguments += ["--speakers", "spoken/ben", "--report-dir", str(tmp_path)]
+    code = OUTSIDE.format(arguments=arguments)
+    command = [sys.executable, "-c", code]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("the speaker spoken/ben; the model file does not say")
     assert done.stderr.startswith("warning: the model file does not say who was in training")
-    assert "tensorflow" not in done.stderr.lower()
     for wanted in ("a stream of 2 recordings", "first correct label (wanted 2 and 3)", "at -20 dB"):
         assert wanted in done.stdout
     data = json.loads((tmp_path / "stream.json").read_text())
@@ -297,6 +314,7 @@ def test_the_command_from_outside(
         assert f"]({name})" in page
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "pink noise of -75 dBFS" in page
+    monkeypatch.setattr(stream, "SOUND_SECONDS", 4.0)
     job = Evaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
     assert list(evaluate_live(job, True, Notes())) == done.stdout.splitlines(), (
         "the same every time"
@@ -350,13 +368,14 @@ def test_a_keras_file_is_told_apart_before_it_is_read(tmp_path: Path) -> None:
 @pytest.mark.corpora
 @pytest.mark.integration
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
-def test_the_shipped_model_on_a_stream_of_unseen_speakers() -> None:
+def test_the_shipped_model_on_a_stream_of_unseen_speakers(monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = Recordings((Path(os.environ["SER_CORPORA"], "emodb"),), dropped=("boredom",))
     classifier = OnnxClassifier.load(MODELS / "emotion.onnx")
     clips = [clip for clip in recordings.find() if clip.speaker in ("emodb/15", "emodb/16")]
-    track = Track(find_voices(clips, "recordings", Notes(), skip=False), seed=0)
+    track = Track(find_voices(clips[::3], "recordings", Notes(), skip=False), seed=0)
+    monkeypatch.setattr(stream, "SOUND_SECONDS", 10.0)
     figures = measure_stream(classifier, track, "in words", Notes()).figures
-    assert figures.recordings == len(clips)
+    assert figures.recordings == len(clips[::3])
     assert figures.accuracy[0].named.wa > figures.accuracy[0].offline.wa - 0.1
     assert figures.first.median is not None
     assert figures.first.median < 2.0

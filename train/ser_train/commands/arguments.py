@@ -86,7 +86,6 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--limits", default="", help="where it is wrong, for the model card")
     parser.add_argument(
         "--cross-validation",
-        dest="cross_validations",
         type=Path,
         action="append",
         default=[],
@@ -97,7 +96,6 @@ def _add_fit(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--run-dir",
-        dest="run_folder",
         type=Path,
         metavar="DIR",
         help="for checkpoints, curves and figures (default: beside the model file)",
@@ -138,18 +136,13 @@ def _add_cross_validate(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--report-dir",
-        dest="report_folder",
         type=Path,
         required=True,
         metavar="DIR",
         help="for ledger, posteriors and report; folds that it holds are kept",
     )
     parser.add_argument(
-        "--run-dir",
-        dest="run_folder",
-        type=Path,
-        metavar="DIR",
-        help="for checkpoints (default: runs in the former)",
+        "--run-dir", type=Path, metavar="DIR", help="for checkpoints (default: runs in the former)"
     )
 
 
@@ -174,13 +167,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--speakers", type=_names, metavar="A,B", help="only these speakers (default: all)"
     )
-    parser.add_argument(
-        "--report-dir",
-        dest="report_folder",
-        type=Path,
-        metavar="DIR",
-        help="for plots and figures",
-    )
+    parser.add_argument("--report-dir", type=Path, metavar="DIR", help="for plots and figures")
     parser.add_argument(
         "--seed", type=_natural, default=0, metavar="N", help="order of the stream (default: 0)"
     )
@@ -210,12 +197,7 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         help=f"one of {', '.join(NETWORKS)} (with --init: the model's)",
     )
     parser.add_argument(
-        "-B",
-        "--batch",
-        dest="batch_clips",
-        type=_positive,
-        metavar="N",
-        help="clips in a batch (default: network's)",
+        "-B", "--batch", type=_positive, metavar="N", help="clips in a batch (default: network's)"
     )
     parser.add_argument("--epochs", type=_positive, metavar="N", help="(default: the network's)")
     parser.add_argument("--seed", type=_natural, default=0, metavar="N", help="(default: 0)")

@@ -14,6 +14,13 @@ from ser_train.commands.arguments import make_parser
 from ser_train.data.recordings import recordings_of
 
 _Job = TypeVar("_Job")
+_FIELDS = {
+    "batch": "batch_clips",
+    "cross_validation": "cross_validations",
+    "report_dir": "report_folder",
+    "run_dir": "run_folder",
+}
+"""Of jobs, for options of other names."""
 _NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
 
 
@@ -59,7 +66,7 @@ def _fit(options: argparse.Namespace) -> int:
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
     require_one_start(options.network, options.init)
-    options.run_folder = options.run_folder or output.with_name(f"{output.stem}-run")
+    options.run_dir = options.run_dir or output.with_name(f"{output.stem}-run")
     job = _job(FitJob, options)
     if options.init is None:
         fit(job, Reporter())
@@ -154,18 +161,11 @@ def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:
     """Return a job, each field of which is the option of that name."""
     from ser_train.files import default_cache_folder  # noqa: PLC0415 - not for --help
 
-    told = vars(options) | {
-        "recordings": recordings_of(options),
-        "cache_folder": options.cache_dir or default_cache_folder(),
-    }
-    names = inspect.signature(kind).parameters
-    return kind(
-        **{
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in told.items()
-            if name in names
-        }
-    )
+    told = {_FIELDS.get(name, name): value for name, value in vars(options).items()}
+    told["recordings"] = recordings_of(options)
+    told["cache_folder"] = options.cache_dir or default_cache_folder()
+    fields = {name: told[name] for name in inspect.signature(kind).parameters if name in told}
+    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
 
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {

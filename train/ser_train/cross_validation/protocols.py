@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from ser_live.errors import SerError
 from ser_train.corpora import KNOWN, Clip, speakers_of
@@ -150,17 +151,12 @@ def _random(clips: Sequence[Clip], fold: int, seed: int) -> Split:
     return Split(tuple(training.tolist()), (), tuple(tested.tolist()))
 
 
-def _speaker(clip: Clip) -> str:
-    return clip.speaker
+_SPEAKER, _CORPUS = attrgetter("speaker"), attrgetter("corpus")
 
 
 def _session(clip: Clip) -> str:
     """Both speakers of a dialogue: "iemocap/Ses01" of "iemocap/Ses01F"."""
     return clip.speaker[:-1]
-
-
-def _corpus(clip: Clip) -> str:
-    return clip.corpus
 
 
 _OTHER_FOLDS = (
@@ -201,7 +197,7 @@ PROTOCOLS = {
             f"network that the other nine trained; {_OTHER_FOLDS}",
             speaker_independent=True,
             corpora=("emodb",),
-            group=_speaker,
+            group=_SPEAKER,
             speakers=_all_speakers("emodb"),
         ),
         _random5("emodb"),
@@ -211,7 +207,7 @@ PROTOCOLS = {
             "network that the others trained, who speak the same sentences; " + _OTHER_FOLDS,
             speaker_independent=True,
             corpora=("nemo",),
-            group=_speaker,
+            group=_SPEAKER,
         ),
         Protocol(
             name="iemocap-loso",
@@ -232,7 +228,7 @@ PROTOCOLS = {
             f"corpus lacks are masked in the loss of its clips; {_OTHER_FOLDS}",
             speaker_independent=True,
             corpora=("ravdess", "emodb", "nemo"),
-            group=_corpus,
+            group=_CORPUS,
             renamed=(("calm", "neutral"),),
             tested=FOUR_LABELS,
         ),

@@ -261,15 +261,11 @@ def _draw_shares(axes: Axes, heard: Sequence[Heard]) -> None:
 
 def _runs(predictions: Sequence[Prediction], hop_seconds: float) -> list[tuple[float, float, str]]:
     """Join neighbours of one label into (start, end, label)."""
-    runs: list[tuple[float, float, str]] = []
-    for p in predictions:
-        if p.label is None:
-            continue
-        joins = bool(runs) and runs[-1][2] == p.label
-        if joins and abs(runs[-1][1] - p.end_seconds) < 1e-6:
-            runs[-1] = (runs[-1][0], p.end_seconds + hop_seconds, p.label)
-        else:
-            runs.append((p.end_seconds, p.end_seconds + hop_seconds, p.label))
+    runs = []
+    for label, group in itertools.groupby(predictions, key=lambda p: p.label):
+        ends = [prediction.end_seconds for prediction in group]
+        if label is not None:
+            runs.append((ends[0], ends[-1] + hop_seconds, label))
     return runs
 
 

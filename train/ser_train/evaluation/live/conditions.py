@@ -27,7 +27,6 @@ from ser_train.evaluation.clips import (
 )
 from ser_train.evaluation.live.sounds import (
     BABBLE,
-    BED_SECONDS,
     HUM,
     ROOM,
     SEED,
@@ -50,6 +49,8 @@ RT60_SECONDS = 0.6
 """In which the room's sound falls by 60 dB."""
 DIRECT_TO_REVERBERANT_DB = -3.0
 """As about a metre from the talker."""
+BED_SECONDS = 120.0
+"""Of babble and of traffic; every recording gets another part."""
 TELEPHONE_BAND_HZ = (300.0, 3400.0)
 
 _MOST_TALKERS = 400
@@ -256,4 +257,4 @@ def measure_conditions(
 def _babble(clips: Sequence[Clip], report: Reporter, skip: bool) -> Samples:
     order = np.random.default_rng(SEED).permutation(len(clips))[:_MOST_TALKERS]
     voices = find_voices([clips[index] for index in order], "babble", report, skip)
-    return babble_bed([voice.speech() for voice in voices])
+    return babble_bed([voice.speech() for voice in voices], BED_SECONDS)

@@ -20,8 +20,6 @@ BABBLE, STREET, HUM, ROOM, TELEPHONE = range(5)
 """Families of conditions: second number of their seeds."""
 TALKERS = 8
 """Of the babble."""
-BED_SECONDS = 120.0
-"""Noise of which every recording gets another part."""
 
 _RMS = 0.05
 _CHORDS_HZ = (
@@ -136,7 +134,7 @@ def street_bed(seconds: float) -> Samples:
     return bed
 
 
-def babble_bed(voices: Sequence[Samples], seconds: float = BED_SECONDS) -> Samples:
+def babble_bed(voices: Sequence[Samples], seconds: float) -> Samples:
     """Let `TALKERS` talk at once, without pauses and equally loud.
 
     Parameters

@@ -1,5 +1,6 @@
 """Measures of a stream of predictions about recordings whose onsets and emotions are known."""
 
+import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -184,16 +185,11 @@ class StreamResult:
 
 def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple[Heard, ...]:
     """Return each recording the predictions that are about it."""
-    heard, labelled = [], [p for p in predictions if p.label is not None]
-    place, before_end = 0, 0.0
-    for number, span in enumerate(spans):
-        is_last = number + 1 == len(spans)
-        until = float("inf") if is_last else spans[number + 1].onset_seconds
-        inside = []
-        while place < len(labelled) and labelled[place].end_seconds <= until:
-            if labelled[place].end_seconds > span.onset_seconds:
-                inside.append(labelled[place])
-            place += 1
+    heard, before_end = [], 0.0
+    labelled = [p for p in predictions if p.label is not None]
+    onsets = [*(span.onset_seconds for span in spans), float("inf")]
+    for span, (onset, next_onset) in zip(spans, itertools.pairwise(onsets), strict=True):
+        inside = [p for p in labelled if onset < p.end_seconds <= next_onset]
         own = tuple(p for p in inside if p.start_seconds >= before_end)
         heard.append(Heard(span, own, len(inside) - len(own)))
         before_end = span.end_seconds
