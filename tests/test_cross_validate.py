@@ -22,7 +22,7 @@ from ser_train.cross_validation.plan import CrossValidation, make_plan
 from ser_train.data.recordings import Recordings
 from ser_train.reports.cross_validation import summarise
 from ser_train.reports.model_card import cross_validated_metrics
-from test_protocols import write_emodb, write_nemo
+from test_protocols import EMODB_SPEAKERS
 
 pytestmark = pytest.mark.integration
 
@@ -44,6 +44,30 @@ Checkpoint.save = save_and_die
 cli.main({arguments!r})
 """
 """Is killed when the first epoch is finished."""
+
+
+EMODB_LETTERS = {"W": "angry", "F": "happy", "N": "neutral", "T": "sad", "L": "boredom"}
+NEMO_LABELS = {"anger": "angry", "happiness": "happy", "neutral": "neutral", "sadness": "sad"}
+IEMOCAP_CODES = ("ang", "hap", "exc", "neu", "sad", "fru")
+
+
+def write_emodb(folder: Path) -> Path:
+    for number, speaker in enumerate(EMODB_SPEAKERS):
+        for letter, label in EMODB_LETTERS.items():
+            name = f"{speaker}a01{letter}a.wav"
+            tiny_corpora.write_sound(folder / "wav" / name, label, 1000 + number)
+    return folder
+
+
+def write_nemo(folder: Path) -> Path:
+    rows = ["file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"]
+    for number, speaker in enumerate(("KD0", "EB0", "WR0")):
+        for emotion, label in NEMO_LABELS.items():
+            name = f"{speaker}_{emotion}_1.wav"
+            tiny_corpora.write_sound(folder / "samples" / name, label, 2000 + number)
+            rows.append(f"{name}\t{emotion}\tTak.\ttak\t        {speaker}\tmale\t23")
+    (folder / "data.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return folder
 
 
 @pytest.fixture(autouse=True)
