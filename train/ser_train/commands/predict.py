@@ -29,19 +29,14 @@ class Answer:
         label, confidence = self.labels[best], float(self.probabilities[best])
         if not as_json:
             return f"{self.path}\t{label}\t{confidence:.3f}"
-        shares = {
-            name: round(float(share), 6)
-            for name, share in zip(self.labels, self.probabilities, strict=True)
+        shares = (round(float(share), 6) for share in self.probabilities)
+        answer = {
+            "file": str(self.path),
+            "label": label,
+            "confidence": round(confidence, 6),
+            "probabilities": dict(zip(self.labels, shares, strict=True)),
         }
-        return json.dumps(
-            {
-                "file": str(self.path),
-                "label": label,
-                "confidence": round(confidence, 6),
-                "probabilities": shares,
-            },
-            ensure_ascii=False,
-        )
+        return json.dumps(answer, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,8 @@ from ser_train.cross_validation.measurement import (
     measure_ledger,
 )
 from ser_train.metrics import confusion, reliability
-from ser_train.reports.cross_validation_plots import draw_report
 from ser_train.reports.markdown import markdown_table, percent, write_json, write_page
+from ser_train.reports.plots import draw_cross_validation
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
@@ -53,7 +53,7 @@ def summarise(folder: Path) -> tuple[str, ...]:
     """
     measured = measure_ledger(Ledger(folder))
     write_json(folder / SUMMARY, _data(measured, folder.name))
-    drawn = draw_report(folder, measured)
+    drawn = draw_cross_validation(folder, measured)
     write_page(folder / REPORT, report_page(measured, folder.name, drawn))
     return (*headline(measured), f"the report is {folder / REPORT}")
 

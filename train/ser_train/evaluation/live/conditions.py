@@ -25,20 +25,8 @@ from ser_train.evaluation.clips import (
     record_beside,
     window_probabilities,
 )
-from ser_train.evaluation.live.sounds import (
-    BABBLE,
-    HUM,
-    ROOM,
-    SEED,
-    STREET,
-    TALKERS,
-    TELEPHONE,
-    Samples,
-    babble_bed,
-    hum,
-    rms,
-    street_bed,
-)
+from ser_train.evaluation.live import sounds
+from ser_train.evaluation.live.sounds import SEED, Samples, rms
 from ser_train.metrics import Scores, score
 from ser_train.progress import Reporter
 
@@ -94,28 +82,36 @@ class Condition:
 def make_conditions(babble: Samples) -> tuple[Condition, ...]:
     """Make all conditions out of a bed of babble, shape (n,)."""
     noise = f"at {SNR_DB:g} dB SNR"
-    street, rooms = street_bed(BED_SECONDS), [room_response(number) for number in range(_ROOMS)]
+    street, rooms = (
+        sounds.street_bed(BED_SECONDS),
+        [room_response(number) for number in range(_ROOMS)],
+    )
 
     def in_some_room(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
         return in_room(samples, rooms[random.integers(_ROOMS)])
 
     return (
-        Condition("babble", f"{TALKERS} other talkers at once {noise}", BABBLE, _over(babble)),
         Condition(
-            "street", f"synthetic traffic with cars that pass {noise}", STREET, _over(street)
+            "babble",
+            f"{sounds.TALKERS} other talkers at once {noise}",
+            sounds.BABBLE,
+            _over(babble),
         ),
-        Condition("hum", f"50 Hz mains hum with harmonics {noise}", HUM, _over_hum),
+        Condition(
+            "street", f"synthetic traffic with cars that pass {noise}", sounds.STREET, _over(street)
+        ),
+        Condition("hum", f"50 Hz mains hum with harmonics {noise}", sounds.HUM, _over_hum),
         Condition(
             "room",
             f"{_ROOMS} synthetic rooms with an RT60 of {RT60_SECONDS:g} s, direct to reverberant "
             f"{DIRECT_TO_REVERBERANT_DB:g} dB",
-            ROOM,
+            sounds.ROOM,
             in_some_room,
         ),
         Condition(
             "telephone",
             f"{TELEPHONE_BAND_HZ[0]:g} to {TELEPHONE_BAND_HZ[1]:g} Hz, 8 kHz, mu-law of 8 bits",
-            TELEPHONE,
+            sounds.TELEPHONE,
             lambda samples, speech, random: over_telephone(samples, speech),
         ),
     )
@@ -130,7 +126,7 @@ def with_noise(samples: Samples, noise: Samples, speech: slice, snr_db: float = 
 
 def room_response(number: int) -> Samples:
     """Make a room: the direct sound, twelve early reflections, a tail that decays evenly."""
-    random = np.random.default_rng((SEED, ROOM, 0, number))
+    random = np.random.default_rng((SEED, sounds.ROOM, 0, number))
     times = np.arange(round(1.5 * RT60_SECONDS * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
     tail = lfilter([0.6], [1.0, -0.4], random.standard_normal(len(times)))  # walls eat treble
     tail[times < 0.02] = 0.0
@@ -175,7 +171,7 @@ def _over(bed: Samples) -> Change:
 
 
 def _over_hum(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
-    return with_noise(samples, hum(len(samples), random), speech)
+    return with_noise(samples, sounds.hum(len(samples), random), speech)
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,4 +253,4 @@ def measure_conditions(
 def _babble(clips: Sequence[Clip], report: Reporter, skip: bool) -> Samples:
     order = np.random.default_rng(SEED).permutation(len(clips))[:_MOST_TALKERS]
     voices = find_voices([clips[index] for index in order], "babble", report, skip)
-    return babble_bed([voice.speech() for voice in voices], BED_SECONDS)
+    return sounds.babble_bed([voice.speech() for voice in voices], BED_SECONDS)

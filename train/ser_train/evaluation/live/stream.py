@@ -18,25 +18,9 @@ from ser_train.evaluation.clips import (
     record_beside,
     window_probabilities,
 )
+from ser_train.evaluation.live import stream_measures as measures
 from ser_train.evaluation.live.sounds import coloured, make_sounds
-from ser_train.evaluation.live.stream_measures import (
-    Confidence,
-    FalseEmotion,
-    Heard,
-    OfCorpus,
-    Span,
-    StreamFigures,
-    StreamResult,
-    calibration,
-    changes_per_minute,
-    differing_share,
-    listen_to,
-    recall,
-    right_share,
-    smoothed,
-    times,
-    uncertain_share,
-)
+from ser_train.evaluation.live.stream_measures import Heard, Span, StreamFigures, StreamResult
 from ser_train.progress import Reporter
 
 SOUND_SECONDS = 60.0
@@ -145,9 +129,9 @@ def measure_stream(
         offline = _offline(classifier, track, advance)
         predictions = play(classifier, track, 0.0, advance)
         louder = [play(classifier, track, gain_db, advance) for gain_db in GAINS_DB]
-    heard = listen_to(spans, predictions)
+    heard = measures.listen_to(spans, predictions)
     hop_seconds = StreamRecognizer(classifier).hop_seconds
-    gains = [differing_share(predictions, other) for other in louder]
+    gains = [measures.differing_share(predictions, other) for other in louder]
     figures = StreamFigures(
         model=classifier.card.name,
         protocol=protocol,
@@ -157,13 +141,13 @@ def measure_stream(
         accuracy=_accuracy(heard, [labels[place] for place in offline.argmax(axis=1)]),
         unnamed=[one.last for one in heard].count(None),
         mixed=sum(one.mixed for one in heard),
-        right_share=right_share(heard),
-        first=times(one.first_seconds for one in heard),
-        first_correct=times(one.first_correct_seconds for one in heard),
-        first_sure_correct=times(one.first_sure_correct_seconds for one in heard),
-        last_change=times(one.last_change_seconds for one in heard),
-        changes_per_minute=changes_per_minute(heard, hop_seconds),
-        uncertain_share=uncertain_share(heard),
+        right_share=measures.right_share(heard),
+        first=measures.times(one.first_seconds for one in heard),
+        first_correct=measures.times(one.first_correct_seconds for one in heard),
+        first_sure_correct=measures.times(one.first_sure_correct_seconds for one in heard),
+        last_change=measures.times(one.last_change_seconds for one in heard),
+        changes_per_minute=measures.changes_per_minute(heard, hop_seconds),
+        uncertain_share=measures.uncertain_share(heard),
         confidence=_confidence(heard, labels),
         gains=tuple(zip(GAINS_DB, gains, strict=True)),
         false_emotions=_false_emotions(classifier),
@@ -194,27 +178,32 @@ def _offline(
     return np.array(rows)
 
 
-def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[OfCorpus, ...]:
+def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[measures.OfCorpus, ...]:
     clips = [one.span.voice.clip for one in heard]
     corpora = sorted({clip.corpus for clip in clips})
     accuracy = []
     for name in ["all", *(corpora if len(corpora) > 1 else ())]:
         mine = [k for k, clip in enumerate(clips) if name in ("all", clip.corpus)]
         truth, last = [clips[k].label for k in mine], [heard[k].last for k in mine]
-        named = recall(truth, [p.label if p else None for p in last])
-        accuracy.append(OfCorpus(name, named, recall(truth, [offline[k] for k in mine])))
+        named = measures.recall(truth, [p.label if p else None for p in last])
+        accuracy.append(
+            measures.OfCorpus(name, named, measures.recall(truth, [offline[k] for k in mine]))
+        )
     return tuple(accuracy)
 
 
-def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> Confidence | None:
+def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> measures.Confidence | None:
     every = [(one, prediction) for one in heard for prediction in one.predictions]
+    ends = [(one, one.last) for one in heard if one.last]
     if not every:
         return None
-    ends = [(one, one.last) for one in heard if one.last]
-    return Confidence(calibration(*smoothed(ends, labels)), calibration(*smoothed(every, labels)))
+    at_the_end, throughout = (
+        measures.calibration(*measures.smoothed(pairs, labels)) for pairs in (ends, every)
+    )
+    return measures.Confidence(at_the_end, throughout)
 
 
-def _false_emotions(classifier: OnnxClassifier) -> tuple[FalseEmotion, ...]:
+def _false_emotions(classifier: OnnxClassifier) -> tuple[measures.FalseEmotion, ...]:
     found = []
     for sound in make_sounds(SOUND_SECONDS, seed=0):
         recognizer = StreamRecognizer(classifier)
@@ -222,5 +211,5 @@ def _false_emotions(classifier: OnnxClassifier) -> tuple[FalseEmotion, ...]:
         states = [prediction.state for prediction in predictions]
         per_minute = recognizer.hop_seconds * 60.0 * SAMPLE_RATE_HZ / sound.samples.size
         emotion, unsure = (states.count(state) * per_minute for state in ("speech", "uncertain"))
-        found.append(FalseEmotion(sound.name, emotion, unsure))
+        found.append(measures.FalseEmotion(sound.name, emotion, unsure))
     return tuple(found)
