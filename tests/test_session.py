@@ -4,26 +4,30 @@ from pathlib import Path
 
 import pytest
 
-import measure_session
 import sound_server
-
-pytestmark = pytest.mark.long
-
-MINUTES = 3.0
+from tools.session import RATE_HZ, measure_session
 
 
-def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "minutes",
+    [
+        pytest.param(0.25, marks=pytest.mark.integration, id="short"),
+        pytest.param(3.0, marks=pytest.mark.long, id="long"),
+    ],
+)
+def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path, minutes: float) -> None:
     if not sound_server.is_installed():
         pytest.skip("pulseaudio is not installed")
-    if not Path("/proc/self/stat").exists():
-        pytest.skip("there is no /proc to look into")
-    figures = measure_session.measured(tmp_path, MINUTES)
-    assert figures.dropped_frames == figures.restarts == 0
-    assert figures.missing_seconds == 0.0
-    assert figures.captured_frames > (60 * MINUTES - 5) * measure_session.RATE_HZ
-    assert figures.predictions > (60 * MINUTES - 5) / 0.25
-    assert figures.with_speech > figures.predictions / 4
-    assert 0.0 <= figures.timeline_error_seconds < 0.5
-    assert figures.threads[0] == figures.threads[1]
-    assert figures.engine_growth_mib < 8.0
-    assert figures.capture_growth_mib < 4.0
+    report = measure_session(tmp_path, minutes)
+    seconds = 60.0 * minutes - 5.0
+    assert report["frames dropped"] == report["restarts"] == 0
+    assert report["missing on the timeline"] == 0.0
+    assert report["frames captured"] > seconds * RATE_HZ
+    assert report["predictions"] > seconds / 0.25
+    assert report["of these with an emotion"] > report["predictions"] / 4
+    assert 0.0 <= report["samples captured after the last prediction"] < 0.5
+    threads = report["threads of the engine, then and at the end"]
+    assert threads[0] == threads[1]
+    for process, most_mib in (("engine", 8.0), ("capture", 4.0)):
+        before, after = report[f"memory, {process}, after the first minute and at the end"]
+        assert after - before < most_mib

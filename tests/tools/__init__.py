@@ -1,1 +1,1 @@
-"""Tools that measure and attack the product: they are not shipped."""
+"""Tools that measure and stress the product; not shipped. Their commands are in README.md."""

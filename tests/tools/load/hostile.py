@@ -1,231 +1,187 @@
-"""Do what no client should, for as long as wanted, while a good stream goes on."""
+"""Attack a server for as long as wanted, while a good stream goes on and must notice nothing."""
 
+import argparse
 import asyncio
+import contextlib
+import importlib.util
+import re
+import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http import HTTPStatus
+from pathlib import Path
 
 import numpy as np
 
-from ser_live.latency import LatencyHistogram, StageLatency, summary
+from ser_live.latency import LatencyHistogram, summary
 from ser_live.model.classifier import OnnxClassifier
-from tools.conditions import Conditions, conditions
-from tools.load.attacks_http import HTTP_ATTACKS, Attack
-from tools.load.attacks_stream import LET_IN, STREAM_ATTACKS
-from tools.load.caller import Book, Caller
-from tools.load.field import Field
-from tools.load.http_fuzz import HttpFuzz
-from tools.load.pacing import Pacer, in_background
-from tools.load.rest import at_rest
-from tools.load.target import Look, Target
-from tools.load.truth import differences, true_predictions
-from tools.load.voice import Voice
-from tools.load.wire import RefusedError
+from ser_live.text import sanitize
+from tools.load.attacks import ATTACKS, LET_IN, Attacker
+from tools.load.client import LiveClient, Recorder, Voice, differences
+from tools.load.server import Server
+from tools.machine import Usage
+from tools.report import Figure, Report, Table, growth, no_more, none
 
-_ATTACKS: tuple[Attack, ...] = (*HTTP_ATTACKS, *STREAM_ATTACKS)
 _ATTACK_SECONDS = 20.0
 _PAUSE_SECONDS = 0.05
 _WATCH_SECONDS = 2.0
 _WARM_UP_SHARE = 0.1
 _FORBIDDEN = ("error internal", "close 1011", LET_IN)
-
-
-@dataclass(frozen=True, slots=True)
-class HostilePlan:
-    """What to run."""
-
-    minutes: float
-    at_once: int
-    """Attackers at any moment."""
-    hop_ms: int
-    seed: int
-    model: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Control:
-    """The good stream, which must notice nothing."""
-
-    predictions: int
-    different_predictions: int
-    """Against the same samples offline."""
-    troubles: dict[str, int]
-    events: dict[str, int]
-    unaccounted_samples: int
-    latency: StageLatency
-    lateness: StageLatency
-    """Of its blocks: the fault of this tool."""
-
-
-@dataclass(frozen=True, slots=True)
-class HostileReport:
-    """What came of it."""
-
-    conditions: Conditions
-    plan: HostilePlan
-    seconds: float
-    attacks: dict[str, int]
-    outcomes: dict[str, dict[str, int]]
-    """Answers by attack."""
-    faults: dict[str, int]
-    """Answers that there must not be."""
-    http_cases: int | None
-    """Requests that schemathesis made; None: it is not installed."""
-    http_failures: dict[str, int]
-    control: Control
-    health: StageLatency
-    """Of ``/healthz``, asked all the time."""
-    unhealthy: int
-    idle: Look
-    """Before everything."""
-    warm: Look
-    """After the first tenth of the time, with attackers at work."""
-    most_resident_bytes: int | None
-    after: Look
-    """At rest."""
-    is_healthy: bool
-    log_errors: dict[str, int]
-    """That the server logged."""
+_MOST_GROWTH_MIB = 32.0
+_MOST_HANDLES = 2
+_SCHEMATHESIS_CONFIG = Path(__file__).parent / "schemathesis.toml"
+_CASES = re.compile(r"(\d+) generated")
+_FAILURE = re.compile(r"^ *❌ (.+): \d+$", re.MULTILINE)
 
 
 @dataclass(slots=True)
 class _Watch:
-    """What is seen of the server all the while."""
+    """Looks at the server all the while."""
 
+    server: Server
+    seconds: float
+    advance: Callable[[float, str], None]
+    idle: Usage
+    """Before everything."""
+    warm: Usage
+    """After the first tenth of the time, with attackers at work."""
     health: LatencyHistogram = field(default_factory=LatencyHistogram)
+    """Of ``/healthz``."""
     unhealthy: int = 0
-    warm: Look | None = None
-    most_resident_bytes: int | None = None
+    """Answers of it that were wrong, or none."""
+    most_mib: float = 0.0
+
+    async def run(self) -> None:
+        began_at = time.monotonic()
+        while True:
+            asked_at = time.monotonic()
+            self.unhealthy += not await asyncio.to_thread(self.server.is_healthy)
+            self.health.add(time.monotonic() - asked_at)
+            look, share = self.server.usage(), (asked_at - began_at) / self.seconds
+            if self.warm is self.idle and share >= _WARM_UP_SHARE:
+                self.warm = look
+            self.most_mib = max(self.most_mib, look.resident_mib or 0.0)
+            self.advance(min(1.0, share), f"memory {look.resident_mib or 0.0:.0f} MiB")
+            await asyncio.sleep(max(_WATCH_SECONDS, 0.01 * self.seconds))
 
 
-async def torment(
-    plan: HostilePlan,
+async def stress(
+    options: argparse.Namespace,
     voice: Voice,
-    target: Target,
+    server: Server,
     model: OnnxClassifier,
     advance: Callable[[float, str], None],
-) -> HostileReport:
-    """Run a plan.
+) -> Report:
+    """Attack as the options of the command say.
 
-    Parameters
-    ----------
-    plan : HostilePlan
-        What to run.
-    voice : Voice
-        What the good stream says.
-    target : Target
-        The server.
-    model : OnnxClassifier
-        That the server has.
-    advance : callable
-        Is told the share that is done and a word on it, now and then.
+    ``model`` is the one that the server has: the good stream must get what it gives offline.
+    ``advance`` is told the share that is done and a word on it.
     """
-    named = conditions(plan.model or target.model())
-    began_at, idle, watch, book = time.monotonic(), target.look(), _Watch(), Book()
-    done: Counter[str] = Counter()
-    http = HttpFuzz()
-    good = Caller(voice, 0, plan.hop_ms, book, keeps=True)
-    await good.open(target.address, model=plan.model)
-    pacer = Pacer(voice.block_ms, plan.hop_ms)
-    pacer.add(good)
-    looking = _look_after(plan, target, watch, advance, began_at)
-    async with in_background(pacer.run()), in_background(looking):
-        # Each attacker has its own dice: what it does depends on nobody else.
-        dice = (np.random.default_rng([plan.seed, number]) for number in range(plan.at_once))
-        fields = [Field(target.address, voice, rng) for rng in dice]
-        deadline = began_at + 60.0 * plan.minutes
-        attacking = (_attack(own, deadline, done) for own in fields)
-        await asyncio.gather(http.run(target, plan.seed, deadline), *attacking)
+    seconds, began_at, recorder = 60.0 * options.minutes, time.monotonic(), Recorder()
+    idle = server.usage()
+    watch = _Watch(server, seconds, advance, idle, idle)
+    good = LiveClient(server.address, voice, recorder)
+    await good.open()
+    watching = asyncio.create_task(watch.run())
+    # Each attacker has its own random numbers: what it does depends on no other one.
+    rngs = (np.random.default_rng([options.seed, number]) for number in range(options.at_once))
+    attackers = [Attacker(server, voice, rng) for rng in rngs]
+    attacking = (_attack(attacker, began_at + seconds) for attacker in attackers)
+    fuzzing = asyncio.create_task(_schemathesis(server, options))
+    counted = await asyncio.gather(*attacking)
+    fuzzed = await fuzzing
+    watching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watching
     await good.end()
-    after = await at_rest(target)
-    outcomes: Counter[tuple[str, str]] = sum((own.outcomes for own in fields), Counter())
-    return HostileReport(
-        conditions=named,
-        plan=plan,
-        seconds=time.monotonic() - began_at,
-        attacks=dict(done),
-        outcomes=_by_attack(outcomes),
-        faults=_faults(outcomes),
-        http_cases=http.cases if http.is_installed else None,
-        http_failures=dict(http.failures),
-        control=_control(good, book, plan, model),
-        health=watch.health.summary("health"),
-        unhealthy=watch.unhealthy,
-        idle=idle,
-        warm=watch.warm or after,
-        most_resident_bytes=watch.most_resident_bytes,
-        after=after,
-        is_healthy=target.is_alive() and target.get("/healthz")[0] == HTTPStatus.OK,
-        log_errors=target.log_errors(),
-    )
-
-
-async def _attack(field: Field, deadline: float, done: Counter[str]) -> None:
-    while time.monotonic() < deadline:
-        attack = field.choice(_ATTACKS)
-        field.attack = attack.__name__.replace("_", " ")
-        done[field.attack] += 1
-        try:
-            async with asyncio.timeout(_ATTACK_SECONDS):
-                await attack(field)
-        except (RefusedError, OSError) as error:  # a TimeoutError is one, too
-            field.note_refusal(error)
-        await asyncio.sleep(float(field.rng.exponential(_PAUSE_SECONDS)))
-
-
-async def _look_after(
-    plan: HostilePlan,
-    target: Target,
-    watch: _Watch,
-    advance: Callable[[float, str], None],
-    began_at: float,
-) -> None:
-    while True:
-        asked_at = time.monotonic()
-        status, _ = await asyncio.to_thread(target.get, "/healthz")
-        watch.health.add(time.monotonic() - asked_at)
-        watch.unhealthy += status != HTTPStatus.OK
-        look, share = target.look(), (asked_at - began_at) / (60.0 * plan.minutes)
-        if watch.warm is None and share >= _WARM_UP_SHARE:
-            watch.warm = look
-        if look.resident_bytes is not None:
-            watch.most_resident_bytes = max(watch.most_resident_bytes or 0, look.resident_bytes)
-        advance(min(1.0, share), f"memory {(look.resident_bytes or 0) / 2**20:.0f} MiB")
-        await asyncio.sleep(max(_WATCH_SECONDS, 0.6 * plan.minutes))
-
-
-def _control(good: Caller, book: Book, plan: HostilePlan, model: OnnxClassifier) -> Control:
-    tally = book.now
-    true = true_predictions(model, good.voice, 0, good.blocks, plan.hop_ms)
-    processed = good.ended["processed_samples"] if good.ended else 0
+    after, tally = await server.usage_when_idle(), recorder.now
+    done: Counter[str] = sum(counted, Counter())
+    answers = {name: _answers(attackers, name) for name in sorted(done)}
+    wanted = voice.reference(model, good.blocks)
+    is_healthy, minutes = server.is_healthy(), (time.monotonic() - began_at) / 60.0
     troubles = tally.errors + tally.refused + tally.lost
-    if tally.misnumbered:
-        troubles["messages misnumbered"] += tally.misnumbered
-    if good.ended is None:
-        troubles["no account at the end"] += 1
-    return Control(
-        predictions=len(good.predictions),
-        different_predictions=differences(good.predictions, true),
-        troubles=dict(troubles),
-        events=dict(tally.events),
-        unaccounted_samples=good.sent_samples - processed,
-        latency=summary("latency", tally.latency_seconds),
-        lateness=summary("lateness", tally.late_seconds),
-    )
+    troubles += Counter({"messages misnumbered": good.stream.misnumbered})
+    figures = [
+        Figure("time", f"{minutes:.1f} minutes of {options.minutes:g}"),
+        Figure("attacks", f"{done.total()} of {len(done)} kinds"),
+        none("answers that there must not be (500, 1011, let in)", faults(answers)),
+        *fuzzed,
+        Figure("predictions of the good stream", len(good.predictions)),
+        none("that differ from offline", differences(good.predictions, wanted)),
+        none("samples of it that were not answered for", good.unaccounted_samples),
+        none("troubles of it", troubles),
+        Figure("events of it", tally.events),
+        Figure("latency of it", summary("latency", tally.latency_seconds)),
+        Figure("blocks of it sent late, for want of time here",
+               summary("lateness", tally.late_seconds)),
+        Figure("answers of /healthz", watch.health.summary("health")),
+        none("of these, wrong or none", watch.unhealthy),
+        Figure("memory early on, the most, idle at the end",
+               (watch.warm.resident_mib, watch.most_mib or None, after.resident_mib), "MiB"),
+        growth("growth of memory", watch.warm.resident_mib, after.resident_mib, _MOST_GROWTH_MIB),
+        no_more("handles before, idle at the end", idle.handles, after.handles, _MOST_HANDLES),
+        none("errors in the server's log", server.log_errors()),
+        Figure("answers at the end", is_healthy, "", "yes", is_healthy),
+    ]  # fmt: skip
+    rows = [(attack, done[attack], found) for attack, found in answers.items()]
+    tables = {"Attacks and answers": Table(("attack", "times", "answers"), rows)}
+    return Report("Hostile clients", voice.model or server.model(), figures, tables)
 
 
-def _by_attack(outcomes: Counter[tuple[str, str]]) -> dict[str, dict[str, int]]:
-    found: dict[str, dict[str, int]] = {}
-    for (attack, outcome), count in sorted(outcomes.items()):
-        found.setdefault(attack, {})[outcome] = count
-    return found
+async def _attack(attacker: Attacker, deadline: float) -> Counter[str]:
+    """Run attacks until a deadline; return how often each."""
+    done: Counter[str] = Counter()
+    while time.monotonic() < deadline:
+        attack = attacker.choice(*ATTACKS)
+        done[attack] += 1
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_ATTACK_SECONDS):
+                await attacker.run(attack)
+        await asyncio.sleep(float(attacker.rng.exponential(_PAUSE_SECONDS)))
+    return done
 
 
-def _faults(outcomes: Counter[tuple[str, str]]) -> dict[str, int]:
+def _answers(attackers: list[Attacker], attack: str) -> Counter[str]:
+    return sum((a.outcomes.get(attack, Counter()) for a in attackers), Counter())
+
+
+def faults(answers: dict[str, Counter[str]]) -> dict[str, int]:
+    """Return the answers that there must not be, by attack."""
     return {
-        f"{attack}: {outcome}": count
-        for (attack, outcome), count in outcomes.items()
-        if outcome in _FORBIDDEN or (outcome.startswith("HTTP 5") and outcome != "HTTP 503")
+        f"{attack}: {answer}": times
+        for attack, found in answers.items()
+        for answer, times in found.items()
+        if answer in _FORBIDDEN or (answer.startswith("HTTP 5") and answer != "HTTP 503")
     }
+
+
+async def _schemathesis(server: Server, options: argparse.Namespace) -> list[Figure]:
+    """Run ``schemathesis run`` for the whole time: what the OpenAPI document allows, and not."""
+    name = "requests of schemathesis"
+    if importlib.util.find_spec("schemathesis") is None:
+        return [Figure(name, "it is not installed")]
+    headers = [f"-H{name}: {value}" for name, value in server.address.headers.items()]
+    words = [
+        "--config-file", str(_SCHEMATHESIS_CONFIG), "run", f"{server.address}/openapi.json",
+        "--seed", str(options.seed), "--max-time", str(max(1, round(60.0 * options.minutes))),
+        "--continue-on-failure", "--warnings", "off", *headers,
+    ]  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:  # where it leaves what it remembers
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "schemathesis.cli", "--no-color", *words,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT, cwd=folder,
+        )  # fmt: skip
+        try:
+            told = (await process.communicate())[0].decode(errors="replace")
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+    cases = _CASES.search(told)
+    failures = Counter(_FAILURE.findall(told) or [sanitize(told[-200:])])
+    return [
+        Figure(name, int(cases[1]) if cases else 0),
+        none("of these, not as documented", failures if process.returncode else 0),
+    ]

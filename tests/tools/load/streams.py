@@ -1,90 +1,259 @@
-"""More and more voices at once, up to the breaking point and beyond."""
+"""More and more live streams at once, up to the breaking point and beyond."""
 
+import argparse
 import asyncio
-import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from tools.conditions import Conditions, conditions
-from tools.load.crowd import Account, Step, StreamsPlan, crowd
-from tools.load.target import Look, Target
-from tools.load.voice import Voice
+import psutil
+
+from ser_live.latency import StageLatency, summary
+from tools.load.client import LiveClient, Recorder, Voice, spread_phase
+from tools.load.server import Server
+from tools.machine import Usage
+from tools.report import CORE, Figure, Report, Table, at_most, none
+
+MOST_MB_PER_STREAM = 3.0
+
+_OPENED_AT_ONCE = 8
+_BLOCKS_BETWEEN = 37  # between the places where two clients begin: no two say the same at once
+_FLAT = 1.1
+_NOTE = """\
+Latency is counted from the moment at which the block with the last sample of a hop was handed
+to the socket to the moment at which the prediction was taken from it; what the algorithm itself
+waits for (window, smoothing) is not in it."""
 
 
 @dataclass(frozen=True, slots=True)
-class StreamsReport:
-    """What came of it."""
+class Step:
+    """Measurements of one number of streams."""
 
-    conditions: Conditions
-    plan: StreamsPlan
-    voice: str
-    idle: Look
-    steps: tuple[Step, ...]
-    account: Account
-    after: Look
-    """When all streams had ended."""
-    is_healthy: bool
-    """It answered, in the end."""
-    is_ours: bool
-    """The server was started by this tool."""
-    load_average: float
+    asked: int
+    """Streams that were asked for."""
+    open: int
+    """Streams open at the end of the step."""
+    latency: StageLatency
+    """From the last sample of a hop sent to its prediction received."""
+    lateness: StageLatency
+    """Of the blocks sent, which is the fault of this tool."""
+    left_out_hops: int
+    refused: Mapping[str, int]
+    lost: Mapping[str, int]
+    errors: Mapping[str, int]
+    events: Mapping[str, int]
+    server_share: float | None
+    """Processor time of the server, as a share of a core."""
+    tool_share: float
+    """The same of this tool."""
+    idle: Usage
+    """Of the server before all steps."""
+    usage: Usage
 
     @property
-    def kept(self) -> Step | None:
-        """The last step before the first that broke a promise."""
-        last = None
-        for step in self.steps:
-            if not step.keeps(self.plan.limit_seconds):
-                break
-            last = step
-        return last
+    def cost_share(self) -> float | None:
+        """Share of a core that one stream takes."""
+        return None if self.server_share is None else self.server_share / max(1, self.open)
 
-    def memory_per_stream(self, step: Step) -> float | None:
-        """Bytes that a stream of a step takes beside the idle server."""
-        if step.resident_bytes is None or self.idle.resident_bytes is None:
+    @property
+    def mb_per_stream(self) -> float | None:
+        """Memory in MB that one stream takes beside the idle server."""
+        if self.usage.resident_mib is None or self.idle.resident_mib is None:
             return None
-        return (step.resident_bytes - self.idle.resident_bytes) / max(1, step.open)
+        grown_mib = self.usage.resident_mib - self.idle.resident_mib
+        return grown_mib * 2**20 / 1e6 / max(1, self.open)
+
+    def keeps(self, limit_ms: float) -> bool:
+        """Tell whether every promise was kept."""
+        trouble = self.errors or self.refused or self.lost or self.left_out_hops
+        is_quick = 1000.0 * self.latency.p95_seconds <= limit_ms
+        return not trouble and self.latency.count > 0 and is_quick
 
 
 async def measure_streams(
-    plan: StreamsPlan, voice: Voice, target: Target, advance: Callable[[float, str], None]
-) -> StreamsReport:
-    """Run a plan.
+    options: argparse.Namespace,
+    voice: Voice,
+    server: Server,
+    advance: Callable[[float, str], None],
+) -> Report:
+    """Ramp up streams as the options of the command say.
 
-    Parameters
-    ----------
-    plan : StreamsPlan
-        What to run.
-    voice : Voice
-        What the callers say.
-    target : Target
-        The server.
-    advance : callable
-        Is told the share that is done and a word on it, after each step.
+    ``advance`` is told the share that is done and a word on it, after each step.
     """
-    named = conditions(plan.model or target.model())
-    idle, steps, broken = target.look(), [], 0
-    async with crowd(plan, voice, target) as them:
-        for count in plan.counts():
-            await them.grow(count)
-            await asyncio.sleep(plan.settle_seconds)
-            step = await them.measure()
-            steps.append(step)
-            milliseconds = 1000.0 * step.latency.p95_seconds
-            advance(count / plan.most, f"{step.open} streams, p95 {milliseconds:.1f} ms")
-            broken += bool(broken) or not step.keeps(plan.limit_seconds)
-            if broken > plan.beyond or not step.open:
+    clients, steps = _Clients(options, voice, server), list[Step]()
+    try:
+        for count in range(options.first, options.most + 1, options.step):
+            await clients.open(count)
+            await asyncio.sleep(options.settle)
+            steps.append(await clients.measure())
+            p95_ms = 1000.0 * steps[-1].latency.p95_seconds
+            advance(count / options.most, f"{steps[-1].open} streams, p95 {p95_ms:.1f} ms")
+            kept = [step.keeps(options.limit_ms) for step in steps]
+            is_beyond = False in kept and len(kept) - kept.index(False) > options.beyond
+            if is_beyond or not steps[-1].open:
                 break
-        account = await them.end()
-    return StreamsReport(
-        conditions=named,
-        plan=plan,
-        voice=str(voice),
-        idle=idle,
-        steps=tuple(steps),
-        account=account,
-        after=target.look(),
-        is_healthy=target.is_alive() and target.get("/healthz")[0] == 200,
-        is_ours=target.process is not None,
-        load_average=os.getloadavg()[0] if hasattr(os, "getloadavg") else float("nan"),
+        account = await clients.end()
+    finally:
+        clients.cancel()
+    if options.report is not None:
+        draw_curve(steps, options.limit_ms, options.report.with_suffix(".png"))
+    is_healthy = server.is_healthy()
+    sizes_mib = (steps[0].idle.resident_mib, server.usage().resident_mib)
+    figures = [
+        *_promise(options, voice, steps),
+        *account,
+        Figure("answers at the end", is_healthy, "", "yes", is_healthy),
+        Figure("memory idle, at the end", sizes_mib, "MiB"),
+        Figure("load average of the machine", psutil.getloadavg()),
+    ]
+    tables = {"Step by step": _curve(steps, options.limit_ms)}
+    return Report("Streams at once", voice.model or server.model(), figures, tables, _NOTE)
+
+
+class _Clients:
+    """All clients of a ramp."""
+
+    def __init__(self, options: argparse.Namespace, voice: Voice, server: Server) -> None:
+        self._options, self._voice, self._server = options, voice, server
+        self._recorder = Recorder()
+        self._clients: list[LiveClient] = []
+        self._asked = 0
+        self._idle = server.usage()
+
+    async def open(self, count: int) -> None:
+        """Ask for streams, until so many have been asked for."""
+        limit = asyncio.Semaphore(_OPENED_AT_ONCE)
+        numbers, self._asked = range(self._asked, count), count
+        await asyncio.gather(*(self._open(number, limit) for number in numbers))
+
+    async def _open(self, number: int, limit: asyncio.Semaphore) -> None:
+        place = number * _BLOCKS_BETWEEN
+        client = LiveClient(self._server.address, self._voice, self._recorder, place)
+        async with limit:
+            if await client.open(0.0 if self._options.together else spread_phase(number)):
+                self._clients.append(client)
+
+    async def measure(self) -> Step:
+        """Watch for the time of a step."""
+        opening = self._recorder.restart()  # streams refused before belong to this step, too
+        before, own_seconds = self._server.usage(), time.process_time()
+        await asyncio.sleep(self._options.seconds)
+        after, own_seconds = self._server.usage(), time.process_time() - own_seconds
+        tally = self._recorder.restart()
+        return Step(
+            asked=self._asked,
+            open=sum(client.is_open for client in self._clients),
+            latency=summary("latency", tally.latency_seconds),
+            lateness=summary("lateness", tally.late_seconds),
+            left_out_hops=opening.left_out_hops + tally.left_out_hops,
+            refused=opening.refused + tally.refused,
+            lost=opening.lost + tally.lost,
+            errors=opening.errors + tally.errors,
+            events=opening.events + tally.events,
+            server_share=after.core_share_since(before),
+            tool_share=own_seconds / (after.at_seconds - before.at_seconds),
+            idle=self._idle,
+            usage=after,
+        )
+
+    async def end(self) -> list[Figure]:
+        """End all streams, and return the figures of their accounts."""
+        live = [client for client in self._clients if client.is_open]
+        await asyncio.gather(*(client.end() for client in live))
+        sent = sum(client.blocks for client in live) * self._voice.samples.shape[1]
+        unaccounted = sum(client.unaccounted_samples for client in live)
+        misnumbered = sum(client.stream.misnumbered for client in self._clients)
+        return [
+            Figure("samples sent", f"{sent} in {len(live)} streams"),
+            none("samples that were not answered for", unaccounted),
+            none("messages misnumbered", misnumbered),
+        ]
+
+    def cancel(self) -> None:
+        """Stop all clients."""
+        for client in self._clients:
+            client.cancel()
+
+
+def _promise(options: argparse.Namespace, voice: Voice, steps: Sequence[Step]) -> list[Figure]:
+    """Return the figures of the last step before the first that broke a promise."""
+    kept = [*(step.keeps(options.limit_ms) for step in steps), False]
+    most = steps[kept.index(False) - 1] if kept[0] else None
+    asked = 0 if most is None else most.asked
+    name = f"streams with p95 of at most {options.limit_ms:g} ms and nothing lost"
+    pauses = "without" if options.continuous else "with its"
+    begin = "all at one moment" if options.together else "spread evenly over time"
+    voices = (
+        f"the demo voice {pauses} pauses, {voice.sample_rate_hz} Hz s16le, blocks of "
+        f"{voice.block_ms} ms, a hop every {voice.hop_ms} ms, {begin}"
     )
+    figures = [
+        Figure(name, asked, "", f"at least {options.wanted}", asked >= options.wanted),
+        Figure("voices", voices),
+    ]
+    if most is None:
+        return figures
+    first, last = steps[0].cost_share, most.cost_share
+    is_flat = None if first is None or last is None else last <= _FLAT * first
+    sizes = [step.mb_per_stream for step in steps if step.mb_per_stream is not None]
+    size = max(sizes, default=None)
+    return [
+        *figures,
+        Figure(f"latency at {most.asked} streams", most.latency),
+        Figure(f"blocks sent late, at {most.asked} streams", most.lateness),
+        Figure("processor, server", most.server_share, CORE),
+        Figure("processor, this tool", most.tool_share, CORE),
+        Figure("processor per stream, first step, last kept", (first, last), CORE,
+               "flat or falling", is_flat),
+        at_most("memory per stream, the most of any step", size, "MB", MOST_MB_PER_STREAM),
+    ]  # fmt: skip
+
+
+def _curve(steps: Sequence[Step], limit_ms: float) -> Table:
+    columns = (
+        "asked", "open", "latency", "hops left out", "refused", "lost", "errors", "events",
+        "server, % of a core", "tool", "per stream", "MB per stream", "threads", "handles", "",
+    )  # fmt: skip
+    rows = [
+        (
+            s.asked, s.open, s.latency, s.left_out_hops, s.refused, s.lost, s.errors, s.events,
+            *(None if share is None else 100.0 * share
+              for share in (s.server_share, s.tool_share, s.cost_share)),
+            s.mb_per_stream, s.usage.threads, s.usage.handles,
+            "" if s.keeps(limit_ms) else "**broken**",
+        )
+        for s in steps
+    ]  # fmt: skip
+    return Table(columns, rows)
+
+
+def draw_curve(steps: Sequence[Step], limit_ms: float, path: Path) -> None:
+    """Draw latency and processor time against the number of streams."""
+    from matplotlib.figure import Figure as Picture  # noqa: PLC0415 - heavy
+
+    latency = {
+        n: [getattr(s.latency, f"{n}_seconds") for s in steps] for n in ("p50", "p95", "p99")
+    }
+    processor: dict[str, list[Any]] = {
+        "server": [step.server_share for step in steps],
+        "tool": [step.tool_share for step in steps],
+    }
+    curves: dict[str, dict[str, list[Any]]] = {
+        "last sample of a hop\nto its message, s": latency,
+        "processor,\ncores": processor,
+        "processor per stream,\ncores": {"server": [step.cost_share for step in steps]},
+    }
+    picture = Picture(figsize=(8.0, 9.0), layout="constrained")
+    panels = picture.subplots(3, 1, sharex=True)
+    for axes, (label, lines) in zip(panels, curves.items(), strict=True):
+        for name, values in lines.items():
+            axes.plot([step.asked for step in steps], values, marker="o", label=name)
+        axes.set_ylabel(label)
+        axes.legend()
+        axes.grid(alpha=0.3)
+    panels[0].axhline(limit_ms / 1000.0, color="grey", linestyle="--")
+    panels[0].set_yscale("log")
+    panels[2].set_xlabel("streams asked for")
+    picture.savefig(path, dpi=120)

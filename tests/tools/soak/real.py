@@ -1,90 +1,166 @@
-"""Hours at a real microphone."""
+"""Hours of listening at a microphone, and the account of them."""
 
+import argparse
+import gc
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ser_live.events import Event
-from ser_live.latency import StageLatency
-from ser_live.live.listener import Listener
+from ser_live.live.listener import Listener, LiveStep
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.sources import Block, Microphone, Notice
 from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.microphone import OpenCapture
-from tools.conditions import Conditions, conditions
-from tools.soak.resources import Course, Usage, Watch, usage
-from tools.soak.trend import Trend
+from tools.machine import Usage, children_processor_seconds, usage
+from tools.report import CORE, Figure, Report, Table, growth, none, times_table
 
+_SETTLED_SECONDS = 60.0
+_MOST_GROWTH_MIB = 2.0
 _STAGES = ("callback", "queue", "total", "lag")
 
 
-@dataclass(frozen=True, slots=True)
-class RealPlan:
-    """What to run."""
+class Trend:
+    """Straight line through any number of points by least squares, in constant memory.
 
-    hours: float
-    device: str | None = None
-    """Name, part of a name or index; None: the default microphone."""
+    The sums are kept about the means (Welford), so that a day of points loses no digits.
+    """
 
+    def __init__(self) -> None:
+        self._count = 0
+        self._mean_x = self._mean_y = 0.0
+        self._xx = self._xy = 0.0
 
-@dataclass(frozen=True, slots=True)
-class Drift:
-    """The timeline (frames by rate, and gaps) against the host's clock."""
+    def add(self, x: float, y: float) -> None:
+        """Add a point."""
+        self._count += 1
+        from_old_x = x - self._mean_x
+        self._mean_x += from_old_x / self._count
+        self._mean_y += (y - self._mean_y) / self._count
+        self._xx += from_old_x * (x - self._mean_x)
+        self._xy += from_old_x * (y - self._mean_y)
 
-    seconds: float
-    """Over so long, by the host's clock."""
-    ahead_ms: float
-    """How far the timeline has run ahead of it; negative: behind."""
-    parts_per_million: float | None
-    """By least squares."""
-
-
-@dataclass(frozen=True, slots=True)
-class RealReport:
-    """What came of it."""
-
-    conditions: Conditions
-    plan: RealPlan
-    device: str
-    sample_rate_hz: int
-    channels: int
-    wall_seconds: float
-    stream_seconds: float
-    missing_seconds: float
-    predictions: int
-    skipped_predictions: int
-    degraded_predictions: int
-    events: tuple[tuple[str, int], ...]
-    captured_frames: int
-    processed_frames: int
-    dropped_frames: int
-    unaccounted_frames: int
-    """The most that captured - processed - dropped - buffered ever was."""
-    overruns: int
-    restarts: int
-    drift: Drift | None
-    engine_core_share: float
-    """Processor time of this process by seconds."""
-    capture_core_share: float | None
-    """The same of the capture process; None: unknown on this system."""
-    stages: tuple[StageLatency, ...]
-    """callback, queue, total and lag."""
-    course: Course
-    threads_after: int
-    """When all was closed."""
+    @property
+    def slope(self) -> float | None:
+        """Rise per unit of x; None of less than two points."""
+        return self._xy / self._xx if self._xx > 0.0 else None
 
 
-class _Watched(Microphone):
-    """Compares the timeline with the host's clock, block by block."""
+class Soak:
+    """A microphone that is listened to for hours, and the account of it.
+
+    Parameters
+    ----------
+    seconds : float
+        How long.
+    microphone : Microphone
+        Real, or in virtual time.
+    listener : Listener
+        Of that microphone, with events.
+    """
+
+    title = "Soak in real time"
+
+    def __init__(
+        self, seconds: float, microphone: Microphone, listener: Listener[Prediction | Event]
+    ) -> None:
+        self.seconds = seconds
+        self.microphone, self.listener = microphone, listener
+        self.events: Counter[str] = Counter()
+        self.unaccounted_frames = 0
+        """The most that captured - processed - dropped - buffered ever was."""
+        self._before = own_usage()
+        self._after_first_minute: Usage | None = None
+        self._by_hour: list[tuple[float, float | None]] = []
+        self._began_at = time.monotonic()
+
+    @property
+    def has_begun(self) -> bool:
+        """There is something to report."""
+        return hasattr(self.listener, "recognizer")
+
+    @property
+    def wall_seconds(self) -> float:
+        """Time since the soak was made, or began to listen."""
+        return time.monotonic() - self._began_at
+
+    def steps(self) -> Iterator[float]:
+        """Listen, and yield the seconds that have passed now and then."""
+        self.listener.open()
+        self._began_at = time.monotonic()
+        self._steps = self.listener.steps()  # kept, so that the end of the loop closes nothing
+        for step in self._steps:
+            passed_seconds = self.check(step)
+            self._look(passed_seconds)
+            yield passed_seconds
+            if passed_seconds >= self.seconds:
+                return
+
+    def check(self, step: LiveStep) -> float:
+        """Hold what must always hold; return the seconds that have passed."""
+        self.events.update(event.kind for event in step.events)
+        counters = self.microphone.counters
+        missing = counters.captured - counters.processed - counters.dropped - counters.buffered
+        self.unaccounted_frames = max(self.unaccounted_frames, abs(missing))
+        return self.wall_seconds
+
+    def report(self) -> Report:
+        """Close everything, and report what came of it up to now."""
+        stats, at_end, wall_seconds = self.listener.stats, own_usage(), self.wall_seconds
+        own = self.figures(wall_seconds, at_end)
+        self.listener.close()
+        first, threads = self._after_first_minute, (self._before.threads, own_usage().threads)
+        counters, settled_mib = stats.source, None if first is None else first.resident_mib
+        figures = [
+            Figure("wall time", wall_seconds, "s"),
+            Figure("predictions", stats.recognizer.predictions),
+            Figure("of these degraded", stats.degraded),
+            Figure("left out as too old", stats.skipped_predictions),
+            Figure("frames captured", counters.captured),
+            Figure("frames dropped, with a count", counters.dropped),
+            none("frames unaccounted, at any moment", self.unaccounted_frames),
+            *own,
+            Figure("resident memory after the first minute", settled_mib or "not reached", "MiB"),
+            Figure("resident memory at the end", at_end.resident_mib, "MiB"),
+            growth("growth", settled_mib, at_end.resident_mib, _MOST_GROWTH_MIB),
+            Figure("threads before, after", threads, "", "the same", threads[0] == threads[1]),
+        ]
+        return Report(self.title, self.listener.recognizer.card.name, figures, self.tables())
+
+    def figures(self, wall_seconds: float, at_end: Usage) -> list[Figure]:
+        """Return the figures of this kind of soak, before everything is closed."""
+        raise NotImplementedError
+
+    def tables(self) -> dict[str, Table]:
+        """Return the tables below the figures."""
+        hours = Table(("hours", "resident MiB"), self._by_hour)
+        return {"Events": times_table("kind", self.events), "Hour by hour": hours}
+
+    def _look(self, seconds: float) -> None:
+        if self._after_first_minute is None and seconds >= _SETTLED_SECONDS:
+            self._after_first_minute = own_usage()
+        if seconds >= 3600.0 * (len(self._by_hour) + 1):
+            self._by_hour.append((seconds / 3600.0, own_usage().resident_mib))
+
+
+def own_usage() -> Usage:
+    """Return what this process uses, garbage excluded."""
+    gc.collect()
+    return usage(os.getpid())
+
+
+class WatchedMicrophone(Microphone):
+    """A microphone that compares its timeline with the host's clock, block by block."""
 
     def __init__(self, device: str | None, open_capture: OpenCapture) -> None:
         super().__init__(device, open_capture=open_capture)
         self.stream_seconds = 0.0
-        self._trend = Trend()
-        self._first: tuple[float, float] | None = None
-        self._last = (0.0, 0.0)
+        self.drift = Trend()
+        self.first: tuple[float, float] | None = None
+        """The host's clock and the timeline at the first block."""
+        self.last = (0.0, 0.0)
 
     def __iter__(self) -> Iterator[Block | Notice]:
         for item in super().__iter__():
@@ -92,116 +168,53 @@ class _Watched(Microphone):
                 self._compare(item)
             yield item
 
-    @property
-    def drift(self) -> Drift | None:
-        """What the comparison says up to now."""
-        if self._first is None or self._trend.slope is None:
-            return None
-        host_seconds = self._last[0] - self._first[0]
-        stream_seconds = self._last[1] - self._first[1]
-        return Drift(
-            seconds=host_seconds,
-            ahead_ms=1000.0 * (stream_seconds - host_seconds),
-            parts_per_million=1e6 * self._trend.slope,
-        )
-
     def _compare(self, block: Block) -> None:
         frames = block.missing_frames + len(block.samples)
         self.stream_seconds += frames / self.sample_rate_hz
         if block.end_captured_at is not None:
-            self._last = (block.end_captured_at, self.stream_seconds)
-            self._first = self._first or self._last
-            host_seconds = self._last[0] - self._first[0]
-            self._trend.add(host_seconds, self.stream_seconds - self._first[1] - host_seconds)
+            self.last = (block.end_captured_at, self.stream_seconds)
+            self.first = self.first or self.last
+            host_seconds = self.last[0] - self.first[0]
+            self.drift.add(host_seconds, self.stream_seconds - self.first[1] - host_seconds)
 
 
-class RealSoak:
-    """Run a plan, step by step.
+class RealSoak(Soak):
+    """Listen to a real microphone, as the options of the command say.
 
-    Parameters
-    ----------
-    plan : RealPlan
-        What to run.
-    model : OnnxClassifier
-        What recognizes.
-    open_capture : callable
-        What captures, as in `Microphone`.
+    ``open_capture`` is what captures, as in `Microphone`.
     """
+
+    microphone: WatchedMicrophone
 
     def __init__(
         self,
-        plan: RealPlan,
+        options: argparse.Namespace,
         model: OnnxClassifier,
         open_capture: OpenCapture = CaptureProcess,
     ) -> None:
-        self.plan = plan
-        self.seconds = plan.hours * 3600.0
-        self._conditions = conditions(model.card.name)
-        self._watch = Watch()
-        self._microphone = _Watched(plan.device, open_capture)
-        self._listener = Listener[Prediction | Event](self._microphone, model=model, events=True)
-        self._happened: Counter[str] = Counter()
-        self._predictions = 0
-        self._unaccounted = 0
-        self._began_at = time.monotonic()
+        microphone = WatchedMicrophone(options.device, open_capture)
+        listener = Listener[Prediction | Event](microphone, model=model, events=True)
+        super().__init__(options.seconds, microphone, listener)
+        self._children_before = children_processor_seconds()
 
-    def steps(self) -> Iterator[float]:
-        """Run, and give the seconds that have passed now and then."""
-        self._listener.open()
-        self._began_at = time.monotonic()
-        self._steps = self._listener.steps()  # kept, so that the end of the loop closes nothing
-        for step in self._steps:
-            self._happened.update(event.kind for event in step.events)
-            self._predictions += len(step.predictions)
-            counters = self._microphone.counters
-            missing = counters.captured - counters.processed - counters.dropped - counters.buffered
-            self._unaccounted = max(self._unaccounted, abs(missing))
-            passed_seconds = time.monotonic() - self._began_at
-            self._watch.look(passed_seconds)
-            yield passed_seconds
-            if passed_seconds >= self.seconds:
-                return
-
-    @property
-    def has_begun(self) -> bool:
-        """There is something to report."""
-        return hasattr(self._listener, "recognizer")
-
-    def report(self) -> RealReport:
-        """Say what came of it up to now, and close everything."""
-        wall_seconds = time.monotonic() - self._began_at
-        course, stats = self._watch.course(), self._listener.stats
-        self._listener.close()
-        counters, before, after = stats.source, course.before, course.at_end
-        own_seconds = after.processor_seconds - before.processor_seconds
-        return RealReport(
-            conditions=self._conditions,
-            plan=self.plan,
-            device=self._microphone.name,
-            sample_rate_hz=self._microphone.sample_rate_hz,
-            channels=self._microphone.channels,
-            wall_seconds=wall_seconds,
-            stream_seconds=self._microphone.stream_seconds,
-            missing_seconds=stats.missing_seconds,
-            predictions=self._predictions,
-            skipped_predictions=stats.skipped_predictions,
-            degraded_predictions=stats.degraded,
-            events=tuple(sorted(self._happened.items())),
-            captured_frames=counters.captured,
-            processed_frames=counters.processed,
-            dropped_frames=counters.dropped,
-            unaccounted_frames=self._unaccounted,
-            overruns=counters.overruns,
-            restarts=counters.restarts,
-            drift=self._microphone.drift,
-            engine_core_share=own_seconds / wall_seconds,
-            capture_core_share=_share_of_children(before, after, wall_seconds),
-            stages=tuple(stage for stage in stats.stages if stage.name in _STAGES),
-            course=course,
-            threads_after=usage().threads,
-        )
-
-
-def _share_of_children(before: Usage, after: Usage, seconds: float) -> float | None:
-    first, last = before.children_processor_seconds, after.children_processor_seconds
-    return None if first is None or last is None else (last - first) / seconds
+    def figures(self, wall_seconds: float, at_end: Usage) -> list[Figure]:
+        """Return the figures of the device, of its clock and of the processor."""
+        microphone, stats = self.microphone, self.listener.stats
+        first, last = microphone.first or (0.0, 0.0), microphone.last
+        ahead_seconds = (last[1] - first[1]) - (last[0] - first[0])
+        slope = microphone.drift.slope
+        capture_seconds = children_processor_seconds() - self._children_before
+        stages = [stage for stage in stats.stages if stage.name in _STAGES]
+        return [
+            Figure("device", microphone.name),
+            Figure("its format", f"{microphone.sample_rate_hz} Hz x {microphone.channels}"),
+            Figure("stream", microphone.stream_seconds, "s"),
+            Figure("overruns that the device reported", stats.source.overruns),
+            Figure("restarts", stats.source.restarts),
+            Figure("missing on the timeline", stats.missing_seconds, "s"),
+            Figure("timeline ahead of the host's clock", 1000.0 * ahead_seconds, "ms"),
+            Figure("slope of that", None if slope is None else 1e6 * slope, "ppm"),
+            Figure("processor, this process", at_end.core_share_since(self._before), CORE),
+            Figure("processor, capture process", capture_seconds / wall_seconds, CORE),
+            *(Figure(stage.name, stage) for stage in stages),
+        ]

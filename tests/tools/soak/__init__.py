@@ -1,1 +1,0 @@
-"""Listen for hours and find out what that does: ``python tests/tools/soak``."""
