@@ -35,7 +35,6 @@ import processes
 from ser_live import Event, listen
 from ser_live.sources import DEMO_PATH, Block, Microphone, Notice
 from sound_server import SoundServer
-from tools import process_usage
 
 RATE_HZ = 48000
 UP_SECONDS = (5.0, 8.0)
@@ -289,8 +288,8 @@ def holdings() -> Holdings:
     return Holdings(
         capture_processes=len(processes.captures()),
         threads=threading.active_count(),
-        descriptors=process_usage.handles("self"),
-        resident_mib=(process_usage.resident_bytes("self") or 0) / 2**20,
+        descriptors=processes.handles(),
+        resident_mib=processes.resident_bytes() / 2**20,
     )
 
 

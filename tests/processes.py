@@ -1,4 +1,4 @@
-"""Running processes: which there are, and waiting for their end."""
+"""Running processes: which there are, what this one holds, and waiting for their end."""
 
 import contextlib
 import os
@@ -7,12 +7,24 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tools import process_usage
-
 
 def children(pid: int | str = "self") -> set[int]:
     """Return the running children of a process; those that only wait to be reaped are left out."""
-    return {child for child in process_usage.children(pid) if is_running(child)}
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended
+            found |= {int(child) for child in (task / "children").read_text().split()}
+    return {child for child in found if is_running(child)}
+
+
+def handles() -> int:
+    """Count the open files and sockets of this process."""
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208 - iterdir would hold one itself
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process has in use."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def captures(pid: int | str = "self") -> set[int]:

@@ -18,14 +18,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processes import children, have_ended, is_running
+from processes import children, handles, have_ended, is_running, resident_bytes
 from ser_live import SerError
 from ser_live.latency import StageLatency
 from ser_live.sources import Block, Microphone, Notice, capture_process, input_devices
 from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.devices import InputDevice
-from tools import process_usage
 
 HERE = Path(__file__).parent
 FAKE_AUDIO = HERE / "fake_audio"
@@ -222,15 +221,15 @@ class TestHearing:
 
         def held() -> tuple[set[int], int, int | None]:
             gc.collect()
-            return children(), threading.active_count(), process_usage.handles("self")
+            return children(), threading.active_count(), handles()
 
         for _ in range(10):  # what Python itself keeps
             cycle()
-        before, resident = held(), process_usage.resident_bytes("self") or 0
+        before, resident = held(), resident_bytes()
         for _ in range(cycles):
             cycle()
         assert held() == before
-        assert (process_usage.resident_bytes("self") or 0) - resident < 3 * 2**20
+        assert resident_bytes() - resident < 3 * 2**20
 
 
 @pytest.fixture
@@ -363,14 +362,14 @@ class TestProcess:
                 frames += len(item.samples)
                 if begun_at is None and frames > 24000:
                     begun_at = time.monotonic()
-                    resident = process_usage.resident_bytes("self") or 0
+                    resident = resident_bytes()
                     processor_at = time.process_time()
                 if frames > 2 * 48000:
                     break
         assert begun_at is not None
         share = (time.process_time() - processor_at) / (time.monotonic() - begun_at)
         assert share < 0.25
-        assert (process_usage.resident_bytes("self") or 0) - resident < 10 * 2**20
+        assert resident_bytes() - resident < 10 * 2**20
         assert 1 <= len(caplog.text.splitlines()) <= 30
         assert len(caplog.text) < 10_000
         assert "more lines" in caplog.text

@@ -18,11 +18,10 @@ import soundfile
 from numpy.typing import NDArray
 
 from measure_recovery import Session, outage, written_voice
-from processes import captures, children, have_ended
+from processes import captures, children, handles, have_ended
 from ser_live import SerError
 from ser_live.sources import Block, Microphone, Notice, capture_process
 from sound_server import SoundServer
-from tools import process_usage
 
 pytestmark = pytest.mark.integration
 REALTIME = Path(__file__).parent.parent / "realtime"
@@ -217,7 +216,7 @@ class TestDevice:
             assert time.monotonic() - started_at < 2.0
 
         def held() -> tuple[int, int | None, set[int]]:
-            return threading.active_count(), process_usage.handles("self"), children()
+            return threading.active_count(), handles(), children()
 
         for _ in range(2):  # what Python itself keeps
             cycle()
