@@ -1,11 +1,11 @@
-"""Files that are whole at any moment, and what happens when one cannot be written."""
+"""Files of predictions and events that hold whole records at any moment."""
 
 import contextlib
 import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 
 from ser_live.engine.segments import Segmenter
 from ser_live.errors import SerError
@@ -16,15 +16,54 @@ from ser_live.prediction import Prediction
 _LOG = logging.getLogger(__name__)
 
 
+class GrowingFile:
+    """File that grows by whole pieces, each on disk when `append` returns.
+
+    Parameters
+    ----------
+    path : Path
+        Where it is.
+    mode : str
+        As in `open`, binary: "wb" overwrites, "xb" raises FileExistsError.
+    """
+
+    def __init__(self, path: Path, mode: str) -> None:
+        self._size = 0
+        self._file: BinaryIO = path.open(mode, buffering=0)  # type: ignore[assignment]
+
+    def append(self, data: bytes) -> None:
+        """Write a piece; OSError if that fails, and the file then ends with the one before."""
+        try:
+            write_all(self._file, data)
+        except OSError:
+            # A full disk takes the first half of a record.
+            with contextlib.suppress(OSError):
+                self._file.truncate(self._size)
+            raise
+        self._size += len(data)
+
+    def close(self) -> None:
+        """Close the file; all that it holds has been written before."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+
+def write_all(file: BinaryIO, data: bytes) -> None:
+    """Write bytes to a file without a buffer, which may take a part of them at a time."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
 class OutputFile:
-    """A file that grows by whole records: one write each, and nothing waits in a buffer.
+    """File of records in one format: one write each, and nothing waits in a buffer.
 
     Parameters
     ----------
     path : path
         Overwritten if it exists.
     form : Format
-        What records look like.
+        The format of its records.
 
     Raises
     ------
@@ -35,9 +74,8 @@ class OutputFile:
     def __init__(self, path: str | os.PathLike[str], form: Format) -> None:
         self.path = Path(path)
         self._form = form
-        self._size = 0
         try:
-            self._file = self.path.open("wb", buffering=0)
+            self._file = GrowingFile(self.path, "wb")
         except OSError as error:
             raise SerError(
                 f"{self.path}: cannot write it ({error.strerror or error}); wanted a file in a "
@@ -61,28 +99,21 @@ class OutputFile:
         self._append(self._form.text(record))
 
     def close(self) -> None:
-        """Let go of the file."""
-        with contextlib.suppress(OSError):
-            self._file.close()
+        """Close the file."""
+        self._file.close()
 
     def _append(self, text: str) -> None:
-        data = text.encode("utf-8", "backslashreplace")
-        left = memoryview(data)
         try:
-            while left:
-                left = left[self._file.write(left) :]
+            # A label may hold half of a surrogate pair, which has no UTF-8.
+            self._file.append(text.encode("utf-8", "backslashreplace"))
         except OSError as error:
-            # A full disk takes the first half of a record.
-            with contextlib.suppress(OSError):
-                self._file.truncate(self._size)
             raise SerError(
                 f"{self.path}: cannot write on ({error.strerror or error}); it ends early"
             ) from error
-        self._size += len(data)
 
 
 class Outputs:
-    """Any number of files for the predictions and events of one stream, and its segments.
+    """Files for the predictions, events and segments of one stream, any number of them.
 
     A file that cannot be written any more is given up, says so in the log and in `errors`, and
     keeps the records that it has; the others go on.
@@ -94,7 +125,7 @@ class Outputs:
     labels : sequence of str
         Of the model.
     source_name : str
-        What a person calls the source.
+        Name of the source, for people.
 
     Raises
     ------
@@ -130,7 +161,7 @@ class Outputs:
                 self._append(segment)
 
     def close(self) -> None:
-        """End the open segment and let go of all files."""
+        """End the open segment and close all files."""
         for segment in self._segmenter.flush():
             self._append(segment)
         for file in self._files:

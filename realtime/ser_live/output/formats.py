@@ -1,12 +1,12 @@
-"""What a record looks like in each format."""
+"""Formats of records: JSON Lines, CSV, SubRip, RTTM and labels for Audacity."""
 
 import csv
 import io
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
@@ -16,32 +16,28 @@ from ser_live.prediction import Prediction
 Record = Prediction | Segment | Event
 
 
-class Format(Protocol):
-    """A text format that grows record by record and is valid after each."""
+class Format(ABC):
+    """Text format that grows record by record and is valid after each."""
 
     def head(self) -> str:
-        """Give what stands before the first record."""
-        ...
-
-    def text(self, record: Record) -> str:
-        """Give the lines of the next record; none if the format has no place for it."""
-        ...
-
-
-class JsonLines:
-    """JSON Lines: everything, each line tagged by its ``type``."""
-
-    def head(self) -> str:
-        """Give nothing."""
+        """Return the lines before the first record: none, unless the format has a head."""
         return ""
 
+    @abstractmethod
     def text(self, record: Record) -> str:
-        """Give one line."""
+        """Return the lines of the next record; none if the format has no place for it."""
+
+
+class JsonLines(Format):
+    """JSON Lines: everything, each line tagged by its ``type``."""
+
+    def text(self, record: Record) -> str:
+        """Return one line."""
         tagged = {"type": type(record).__name__.lower(), **record.to_dict()}
         return json.dumps(tagged, allow_nan=False) + "\n"
 
 
-class CsvTable:
+class CsvTable(Format):
     """RFC 4180: a row per prediction, a column per label's probability.
 
     Parameters
@@ -54,13 +50,13 @@ class CsvTable:
         self.labels = labels
 
     def head(self) -> str:
-        """Give the names of the columns."""
+        """Return the names of the columns."""
         columns = ("index", "start_seconds", "end_seconds", "state", "label", "confidence")
         more = ("changed", "degraded", "lag_seconds")
         return _csv_row([*columns, *more, *(f"probability_{label}" for label in self.labels)])
 
     def text(self, record: Record) -> str:
-        """Give the row of a prediction; where there is no value, the field is empty."""
+        """Return the row of a prediction; where there is no value, the field is empty."""
         if not isinstance(record, Prediction):
             return ""
         shares = record.probabilities or {}
@@ -80,18 +76,14 @@ class CsvTable:
         )
 
 
-class Subtitles:
+class Subtitles(Format):
     """SubRip: a subtitle per segment."""
 
     def __init__(self) -> None:
         self._count = 0
 
-    def head(self) -> str:
-        """Give nothing."""
-        return ""
-
     def text(self, record: Record) -> str:
-        """Give the numbered block of a segment."""
+        """Return the numbered block of a segment."""
         if not isinstance(record, Segment):
             return ""
         self._count += 1
@@ -100,7 +92,7 @@ class Subtitles:
         return f"{self._count}\n{start} --> {end}\n{words}\n\n"
 
 
-class Rttm:
+class Rttm(Format):
     """NIST Rich Transcription Time Marked: a SPEAKER line of ten fields per segment.
 
     Parameters
@@ -112,12 +104,8 @@ class Rttm:
     def __init__(self, source_name: str) -> None:
         self.file_id = _without_spaces(source_name)
 
-    def head(self) -> str:
-        """Give nothing."""
-        return ""
-
     def text(self, record: Record) -> str:
-        """Give the line of a segment."""
+        """Return the line of a segment."""
         if not isinstance(record, Segment):
             return ""
         start, end = _milliseconds(record.start_seconds), _milliseconds(record.end_seconds)
@@ -127,15 +115,11 @@ class Rttm:
         return f"SPEAKER {self.file_id} 1 {times} <NA> <NA> {label} {confidence} <NA>\n"
 
 
-class AudacityLabels:
+class AudacityLabels(Format):
     """A label track of Audacity: start, end and label of each segment, between tabs."""
 
-    def head(self) -> str:
-        """Give nothing."""
-        return ""
-
     def text(self, record: Record) -> str:
-        """Give the line of a segment."""
+        """Return the line of a segment."""
         if not isinstance(record, Segment):
             return ""
         label = _on_one_line(record.label)
@@ -152,7 +136,7 @@ def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: 
     labels : sequence of str
         Of the model.
     source_name : str
-        What a person calls the source.
+        Name of the source, for people.
 
     Raises
     ------

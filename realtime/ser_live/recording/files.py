@@ -1,16 +1,16 @@
-"""The two files of a recording, kept in step."""
+"""Two files of a recording, kept in step: samples as WAV, and lines beside them."""
 
 import contextlib
 import os
 import struct
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.engine.resample import as_float
 from ser_live.errors import SerError
+from ser_live.output.files import GrowingFile, write_all
 from ser_live.recording.sidecar import (
     BlockMark,
     Mark,
@@ -42,20 +42,19 @@ class RecordingFiles:
     Raises
     ------
     SerError
-        If one of them cannot be made, or is there already.
+        If one of them cannot be made, or exists already.
     """
 
     def __init__(self, path: Path, session: Session) -> None:
         self._paths = (path, sidecar_path(path))
         self._block_frames = 0
-        self._length = 0
         try:
             self.wav = WavFile(path, session.sample_rate_hz, session.channels)
         except OSError as error:
             raise _refusal(path, error) from error
-        self._lines: BinaryIO | None = None
+        self._lines: GrowingFile | None = None
         try:
-            self._lines = sidecar_path(path).open("xb", buffering=0)
+            self._lines = GrowingFile(sidecar_path(path), "xb")
             self._say(session)
         except OSError as error:
             self.close()
@@ -72,7 +71,7 @@ class RecordingFiles:
         self.wav.write(as_float(block.samples))
 
     def notice(self, notice: Notice) -> None:
-        """Append what the source said; OSError if that fails."""
+        """Append a notice of the source; OSError if that fails."""
         self._say(NoticeMark(self.wav.frames, notice.kind, notice.detail))
 
     def stop(self, reason: str) -> None:
@@ -82,7 +81,7 @@ class RecordingFiles:
         self.close()
 
     def change_of_format(self, block: Block, sample_rate_hz: int) -> str:
-        """Say how a block differs from the file's format, if it does."""
+        """Return a sentence on how a block differs from the file's format; empty if it does not."""
         was = (self.wav.sample_rate_hz, self.wav.channels)
         now = (sample_rate_hz, block.samples.shape[1])
         if now == was:
@@ -90,7 +89,7 @@ class RecordingFiles:
         return f"the device came back with {now[0]} Hz x {now[1]} instead of {was[0]} Hz x {was[1]}"
 
     def close(self) -> None:
-        """Let go of both files; a recording of nothing leaves none behind."""
+        """Close both files; a recording of nothing leaves none behind."""
         self.wav.close()
         if self._lines is not None:
             self._lines.close()
@@ -99,29 +98,23 @@ class RecordingFiles:
                 path.unlink(missing_ok=True)
 
     def _say(self, mark: Mark) -> None:
-        if self._lines is None:
-            return
-        data = line_of(mark).encode()
-        left = memoryview(data)
-        try:
-            while left:
-                left = left[self._lines.write(left) :]
-        except OSError:
-            with contextlib.suppress(OSError):
-                self._lines.truncate(self._length)
-            raise
-        self._length += len(data)
+        if self._lines is not None:
+            self._lines.append(line_of(mark).encode())
 
 
 class WavFile:
-    """A new file of 32-bit floats; it becomes RF64 when it passes 4 GiB (EBU Tech 3306).
+    """New file of 32-bit floats whose header is right after every block, whatever happens next.
+
+    libsndfile writes the length into the header when a file is closed: a process that is killed
+    leaves a WAV file that only libsndfile itself reads, and an RF64 file that it takes for empty.
+    This one becomes RF64 when it passes 4 GiB (EBU Tech 3306).
 
     Parameters
     ----------
     path : Path
         Must not exist.
     sample_rate_hz, channels : int
-        Of what it will be given.
+        Of the frames that are written.
 
     Raises
     ------
@@ -135,7 +128,7 @@ class WavFile:
         self.frames = 0
         self._file = path.open("xb", buffering=0)
         try:
-            self._write(self._header(0))
+            write_all(self._file, self._header(0))
         except OSError:
             self._file.close()
             path.unlink(missing_ok=True)
@@ -152,25 +145,20 @@ class WavFile:
         frames = self.frames + len(samples)
         try:
             self._file.seek(_HEADER_BYTES + self._data_bytes(self.frames))
-            self._write(np.ascontiguousarray(samples, "<f4").tobytes())
+            write_all(self._file, np.ascontiguousarray(samples, "<f4").tobytes())
             self._file.seek(0)
-            self._write(self._header(frames))
+            write_all(self._file, self._header(frames))
         except OSError:
             self._cut()
             raise
         self.frames = frames
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         if not self._file.closed:
             self._cut()
             with contextlib.suppress(OSError):
                 self._file.close()
-
-    def _write(self, data: bytes) -> None:
-        left = memoryview(data)
-        while left:
-            left = left[self._file.write(left) :]
 
     def _cut(self) -> None:
         """Let the file end with the last whole block."""
@@ -184,6 +172,7 @@ class WavFile:
         data_bytes = self._data_bytes(frames)
         riff_bytes = _HEADER_BYTES - 8 + data_bytes
         is_large = riff_bytes > _LARGEST_RIFF_BYTES
+        # JUNK is as long as ds64: the header keeps its length when the file outgrows RIFF.
         frame_bytes = self.channels * _SAMPLE_BYTES
         rates = (self.sample_rate_hz, self.sample_rate_hz * frame_bytes)
         sizes = (riff_bytes, data_bytes, frames) if is_large else (0, 0, 0)

@@ -1,4 +1,4 @@
-"""A source that keeps what another one delivers."""
+"""Source that keeps on disk what another one delivers."""
 
 import logging
 import os
@@ -17,21 +17,21 @@ _LOG = logging.getLogger(__name__)
 
 
 class Recorder:
-    """Any source, kept on disk while it is heard: itself a source, to be given to `listen`.
+    """Any source, kept on disk while it is read: itself a source, to be given to `listen`.
 
-    Everything that the source delivers is kept exactly (what is NaN stays NaN), and both files
-    are complete after every block, also if the process is killed. A disk that is full, or a
+    Everything that the source delivers is kept exactly (NaN stays NaN), and both files are
+    complete after every block, also if the process is killed. A disk that is full, or a
     device that comes back in another format, ends the recording with a warning in the log and
     an entry in `notes`; the stream goes on.
 
     Parameters
     ----------
     source : Source
-        What is kept.
+        The source to keep.
     path : path
         Ends in ``.wav``; neither it nor its sidecar may exist: recordings are precious.
     model, window_seconds, hop_seconds, smoothing_seconds, vad
-        Those of the recognizer, for who replays the session; see `StreamRecognizer`.
+        Those of the recognizer, kept for the replay; see `StreamRecognizer`.
 
     Raises
     ------
@@ -86,7 +86,7 @@ class Recorder:
 
     @property
     def name(self) -> str:
-        """What a person calls the source."""
+        """Name of the source, for people."""
         return self.source.name
 
     @property

@@ -1,4 +1,4 @@
-"""A recording as a source."""
+"""Source that reads a recording."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ _LOG = logging.getLogger(__name__)
 
 
 class ReplaySource:
-    """What `Recorder` kept: the same blocks, marks and notices.
+    """Recording of a `Recorder`: the same blocks, marks and notices.
 
     A recognizer with the same model and options gives the same predictions, bit for bit, also
     where frames are missing or are no numbers. A replay waits for its reader, so it also gives
@@ -103,7 +103,7 @@ class ReplaySource:
         self._audio.close()
 
     def _blocks(self, cut: "_Cutter", frames: int, up_to: int | None) -> Iterator[Block]:
-        """Give blocks of the usual length up to a frame, or all that are left."""
+        """Yield blocks of the usual length up to a frame, or all that are left."""
         while frames and (up_to is None or self._frames < up_to):
             wanted = frames if up_to is None else min(frames, up_to - self._frames)
             block = cut.take(wanted)
@@ -129,7 +129,7 @@ class _Cutter:
         self._end_captured_at: float | None = None
 
     def take(self, frames: int) -> Block | None:
-        """Give the next frames, fewer at the end of the file, None after it."""
+        """Return the next frames, fewer at the end of the file, None after it."""
         while len(self._held) < frames and (block := next(self._blocks, None)) is not None:
             self._held = np.concatenate((self._held, block.samples))
             self._end_captured_at = block.end_captured_at

@@ -1,4 +1,4 @@
-"""The lines beside a recording: how it was made, and what the samples alone do not say."""
+"""Lines beside a recording: how it was made, and what the samples alone do not tell."""
 
 import dataclasses
 import hashlib
@@ -23,7 +23,7 @@ class Session:
     version: str
     """Of ser-live."""
     source: str
-    """What a person calls the source: the device's or the file's name."""
+    """Name of the device or the file."""
     sample_rate_hz: int
     channels: int
     model: str
@@ -97,12 +97,12 @@ _NAMES = {cls: name for name, cls in _TYPES.items()}
 
 
 def sidecar_path(path: str | os.PathLike[str]) -> Path:
-    """Where the lines of a recording are."""
+    """Return the path of the lines of a recording."""
     return Path(f"{os.fspath(path)}.jsonl")
 
 
 def line_of(mark: Mark) -> str:
-    """Give a mark as a line; what is 0 in a block's goes without saying."""
+    """Return a mark as a line; a block's counts that are 0 are left out."""
     fields = dataclasses.asdict(mark)
     if isinstance(mark, BlockMark):
         fields = {k: v for k, v in fields.items() if v or k in ("at_frame", "frames")}
@@ -110,7 +110,7 @@ def line_of(mark: Mark) -> str:
 
 
 def read_session(path: str | os.PathLike[str]) -> Session:
-    """Say how a recording was made.
+    """Read how a recording was made.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def read_session(path: str | os.PathLike[str]) -> Session:
 
 
 def read_marks(path: str | os.PathLike[str]) -> Iterator[BlockMark | NoticeMark | StopMark]:
-    """Give the lines after the first, as they are needed; an unfinished last one is left out.
+    """Yield the lines after the first, as they are needed; an unfinished last one is left out.
 
     Raises
     ------
@@ -140,7 +140,7 @@ def read_marks(path: str | os.PathLike[str]) -> Iterator[BlockMark | NoticeMark 
 
 
 def model_sha256(model: str | os.PathLike[str] | None) -> str:
-    """Fingerprint of a model's file.
+    """Return the fingerprint of a model's file.
 
     Raises
     ------
