@@ -1,1 +1,1 @@
-"""Listen to a source while it goes on."""
+"""Live loop: a source that goes on, its predictions, and what happens beside them."""

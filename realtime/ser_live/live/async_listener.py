@@ -1,4 +1,4 @@
-"""The live loop for asyncio: the same loop, in a thread of its own."""
+"""Live loop for asyncio: the same loop, in a thread of its own."""
 
 import asyncio
 import contextlib
@@ -26,7 +26,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
     Parameters
     ----------
     listener : Listener
-        What runs in the thread.
+        Runs in the thread.
     """
 
     def __init__(self, listener: Listener[Item]) -> None:
@@ -54,12 +54,13 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
         async with self._turn:
             if self._is_closed or self._is_over:
                 raise StopAsyncIteration
+            # It outlives a caller that is cancelled: no prediction is lost with it.
             if self._pending is None:
                 self._pending = self._run(lambda: next(self.listener, _END))
             try:
                 item = await asyncio.shield(self._pending)
             except asyncio.CancelledError:
-                raise  # whoever comes next waits on
+                raise  # the next caller waits for the same prediction
             except BaseException:
                 self._end()
                 raise
@@ -75,7 +76,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
         return self.listener.stats
 
     async def aclose(self) -> None:
-        """Stop capturing and let go of the source, within two seconds; nothing more comes."""
+        """Stop capturing and close the source, within two seconds; nothing more comes."""
         if self._is_closed:
             return
         self._is_closed = True
@@ -95,7 +96,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
     def _run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Any] = loop.create_future()
-        # Where its task is gone, its error goes with it.
+        # An error that no task awaits any more must not be reported as never retrieved.
         future.add_done_callback(lambda done: done.cancelled() or done.exception())
         if not self._worker.ident:
             self._worker.start()
@@ -112,7 +113,7 @@ def _answer(
 ) -> None:
     try:
         result, error = work(), None
-    except BaseException as caught:  # it belongs to whoever awaits it, also a KeyboardInterrupt
+    except BaseException as caught:  # the caller that awaits it gets it, also KeyboardInterrupt
         result, error = None, caught
 
     def deliver() -> None:

@@ -1,4 +1,4 @@
-"""What is done about a reader that is too slow, and what that costs."""
+"""Remedies for recognition or readers that are too slow: leave out, or recognize less often."""
 
 from typing import Literal
 
@@ -18,12 +18,12 @@ _MARGIN = 0.7
 
 
 class Backpressure:
-    """Leave out what is too old to be of use, by a policy.
+    """Policy for predictions and audio that are too old to be of use.
 
     Parameters
     ----------
     source : Source
-        Where audio waits.
+        Audio waits there.
     policy : str or None
         As in `ser_live.listen`.
     """
@@ -36,7 +36,7 @@ class Backpressure:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was late: as new."""
+        """Forget all delays: as new."""
         self.work_share = 0.0  # seconds of recognition per second of audio, lately
         self.skipped_predictions = 0
         self.notice = ""
@@ -45,7 +45,7 @@ class Backpressure:
         self._dropped_frames = 0
 
     def keep(self, predictions: list[Prediction], hop_seconds: float) -> list[Prediction]:
-        """Give those that are worth giving.
+        """Return the predictions that are not too old.
 
         Raises
         ------
@@ -59,10 +59,12 @@ class Backpressure:
         if self.policy == "error":
             self._require_no_loss(counters.dropped)
             return predictions
+        # The frames that wait tell how late the loop is, also of a source without capture times.
         late_seconds = counters.buffered / self.source.sample_rate_hz
         self._judge(late_seconds)
         if late_seconds <= _STALE_SECONDS:
             return predictions
+        # Audio is dropped only where recognition cannot catch up; a reader that slept once can.
         if self.work_share > _SLOW_SHARE and late_seconds > _LATE_SECONDS:
             self.source.skip_to_newest(hop_seconds)
         self.skipped_predictions += len(predictions)
@@ -71,7 +73,7 @@ class Backpressure:
     def keep_before_gap(
         self, predictions: list[Prediction], gap_seconds: float
     ) -> list[Prediction]:
-        """Give those that are worth giving though a gap follows them.
+        """Return the predictions that are not too old though a gap follows them.
 
         Where the reader's own slowness made the gap, they have waited for as long as it is.
         """
@@ -84,11 +86,11 @@ class Backpressure:
 
     def _judge(self, late_seconds: float) -> None:
         if self._skipped_before is None and late_seconds > _STALE_SECONDS:
-            self._skipped_before = self.skipped_predictions
+            self._skipped_before = self.skipped_predictions  # to tell the number at the end
             self.notice = (
                 f"{late_seconds:.1f} s of audio wait; predictions older than that are left out"
             )
-        elif self._skipped_before is not None and late_seconds < _STALE_SECONDS / 2.0:
+        elif self._skipped_before is not None and late_seconds < _STALE_SECONDS / 2.0:  # no flutter
             skipped = self.skipped_predictions - self._skipped_before
             self._skipped_before = None
             self.notice = f"caught up; {skipped} predictions were left out"
@@ -102,7 +104,7 @@ class Backpressure:
 
 
 class HopController:
-    """Decide how many hops there are to a prediction, from what recognition costs.
+    """Number of hops per prediction, by the cost of recognition.
 
     The cost is measured over stretches of four seconds of audio. Above the budget the hop
     doubles; it halves again when twice the cost has stayed well below the budget for a while.
@@ -126,7 +128,7 @@ class HopController:
         self._calm_seconds = 0.0
 
     def process(self, cost_seconds: float, audio_seconds: float) -> bool:
-        """Take what some audio cost; True if the hop changed."""
+        """Count the cost of some audio; return True if the hop changed."""
         self._cost_seconds += cost_seconds
         self._audio_seconds += audio_seconds
         if self._audio_seconds < _SPAN_SECONDS:
@@ -135,6 +137,7 @@ class HopController:
         passed_seconds, before = self._audio_seconds, self.hops_per_prediction
         self._cost_seconds = self._audio_seconds = 0.0
         self._calm_seconds += passed_seconds
+        # Half the hop costs twice as much: without a margin it would widen again at once.
         if self.share > _MARGIN * self.budget / 2.0:
             self._calm_seconds = 0.0
         if self.share > self.budget:

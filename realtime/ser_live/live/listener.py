@@ -1,4 +1,4 @@
-"""The live loop: a source in front, predictions behind, and honest times between."""
+"""Live loop: blocks of a source in, predictions and events out, with their true delays."""
 
 import dataclasses
 import os
@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast, overload
 
@@ -36,7 +37,7 @@ _SOURCE_METHODS = ("__enter__", "__exit__", "__iter__", "skip_to_newest", "close
 
 
 class ListenOptions(TypedDict, total=False):
-    """What `listen` and `alisten` take beside the source; the defaults are in `listen`."""
+    """Options of `listen` and `alisten` beside the source; the defaults are in `listen`."""
 
     recognizer: StreamRecognizer | None
     model: str | os.PathLike[str] | OnnxClassifier | None
@@ -51,10 +52,10 @@ class ListenOptions(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class LiveStep:
-    """What one block of the source brought."""
+    """Predictions, events and level of one block of the source."""
 
     items: tuple[Prediction | Event, ...]
-    """What became due and what happened, in the order of the stream: none, one or many."""
+    """Predictions that became due and events, in the order of the stream: none, one or many."""
     peak: float
     """Largest absolute sample; 1 is full scale."""
     rms: float
@@ -80,7 +81,7 @@ class LiveStep:
 
 @dataclass(frozen=True, slots=True)
 class LiveStats:
-    """What a live loop has done up to now."""
+    """Counters and latencies of a live loop up to now."""
 
     recognizer: RecognizerStats
     source: SourceCounters
@@ -127,11 +128,14 @@ class Listener(Generic[Item]):
         self._expectant = source if isinstance(source, Expectant) else None
         self._backpressure = Backpressure(source, policy)
         self._given = recognizer
-        self._model = model
-        self._window_seconds = window_seconds
-        self._hop_seconds = hop_seconds
-        self._smoothing_seconds = smoothing_seconds
-        self._vad = vad
+        self._made = partial(
+            StreamRecognizer,
+            model=model,
+            window_seconds=window_seconds,
+            hop_seconds=hop_seconds,
+            smoothing_seconds=smoothing_seconds,
+            vad=vad,
+        )
         self._events = events
         self._clock = clock
         self._hop_controller = HopController(cpu_budget) if cpu_budget else None
@@ -170,7 +174,7 @@ class Listener(Generic[Item]):
 
     @property
     def policy(self) -> Policy:
-        """What is done when predictions are not taken in time."""
+        """Policy for predictions that are not taken in time."""
         return self._backpressure.policy
 
     @property
@@ -197,7 +201,7 @@ class Listener(Generic[Item]):
         )
 
     def steps(self) -> Iterator[LiveStep]:
-        """Iterate block by block, for who also wants the level; give one step at the end."""
+        """Iterate block by block, for callers that want the level too; one more step at the end."""
         self.open()
         try:
             for item in self.source:
@@ -205,7 +209,7 @@ class Listener(Generic[Item]):
                     self._happen(item.kind, item.detail)
                     yield self._step([], _NO_SAMPLES)
                 else:
-                    yield self._hear(item)
+                    yield self._take(item)
             predictions = self._process() + self.recognizer.flush()
             yield self._step(predictions, _NO_SAMPLES)
         finally:
@@ -222,7 +226,7 @@ class Listener(Generic[Item]):
         self._happen("model_swapped", f"{self.recognizer.card.name} instead of {before}")
 
     def open(self) -> None:
-        """Open the source and load the model; nothing happens if that was done."""
+        """Open the source and load the model; nothing happens if that was done before."""
         if self._is_open:
             return
         self.source.__enter__()
@@ -230,7 +234,9 @@ class Listener(Generic[Item]):
         try:
             if self._is_closed.is_set():
                 raise SerError(f"{self.source.name}: closed while it was opened; make a new one")
-            self.recognizer = self._given or self._made_recognizer(self._model)
+            # Only now is it known what the device or the file gives.
+            rate_hz, channels = self.source.sample_rate_hz, self.source.channels
+            self.recognizer = self._given or self._made(sample_rate_hz=rate_hz, channels=channels)
             self._check_format()
             self.recognizer.reset()
             if self._hop_controller is not None:
@@ -241,27 +247,14 @@ class Listener(Generic[Item]):
             raise
 
     def close(self) -> None:
-        """Stop capturing and let go of the source, from any thread; nothing more comes."""
+        """Stop capturing and close the source, from any thread; nothing more comes."""
         self._is_closed.set()
         if self._is_open:
             self.source.__exit__(None, None, None)
         else:
-            self.source.close()  # another thread may be opening it
+            self.source.close()  # another thread may be opening it, which this ends
 
-    def _made_recognizer(
-        self, model: str | os.PathLike[str] | OnnxClassifier | None
-    ) -> StreamRecognizer:
-        return StreamRecognizer(
-            model=model,
-            sample_rate_hz=self.source.sample_rate_hz,
-            channels=self.source.channels,
-            window_seconds=self._window_seconds,
-            hop_seconds=self._hop_seconds,
-            smoothing_seconds=self._smoothing_seconds,
-            vad=self._vad,
-        )
-
-    def _hear(self, block: Block) -> LiveStep:
+    def _take(self, block: Block) -> LiveStep:
         self._note_capture(block)
         predictions: list[Prediction] = []
         if self._has_other_format or block.missing_frames:
@@ -291,16 +284,18 @@ class Listener(Generic[Item]):
         if block.end_captured_at is not None:
             now = self._clock()
             captured_at = self._times.process(block.end_captured_at, now)
-            self._end_captured_at = min(captured_at, now)
+            self._end_captured_at = min(captured_at, now)  # a device may be a little ahead
             self._queue.add(now - self._end_captured_at)
 
     def _cross(self, missing_frames: int) -> list[Prediction]:
-        """Step over frames that nobody has, and into the format of those that come after."""
+        """Step over missing frames, and into the format of those that come after."""
         rate_hz, channels = self.source.sample_rate_hz, self.source.channels
         start, seconds = self._seconds, missing_frames / rate_hz
         if missing_frames:
             self._missing_seconds += seconds
             self._happen("gap", f"{seconds:.3f} s are missing")
+        # A short gap is filled by zeros, so that the utterance goes on; after a longer one the
+        # window begins anew, for what came before may be another utterance.
         if not self._has_other_format and seconds <= _SHORT_GAP_SECONDS:
             self._frames += missing_frames
             self._waiting.append(np.zeros((missing_frames, channels), np.float32))
@@ -354,8 +349,9 @@ class Listener(Generic[Item]):
     def _timed(self, prediction: Prediction) -> Prediction:
         lag_seconds = None
         if self._end_captured_at is not None:
+            # The block's last sample is known; the prediction may end before or, rounded up by
+            # the resampler, after it.
             captured_at = self._end_captured_at - (self._seconds - prediction.end_seconds)
-            # A resampler may round the end up.
             lag_seconds = max(0.0, self._clock() - captured_at)
             self._lag.add(lag_seconds)
         degraded = self._gaps.degrade(prediction)
@@ -442,7 +438,7 @@ def listen(
         Share of one core that recognition may take, like 0.1; above it the hop widens, and
         returns later.
     clock : callable
-        What time it is, in seconds that only grow.
+        Returns the time, in seconds that only grow.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a session amounted to, in a few lines."""
+"""Closing words of a session: predictions, latency and losses in a few lines."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ class Summary:
             self._labels[prediction.label] += 1
 
     def lines(self, stats: LiveStats) -> list[str]:
-        """Give the lines for people."""
+        """Return the lines for people."""
         return [
             self._heard(stats),
             self._shares(),

@@ -1,4 +1,4 @@
-"""Where samples come from: microphone, file, raw PCM. The only part that knows devices."""
+"""Sources of samples: microphone, file, raw PCM. The only part that knows devices."""
 
 from ser_live.sources.capture_process import input_devices
 from ser_live.sources.contract import Block, Notice, Source, SourceCounters

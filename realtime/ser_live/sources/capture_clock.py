@@ -1,15 +1,15 @@
-"""When frames were captured, by the middle of what many blocks say."""
+"""Capture times of frames, from what single blocks say: they come late, lie, and jump."""
 
 from collections import deque
 
-_NOTES = 31
+_NOTES = 31  # 1.5 s of blocks: late ones are outvoted, and the drift of the device is followed
 _AGREEING = 5
 _JUMP_SECONDS = 0.25  # less may be a clock that was estimated better
 _JITTER_SECONDS = 0.02  # between what the device's clock says and what has come
 
 
 class CaptureClock:
-    """Tell when a frame was captured, though single blocks come late or lie.
+    """Capture times by the middle of many blocks, though single ones come late or lie.
 
     A busy machine delays blocks, and drivers are wrong for a block now and then, in either
     direction. The middle of what the last blocks say, each carried on by the count of frames,
@@ -33,11 +33,11 @@ class CaptureClock:
         self._notes: deque[tuple[int, float]] = deque(maxlen=_NOTES)
 
     def note(self, end_frame: int, captured_at: float) -> None:
-        """Take what a block says: its end, and when its last frame was captured."""
+        """Note the end of a block and the time at which its last frame was captured."""
         self._notes.append((end_frame, captured_at - end_frame / self.sample_rate_hz))
 
     def settle(self) -> bool:
-        """Say if the last blocks agree; those before them are then forgotten.
+        """Return whether the last blocks agree; those before them are then forgotten.
 
         A device that has just been opened may hand over its first blocks all at once.
         """
@@ -49,16 +49,17 @@ class CaptureClock:
         return True
 
     def captured_at(self, frame: int) -> float:
-        """When the frame before this position was captured; 0 before the first block."""
-        notes = list(self._notes)
+        """Return the capture time of the frame before a position; 0 before the first block."""
+        notes = list(self._notes)  # the audio thread appends meanwhile
         return _middle(notes) + frame / self.sample_rate_hz if notes else 0.0
 
     def lost_frames(self, frame: int) -> int:
-        """Say how much was lost at this position, where the device says that something was.
+        """Return how many frames the device lost at a position; 0 if that cannot be told.
 
-        What was noted before is then forgotten. 0 if nobody knows.
+        Blocks that were noted before the loss are then forgotten.
         """
         notes = list(self._notes)
+        # Blocks are noted by their end: those that end after the position came after the loss.
         before = [note for note in notes if note[0] <= frame]
         after = [note for note in notes if note[0] > frame]
         if not before or not after:
@@ -69,7 +70,7 @@ class CaptureClock:
 
 
 class CaptureTimes:
-    """Correct capture times that cannot be true: clocks of devices jump.
+    """Correction of capture times that cannot be true: clocks of devices jump.
 
     A time far in the future, or far before the one that came last, means that the clock has
     jumped. What it says from then on is shifted, so that the jump shows neither in the length
@@ -85,12 +86,12 @@ class CaptureTimes:
         self._shift_seconds = 0.0
 
     def begin(self, now: float) -> None:
-        """Capture begins: nothing can have been captured before."""
+        """Note that capture begins: nothing can have been captured before."""
         begun_at = now - self._shift_seconds
         self._latest = begun_at if self._latest is None else max(self._latest, begun_at)
 
     def process(self, captured_at: float, now: float) -> float:
-        """Give a capture time corrected; both in seconds of the host's clock.
+        """Return a capture time corrected; both in seconds of the host's clock.
 
         It may lie a little in the future, as what a sound server plays itself does: there a gap
         is as long as the times say.

@@ -1,4 +1,4 @@
-"""The capture process, seen from the process that listens."""
+"""Capture process seen from the process that listens: started, read, and killed if it hangs."""
 
 import contextlib
 import logging
@@ -28,7 +28,7 @@ _COMMAND = (sys.executable, "-P", "-m", "ser_live.sources.capture_worker")
 _OPEN_SECONDS = 5.0
 _LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
-_LAST_WORDS_SECONDS = 0.2
+_LAST_WORDS_SECONDS = 0.2  # its output may come a little after its end
 _PIPE_BYTES = 1 << 18
 _LINES_PER_PERIOD = 20
 _PERIOD_SECONDS = 10.0
@@ -41,12 +41,12 @@ AudioSink = Callable[[protocol.Audio], None]
 
 
 class Capture(Protocol):
-    """What captures for a `Microphone`: a process, or a script of faults in a test."""
+    """Capture for a `Microphone`: a process, or a script of faults in a test."""
 
     failure: str | None
-    """Why it ended; None while it goes on."""
+    """Reason of its end; None while it goes on."""
     callback: StageLatency | None
-    """What the audio callback has cost so far; None while nobody knows."""
+    """Cost of the audio callback so far; None while it is not known."""
 
     def open(self) -> protocol.Opened:
         """Open the device, or raise SerError."""
@@ -99,7 +99,9 @@ class CaptureProcess:
         self._stderr: StderrLog | None = None
         self._is_closed = False
         self._closing = threading.Lock()
-        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
+        self._arrived: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # an Event costs thrice as much
         self._answer: protocol.Opened | protocol.Devices | None = None
         self._sink: AudioSink | None = None
         self._frames = 0  # of the stream of the process
@@ -141,14 +143,14 @@ class CaptureProcess:
         return [*answer.devices] if isinstance(answer, protocol.Devices) else []
 
     def start(self, sink: AudioSink) -> None:
-        """Tell the process to capture; ``sink`` is called from a thread of our own."""
+        """Tell the process to capture; ``sink`` is called from the reading thread."""
         self._sink = sink
         self._order(0)
 
     def expect(self, frames: int) -> None:
         """Let the process write when so many more frames have come, not each time that some do.
 
-        Every message wakes four threads, and that costs more than what is in it.
+        Every message wakes four threads, which costs more than reading it.
         """
         self._order(self._frames + frames)
 
@@ -159,7 +161,7 @@ class CaptureProcess:
 
     def close(self) -> None:
         """Kill the process: it holds nothing but the device, which the system takes back."""
-        with self._closing:
+        with self._closing:  # `_launch` in another thread either sees this, or has a process
             self._is_closed = True
             process, self._process = self._process, None
         self._sink = None
@@ -173,7 +175,7 @@ class CaptureProcess:
                 process.stdin.close()
         try:
             process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:  # in the kernel, with the device: nobody can help it
+        except subprocess.TimeoutExpired:  # in the kernel, with the device: no signal helps
             _log.warning("the capture process %d does not end; it is left alone", process.pid)
         if self._pump is not None and self._pump is not threading.current_thread():
             self._pump.join(max(0.0, deadline - time.monotonic()))
@@ -242,7 +244,7 @@ class CaptureProcess:
         self._wake()
 
     def _epitaph(self, process: "subprocess.Popen[bytes]") -> str:
-        """Say how the process ended, with its last words."""
+        """Return a sentence on how the process ended, with its last words."""
         if self._is_closed:
             return _CLOSED
         how = []
@@ -256,7 +258,7 @@ class CaptureProcess:
 
 
 class StderrLog:
-    """Log a few lines of what a process prints, in a thread of its own.
+    """Log of a few lines of what a process prints, kept by a thread of its own.
 
     Native libraries print gigabytes when a sound server dies. Beyond some lines per ten seconds
     only their number is logged, and the process has to wait: 6 MB per second are taken.
@@ -266,7 +268,7 @@ class StderrLog:
     stream : binary file
         The reading end; closed when the other one is.
     logger : Logger
-        Lines go there at level info.
+        Takes the lines at level info.
     prefix : str
         Before each line.
     """
@@ -292,7 +294,7 @@ class StderrLog:
                 *lines, held = (held + data).split(b"\n")
                 self._take([*lines, held] if len(held) > _LONGEST_LINE else lines)
                 held = b"" if len(held) > _LONGEST_LINE else held
-                if self._unlogged:
+                if self._unlogged:  # the pipe fills, so that the process waits instead of this one
                     time.sleep(_FLOODED_SECONDS)
         self._take([held])
         self._tell_unlogged()
@@ -322,7 +324,7 @@ def _readable(line: bytes) -> str:
 
 
 def input_devices() -> list[InputDevice]:
-    """Give the devices that can record, with the usual rates that they accept.
+    """Return the devices that can record, with the usual rates that they accept.
 
     Raises
     ------
@@ -335,7 +337,7 @@ def input_devices() -> list[InputDevice]:
 def _started(command: list[str]) -> "subprocess.Popen[bytes]":
     pipe = subprocess.PIPE
     try:
-        # A group of its own: Ctrl-C on the terminal is for us alone, who then end it.
+        # A group of its own: Ctrl-C on the terminal is for this process alone, which then ends it.
         return subprocess.Popen(
             command,
             stdin=pipe,
@@ -357,7 +359,7 @@ def _widen(pipe: IO[bytes] | None) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and the way to this package where it is not installed."""
+    """Return this process's environment, with the path of a package that is not installed."""
     environment = dict(os.environ)
     home = Path(__file__).parents[2]
     if home.name not in ("site-packages", "dist-packages"):

@@ -1,4 +1,4 @@
-"""What the capture process tells: framed messages over a pipe, each with a bounded size."""
+"""Protocol of the capture process: framed messages over a pipe, each of a bounded size."""
 
 import dataclasses
 import json
@@ -16,7 +16,7 @@ from ser_live.sources.devices import InputDevice
 
 _HEADER = struct.Struct("<cI")  # kind, bytes that follow
 _AUDIO = struct.Struct("<dQQIH")  # captured at, missing, dropped, overruns, channels
-_MOST_BYTES = 1 << 24
+_MOST_BYTES = 1 << 24  # 43 s of stereo at 48 kHz: a length beyond it is no length
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Audio:
     captured_at: float
     """`time.monotonic()` at which the last frame was captured; one clock for all processes."""
     missing_frames: int
-    """Frames of the timeline that nobody has."""
+    """Frames of the timeline that are lost, before the samples."""
     dropped_frames: int
     """Of these: those that the device gave and the capture process had no room for."""
     overruns: int
@@ -63,7 +63,7 @@ _KINDS: dict[type[Record], bytes] = {Opened: b"O", Devices: b"D", Failed: b"F", 
 
 
 def encode(message: Message) -> bytes:
-    """Give a message as bytes."""
+    """Return a message as bytes."""
     if not isinstance(message, Audio):
         payload = json.dumps(dataclasses.asdict(message)).encode()
         return _HEADER.pack(_KINDS[type(message)], len(payload)) + payload
@@ -100,6 +100,7 @@ def read(stream: IO[bytes]) -> Message | None:
     payload = stream.read(size)
     if len(payload) < size:
         return None
+    # The sender is a process that may be damaged or replaced: whatever it sends is SerError.
     try:
         return _audio(payload) if kind == b"A" else _record(kind, json.loads(payload))
     except (

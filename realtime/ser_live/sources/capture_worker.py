@@ -1,4 +1,4 @@
-"""The capture process: a microphone on one side, messages on a pipe on the other.
+"""Capture process: a microphone on one side, messages on a pipe on the other.
 
 PortAudio cannot be trusted to come back when a device or a sound server dies under it, so it
 lives in a process that can be killed: ``python -m ser_live.sources.capture_worker``, started by
@@ -9,7 +9,9 @@ outlives its parent.
 """
 
 import argparse
+import contextlib
 import os
+import select
 import signal
 import sys
 import threading
@@ -31,8 +33,8 @@ _LOOK_SECONDS = 1.0
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the capture process and return its exit code."""
     arguments = _parser().parse_args(argv)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, who then ends us
-    # The pipe is ours alone: what native libraries print to stdout must not get into it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    # The pipe is for messages alone: what native libraries print to stdout must not get into it.
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     orders = _Orders()
@@ -64,6 +66,7 @@ def _capture(arguments: argparse.Namespace, pipe: BinaryIO, orders: "_Orders") -
     orders.go.wait()
     stream.start()
     told_at = time.monotonic()
+    # Figures by the clock, not by the block: a hint may let few blocks come.
     while True:
         stream.wait(_FIGURES_SECONDS)
         failure = stream.failure
@@ -77,14 +80,14 @@ def _capture(arguments: argparse.Namespace, pipe: BinaryIO, orders: "_Orders") -
 
 
 class _Orders:
-    """What the parent says."""
+    """Orders of the parent."""
 
     def __init__(self) -> None:
         self.go = threading.Event()
         self.stream: DeviceStream | None = None
 
     def obey(self) -> None:
-        """Wait for the word to start, then for the end of stdin: nobody listens any more."""
+        """Wait for the order to start, then for the end of stdin: no process listens any more."""
         while line := sys.stdin.buffer.readline():
             if self.stream is not None and line.strip().isdigit():
                 self.stream.wanted_frames = int(line)
@@ -96,14 +99,17 @@ def _tell(pipe: BinaryIO, message: protocol.Message) -> None:
     try:
         pipe.write(protocol.encode(message))
         pipe.flush()
-    except OSError:  # whoever listened has gone
+    except OSError:  # the process that listened has gone
         os._exit(0)
 
 
 def _end_with_parent() -> None:
-    """Look for the parent: a process that it forked may hold our stdin open after its end."""
+    """End with the parent: a process that it forked may hold stdin open after its end."""
     parent = os.getppid()
-    while os.getppid() == parent:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError):  # a kernel before 5.3, or the parent has just ended
+            select.select([os.pidfd_open(parent)], [], [])
+    while os.getppid() == parent:  # no other system tells of the end of a parent
         time.sleep(_LOOK_SECONDS)
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""What every source gives and promises."""
+"""Contract of every source: blocks, notices, counters, and what they promise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,20 +15,19 @@ class Block:
     """Consecutive samples of a source."""
 
     samples: NDArray[Any]
-    """Shape (frames, channels), int16 or float32; nobody writes into it later."""
+    """Shape (frames, channels), int16 or float32; never written to later."""
     end_captured_at: float | None = None
     """`time.monotonic()` at which the last frame was captured; None where that means nothing."""
     missing_frames: int = 0
-    """Frames of the timeline just before this block that nobody has: dropped because the reader
-    was too slow, or never captured because the device was away."""
+    """Frames of the timeline lost just before this block: dropped because the reader was too
+    slow, or never captured because the device was away."""
     overruns: int = 0
-    """Reports of the device, just before this block, that it lost frames, nobody knows how
-    many."""
+    """Reports of the device, just before this block, that it lost an unknown number of frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a source says between two blocks; the listener makes an `Event` of it."""
+    """Message of a source between two blocks; the listener makes an `Event` of it."""
 
     kind: EventKind
     detail: str
@@ -37,7 +36,7 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class SourceCounters:
-    """Where every frame went, at the source's own rate.
+    """Account of every frame, at the source's own rate.
 
     At every moment ``captured == processed + dropped + buffered``.
     """
@@ -47,19 +46,19 @@ class SourceCounters:
     processed: int = 0
     """Frames that were handed on."""
     dropped_overrun: int = 0
-    """Frames overwritten in the full buffer because nobody read them in time."""
+    """Frames overwritten in the full buffer because they were not read in time."""
     dropped_stale: int = 0
     """Frames skipped to be back at the present."""
     dropped_capture: int = 0
     """Frames that the capture process gave up because this process was stopped for too long."""
     buffered: int = 0
-    """Frames that wait."""
+    """Frames that wait to be read."""
     overruns: int = 0
-    """Times the device said that it lost frames before they came in; how many, nobody knows."""
+    """Times the device said that it lost frames before they came in, an unknown number."""
     restarts: int = 0
     """Times the device was lost and came back."""
     callback: StageLatency | None = None
-    """What the audio callback has cost; None where there is none."""
+    """Cost of the audio callback; None where there is none."""
 
     @property
     def dropped(self) -> int:
@@ -77,7 +76,7 @@ class Source(Protocol):
 
     @property
     def name(self) -> str:
-        """What a person calls it."""
+        """Name for people."""
         ...
 
     @property
@@ -92,17 +91,17 @@ class Source(Protocol):
 
     @property
     def is_live(self) -> bool:
-        """It cannot wait: what nobody reads in time is lost."""
+        """True if it cannot wait: frames that are not read in time are lost."""
         ...
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame went up to now."""
+        """Account of every frame up to now."""
         ...
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a person should know about what came: damage, remains; one sentence each."""
+        """Damage and remains that people should know of, one sentence each."""
         ...
 
     def __enter__(self) -> Self: ...
@@ -112,14 +111,14 @@ class Source(Protocol):
     def __iter__(self) -> Iterator[Block | Notice]: ...
 
     def skip_to_newest(self, keep_seconds: float) -> None:
-        """Drop what waits, save the newest part; the next block says how much that was.
+        """Drop the frames that wait, save the newest; the next block says how many that were.
 
         Nothing happens where the source can wait.
         """
         ...
 
     def close(self) -> None:
-        """Stop capturing and let go of the device or file."""
+        """Stop capturing and close the device or file."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A device that captures into a ring: what the capture process is there for."""
+"""Device that captures into a ring: the work of the capture process."""
 
 import contextlib
 import queue
@@ -22,16 +22,16 @@ _BUFFER_SECONDS = 5.0
 _CALL_SECONDS = 0.05
 _MOST_SECONDS = 0.25
 _OLDEST_SECONDS = 1.0
-_MOST_DURATIONS = 1000
+_MOST_DURATIONS = 1000  # so many callbacks come between two looks at them, at the most
 
 
 class DeviceStream:
-    """A device that captures into a ring.
+    """Device that captures into a ring, read by one thread.
 
     Parameters
     ----------
     device : InputDevice
-        What to open.
+        The device to open.
     rate_hz, channels : int or None
         Try this first; None: as the device likes best. Usual formats follow.
 
@@ -51,7 +51,9 @@ class DeviceStream:
     ) -> None:
         self.name = device.name
         self.failure: str | None = None
-        self._arrived: queue.SimpleQueue[None] = queue.SimpleQueue()  # an Event costs thrice that
+        self._arrived: queue.SimpleQueue[None] = (
+            queue.SimpleQueue()
+        )  # an Event costs thrice as much
         self._durations: deque[float] = deque(maxlen=_MOST_DURATIONS)
         self._histogram = LatencyHistogram()
         self._frames = self._dropped_frames = 0
@@ -81,13 +83,13 @@ class DeviceStream:
             self._arrived.get(timeout=timeout_seconds)
 
     def callback_latency(self) -> StageLatency:
-        """Give what the audio callback has cost up to now."""
+        """Return the cost of the audio callback up to now."""
         while self._durations:
             self._histogram.add(self._durations.popleft())
         return self._histogram.summary("callback")
 
     def audio(self) -> Iterator[protocol.Audio]:
-        """Give what has come since the last call."""
+        """Yield the frames that have come since the last call."""
         while (block := self.ring.read(self._most_frames)) is not None:
             before, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
             start = self._frames + block.missing_frames
@@ -127,31 +129,32 @@ class DeviceStream:
         )
 
     def _callback(self, samples: NDArray[Any], frames: int, times: Any, status: Any) -> None:
-        """Copy and leave: this runs in the audio thread."""
+        """Copy and leave: the audio thread, which runs this, must not wait for a lock."""
         started_at = time.perf_counter()
         try:
             ring = self.ring
             captured_at = time.monotonic() - self._age_seconds(frames, times)
             ring.write(samples, captured_at, int(status.input_overflow))
             self._clock.note(ring.written_frames, captured_at)
+            # The first blocks may come all at once, and would tell wrong times.
             self._is_settled = self._is_settled or self._clock.settle()
             is_due = ring.written_frames >= self.wanted_frames
             if self._is_settled and (is_due or ring.waiting_frames >= self._most_frames):
                 self._wake()
-        except Exception as error:  # whatever it is, the reader has to hear of it
+        except Exception as error:  # of any kind: PortAudio would swallow it
             self.failure = f"capture failed ({type(error).__name__}: {error})"
             self._wake()
         self._durations.append(time.perf_counter() - started_at)
 
     def _age_seconds(self, frames: int, times: Any) -> float:
-        """How long ago the last frame was captured: 0 where the device's clock is no help."""
+        """Return the age of the last frame; 0 where the device's clock is no help."""
         age_seconds: float = times.currentTime - times.inputBufferAdcTime
         age_seconds -= frames / self.sample_rate_hz
         is_true = times.inputBufferAdcTime > 0.0 and abs(age_seconds) <= _OLDEST_SECONDS
         return age_seconds if is_true else 0.0
 
     def _ended(self) -> None:
-        """Take note that no samples come any more: nobody asked for that."""
+        """Take note that no samples come any more: capture was not told to stop."""
         self.failure = self.failure or "the device is gone"
         self._wake()
 

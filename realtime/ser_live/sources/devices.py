@@ -1,4 +1,4 @@
-"""Input devices: what there is, and which one a person means.
+"""Input devices: the list of them, and the one that a name or an index means.
 
 Only the capture process calls this: PortAudio may hang, and that process can be killed.
 """
@@ -41,13 +41,13 @@ class InputDevice:
     default_rate_hz: int
     is_default: bool
     rates_hz: tuple[int, ...] = ()
-    """Usual rates that it accepts with up to two channels; empty where nobody asked."""
+    """Usual rates that it accepts with up to two channels; empty where they were not tried."""
 
 
 def load_portaudio() -> Any:
-    """Import sounddevice, or say how its library is installed on this system."""
+    """Import sounddevice; SerError says how its library is installed on this system."""
     try:
-        import sounddevice  # noqa: PLC0415 - only who opens a microphone pays for PortAudio
+        import sounddevice  # noqa: PLC0415 - only a microphone needs PortAudio
     except OSError as error:
         raise SerError(
             f"the microphone needs the PortAudio library ({error}): {_install_hint()}; "
@@ -57,7 +57,7 @@ def load_portaudio() -> Any:
 
 
 def portaudio_inputs(*, with_rates: bool = False) -> list[InputDevice]:
-    """Give the devices that can record.
+    """Return the devices that can record.
 
     Parameters
     ----------
@@ -73,6 +73,7 @@ def portaudio_inputs(*, with_rates: bool = False) -> list[InputDevice]:
     found = [device for device in portaudio.query_devices() if device["max_input_channels"] > 0]
     indices = [int(device["index"]) for device in found]
     default = int(portaudio.default.device[0])
+    # Some systems have inputs but no default one.
     default = default if default in indices else next(iter(indices), -1)
     return [
         InputDevice(
@@ -88,7 +89,8 @@ def portaudio_inputs(*, with_rates: bool = False) -> list[InputDevice]:
 
 
 def _own_rate_hz(device: dict[str, Any]) -> int:
-    """ALSA's ways to a sound server name 44.1 kHz whatever it runs at; servers run at 48."""
+    """Return the rate to try first."""
+    # ALSA's ways to a sound server name 44.1 kHz whatever it runs at; servers run at 48.
     rate_hz: float = device["default_samplerate"]
     return _SOUND_SERVER_RATE_HZ if device["name"] in _SOUND_SERVERS else round(rate_hz)
 
@@ -109,7 +111,7 @@ def _accepted_rates(device: dict[str, Any]) -> tuple[int, ...]:
 
 
 def find_input_device(wanted: str | int | None) -> InputDevice:
-    """Give the input device that is meant.
+    """Return the input device of a name or an index.
 
     Parameters
     ----------
@@ -153,7 +155,7 @@ def _all_devices() -> str:
 
 
 def permission_hint() -> str:
-    """Say where this system keeps the permission to record."""
+    """Return where this system keeps the permission to record."""
     return _PERMISSION_HINTS.get(platform.system(), "see your system's privacy settings")
 
 

@@ -26,7 +26,7 @@ _DAMAGE = re.compile(r"should be|unexpectedly")
 
 
 class FileSource:
-    """The samples of an audio file.
+    """Samples of an audio file.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class FileSource:
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame went up to now."""
+        """Account of every frame up to now."""
         return SourceCounters(captured=self._frames, processed=self._frames)
 
     @property
@@ -120,6 +120,7 @@ class FileSource:
             return ()
 
     def _finish(self) -> None:
+        # A header may claim more than there is, or, written into a pipe, nothing at all.
         if not self._notes and self._frames < self._file.frames != _UNKNOWN_FRAMES:
             self._note("the file is cut short")
         if not self._notes and _DAMAGE.search(self._file.extra_info):
@@ -134,14 +135,14 @@ class FileSource:
 
 
 class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
-    """A file that is only read on: soundfile seeks after each read if it can.
+    """File that is only read on: soundfile seeks after each read if it can.
 
     That takes time, and it fails at the end of files that do not know their length, such as FLAC
     that was written into a pipe.
     """
 
     def seekable(self) -> bool:
-        """Say no."""
+        """Return False."""
         return False
 
 
@@ -152,7 +153,7 @@ def _open(path: Path) -> Any:
             raise SerError(f"{name}: is a folder, wanted an audio file")
         size = path.stat().st_size
         if path.is_file():
-            with path.open("rb"):
+            with path.open("rb"):  # libsndfile does not tell why it cannot open a file
                 pass
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error

@@ -1,4 +1,4 @@
-"""A microphone, at the rate that it likes best, that comes back when it was lost."""
+"""Microphone at the rate that it likes best, opened again when it was lost."""
 
 import dataclasses
 import itertools
@@ -22,39 +22,39 @@ _BLOCK_SECONDS = 0.25
 _SHORTEST_BUFFER_SECONDS = 0.5  # twice what the capture process may send at a time
 _LONGEST_BUFFER_SECONDS = 3600.0
 _LOOK_SECONDS = 0.25  # no more often than audio comes
-_STALL_SECONDS = 0.75
-_START_SECONDS = 5.0
+_STALL_SECONDS = 0.75  # three times what a device may wait before it hands over
+_START_SECONDS = 5.0  # a sound server that has just been started takes its time
 _BACK_OFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 5.0)
 
 OpenCapture = Callable[[str | int | None, int | None, int | None], Capture]
 
 
 class Clock(Protocol):
-    """Time, so that a test can make it up."""
+    """Time, which a test can replace."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
+        """Return seconds that only grow."""
         ...
 
     def wait(self, event: threading.Event, timeout_seconds: float) -> bool:
-        """Wait for an event, but no longer than that, and say if it is set."""
+        """Wait for an event, but no longer than that, and return whether it is set."""
         ...
 
 
 class SystemClock:
-    """The time of this machine."""
+    """Time of this machine."""
 
     def monotonic(self) -> float:
-        """Seconds that only grow; all processes see the same."""
+        """Return seconds that only grow; all processes see the same."""
         return time.monotonic()
 
     def wait(self, event: threading.Event, timeout_seconds: float) -> bool:
-        """Wait for an event, but no longer than that, and say if it is set."""
+        """Wait for an event, but no longer than that, and return whether it is set."""
         return event.wait(timeout_seconds)
 
 
 class Microphone:
-    """The samples of an input device, as they are captured.
+    """Samples of an input device, as they are captured.
 
     A process of its own captures, and is killed and started again when the device is lost. A
     reader that is slower than the device loses the oldest samples; every `Block` says how many
@@ -66,13 +66,13 @@ class Microphone:
         Index, name or part of a name; None: the system's default. After a loss it is looked for
         by the name that it had.
     buffer_seconds : float
-        What waits for a reader, at most; 0.5 to 3600.
+        Audio that waits for a reader, at most; 0.5 to 3600.
     reconnect : bool
         False: a lost device raises SerError instead of being opened again.
     open_capture : callable
-        What captures; see `ser_live.testing`.
+        Opens what captures; see `ser_live.testing`.
     clock : Clock
-        What time it is.
+        Tells the time and waits.
 
     Raises
     ------
@@ -127,13 +127,13 @@ class Microphone:
             raise SerError("microphone: not open; use the source in a with statement")
         self._start(self._capture)
         while not self._closed.is_set():
-            trouble = yield from self._hear_until_trouble()
+            reason = yield from self._blocks_until_loss()
             if not self._closed.is_set():
-                yield from self._recover(trouble)
+                yield from self._recover(reason)
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame went up to now."""
+        """Account of every frame up to now."""
         if self._ring is None:
             return SourceCounters()
         heard, lost = self._heard_counters(self._ring), self._dropped_capture
@@ -147,11 +147,11 @@ class Microphone:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """Nothing: what a microphone loses is in its counters."""
+        """Empty: what a microphone loses is in its counters."""
         return ()
 
     def skip_to_newest(self, keep_seconds: float) -> None:
-        """Drop what waits, save the newest part; the next block says how much that was."""
+        """Drop the frames that wait, save the newest; the next block says how many that were."""
         if self._ring is not None:
             self._ring.skip(round(keep_seconds * self.sample_rate_hz))
 
@@ -167,8 +167,8 @@ class Microphone:
         if self._capture is not None:
             self._capture.close()
 
-    def _hear_until_trouble(self) -> Generator[Block, None, str]:
-        """Give blocks until none come any more; return why."""
+    def _blocks_until_loss(self) -> Generator[Block, None, str]:
+        """Yield blocks until none come any more; return the reason."""
         ring, capture = self._parts()
         heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _START_SECONDS
         looked_at = self._clock.monotonic()
@@ -183,7 +183,7 @@ class Microphone:
             if ring.written_frames != heard:
                 heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _STALL_SECONDS
             else:
-                # Time during which nobody looked, or the whole system slept, proves nothing.
+                # Time in which the reader was away, or the whole system slept, proves nothing.
                 quiet_seconds += min(now - looked_at, 2 * _LOOK_SECONDS)
             looked_at = now
             if capture.failure is not None and ring.waiting_frames == 0:
@@ -198,7 +198,7 @@ class Microphone:
         while not self._closed.is_set() and (block := ring.read(most_frames)) is not None:
             yield block
 
-    def _recover(self, trouble: str) -> Iterator[Block | Notice]:
+    def _recover(self, reason: str) -> Iterator[Block | Notice]:
         """Open the device again, by its name, until that works or the source is closed."""
         ring, capture = self._parts()
         capture.close()
@@ -208,10 +208,10 @@ class Microphone:
         lost_at = self._lost_at
         if not self.reconnect:
             raise SerError(
-                f"{self.name}: the device stopped ({trouble}); is it still plugged in? "
+                f"{self.name}: the device stopped ({reason}); is it still plugged in? "
                 "It may come back by itself if you allow it to reconnect"
             )
-        yield Notice("device_lost", f"{self.name}: {trouble}; trying to open it again")
+        yield Notice("device_lost", f"{self.name}: {reason}; trying to open it again")
         for attempt in itertools.count():
             pause_seconds = _BACK_OFF_SECONDS[min(attempt, len(_BACK_OFF_SECONDS) - 1)]
             if self._clock.wait(self._closed, pause_seconds):
@@ -228,6 +228,7 @@ class Microphone:
 
     def _reopen(self) -> None:
         """Open at the rate that it had, or as it likes now, and wait for the first samples."""
+        # Frames of one ring share a format; what rings before it counted is added to its counts.
         rate_hz, channels = self.sample_rate_hz, self.channels
         opened = self._opened_again()
         if (opened.sample_rate_hz, opened.channels) != (rate_hz, channels):
@@ -257,7 +258,7 @@ class Microphone:
         self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
 
     def _heard_counters(self, ring: FrameRing) -> SourceCounters:
-        """What this ring and those of other formats before it counted."""
+        """Return the counts of this ring and of those of other formats before it."""
         before, now = self._before, ring.counters
         return SourceCounters(
             captured=before.captured + now.captured,
@@ -270,7 +271,7 @@ class Microphone:
 
     def _start(self, capture: Capture) -> None:
         def deliver(audio: protocol.Audio) -> None:
-            if capture is self._heard:  # else it was given up
+            if capture is self._heard:  # one that was given up may still say something
                 self._deliver(audio)
 
         self._heard, self._due_frames = capture, None
@@ -282,6 +283,7 @@ class Microphone:
         ring, _ = self._parts()
         captured_at = self._times.process(audio.captured_at, self._clock.monotonic())
         missing_frames = audio.missing_frames
+        # After a loss the clocks tell how long the gap is: the process that counted has gone.
         if self._lost_at is not None:
             start_at = captured_at - len(audio.samples) / ring.sample_rate_hz
             away_seconds = max(0.0, start_at - self._lost_at)

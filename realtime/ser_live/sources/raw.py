@@ -7,7 +7,6 @@ from contextlib import suppress
 from typing import Any, BinaryIO, Literal, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
@@ -31,7 +30,7 @@ class RawSource:
     stream : binary file
         Usually ``sys.stdin.buffer``; not closed here.
     sample_rate_hz, channels : int
-        What the samples are.
+        Format of the samples.
     sample_format : str
         "s16le" or "f32le".
     name : str
@@ -72,7 +71,7 @@ class RawSource:
                 f"{self.name}: is a terminal, wanted raw PCM from a pipe or a file, as in "
                 f"'arecord -t raw -f S16_LE -r {self.sample_rate_hz} | ser-live --stdin'"
             )
-        # Whoever started us may have made the pipe non-blocking: it would seem to end at once.
+        # The parent process may have made the pipe non-blocking: it would seem to end at once.
         with suppress(AttributeError, OSError, ValueError):
             os.set_blocking(self._stream.fileno(), True)
         return self
@@ -89,10 +88,10 @@ class RawSource:
             whole = len(held) // frame_bytes * frame_bytes
             if whole == 0:
                 continue
-            samples = _samples(held[:whole], dtype).reshape(-1, self.channels)
+            samples = np.frombuffer(held[:whole], dtype).astype(dtype.newbyteorder("="), copy=False)
             held = held[whole:]
-            self._frames += len(samples)
-            yield Block(samples, time.monotonic())
+            self._frames += len(samples) // self.channels
+            yield Block(samples.reshape(-1, self.channels), time.monotonic())
         if held:
             self._notes = (
                 f"{self.name}: ended inside a frame; {len(held)} of its {frame_bytes} bytes "
@@ -103,7 +102,7 @@ class RawSource:
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame went up to now."""
+        """Account of every frame up to now."""
         return SourceCounters(captured=self._frames, processed=self._frames)
 
     @property
@@ -119,6 +118,7 @@ class RawSource:
         self._closed = True
 
     def _read(self) -> bytes:
+        # What has come, without waiting for more: a pipe from a microphone is slow.
         read: Any = getattr(self._stream, "read1", self._stream.read)
         try:
             data = read(_READ_BYTES)
@@ -128,7 +128,3 @@ class RawSource:
         if not isinstance(data, bytes):
             raise SerError(f"{self.name}: gives {quoted(data)}, wanted bytes; open it as binary")
         return data
-
-
-def _samples(data: bytes, dtype: np.dtype[Any]) -> NDArray[Any]:
-    return np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,4 @@
-"""A bounded buffer between an audio callback and its reader, without locks."""
+"""Ring buffer between an audio callback and its reader, without locks."""
 
 import mmap
 from collections import deque
@@ -12,7 +12,7 @@ _MOST_MARKS = 256
 
 
 class FrameRing:
-    """Frames from one writer to one reader; the writer never waits and never allocates.
+    """Ring buffer of frames for one writer, which never waits or allocates, and one reader.
 
     A writer that laps the reader overwrites the oldest frames. The reader finds out by the
     positions, jumps to the present, and says how many frames that cost: one gap instead of a
@@ -23,7 +23,7 @@ class FrameRing:
     frames, channels : int
         Capacity.
     sample_rate_hz : int
-        To tell when a frame was captured.
+        Turns positions into capture times.
     """
 
     def __init__(self, frames: int, channels: int, sample_rate_hz: int) -> None:
@@ -43,7 +43,7 @@ class FrameRing:
         self._written = (0, 0.0, 0)  # position, capture time and missing frames up to there
         self._consumed = (0, 0, 0)  # the reader's position; of that: overwritten, skipped
         # Position, and up to there: missing frames, overruns. Sums, so that none gets lost where
-        # a writer nobody reads from runs out of marks.
+        # a writer without a reader runs out of marks.
         self._marks: deque[tuple[int, int, int]] = deque()
         self._noted = (0, 0)
         self._told = (0, 0)
@@ -67,11 +67,11 @@ class FrameRing:
         overruns : int
             Times that the device lost frames before these.
         missing_frames : int
-            Frames of the timeline before these that nobody has.
+            Frames of the timeline lost before these.
         """
         start = self._written[0]
         end = start + len(samples)
-        self._claimed = end
+        self._claimed = end  # before the first frame is touched: a reader must not trust it
         if overruns or missing_frames:
             self._noted = (self._noted[0] + missing_frames, self._noted[1] + overruns)
             if len(self._marks) < _MOST_MARKS:
@@ -80,6 +80,7 @@ class FrameRing:
         head = min(len(samples), self.frames - first)
         self._samples[first : first + head] = samples[:head]
         self._samples[: len(samples) - head] = samples[head:]
+        # One assignment, which no reader sees in halves.
         self._written = (end, captured_at, self._noted[0])
 
     def read(self, most_frames: int) -> Block | None:
@@ -103,13 +104,14 @@ class FrameRing:
         end = start + count
         self._consumed = (end, overwritten, skipped)
         missing, overruns = self._tell(start)
+        # Its own jumps stand before the block as well: for the reader both are one gap.
         missing, self._owed = missing + self._owed, 0
         newer_frames = written - end + noted - self._told[0]
         end_captured_at = captured_at - newer_frames / self.sample_rate_hz
         return Block(samples, end_captured_at, missing, overruns)
 
     def skip(self, keep_frames: int) -> None:
-        """Let the reader jump to the newest frames; the next block says what that cost."""
+        """Let the reader jump to the newest frames; the next block says how many were lost."""
         self._owed += self._jump(keep_frames)
 
     @property
@@ -119,7 +121,7 @@ class FrameRing:
 
     @property
     def captured_at(self) -> float:
-        """When the newest frame was captured; 0 before the first."""
+        """Capture time of the newest frame; 0 before the first."""
         return self._written[1]
 
     @property
@@ -129,7 +131,7 @@ class FrameRing:
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame went, from one look at each end."""
+        """Account of every frame, from one look at each end."""
         (start, overwritten, skipped), written = self._consumed, self._written[0]
         lapped = max(0, written - self.frames - start)
         return SourceCounters(
@@ -160,7 +162,7 @@ class FrameRing:
         return min(count, next(inside, count))
 
     def _tell(self, start: int) -> tuple[int, int]:
-        """Give missing frames and overruns before a position that were not told yet."""
+        """Return missing frames and overruns before a position that were not told yet."""
         told = self._told
         while self._marks and self._marks[0][0] <= start:
             self._told = self._marks.popleft()[1:]
