@@ -10,8 +10,15 @@ import ser_train
 from ser_live import SerError
 from ser_train.models import registry as networks
 
+SINGLE = sorted(name for name, network in networks.NETWORKS.items() if not network.members)
+ENSEMBLES = sorted(networks.NETWORKS.keys() - SINGLE)  # three times as long each
 
-@pytest.fixture(name="model", params=sorted(networks.NETWORKS), scope="module")
+
+@pytest.fixture(
+    name="model",
+    params=[*SINGLE, *(pytest.param(n, marks=pytest.mark.integration) for n in ENSEMBLES)],
+    scope="module",
+)
 def every_model(request: pytest.FixtureRequest) -> tuple[networks.Network, Any]:
     import keras  # noqa: PLC0415
 

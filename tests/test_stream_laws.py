@@ -97,9 +97,11 @@ def test_any_chunking_of_any_format_gives_the_same_predictions(
         assert run(recognizer, cut(samples)) == whole
 
 
-@pytest.mark.parametrize("rate", [16000, 48000])
-def test_one_sample_at_a_time_gives_the_same_predictions(model: OnnxClassifier, rate: int) -> None:
-    samples = demo_voice(rate, 2.0)
+@pytest.mark.parametrize(("rate", "seconds"), [(16000, 2.0), (48000, 1.0)])
+def test_one_sample_at_a_time_gives_the_same_predictions(
+    model: OnnxClassifier, rate: int, seconds: float
+) -> None:
+    samples = demo_voice(rate, seconds)
     whole = run(StreamRecognizer(model, sample_rate_hz=rate), iter([samples]))
     assert run(StreamRecognizer(model, sample_rate_hz=rate), fixed(1)(samples)) == whole
     assert any(p.state != "silence" for p in whole)
