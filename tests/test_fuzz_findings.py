@@ -1,4 +1,4 @@
-"""What fuzzing once found stays mended, and what it starts from is valid."""
+"""Findings of the fuzzing stay mended, and the inputs that it starts from are valid."""
 
 import importlib
 from pathlib import Path

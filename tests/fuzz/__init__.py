@@ -1,4 +1,4 @@
-"""Inputs that nobody meant: what is fuzzed, and the inputs that once went wrong.
+"""Inputs that were not meant: targets of the fuzzing, and the inputs that once went wrong.
 
 A target is a module with ``seeds()``, valid inputs; ``mutate(data, random)``, a change that keeps
 enough of the structure to get past the first check; and ``check(data)``, which raises anything
@@ -21,7 +21,7 @@ LONGEST_MESSAGE = 600
 
 
 def check_message(error: SerError) -> None:
-    """See that a refusal is one line that a terminal can show."""
+    """Check that a refusal is one line that a terminal can show."""
     message = str(error)
     assert message, "an empty message"
     assert not find_control_char(message), "control characters in a message"
@@ -29,7 +29,7 @@ def check_message(error: SerError) -> None:
 
 
 def scratch(name: str) -> Path:
-    """Give a path in a folder that is gone when the process ends."""
+    """Return a path in a folder that is gone when the process ends."""
     return _folder() / name
 
 

@@ -1,4 +1,4 @@
-"""Sound files: what libsndfile makes of damaged headers and data."""
+"""Sound files with damaged headers and data."""
 
 import io
 import struct

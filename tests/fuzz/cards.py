@@ -72,7 +72,7 @@ def mutate(data: bytes, random: Random) -> bytes:
 
 
 def _places(tree: Any) -> Any:
-    """Every container with every key or index of it."""
+    """Return every container with every key or index of it."""
     inner = tree.items() if isinstance(tree, dict) else enumerate(tree)
     for key, value in inner:
         yield tree, key

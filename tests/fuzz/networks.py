@@ -152,7 +152,7 @@ _TEXTS = (CONVOLUTIONS, RECURRENT, SHAPES, QUANTIZED, FAKE_QUANTIZED)
 
 
 def networks() -> list[onnx.ModelProto]:
-    """Give each network with its weights drawn from a fixed seed."""
+    """Return each network with its weights drawn from a fixed seed."""
     return [_parsed(text) for text in _TEXTS]
 
 

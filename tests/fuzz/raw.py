@@ -20,7 +20,7 @@ FORMATS = ("s16le", "f32le", "u8", "")
 
 
 class _Portions(io.BytesIO):
-    """A stream that gives a few bytes at a time."""
+    """Stream of a few bytes at a time."""
 
     def __init__(self, data: bytes, most: int) -> None:
         super().__init__(data)

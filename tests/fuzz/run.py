@@ -56,7 +56,7 @@ def _run(target: str, seconds: float) -> int:
         for number, seed in enumerate(_target(target).seeds()):
             (corpus / f"seed{number}").write_bytes(seed)
         while (left := until - time.monotonic()) > 1:
-            said = _said_at_the_end(
+            told = _run_and_read_end(
                 [
                     sys.executable, __file__, "--inside", target, str(corpus),
                     f"-max_total_time={int(left)}", f"-timeout={SECONDS_PER_INPUT}",
@@ -64,35 +64,35 @@ def _run(target: str, seconds: float) -> int:
                     f"-artifact_prefix={found}/", "-print_final_stats=1",
                 ]
             )  # fmt: skip
-            counts = re.findall(r"number_of_executed_units: (\d+)", said)
+            counts = re.findall(r"number_of_executed_units: (\d+)", told)
             executions += sum(map(int, counts))
             for path in found.iterdir():
                 findings += 1
                 kept = HERE / "findings" / target / path.name
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 shutil.move(path, kept)
-                print(f"{target}: {kept}\n{said[-3000:]}", flush=True)
+                print(f"{target}: {kept}\n{told[-3000:]}", flush=True)
             if not counts:
-                print(f"{target}: does not run\n{said[-3000:]}", flush=True)
+                print(f"{target}: does not run\n{told[-3000:]}", flush=True)
                 return findings + 1
     print(f"{target}: {executions} executions in {seconds:.0f} s, {findings} findings", flush=True)
     return findings
 
 
-def _said_at_the_end(command: list[str]) -> str:
-    """Run a command and give the last of what it prints.
+def _run_and_read_end(command: list[str]) -> str:
+    """Run a command and return the end of what it prints.
 
-    Parsers print gigabytes, and what this process takes up counts as its child's memory, too.
+    Parsers print gigabytes, and the memory of this process counts as its child's, too.
     """
-    said = b""
+    told = b""
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         while process.stderr is not None and (chunk := process.stderr.read(1 << 16)):
-            said = (said + chunk)[-(1 << 16) :]
-    return said.decode(errors="replace")
+            told = (told + chunk)[-(1 << 16) :]
+    return told.decode(errors="replace")
 
 
 def _fuzz(name: str, arguments: list[str]) -> None:
-    """Be the process that is fuzzed: never returns."""
+    """Fuzz a target in this process, which never returns."""
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["ser_live", "ser_train"]):
         target = _target(name)

@@ -40,7 +40,7 @@ async def measure_churn(
 ) -> Report:
     """Run sessions as the options of the command say.
 
-    ``model`` is the one that the server has: whole sessions must get what it gives offline.
+    ``model`` is the one that the server has: whole sessions must get its predictions offline.
     ``advance`` is told the share that is done and a word on it.
     """
     blocks = round(1000.0 * options.speak / voice.block_ms)
@@ -108,7 +108,7 @@ class Sessions:
     blocks: int
     """Sent by a whole session, as fast as they are taken."""
     reference: list[Prediction]
-    """What a whole session must get."""
+    """Predictions that a whole session must get."""
     rng: np.random.Generator
     dice: np.random.Generator
     """Draws the ways, so that these depend on the seed alone."""

@@ -61,7 +61,7 @@ class Voice:
     def reference(
         self, model: OnnxClassifier, blocks: int, first_block: int = 0
     ) -> list[Prediction]:
-        """Recognize so many blocks offline: what a stream of them must give."""
+        """Recognize so many blocks offline: the predictions that a stream of them must give."""
         recognizer = StreamRecognizer(model, self.sample_rate_hz, hop_seconds=self.hop_ms / 1000.0)
         found: list[Prediction] = []
         for number in range(first_block, first_block + blocks):
@@ -108,7 +108,7 @@ class Tally:
     latency_seconds: list[float] = field(default_factory=list)
     """From the last sample of a hop sent to its prediction received."""
     late_seconds: list[float] = field(default_factory=list)
-    """How late blocks were sent, which is the fault of this tool."""
+    """Lateness of the blocks sent, which is the fault of this tool."""
     left_out_hops: int = 0
     """Hops without a prediction."""
     events: Counter[str] = field(default_factory=Counter)
@@ -236,10 +236,10 @@ class LiveClient:
             try:
                 async with asyncio.timeout(_UNSENT_SECONDS):
                     await self.stream.send(self._voice.block(self._first_block + self.blocks))
-            except TimeoutError:
-                self._recorder.now.errors["not taken for ten seconds"] += 1
-                self.cancel()
-            except SerError:  # the listening task notes why
+            except (SerError, TimeoutError) as error:
+                if isinstance(error, TimeoutError):  # else the listening task notes why
+                    self._recorder.now.errors["not taken for ten seconds"] += 1
+                    self.cancel()
                 return
             now = time.monotonic()
             self._sent_at.append(now)

@@ -76,7 +76,7 @@ async def stress(
 ) -> Report:
     """Attack as the options of the command say.
 
-    ``model`` is the one that the server has: the good stream must get what it gives offline.
+    ``model`` is the one that the server has: the good stream must get its predictions offline.
     ``advance`` is told the share that is done and a word on it.
     """
     seconds, began_at, recorder = 60.0 * options.minutes, time.monotonic(), Recorder()

@@ -59,9 +59,9 @@ class Slowness:
 
     at_seconds: float
     seconds: float
-    """What the reader sleeps once; or what each answer of the model takes."""
+    """Time that the reader sleeps once, or that each answer of the model takes."""
     duration_seconds: float = 0.0
-    """How long the model stays so."""
+    """Time that the model stays so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Script:
 
 
 def script(seconds: float, faults_per_hour: float, seed: int) -> Script:
-    """Give faults at random times; the first half minute has one of each kind.
+    """Return faults at random times; the first half minute has one of each kind.
 
     So all memory that any of them needs is there when the first minute is over, and what grows
     after it is a leak. The end is quiet, in the format of the beginning.
