@@ -118,7 +118,6 @@ class TestResults:
         last = lines[-1]
         assert last["probabilities"] == pytest.approx(last["raw_probabilities"], abs=1e-6)
 
-    @pytest.mark.integration
     def test_realtime_takes_its_time_and_measures_lag(self, voice: Path, tiny_model: Path) -> None:
         soundfile.write(voice, *soundfile.read(voice, stop=48000))
         started = time.monotonic()

@@ -1,9 +1,10 @@
-"""What a hop costs when the whole window is computed again: the rivals of ``ser-bench --compare``.
+"""Baselines of ``ser-bench --compare``: other ways to recognize, which compute the whole window.
 
 Needs librosa and Keras (``pip install 'ser-live[train]'``); nothing else of the runtime does.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -15,15 +16,47 @@ from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
 
-Rival = Callable[[NDArray[np.float32]], object]
-"""Takes the whole window, shape (n,), and throws its answer away."""
+Recognize = Callable[[NDArray[np.float32]], object]
+"""Takes the whole window, shape (n,); its result is thrown away."""
 
 
-def usual_way(labels: int) -> Rival:
-    """Librosa's five pooled features over the whole window, then Keras ``predict``.
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """Another way to recognize, to compare with."""
+
+    name: str
+    runs: int
+    """How often it is timed."""
+    recognize: Recognize
+
+
+def baselines(model: OnnxClassifier) -> tuple[Baseline, ...]:
+    """Return all baselines.
+
+    Raises
+    ------
+    SerError
+        If a package that they need is not installed.
+    """
+    return (
+        Baseline(
+            "usual way: librosa's five features over the window, Keras predict",
+            30,
+            _five_features_and_keras(len(model.card.labels)),
+        ),
+        Baseline(
+            "fair rival: librosa's log-mel over the window, the same ONNX graph",
+            200,
+            _log_mel_and_onnx(model),
+        ),
+    )
+
+
+def _five_features_and_keras(labels: int) -> Recognize:
+    """Return librosa's five pooled features over the whole window, then Keras ``predict``.
 
     The network is the convolutional one of Issa, Demirci and Yazici 2020 with random weights:
-    what it costs does not depend on them.
+    its cost does not depend on them.
     """
     keras, librosa = _import("keras"), _import("librosa")
     layers = keras.layers
@@ -56,8 +89,8 @@ def usual_way(labels: int) -> Rival:
     return recognize
 
 
-def fair_rival(classifier: OnnxClassifier) -> Rival:
-    """Librosa's log-mel over the whole window, then the very same ONNX graph."""
+def _log_mel_and_onnx(classifier: OnnxClassifier) -> Recognize:
+    """Return librosa's log-mel over the whole window, then the very same ONNX graph."""
     librosa = _import("librosa")
     spec = classifier.card.spectrum
 

@@ -11,7 +11,7 @@ from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of
 
 if TYPE_CHECKING:
-    from ser_live.bench.measurement import HopCost, LiveCost, Report, RivalCost
+    from ser_live.bench.measurement import BaselineCost, HopCost, LiveCost, Report
     from ser_live.latency import StageLatency
 
 
@@ -39,8 +39,8 @@ def _measure(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="ser-bench",
-        description="Measure what recognition costs on this machine: per stage, free-running and "
-        "paced in real time, for the process as a whole, and against yardsticks.",
+        description="Measure the cost of recognition on this machine: per stage, free-running and "
+        "paced in real time, for the process as a whole, and against baselines.",
     )
     parser.add_argument("--model", help="name of a shipped model or path; default: the default")
     parser.add_argument("--hop", type=float, default=0.25, metavar="S", help="default: 0.25")
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     parser.add_argument(
         "--compare", action="store_true",
-        help="also time the usual way and a fair rival in the same run (needs ser-live[train])",
+        help="also time two baselines in the same run (needs ser-live[train])",
     )  # fmt: skip
     parser.add_argument("--json", action="store_true", help="one JSON object instead of tables")
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
@@ -67,7 +67,7 @@ def _as_text(report: "Report") -> str:
     parts += [_hops_as_text(cost) for cost in report.hops]
     if report.live is not None:
         parts.append(_live_as_text(report.live))
-    parts += [_rival_as_text(cost) for cost in report.rivals]
+    parts += [_baseline_as_text(cost) for cost in report.rivals]
     return "\n\n".join(parts)
 
 
@@ -92,7 +92,7 @@ def _live_as_text(cost: "LiveCost") -> str:
     )
 
 
-def _rival_as_text(cost: "RivalCost") -> str:
+def _baseline_as_text(cost: "BaselineCost") -> str:
     return (
         f"{cost.name}: {cost.runs} runs in turn with ours\n"
         f"  p50 {cost.p50_seconds * 1e3:.2f} ms, p95 {cost.p95_seconds * 1e3:.2f} ms; "

@@ -1,9 +1,10 @@
-"""The runs behind ``ser-bench``: what recognition costs on this machine."""
+"""Runs of ``ser-bench``: the cost of recognition on this machine."""
 
 import contextlib
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -18,7 +19,7 @@ import soxr
 from numpy.typing import NDArray
 
 from ser_live import __version__
-from ser_live.bench.baselines import Rival, fair_rival, usual_way
+from ser_live.bench.baselines import Baseline, baselines
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
 from ser_live.latency import StageClock, StageLatency
@@ -36,7 +37,7 @@ _WARM_UP_HOPS = 20
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure, and for how long."""
+    """Choice of measurements, and their lengths."""
 
     model: str | None = None
     """Name or path; None: the default model."""
@@ -46,7 +47,7 @@ class Plan:
     paced_seconds: float = 20.0
     """Real time per paced figure; 0 leaves them out."""
     compare: bool = False
-    """Also time the rivals."""
+    """Also time the baselines."""
 
     def __post_init__(self) -> None:
         if not (1.0 <= self.seconds <= 36000.0 and 0.0 <= self.paced_seconds <= 36000.0):
@@ -58,7 +59,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the figures depend on."""
+    """Machine, versions and settings of a run."""
 
     ser_live: str
     machine: str
@@ -88,8 +89,8 @@ class HopCost:
 
 
 @dataclass(frozen=True, slots=True)
-class RivalCost:
-    """A yardstick, timed in turn with our hop in the same run."""
+class BaselineCost:
+    """Cost of a baseline, timed in turn with our hop in the same run."""
 
     name: str
     runs: int
@@ -97,7 +98,7 @@ class RivalCost:
     p95_seconds: float
     our_p50_seconds: float
     ratio: float
-    """How many of our hops one of its answers costs, by medians."""
+    """Cost of one of its answers in hops of ours, by medians."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +121,11 @@ class Report:
     conditions: Conditions
     hops: tuple[HopCost, ...]
     live: LiveCost | None
-    rivals: tuple[RivalCost, ...]
+    rivals: tuple[BaselineCost, ...]
 
 
 def measure(plan: Plan) -> Report:
-    """Run everything that a plan asks for."""
+    """Run all measurements of a plan."""
     path = find_model(plan.model)
     model = OnnxClassifier.load(path)
     speech = continuous_speech()
@@ -136,7 +137,8 @@ def measure(plan: Plan) -> Report:
     if plan.paced_seconds:
         hops.append(_run_hops("paced, gate on", plan, model, speech, paced=True))
         live = _run_process(plan, path, speech)
-    rivals = _run_rivals(plan, model, speech) if plan.compare else ()
+    compared = baselines(model) if plan.compare else ()
+    rivals = tuple(_compare(baseline, plan, model, speech) for baseline in compared)
     return Report(_conditions(plan, path, model), tuple(hops), live, rivals)
 
 
@@ -160,7 +162,7 @@ def _conditions(plan: Plan, path: Path, model: OnnxClassifier) -> Conditions:
 
 
 def processor_name() -> str:
-    """Give what the processor calls itself."""
+    """Return the name of the processor."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
@@ -169,7 +171,7 @@ def processor_name() -> str:
 
 
 def continuous_speech() -> NDArray[np.float32]:
-    """Give the demo voice without its pauses, at 16 kHz."""
+    """Return the demo voice without its pauses at 16 kHz, shape (n,)."""
     data = Path(__file__).parent.parent / "data"
     samples, rate = soundfile.read(data / "demo.ogg", dtype="float32")
     timeline = json.loads((data / "demo.json").read_text(encoding="utf-8"))["timeline"]
@@ -257,7 +259,7 @@ def _first_speech_seconds(command: list[str]) -> float:
                     taken.append(time.perf_counter() - started)
                     break
             child.kill()
-    return sorted(taken)[len(taken) // 2] if taken else float("nan")
+    return statistics.median(taken) if taken else float("nan")
 
 
 def _import_seconds() -> float:
@@ -270,48 +272,27 @@ def _import_seconds() -> float:
         float(subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout)
         for _ in range(5)
     ]
-    return sorted(runs)[2]
+    return statistics.median(runs)
 
 
-def _run_rivals(
-    plan: Plan, model: OnnxClassifier, speech: NDArray[np.float32]
-) -> tuple[RivalCost, ...]:
+def _compare(
+    baseline: Baseline, plan: Plan, model: OnnxClassifier, speech: NDArray[np.float32]
+) -> BaselineCost:
+    """Time our hop and a baseline in turn, so that a drift of the machine meets both."""
     window = speech[: round(model.card.window.seconds * SAMPLE_RATE_HZ)]
-    usual, fair = usual_way(len(model.card.labels)), fair_rival(model)
-    return (
-        _against(
-            "usual way: librosa's five features over the window, Keras predict",
-            usual, 30, plan, model, speech, window,
-        ),
-        _against(
-            "fair rival: librosa's log-mel over the window, the same ONNX graph",
-            fair, 200, plan, model, speech, window,
-        ),
-    )  # fmt: skip
-
-
-def _against(
-    name: str,
-    rival: Rival,
-    runs: int,
-    plan: Plan,
-    model: OnnxClassifier,
-    speech: NDArray[np.float32],
-    window: NDArray[np.float32],
-) -> RivalCost:
-    """Time our hop and a rival in turn, so that a drift of the machine meets both."""
     recognizer = StreamRecognizer(model, hop_seconds=plan.hop_seconds)
-    blocks = _blocks(speech, plan.hop_seconds, runs * plan.hop_seconds)
+    blocks = _blocks(speech, plan.hop_seconds, baseline.runs * plan.hop_seconds)
     for block in blocks[:_WARM_UP_HOPS]:
         recognizer.process(block)
-    rival(window)
+    baseline.recognize(window)
     ours, theirs = [], []
     for block in blocks[_WARM_UP_HOPS:]:
         started = time.perf_counter()
         recognizer.process(block)
         between = time.perf_counter()
-        rival(window)
+        baseline.recognize(window)
         ours.append(between - started)
         theirs.append(time.perf_counter() - between)
-    our_p50, p50, p95 = np.median(ours), np.median(theirs), np.quantile(theirs, 0.95)
-    return RivalCost(name, runs, float(p50), float(p95), float(our_p50), float(p50 / our_p50))
+    our_p50 = float(np.median(ours))
+    p50, p95 = (float(value) for value in np.quantile(theirs, (0.5, 0.95)))
+    return BaselineCost(baseline.name, baseline.runs, p50, p95, our_p50, p50 / our_p50)

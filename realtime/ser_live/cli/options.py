@@ -16,7 +16,7 @@ line per prediction on stdout, text for people on stderr. A summary follows at t
 """
 _USAGE = """\
 ser-live [SOURCE] [OPTIONS]     recognize emotion
-       ser-live replay FILE [OPTIONS]  hear what --record kept, to the same predictions
+       ser-live replay FILE [OPTIONS]  play what --record kept, to the same predictions
        ser-live doctor [OPTIONS]       find out what is wrong with this machine"""
 _EPILOG = """\
 exit codes: 0 done (also when the reader of stdout has closed it), 2 a mistake or a file that could
@@ -30,10 +30,9 @@ examples:
   arecord -q -t raw -f S16_LE -r 16000 | ser-live --stdin
 """
 _REPLAY_DESCRIPTION = """\
-Hear a recording of 'ser-live --record' again, with the model and the options of then: the same
+Play a recording of 'ser-live --record' again, with the model and the options of then: the same
 predictions come out, bit for bit. Options that are given here replace those of then.
 """
-_ENDINGS = ".jsonl, .csv, .srt, .rttm, or .txt for Audacity"
 
 
 def parse(words: Sequence[str]) -> argparse.Namespace:
@@ -44,26 +43,54 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     SerError
         If options are given that would be ignored or destroy a file.
     """
-    is_replay = words[:1] == ["replay"]
-    parser = _replay_parser() if is_replay else _parser()
-    arguments = parser.parse_args(words[is_replay:])
-    if not is_replay:
+    if words[:1] == ["replay"]:
+        arguments = _replay_parser().parse_args(words[1:])
+    else:
+        arguments = _parser().parse_args(words)
         _check_source(arguments)
     _check_files(arguments)
     return arguments
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _bare_parser(PROGRAM, _DESCRIPTION, _EPILOG, _USAGE)
+    parser = _new_parser(PROGRAM, _USAGE, _DESCRIPTION, _EPILOG)
     parser.set_defaults(replay=None)
-    _add_source(parser.add_argument_group("source (default: the default microphone)"))
-    how = parser.add_argument_group("recognition")
-    _add_recognition(how, "0.25", "from the model")
-    how.add_argument(
+    source = parser.add_argument_group("source (default: the default microphone)")
+    one = source.add_mutually_exclusive_group()
+    one.add_argument(
+        "--device", metavar="NAME|INDEX", help="a microphone; part of its name will do"
+    )
+    one.add_argument("--file", metavar="PATH", help="an audio file of any rate and channel count")
+    one.add_argument("--stdin", action="store_true", help="raw PCM from a pipe")
+    one.add_argument("--demo", action="store_true", help="a synthetic voice, to see it work")
+    source.add_argument(
+        "--no-reconnect",
+        action="store_true",
+        help="end when the microphone is lost, instead of opening it again",
+    )
+    _add_pace(source, "of --file and --demo; ")
+    source.add_argument("--rate", type=int, metavar="HZ", help="of --stdin; default: 16000")
+    source.add_argument("--format", choices=("s16le", "f32le"), help="of --stdin; default: s16le")
+    source.add_argument("--channels", type=int, metavar="N", help="of --stdin; default: 1")
+    recognition = parser.add_argument_group("recognition")
+    _add_recognition(recognition, hop="; default: 0.25", smoothing="; default: from the model")
+    recognition.add_argument(
         "--no-vad", dest="vad", action="store_false", help="take everything for speech"
     )
-    _add_overload(parser.add_argument_group("when there is too much to do"))
-    _add_output(parser.add_argument_group("output")).add_argument(
+    overload = parser.add_argument_group("when there is too much to do")
+    overload.add_argument(
+        "--policy",
+        choices=("latest", "block", "error"),
+        help="of a microphone, when predictions come too late: leave the old ones out, give all, "
+        "or end; default: latest",
+    )
+    overload.add_argument(
+        "--cpu-budget",
+        type=float,
+        metavar="PERCENT",
+        help="of one core; above it predictions come less often",
+    )
+    _add_output(parser).add_argument(
         "--record",
         metavar="FILE.wav",
         help="keep the audio, for 'ser-live replay'; without it nothing is kept",
@@ -77,33 +104,28 @@ def _parser() -> argparse.ArgumentParser:
 
 def _replay_parser() -> argparse.ArgumentParser:
     usage = f"{PROGRAM} replay FILE [OPTIONS]"
-    parser = _bare_parser(f"{PROGRAM} replay", _REPLAY_DESCRIPTION, "", usage)
-    what = parser.add_argument_group("recording")
-    what.add_argument("replay", metavar="FILE", help="the WAV file; its .wav.jsonl is beside it")
-    _add_pace(what, "")
-    how = parser.add_argument_group("recognition (default: as it was recorded)")
-    _add_recognition(how)
-    how.add_argument(
+    parser = _new_parser(f"{PROGRAM} replay", usage, _REPLAY_DESCRIPTION)
+    recording = parser.add_argument_group("recording")
+    recording.add_argument(
+        "replay", metavar="FILE", help="the WAV file; its .wav.jsonl is beside it"
+    )
+    _add_pace(recording)
+    recognition = parser.add_argument_group("recognition (default: as it was recorded)")
+    _add_recognition(recognition)
+    recognition.add_argument(
         "--vad",
         action=argparse.BooleanOptionalAction,
         help="let the speech gate decide, or take everything for speech",
     )
-    _add_output(parser.add_argument_group("output"))
-    parser.set_defaults(
-        file=None,
-        stdin=False,
-        demo=False,
-        record=None,
-        policy=None,
-        cpu_budget=None,
-        list_devices=False,
-        list_models=False,
-    )
+    _add_output(parser)
+    for name in ("file", "record", "policy", "cpu_budget"):
+        parser.set_defaults(**{name: None})
+    parser.set_defaults(stdin=False, demo=False, list_devices=False, list_models=False)
     return parser
 
 
-def _bare_parser(
-    program: str, description: str, epilog: str, usage: str
+def _new_parser(
+    program: str, usage: str, description: str, epilog: str = ""
 ) -> argparse.ArgumentParser:
     return Parser(
         prog=program,
@@ -115,88 +137,48 @@ def _bare_parser(
     )
 
 
-def _add_source(where: argparse._ArgumentGroup) -> None:
-    one = where.add_mutually_exclusive_group()
-    one.add_argument(
-        "--device", metavar="NAME|INDEX", help="a microphone; part of its name will do"
-    )
-    one.add_argument("--file", metavar="PATH", help="an audio file of any rate and channel count")
-    one.add_argument("--stdin", action="store_true", help="raw PCM from a pipe")
-    one.add_argument("--demo", action="store_true", help="a synthetic voice, to see it work")
-    where.add_argument(
-        "--no-reconnect",
-        action="store_true",
-        help="end when the microphone is lost, instead of opening it again",
-    )
-    _add_pace(where, "of --file and --demo; ")
-    where.add_argument("--rate", type=int, metavar="HZ", help="of --stdin; default: 16000")
-    where.add_argument("--format", choices=("s16le", "f32le"), help="of --stdin; default: s16le")
-    where.add_argument("--channels", type=int, metavar="N", help="of --stdin; default: 1")
-
-
-def _add_pace(where: argparse._ArgumentGroup, of: str) -> None:
-    where.add_argument(
+def _add_pace(group: argparse._ArgumentGroup, of: str = "") -> None:
+    group.add_argument(
         "--pace",
         choices=("realtime", "fast"),
         help=f"{of}default: realtime in the live view, else fast",
     )
 
 
-def _add_recognition(how: argparse._ArgumentGroup, hop: str = "", smoothing: str = "") -> None:
-    def default(value: str) -> str:
-        return f"; default: {value}" if value else ""
-
-    how.add_argument(
+def _add_recognition(group: argparse._ArgumentGroup, hop: str = "", smoothing: str = "") -> None:
+    group.add_argument(
         "--model", metavar="NAME|PATH", help="a name of --list-models or an .onnx file"
     )
-    how.add_argument(
-        "--hop",
-        type=float,
-        metavar="S",
-        help=f"seconds from one prediction to the next{default(hop)}",
-    )
-    how.add_argument(
-        "--smoothing", type=float, metavar="S", help=f"seconds; 0: none{default(smoothing)}"
-    )
+    hop_help = f"seconds from one prediction to the next{hop}"
+    group.add_argument("--hop", type=float, metavar="S", help=hop_help)
+    smoothing_help = f"seconds; 0: none{smoothing}"
+    group.add_argument("--smoothing", type=float, metavar="S", help=smoothing_help)
 
 
-def _add_overload(when: argparse._ArgumentGroup) -> None:
-    when.add_argument(
-        "--policy",
-        choices=("latest", "block", "error"),
-        help="of a microphone, when predictions come too late: leave the old ones out, give all, "
-        "or end; default: latest",
-    )
-    when.add_argument(
-        "--cpu-budget",
-        type=float,
-        metavar="PERCENT",
-        help="of one core; above it predictions come less often",
-    )
-
-
-def _add_output(show: argparse._ArgumentGroup) -> argparse._ArgumentGroup:
-    show.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
-    show.add_argument(
+def _add_output(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
+    group = parser.add_argument_group("output")
+    group.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
+    group.add_argument(
         "--events",
         action="store_true",
         help="among the JSON lines also those of gaps, lost devices ...; else they go to stderr",
     )
-    show.add_argument(
+    group.add_argument(
         "--output",
         action="append",
         default=[],
         metavar="FILE",
-        help=f"also write {_ENDINGS}; may be repeated; overwrites",
+        help="also write .jsonl, .csv, .srt, .rttm, or .txt for Audacity; may be repeated; "
+        "overwrites",
     )
-    show.add_argument(
+    group.add_argument(
         "-v",
         "--verbose",
         action="count",
         default=0,
         help="say on stderr what goes on; -vv: everything",
     )
-    return show
+    return group
 
 
 def _check_source(arguments: argparse.Namespace) -> None:

@@ -1,7 +1,7 @@
 """``ser-live doctor``: what is wrong with this machine, and how to mend it.
 
-Nothing here may need more than the standard library before it has been checked: a doctor that
-does not start because numpy is broken helps nobody.
+Nothing here may need more than the standard library before it has been checked: a doctor must
+start where numpy is broken.
 """
 
 from ser_live.doctor.command import main

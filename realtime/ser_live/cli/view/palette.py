@@ -39,7 +39,7 @@ _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 
 def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """Give every label a colour: the usual ones theirs, others what is left."""
+    """Return a colour for every label: the usual ones theirs, others what is left."""
     chosen: dict[str, str] = {}
     unknown = 0
     for label in labels:
@@ -52,7 +52,7 @@ def label_colors(labels: Iterable[str]) -> dict[str, str]:
 
 
 def label_letters(labels: Iterable[str]) -> dict[str, str]:
-    """Give every label a letter of its own, where colours cannot tell them apart."""
+    """Return a letter of its own for every label, where colours cannot tell them apart."""
     chosen: dict[str, str] = {}
     for label in labels:
         free = (c for c in label + "abcdefghijklmnopqrstuvwxyz" if c not in chosen.values())
