@@ -178,7 +178,11 @@ HOSTILE_NODES = {
         make("Relu", ["spectrum"], domain="evil.org"),
         "the operator 'evil.org.Relu'",
     ),
-    "an operator of nobody": (make("\x1b[2J", ["spectrum"]), r"the operator '\\x1b\[2J'"),
+    "a product of many": (
+        make("Einsum", ["spectrum"] * 9, equation=",".join(["bft"] * 9) + "->bf"),
+        "multiplies 9 tensors at once, wanted up to 8",
+    ),
+    "an operator of no library": (make("\x1b[2J", ["spectrum"]), r"the operator '\\x1b\[2J'"),
     "chance": (make("RandomNormalLike", ["spectrum"]), "RandomNormalLike"),
     "a missing input": (make("Max", ["spectrum", ""]), "leaves out an input of a Max node"),
     "parts by number": (make("Split", ["spectrum"], num_outputs=3), "wanted their sizes"),
@@ -339,9 +343,9 @@ def test_names_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
             OnnxClassifier.load(path)
 
 
-@pytest.mark.parametrize("number", range(5))
+@pytest.mark.parametrize("number", range(6))
 def test_networks_of_all_kinds_pass(tmp_path: Path, number: int) -> None:
-    """Convolutions, recurrent ones, shapes that are computed, and two ways of quantized ones."""
+    """Convolutions, recurrent, computed shapes, two ways of quantized ones, normalizations."""
     network = networks()[number]
     card = with_golden(tiny_card(spectrum=SpectrumSpec(2 * BINS - 2, 32)), network)
     path = write_graph(tmp_path / "network.onnx", network, card.to_json())

@@ -18,7 +18,10 @@ from ser_live.model.onnx_check import OPERATORS
 CARD = tiny_models.tiny_card(spectrum=SpectrumSpec(2 * networks.BINS - 2, 64))
 NUMBERS = (0, 1, -1, 2, 3, -2, 7, 257, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**40)
 FLOATS = (0.0, 1.0, -1.0, 1e-40, 1e30, -1e38, float("inf"), float("nan"))
-WORDS = ("SAME_UPPER", "VALID", "NOTSET", "constant", "edge", "reflect", "wrap", "bidirectional")
+WORDS = (
+    *("SAME_UPPER", "VALID", "NOTSET", "constant", "edge", "reflect", "wrap", "bidirectional"),
+    *("tanh", "none", "bft->bf", "bij,bjk->bik", "...ij->...ji", "ii->i", "ij,jk", ",", "->"),
+)
 KINDS = (1, 1, 1, 7, 7, 6, 2, 3, 9, 10, 11, 12, 13)
 PLAIN_OPERATORS = sorted(o.decode() for o in OPERATORS if b"." not in o)
 
@@ -113,7 +116,7 @@ def _names(model: onnx.ModelProto) -> list[str]:
 
 def _random_node(model: onnx.ModelProto, random: Random, at: int) -> onnx.NodeProto:
     """Make a node that fits before the node at a place, if its types and shapes do."""
-    schema = defs.get_schema(random.choice(PLAIN_OPERATORS), 18)
+    schema = defs.get_schema(random.choice(PLAIN_OPERATORS), 20)
     before = _names(model)
     before = before[: len(before) - sum(len(node.output) for node in model.graph.node[at:])]
     most = min(schema.max_input, schema.min_input + 3)
@@ -236,7 +239,7 @@ def _change_card(model: onnx.ModelProto, random: Random) -> None:
 
 def _change_opset(model: onnx.ModelProto, random: Random) -> None:
     for opset in model.opset_import:
-        opset.version = random.choice((1, 7, 11, 13, 17, 18, 21, 23, 999))
+        opset.version = random.choice((1, 7, 11, 13, 17, 18, 20, 21, 23, 999))
 
 
 CHANGES: tuple[Callable[[onnx.ModelProto, Random], None], ...] = (

@@ -8,7 +8,7 @@ import onnx.parser
 
 BINS = 33
 
-_HEAD = f"""<ir_version: 9, opset_import: ["" : 18]>
+_HEAD = f"""<ir_version: 9, opset_import: ["" : 20]>
 network (float[batch, frames, {BINS}] spectrum) => (float[batch, 4] probabilities)
 """
 
@@ -148,7 +148,42 @@ FAKE_QUANTIZED = """
 }"""
 
 
-_TEXTS = (CONVOLUTIONS, RECURRENT, SHAPES, QUANTIZED, FAKE_QUANTIZED)
+NORMALIZED = """
+<float[33] g = {R33}, float[33] b = {R33}, float[1, 6, 33] w = {R198}, float[1, 6, 2] r = {R12},
+ float[1, 12] rb = {R12}, float[1, 2, 33] w1 = {R66}, float[1, 2, 2] r1 = {R4}, int64[1] zero = {0},
+ int64[1] two = {2}, float[2, 4] d = {R8}, int64[1] one = {1},
+ float[33, 2, 2] k = {R132}>
+{
+    ln = LayerNormalization <axis = -1> (spectrum, g, b)
+    ge = Gelu <approximate = "tanh"> (ln)
+    t = Transpose <perm = [0, 2, 1]> (ge)
+    i = InstanceNormalization (t, g, b)
+    mi = Mish (i)
+    ce = Celu <alpha = 0.5> (mi)
+    th = ThresholdedRelu <alpha = -0.5> (ce)
+    si = Sin (th)
+    co = Cos (th)
+    ad = Add (si, co)
+    e = Einsum <equation = "bft->tbf"> (ad)
+    all, h = GRU <hidden_size = 2, linear_before_reset = 1> (e, w, r, rb)
+    all1, h1 = RNN <hidden_size = 2> (e, w1, r1)
+    hh = Add (h, h1)
+    s = Squeeze (hh, zero)
+    u = ConvTranspose <strides = [2]> (ad, k)
+    lp = GlobalLpPool <p = 2> (u)
+    l2 = Squeeze (lp, two)
+    n = LpNormalization <axis = 1> (s)
+    l1 = ReduceL1 <keepdims = 1> (n, one)
+    c = Sub (s, l1)
+    m = Mul (c, l2)
+    y = Einsum <equation = "bi,ij->bj"> (m, d)
+    hm = Hardmax <axis = 1> (y)
+    z = Add (y, hm)
+    probabilities = Softmax (z)
+}"""
+
+
+_TEXTS = (CONVOLUTIONS, RECURRENT, SHAPES, QUANTIZED, FAKE_QUANTIZED, NORMALIZED)
 
 
 def networks() -> list[onnx.ModelProto]:
