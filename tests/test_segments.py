@@ -3,7 +3,7 @@
 import dataclasses
 from pathlib import Path
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ser_live import Prediction, listen
@@ -12,6 +12,7 @@ from ser_live.prediction import State
 from ser_live.sources import DEMO_PATH
 
 HOP = 0.25
+quick = settings(max_examples=40)
 
 
 def prediction(
@@ -47,7 +48,7 @@ def streams(draw: st.DrawFn) -> list[Prediction]:
     """Any stream: numbers may be left out, and windows begin anywhere before their end."""
     hop_seconds = draw(st.sampled_from([0.01, 0.25, 1.0, 5.0]))
     index, found = -1, []
-    for _ in range(draw(st.integers(0, 40))):
+    for _ in range(draw(st.integers(0, 25))):
         index += draw(st.sampled_from([1, 1, 1, 1, 2, 20]))
         states: list[State] = ["speech", "speech", "uncertain", "silence", "warming_up"]
         state = draw(st.sampled_from(states))
@@ -60,6 +61,7 @@ def streams(draw: st.DrawFn) -> list[Prediction]:
     return found
 
 
+@quick
 @given(streams())
 def test_segments_are_ordered_and_apart(stream: list[Prediction]) -> None:
     end_before = 0.0
@@ -68,6 +70,7 @@ def test_segments_are_ordered_and_apart(stream: list[Prediction]) -> None:
         end_before = segment.end_seconds
 
 
+@quick
 @given(streams())
 def test_a_segment_is_what_its_predictions_are(stream: list[Prediction]) -> None:
     found = segments_of(stream)
@@ -84,6 +87,7 @@ def test_a_segment_is_what_its_predictions_are(stream: list[Prediction]) -> None
     assert counted == len(labelled)
 
 
+@quick
 @given(streams(), streams())
 def test_reset_is_as_new(first: list[Prediction], second: list[Prediction]) -> None:
     segmenter = Segmenter()
@@ -95,6 +99,7 @@ def test_reset_is_as_new(first: list[Prediction], second: list[Prediction]) -> N
     assert segmenter.flush() == []
 
 
+@quick
 @given(streams())
 def test_later_predictions_change_no_earlier_segment(stream: list[Prediction]) -> None:
     segmenter = Segmenter()

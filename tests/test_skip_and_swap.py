@@ -20,7 +20,7 @@ from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 HOP_SECONDS = 0.25
 RATES = (8000, 16000, 22050, 44100, 48000)
 VOICES = {rate: demo_voice(rate) for rate in RATES}
-calm = settings(max_examples=12, deadline=None)
+calm = settings(max_examples=8)
 
 Cut = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
 
@@ -140,8 +140,9 @@ def test_holes(
         assert same(got[index], wanted)
 
 
-@pytest.mark.parametrize("rate", RATES)
-@pytest.mark.parametrize("hole_samples", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("rate", "hole_samples"), [(8000, 1), (16000, 2), (22050, 3), (44100, 1), (48000, 2)]
+)
 def test_the_clock_keeps_time_over_a_thousand_holes(
     model: OnnxClassifier, rate: int, hole_samples: int
 ) -> None:
@@ -204,8 +205,10 @@ def test_after_the_end_there_is_no_hole(model: OnnxClassifier) -> None:
 
 
 class TestFormats:
-    @pytest.mark.parametrize(("before", "after"), [(16000, 48000), (48000, 16000), (44100, 8000)])
-    @pytest.mark.parametrize("hole_seconds", [0.0, 0.013, 2.2])
+    @pytest.mark.parametrize(
+        ("before", "after", "hole_seconds"),
+        [(16000, 48000, 0.0), (48000, 16000, 2.2), (44100, 8000, 0.013), (8000, 44100, 0.0)],
+    )
     def test_the_clock_goes_on_at_another_rate(
         self, model: OnnxClassifier, before: int, after: int, hole_seconds: float
     ) -> None:
@@ -294,8 +297,10 @@ class TestHops:
 
 
 class TestSwap:
-    @pytest.mark.parametrize("at_seconds", [0.0, 0.5, 1.75, 4.0, 9.25, 17.0])
-    @pytest.mark.parametrize("vad", [True, False])
+    @pytest.mark.parametrize(
+        ("at_seconds", "vad"),
+        [(0.0, True), (0.5, True), (1.75, False), (4.0, True), (9.25, False), (17.0, True)],
+    )
     def test_the_new_model_hears_the_window_as_if_it_had_always_been_there(
         self, model: OnnxClassifier, other_spectrum: OnnxClassifier, at_seconds: float, vad: bool
     ) -> None:

@@ -88,7 +88,7 @@ def run(recognizer: StreamRecognizer, chunks: Iterator[NDArray[np.generic]]) -> 
 def test_any_chunking_of_any_format_gives_the_same_predictions(
     model: OnnxClassifier, rate: int, channels: int, dtype: str
 ) -> None:
-    samples = as_format(demo_voice(rate, 7.0), channels, dtype)
+    samples = as_format(demo_voice(rate, 3.0), channels, dtype)
     recognizer = StreamRecognizer(model, sample_rate_hz=rate, channels=channels)
     whole = run(recognizer, iter([samples]))
     assert {p.state for p in whole} >= {"silence", "warming_up", "speech"}
@@ -97,7 +97,7 @@ def test_any_chunking_of_any_format_gives_the_same_predictions(
         assert run(recognizer, cut(samples)) == whole
 
 
-@pytest.mark.parametrize(("rate", "seconds"), [(16000, 2.0), (48000, 1.0)])
+@pytest.mark.parametrize(("rate", "seconds"), [(16000, 1.4), (22050, 0.8)])
 def test_one_sample_at_a_time_gives_the_same_predictions(
     model: OnnxClassifier, rate: int, seconds: float
 ) -> None:
@@ -107,12 +107,12 @@ def test_one_sample_at_a_time_gives_the_same_predictions(
     assert any(p.state != "silence" for p in whole)
 
 
-@cuts
 @pytest.mark.parametrize("vad", [True, False])
-def test_any_chunking_over_pauses(model: OnnxClassifier, cut: Cut, vad: bool) -> None:
-    samples = demo_voice(16000, 13.0)
+def test_any_chunking_over_pauses(model: OnnxClassifier, vad: bool) -> None:
+    samples = demo_voice(16000, 13.0 if vad else 5.0)
     whole = run(StreamRecognizer(model, vad=vad), iter([samples]))
-    assert run(StreamRecognizer(model, vad=vad), cut(samples)) == whole
+    for cut in (fixed(159), fixed(161), at_random(0), at_random(3)):
+        assert run(StreamRecognizer(model, vad=vad), cut(samples)) == whole
 
 
 def test_reset_equals_fresh(model: OnnxClassifier) -> None:
