@@ -24,7 +24,7 @@ from ser_train.reports.cross_validation import summarise
 from ser_train.reports.model_card import cross_validated_metrics
 from test_protocols import EMODB_SPEAKERS
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_pictures")]
 
 KILLED = """
 import os, signal
@@ -75,10 +75,12 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     tiny_network.register(monkeypatch)
 
 
-def small_job(folder: Path) -> CrossValidation:
-    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 25))
-    return CrossValidation(
-        recordings=Recordings((corpus,)),
+@pytest.fixture(name="finished", scope="module")
+def finished_job(tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
+    """Report that no test writes into."""
+    folder = tmp_path_factory.mktemp("finished")
+    job = CrossValidation(
+        recordings=Recordings((tiny_corpora.write_ravdess(folder / "ravdess", range(1, 25)),)),
         network="tiny",
         protocol="ravdess-luna5",
         report_folder=folder / "report",
@@ -86,21 +88,16 @@ def small_job(folder: Path) -> CrossValidation:
         folds=(0,),
         epochs=2,
     )
-
-
-@pytest.fixture(name="job")
-def fresh_job(tmp_path: Path) -> CrossValidation:
-    return small_job(tmp_path)
-
-
-@pytest.fixture(name="finished", scope="module")
-def finished_job(tmp_path_factory: pytest.TempPathFactory) -> CrossValidation:
-    """Report that no test writes into."""
-    job = small_job(tmp_path_factory.mktemp("finished"))
     with pytest.MonkeyPatch.context() as patch:
         tiny_network.register(patch)
         cross_validate(job, Notes())
     return job
+
+
+@pytest.fixture(name="job")
+def fresh_job(finished: CrossValidation, tmp_path: Path) -> CrossValidation:
+    """Job without a report."""
+    return dataclasses.replace(finished, report_folder=tmp_path / "report")
 
 
 def test_finished_folds_are_kept(finished: CrossValidation, tmp_path: Path) -> None:

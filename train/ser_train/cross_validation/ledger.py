@@ -88,7 +88,7 @@ class Row:
 
     @property
     def window(self) -> str:
-        """The name in `Posteriors.heard` of what the network's window holds."""
+        """The network's window as `Posteriors.heard` names it."""
         return f"{self.configuration.window_seconds:g}"
 
     def to_line(self) -> bytes:

@@ -32,7 +32,7 @@ class Provenance:
 
     @classmethod
     def now(cls) -> "Provenance":
-        """Look at what is installed and checked out."""
+        """Look at the installation and the checkout."""
         return cls(versions(), commit())
 
 
@@ -144,7 +144,7 @@ def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> M
 
 
 def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:
-    """Only labels that the protocol's corpora have: so calm stays out unless they have it."""
+    """Find the clips of ``--also`` with labels of the protocol's corpora: calm stays out elsewhere."""
     if not job.also:
         return ()
     found = Recordings(job.also, all_labels=job.recordings.all_labels).find()
@@ -160,7 +160,7 @@ def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> 
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is installed of Keras, TensorFlow and ser-live."""
+    """Return the installed versions of Keras, TensorFlow and ser-live."""
     found = {}
     for package in _PACKAGES:
         try:

@@ -70,7 +70,7 @@ def pool(
     folds : sequence of Posteriors
         Of the same rows.
     heard : sequence of str
-        What of each clip to take; all of them have it.
+        Lengths of speech to take; all folds have them.
 
     Returns
     -------
@@ -85,7 +85,11 @@ def pool(
     temperatures = _temperatures(rows, folds)
     every = {label for fold in folds for label in fold.labels}
     labels = tuple(label for label in LABELS if label in every)
-    names = np.concatenate([fold.names for fold in folds])
+    parts = [
+        _of_fold(row, fold, temperature, labels, heard)
+        for row, fold, temperature in zip(rows, folds, temperatures, strict=True)
+    ]
+    names = np.concatenate([part.names for part in parts])
     order = np.argsort(names, kind="stable")
     twice = names[order][1:][names[order][1:] == names[order][:-1]]
     if len(twice):
@@ -93,18 +97,15 @@ def pool(
             f"{twice[0]} was tested in two folds of seed {rows[0].seed}: the recordings have "
             "changed between them; give another --report-dir"
         )
-    numbers = [np.full(len(fold.names), row.fold) for row, fold in zip(rows, folds, strict=True)]
-    raw = [_chosen(fold, heard) for fold in folds]
-    tempered = [with_temperature(p, t) for p, t in zip(raw, temperatures, strict=True)]
     return Pool(
         names[order],
-        np.concatenate([fold.speakers for fold in folds])[order],
-        np.concatenate(numbers)[order],
-        np.concatenate([_places(fold, labels)[fold.truth] for fold in folds])[order],
+        np.concatenate([part.speakers for part in parts])[order],
+        np.concatenate([part.folds for part in parts])[order],
+        np.concatenate([part.truth for part in parts])[order],
         labels,
         tuple(heard),
-        _side_by_side(tempered, folds, labels)[:, order],
-        _side_by_side(raw, folds, labels)[:, order],
+        np.concatenate([part.probabilities for part in parts], axis=1)[:, order],
+        np.concatenate([part.raw for part in parts], axis=1)[:, order],
     ), dict(zip((row.fold for row in rows), temperatures, strict=True))
 
 
@@ -208,23 +209,17 @@ def _temperatures(rows: Sequence[Row], folds: Sequence[Posteriors]) -> list[floa
     return found
 
 
-def _places(fold: Posteriors, labels: Sequence[str]) -> NDArray[np.intp]:
-    return np.array([labels.index(label) for label in fold.labels], np.intp)
-
-
-def _chosen(fold: Posteriors, heard: Sequence[str]) -> NDArray[np.float64]:
-    return fold.probabilities[[fold.heard.index(name) for name in heard]]
-
-
-def _side_by_side(
-    parts: Sequence[NDArray[np.float64]], folds: Sequence[Posteriors], labels: Sequence[str]
-) -> NDArray[np.float64]:
-    """Return a column to every label, and put the clips of all folds into one array."""
-    wide = []
-    for part, fold in zip(parts, folds, strict=True):
-        wide.append(np.zeros((*part.shape[:2], len(labels))))
-        wide[-1][:, :, _places(fold, labels)] = part
-    return np.concatenate(wide, axis=1)
+def _of_fold(
+    row: Row, fold: Posteriors, temperature: float, labels: tuple[str, ...], heard: Sequence[str]
+) -> Pool:
+    """Return the clips of one fold, with a column for each label of all folds."""
+    places = np.array([labels.index(label) for label in fold.labels], np.intp)
+    raw = fold.probabilities[[fold.heard.index(name) for name in heard]]
+    tempered, wide = np.zeros((2, *raw.shape[:2], len(labels)))
+    tempered[..., places], wide[..., places] = with_temperature(raw, temperature), raw
+    numbers = np.full(len(fold.names), row.fold)
+    truth = places[fold.truth]
+    return Pool(fold.names, fold.speakers, numbers, truth, labels, tuple(heard), tempered, wide)
 
 
 def _normalised(

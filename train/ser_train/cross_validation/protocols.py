@@ -23,7 +23,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """Which clips take part, and how they are split into folds."""
+    """Choice of the clips that take part, and their split into folds."""
 
     name: str
     words: str
@@ -36,7 +36,7 @@ class Protocol:
     parting: Callable[[Sequence[Clip], int, int], Split] | None = None
     """(clips in a fixed order, fold, seed) to the split of one of five folds."""
     speakers: tuple[str, ...] = ()
-    """Must all be there; empty: all who are there."""
+    """Speakers that must all be there; empty: any."""
     labels: tuple[str, ...] = ()
     """Other clips are left out; empty: all labels of the corpora."""
     renamed: tuple[tuple[str, str], ...] = ()

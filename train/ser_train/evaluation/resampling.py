@@ -14,7 +14,7 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The middle 95 % of what repeated draws gave."""
+    """The middle 95 % of repeated draws."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Interval:
 def speaker_intervals(
     right: NDArray[np.float64], clips: NDArray[np.int64]
 ) -> tuple[Interval, Interval]:
-    """Bootstrap UAR and WA over speakers: who was recorded is the largest part of chance.
+    """Bootstrap UAR and WA over speakers: the choice of speakers is the largest part of chance.
 
     Parameters
     ----------

@@ -141,7 +141,7 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
 
 
 def _spread(figure: Figure, folds: Sequence[float]) -> float | None:
-    """Over seeds, or over the folds of a single seed."""
+    """Return the deviation over seeds, or over the folds of a single seed."""
     if figure.sd is not None:
         return round(figure.sd, 4)
     return round(float(np.std(folds, ddof=1)), 4) if len(folds) > 1 else None

@@ -184,7 +184,7 @@ class StreamResult:
 
 
 def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple[Heard, ...]:
-    """Return each recording the predictions that are about it."""
+    """Assign to each recording the predictions that are about it."""
     heard, before_end = [], 0.0
     labelled = [p for p in predictions if p.label is not None]
     onsets = [*(span.onset_seconds for span in spans), float("inf")]
