@@ -144,7 +144,7 @@ def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> M
 
 
 def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:
-    """Find the clips of ``--also`` with labels of the protocol's corpora: calm stays out elsewhere."""
+    """Find the clips of ``--also`` with labels of the protocol's corpora; others stay out."""
     if not job.also:
         return ()
     found = Recordings(job.also, all_labels=job.recordings.all_labels).find()
