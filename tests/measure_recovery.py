@@ -1,6 +1,6 @@
 """Kill the sound server under a running microphone, again and again, and measure what comes back.
 
-``python tests/measure_recovery.py --kills 20 --report docs/measurements/recovery``
+``python tests/measure_recovery.py --kills 20 --report docs/measurements/recovery.md``
 
 A private PulseAudio server plays a voice into its own microphone; a `Microphone` hears it at
 48 kHz through the whole live loop. At random moments the server is killed with SIGKILL, stays
@@ -10,10 +10,8 @@ away for a random while, and is started again.
 import argparse
 import contextlib
 import dataclasses
-import json
 import logging
 import os
-import platform
 import random
 import statistics
 import subprocess
@@ -25,7 +23,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import soundfile
@@ -33,8 +31,12 @@ import soxr
 
 import processes
 from ser_live import Event, listen
+from ser_live.latency import StageLatency
+from ser_live.model.catalog import DEFAULT_MODEL
 from ser_live.sources import DEMO_PATH, Block, Microphone, Notice
 from sound_server import SoundServer
+from tools.machine import usage
+from tools.report import Figure, Report, Table, check_report_path
 
 RATE_HZ = 48000
 UP_SECONDS = (5.0, 8.0)
@@ -66,18 +68,8 @@ class Outage:
     first_prediction_seconds: float
     """From the start of the new server to the first prediction."""
     gap_seconds: float
-    gap_error_seconds: float
+    error_seconds: float
     """How much the timeline moved against the host's clock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Holdings:
-    """What this process holds."""
-
-    capture_processes: int
-    threads: int
-    descriptors: int | None
-    resident_mib: float
 
 
 class Witness(Microphone):
@@ -182,63 +174,78 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
-    parser.add_argument("--report", type=Path, help="write REPORT.md and REPORT.json")
+    parser.add_argument("--report", type=Path, help="write it, and a .json beside it")
     arguments = parser.parse_args(argv)
+    check_report_path(arguments.report)
     with tempfile.TemporaryDirectory() as folder:
         server = SoundServer(Path(folder))
         os.environ.update(server.environment)
         voice = written_voice(Path(folder) / "voice.wav")
-        result = measured(server, voice, arguments.kills, random.Random(arguments.seed))
-    text = described(result)
-    print(text)
-    if arguments.report:
-        arguments.report.parent.mkdir(parents=True, exist_ok=True)
-        arguments.report.with_suffix(".md").write_text(text)
-        arguments.report.with_suffix(".json").write_text(json.dumps(result, indent=1) + "\n")
-    return 0 if len(result["outages"]) == arguments.kills else 1
+        report = measured(server, voice, arguments.kills, random.Random(arguments.seed))
+    command = f"python tests/measure_recovery.py --kills {arguments.kills}"
+    return report.publish(command, arguments.report, prints_json=False)
 
 
-def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -> dict[str, Any]:
-    """Kill the server so many times; give everything that was seen."""
-    log, outages, failure = KeepingHandler(), [], ""
+def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -> Report:
+    """Kill the server so many times, and report everything that was seen."""
+    log, outages, failure = KeepingHandler(), list[Outage](), "none"
     logger = logging.getLogger("ser_live")
     logger.setLevel(logging.INFO)
     logger.addHandler(log)
-    bare = holdings()
+    held = {"before opening": holdings()}
     with server, stderr_bytes() as written, Session() as session:
         server.play(voice)
         time.sleep(UP_SECONDS[0])
-        begun = holdings()
+        held["before the first kill"] = holdings()
         try:
             for _ in range(kills):
-                outages.append(dataclasses.asdict(outage(session, server, voice, rng)))
+                outages.append(outage(session, server, voice, rng))
                 print(f"{len(outages)} of {kills}: {outages[-1]}", flush=True)
         except TimeoutError as error:
             failure = str(error)
             if server.exit_code is not None:
                 failure += f"; the new server ended by itself ({server.exit_code})"
             print(log.text)
-        ended = holdings()
+        held["after the last recovery"] = holdings()
         counters = dataclasses.asdict(session.microphone.counters)
         printed = written()
-    return {
-        "kills": kills,
-        "outages": outages,
-        "failure": failure,
-        "holdings": {
-            name: dataclasses.asdict(held)
-            for name, held in {
-                "before opening": bare,
-                "before the first kill": begun,
-                "after the last recovery": ended,
-                "after closing": holdings(),
-            }.items()
+    held["after closing"] = holdings()
+    sound_server = subprocess.check_output(["pulseaudio", "--version"], text=True).strip()
+    callback = counters.pop("callback")
+    return Report(
+        title="Recovery from a sound server that is killed",
+        model=DEFAULT_MODEL,
+        figures=[
+            Figure("recovered", len(outages), "times", f"{kills} times", len(outages) == kills),
+            Figure("failure", failure),
+            Figure("frames", {name: count for name, count in counters.items() if count}),
+            Figure("audio callback", callback and StageLatency(**callback)),
+            Figure("written to stderr", printed, "bytes"),
+            Figure("logged at level info", len(log.text), "bytes"),
+            Figure("sound server", f"{sound_server}, sounddevice {version('sounddevice')}"),
+        ],
+        tables={
+            "Outages": Table(
+                ("", "median", "p95", "max"),
+                [
+                    _row("SIGKILL to `device_lost`, s", outages, "detection_seconds"),
+                    _row("new server to the first block, s", outages, "first_block_seconds"),
+                    _row("to the first prediction, s", outages, "first_prediction_seconds"),
+                    _row("error of the gap against the host's clock, s", outages, "error_seconds"),
+                    _row("length of the gap, s", outages, "gap_seconds"),
+                ],
+            ),
+            "Held by the process": Table(
+                ("when", "capture processes", "threads", "descriptors", "MiB resident"),
+                [(when, *counts) for when, counts in held.items()],
+            ),
         },
-        "counters": counters,
-        "log_bytes": len(log.text),
-        "stderr_bytes": printed,
-        "conditions": conditions(),
-    }
+        note="The server is killed with SIGKILL at random moments while a microphone hears a voice "
+        f"at 48 kHz, stays away for up to {DOWN_SECONDS[1]:g} s, and is started again. The error "
+        "of a gap is how much the timeline has moved against the host's monotonic clock from the "
+        "second before the kill to the sixth second after the first block, by the capture times "
+        "of the blocks.",
+    )
 
 
 def outage(
@@ -272,7 +279,7 @@ def outage(
         first_block_seconds=block_at - started_at,
         first_prediction_seconds=prediction_at - started_at,
         gap_seconds=session.gap_seconds(killed_at),
-        gap_error_seconds=session.offset_seconds(settled_at) - before,
+        error_seconds=session.offset_seconds(settled_at) - before,
     )
 
 
@@ -284,13 +291,10 @@ def written_voice(path: Path) -> Path:
     return path
 
 
-def holdings() -> Holdings:
-    return Holdings(
-        capture_processes=len(processes.captures()),
-        threads=threading.active_count(),
-        descriptors=processes.handles(),
-        resident_mib=processes.resident_bytes() / 2**20,
-    )
+def holdings() -> tuple[int, int | None, int | None, float | None]:
+    """Count what this process holds: capture processes, threads, descriptors, MiB of memory."""
+    held = usage(os.getpid())
+    return len(processes.captures()), held.threads, held.handles, held.resident_mib
 
 
 @contextlib.contextmanager
@@ -306,69 +310,9 @@ def stderr_bytes() -> Iterator[Callable[[], int]]:
             os.close(kept)
 
 
-def conditions() -> dict[str, str]:
-    cpuinfo = Path("/proc/cpuinfo").read_text()
-    models = [line.split(": ")[1] for line in cpuinfo.splitlines() if "model name" in line]
-    return {
-        "machine": f"{os.cpu_count()} cores of {models[0] if models else platform.machine()}",
-        "system": platform.system(),
-        "python": platform.python_version(),
-        "sounddevice": version("sounddevice"),
-        "numpy": version("numpy"),
-        "sound server": subprocess.check_output(["pulseaudio", "--version"], text=True).strip(),
-    }
-
-
-def described(result: dict[str, Any]) -> str:
-    """Give the report as Markdown."""
-    outages, conditions = result["outages"], result["conditions"]
-    lines = [
-        "# Recovery from a sound server that is killed",
-        "",
-        f"`python tests/measure_recovery.py --kills {result['kills']}`: the server is killed with "
-        "SIGKILL at random moments while a microphone hears a voice at 48 kHz, stays away for up "
-        f"to {DOWN_SECONDS[1]:g} s, and is started again. "
-        + "; ".join(f"{name}: {value}" for name, value in conditions.items())
-        + ".",
-        "",
-        f"**Recovered: {len(outages)} of {result['kills']}.** {result['failure']}".strip(),
-        "",
-        "| | median | p95 | max |",
-        "|---|---|---|---|",
-        _row("SIGKILL to `device_lost`, s", outages, "detection_seconds"),
-        _row("start of the new server to the first block, s", outages, "first_block_seconds"),
-        _row("to the first prediction, s", outages, "first_prediction_seconds"),
-        _row("gap against the host's clock, error in ms", outages, "gap_error_seconds", 1000),
-        _row("length of the gap, s", outages, "gap_seconds"),
-        "",
-        "The error of a gap is how much the timeline has moved against the host's monotonic clock "
-        "from the second before the kill to the sixth second after the first block, by the capture "
-        "times of the blocks.",
-        "",
-        "| held by the process | capture processes | threads | descriptors | MiB resident |",
-        "|---|---|---|---|---|",
-        *(
-            f"| {when} | {held['capture_processes']} | {held['threads']} | {held['descriptors']} | "
-            f"{held['resident_mib']:.1f} |"
-            for when, held in result["holdings"].items()
-        ),
-        "",
-        f"Written: {result['stderr_bytes']} bytes to stderr, {result['log_bytes']} bytes to the "
-        f"log at level info. Frames: {_frames(result['counters'])}.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _row(title: str, outages: list[dict[str, float]], name: str, factor: float = 1) -> str:
-    values = [abs(outage[name]) * factor for outage in outages] or [float("nan")]
-    quantiles = [f"{np.quantile(values, share):.3g}" for share in (0.5, 0.95, 1.0)]
-    return f"| {title} | {' | '.join(quantiles)} |"
-
-
-def _frames(counters: dict[str, Any]) -> str:
-    names = ("captured", "processed", "dropped_overrun", "dropped_stale", "dropped_capture")
-    return ", ".join(f"{counters[name]} {name}" for name in (*names, "overruns", "restarts"))
+def _row(title: str, outages: list[Outage], field: str) -> tuple[str | float, ...]:
+    values = [abs(getattr(each, field)) for each in outages] or [float("nan")]
+    return title, *(float(np.quantile(values, share)) for share in (0.5, 0.95, 1.0))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -20,7 +21,6 @@ from ser_live.sources import DEMO_PATH
 from sound_server import SoundServer
 
 pytestmark = pytest.mark.integration
-CAPTURE = Path(__file__).with_name("capture.py")
 REALTIME = Path(__file__).parent.parent / "realtime"
 SECONDS = 5.0
 
@@ -69,48 +69,36 @@ def words(records: list[dict[str, object]]) -> list[object]:
     return [label for label, _ in groupby(labels)]
 
 
-def test_the_microphone_gives_what_the_file_gives_for_the_captured_samples(
+def test_the_command_hears_what_its_recording_and_the_original_give(
     speaker: SoundServer, voice: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     wav = tmp_path / "captured.wav"
-    process = started(speaker, [str(CAPTURE), "pulse", str(tiny_model), str(SECONDS), str(wav)])
-    wait_for_recorder(speaker)
-    player = speaker.play(voice)
-    out, err = process.communicate(timeout=60)
-    player.wait(timeout=20)
-    assert process.returncode == 0, err
-    *lines, counters = out.splitlines()
-    live = [told(line) for line in lines]
-    # Bit for bit what the file gives: JSON floats are exact.
-    filed = [told(json.dumps(p.to_dict())) for p in whole(wav, tiny_model)]
-    assert live == filed[: len(live)]
-    assert len(live) >= SECONDS / 0.25
-    account = json.loads(counters)
-    lost = account["dropped_overrun"] + account["dropped_stale"]
-    assert account["captured"] == account["processed"] + lost + account["buffered"]
-    assert lost == account["overruns"] == 0
-    lags = [json.loads(line)["lag_seconds"] for line in lines]
-    assert all(0.0 < lag < 1.0 for lag in lags)
-
-
-def test_the_command_hears_the_labels_of_the_original(
-    speaker: SoundServer, voice: Path, tiny_model: Path
-) -> None:
-    command = ["-m", "ser_live", "--device", "pulse", "--json", "--model", str(tiny_model)]
-    process = started(speaker, command)
+    options = ["--device", "pulse", "--json", "--record", str(wav), "--model", str(tiny_model)]
+    process = started(speaker, ["-m", "ser_live", *options])
     wait_for_recorder(speaker)
     speaker.play(voice).wait(timeout=30)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=10)
     assert process.returncode == 130, err
-    assert "dropped 0 of" in err
-    assert "lag" in err
     assert "Traceback" not in err
     live = [told(line) for line in out.splitlines()]
+    # Bit for bit what the recording gives as a file: JSON floats are exact.
+    recorded = [told(json.dumps(p.to_dict())) for p in whole(wav, tiny_model)]
+    assert live == recorded[: len(live)]
+    assert len(live) >= SECONDS / 0.25
     original = [dataclasses.asdict(p) for p in whole(voice, tiny_model)]
     assert words(live) == words(original)
     assert len(words(live)) >= 2
+    account = re.search(
+        r"captured (\d+) frames = processed (\d+) \+ dropped 0 \+ buffered (\d+)", err
+    )
+    assert account
+    captured, processed, buffered = map(int, account.groups())
+    assert captured == processed + buffered
+    assert "\n0 device overruns" in err
+    lags = [json.loads(line)["lag_seconds"] for line in out.splitlines()]
+    assert all(0.0 < lag < 1.0 for lag in lags)
 
 
 def test_devices_are_listed_with_the_rates_that_they_take(speaker: SoundServer) -> None:

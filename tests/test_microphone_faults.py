@@ -77,7 +77,7 @@ class TestServer:
                 assert seen.detection_seconds < 1.5
                 assert seen.first_block_seconds < 10.0
                 assert seen.first_prediction_seconds < 12.0
-                assert abs(seen.gap_error_seconds) < 0.05
+                assert abs(seen.error_seconds) < 0.05
                 assert seen.gap_seconds == pytest.approx(
                     seen.down_seconds + seen.first_block_seconds, abs=1.0
                 )
