@@ -16,7 +16,6 @@ from notes import Notes
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
 from ser_train.commands import cli
-from ser_train.commands.evaluate import evaluate_live
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation import clips as evaluation_clips
@@ -165,6 +164,8 @@ def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_condition_is_counted(corpus: Path, tiny_model: Path, tmp_path: Path) -> None:
+    from ser_train.commands.evaluate import evaluate_live  # noqa: PLC0415 - Matplotlib takes a second
+
     notes = Notes()
     one = Evaluation(tiny_model, Recordings((corpus,)), ("ravdess/01",), report_folder=tmp_path)
     lines = evaluate_live(one, False, notes)

@@ -19,7 +19,6 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
 from ser_live.testing import demo_voice
 from ser_train.commands import cli
-from ser_train.commands.evaluate import evaluate_live
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.clips import (
@@ -313,6 +312,8 @@ def test_the_command_from_outside(
         assert f"]({name})" in page
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "pink noise of -75 dBFS" in page
+    from ser_train.commands.evaluate import evaluate_live  # noqa: PLC0415 - Matplotlib takes a second
+
     monkeypatch.setattr(stream, "SOUND_SECONDS", 4.0)
     job = Evaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
     assert list(evaluate_live(job, True, Notes())) == done.stdout.splitlines(), (

@@ -17,7 +17,6 @@ from ser_train.cross_validation.measurement import (
 )
 from ser_train.metrics import confusion, reliability
 from ser_train.reports.markdown import markdown_table, percent, write_json, write_page
-from ser_train.reports.plots import draw_cross_validation
 
 SUMMARY = "summary.json"
 REPORT = "report.md"
@@ -51,6 +50,8 @@ def summarise(folder: Path) -> tuple[str, ...]:
     SerError
         If no fold is finished, or the files in the folder do not fit together.
     """
+    from ser_train.reports.plots import draw_cross_validation  # noqa: PLC0415 - Matplotlib takes a second
+
     measured = measure_ledger(Ledger(folder))
     write_json(folder / SUMMARY, _data(measured, folder.name))
     drawn = draw_cross_validation(folder, measured)

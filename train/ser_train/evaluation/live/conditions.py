@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads scipy.signal when it is asked for: that takes a second
 import soxr
-from scipy.signal import butter, fftconvolve, lfilter, sosfiltfilt
 
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
@@ -128,7 +128,8 @@ def room_response(number: int) -> Samples:
     """Make a room: the direct sound, twelve early reflections, a tail that decays evenly."""
     random = np.random.default_rng((SEED, sounds.ROOM, 0, number))
     times = np.arange(round(1.5 * RT60_SECONDS * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    tail = lfilter([0.6], [1.0, -0.4], random.standard_normal(len(times)))  # walls eat treble
+    # Walls eat treble.
+    tail = scipy.signal.lfilter([0.6], [1.0, -0.4], random.standard_normal(len(times)))
     tail[times < 0.02] = 0.0
     arrivals = (random.uniform(0.003, 0.05, 12) * SAMPLE_RATE_HZ).astype(int)
     tail[arrivals] += random.choice((-1.0, 1.0), 12) * random.uniform(2.0, 4.0, 12)
@@ -142,23 +143,23 @@ def room_response(number: int) -> Samples:
 
 def in_room(samples: Samples, response: Samples) -> Samples:
     """Let a room answer; the direct sound stays where it is."""
-    result: Samples = fftconvolve(samples, response)[: len(samples)].astype(np.float32)
+    result: Samples = scipy.signal.fftconvolve(samples, response)[: len(samples)].astype(np.float32)
     return result
 
 
 def over_telephone(samples: Samples, speech: slice) -> Samples:
     """Send a recording over a line, at the level of ordinary speech, and give its level back."""
-    band = butter(6, TELEPHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
+    band = scipy.signal.butter(6, TELEPHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
     gain = _TELEPHONE_RMS / (rms(samples[speech]) + 1e-12)
     narrow = soxr.resample(
-        sosfiltfilt(band, gain * samples), SAMPLE_RATE_HZ, _TELEPHONE_RATE_HZ
+        scipy.signal.sosfiltfilt(band, gain * samples), SAMPLE_RATE_HZ, _TELEPHONE_RATE_HZ
     ).clip(-1.0, 1.0)
     compressed = np.sign(narrow) * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU)
     levels = np.round(compressed * 127.0) / 127.0
     received = np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(_MU)) / _MU
     wide = soxr.resample(received, _TELEPHONE_RATE_HZ, SAMPLE_RATE_HZ)
     wide = np.pad(wide, (0, max(0, len(samples) - len(wide))))[: len(samples)]
-    result: Samples = (sosfiltfilt(band, wide) / gain).astype(np.float32)
+    result: Samples = (scipy.signal.sosfiltfilt(band, wide) / gain).astype(np.float32)
     return result
 
 
