@@ -140,28 +140,22 @@ def test_a_guess_has_a_question_mark(tmp_path: Path) -> None:
     raise AssertionError("the tiny model was never unsure")
 
 
-def test_no_color_is_respected_and_letters_take_its_place(
+def test_without_colors_letters_take_their_place(
     tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with listen(DEMO_PATH, model=tiny_model) as listener:
         view = view_at(listener, terminal(80, 24), 2.75)
         assert COLOR.search(drawn(view))
+        view.console = terminal(80, 24, color_system="standard")
+        few = drawn(view)
         monkeypatch.setenv("NO_COLOR", "1")
         view.console = terminal(80, 24)
-        plain = drawn(view)
-    assert not COLOR.search(plain)
-    text = ESCAPE.sub("", plain)
-    for key, label in (("n", "neutral"), ("h", "happy"), ("s", "sad"), ("a", "angry")):
-        assert f"{key} {label}" in text
-    assert re.search(r"▁[nhsaNHSA]+$", text, re.MULTILINE)
-
-
-def test_few_colors_are_helped_by_letters(tiny_model: Path) -> None:
-    with listen(DEMO_PATH, model=tiny_model) as listener:
-        text = ESCAPE.sub(
-            "", drawn(view_at(listener, terminal(80, 24, color_system="standard"), 2.75))
-        )
-    assert re.search(r"▁[nhsaNHSA]+$", text, re.MULTILINE)
+        none = drawn(view)
+    assert not COLOR.search(none)
+    for text in (ESCAPE.sub("", few), ESCAPE.sub("", none)):
+        for key, label in (("n", "neutral"), ("h", "happy"), ("s", "sad"), ("a", "angry")):
+            assert f"{key} {label}" in text
+        assert re.search(r"▁[nhsaNHSA]+$", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("size", [(60, 18), (80, 24), (120, 40)])
@@ -233,16 +227,14 @@ def test_a_word_that_does_not_fit_or_has_no_letters_is_not_drawn_large() -> None
 class Terminal:
     """A process on a terminal of its own."""
 
-    def __init__(
-        self, command: list[str], environment: dict[str, str], stdin: int | None = None
-    ) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], stdin: int) -> None:
         self.leader, follower = pty.openpty()
         self.resize(80, 24)
         sizes = ("COLUMNS", "LINES")  # would count more than the terminal's
         environment = {name: value for name, value in environment.items() if name not in sizes}
         self.process = subprocess.Popen(
             command,
-            stdin=follower if stdin is None else stdin,
+            stdin=stdin,
             stdout=follower,
             stderr=subprocess.PIPE,
             env={**environment, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
@@ -288,37 +280,13 @@ class Terminal:
         return exit_code, err
 
 
-def command(tiny_model: Path, *more: str) -> list[str]:
-    return [sys.executable, "-m", "ser_live", "--model", str(tiny_model), *more]
-
-
 @pytest.mark.integration
-@pytest.mark.parametrize("ending", ["done", "Ctrl-C"])
-def test_a_terminal_gets_the_view_and_is_given_back(
-    tiny_model: Path, environment: dict[str, str], ending: str
-) -> None:
-    pace = "fast" if ending == "done" else "realtime"
-    screen = Terminal(command(tiny_model, "--demo", "--pace", pace), environment)
-    if ending == "Ctrl-C":
-        screen.read(20.0, until="no speech")
-        screen.process.send_signal(signal.SIGINT)
-    exit_code, err = screen.end()
-    assert exit_code == (0 if ending == "done" else 130), err
-    text = screen.seen.decode()
-    assert DEMO_NOTICE in ESCAPE.sub("", text)
-    assert "\x1b[?1049h" in text
-    assert "\x1b[?1049l" in text
-    assert "\x1b[?25h" in text
-    assert "heard" in err
-    assert "Traceback" not in err
-
-
-@pytest.mark.integration
-def test_the_view_goes_on_while_a_pipe_is_quiet_and_follows_the_terminal_s_size(
+def test_the_view_goes_on_while_a_pipe_is_quiet_and_gives_the_terminal_back(
     tiny_model: Path, environment: dict[str, str]
 ) -> None:
     out, into = os.pipe()
-    screen = Terminal(command(tiny_model, "--stdin"), environment, stdin=out)
+    command = [sys.executable, "-m", "ser_live", "--model", str(tiny_model), "--stdin"]
+    screen = Terminal(command, environment, stdin=out)
     os.close(out)
     samples = (demo_voice()[: 16000 * 3] * 32767).astype("<i2")
     os.write(into, samples.tobytes()[:60000])
@@ -334,7 +302,11 @@ def test_the_view_goes_on_while_a_pipe_is_quiet_and_follows_the_terminal_s_size(
         assert time.monotonic() < deadline, rows
         screen.read(0.5)
     assert max(map(cell_len, rows)) == 60
-    os.close(into)
+    screen.process.send_signal(signal.SIGINT)
     exit_code, err = screen.end()
-    assert exit_code == 0, err
+    os.close(into)
+    assert exit_code == 130, err
+    for code in ("\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"):
+        assert code in screen.seen.decode()
     assert "heard 1.9 s" in err
+    assert "Traceback" not in err

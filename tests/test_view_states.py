@@ -4,7 +4,7 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ser_live.events import Event, EventKind
 from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.recording import Recorder
-from ser_live.sources import Block, Notice, SourceCounters
+from ser_live.sources import RawSource
 from ser_live.testing import (
     Clipping,
     FakeMicrophone,
@@ -264,48 +264,19 @@ def test_recording_is_marked_and_its_end_is_told(tiny_model: Path, tmp_path: Pat
     assert "the device came back with 48000 Hz" in shown.text
 
 
-class Pipe:
-    """A source that says nothing more after its blocks."""
-
-    name = "pipe"
-    notes: tuple[str, ...] = ()
-    is_live = False
-    sample_rate_hz = 16000
-    channels = 1
-    callback = None
-
-    def __init__(self, items: Sequence[Block | Notice]) -> None:
-        self.items = items
-        self.counters = SourceCounters()
-
-    def __enter__(self) -> "Pipe":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Block | Notice]:
-        return iter(self.items)
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        raise AssertionError("no prediction is late")
-
-    def close(self) -> None:
-        pass
-
-
 def test_a_pipe_without_samples_is_waited_for(tiny_model: Path) -> None:
     clock = VirtualClock()
-    samples = demo_voice()[: 16000 * 3, None]
-    listener = listen(Pipe([Block(samples)]), model=tiny_model)
-    listener.open()
-    view = LiveView(listener, "", terminal(), clock.monotonic)
-    assert "waiting for sound" in shot(view).text
-    view.update(next(listener.steps()))
-    assert "confidence" in shot(view).text
-    clock.advance(7.3)
-    assert shot(view).says("waiting")
-    assert "no audio for 7 s" in shot(view).text
+    data = (demo_voice()[: 16000 * 3] * 32767).astype("<i2").tobytes()
+    with listen(RawSource(io.BytesIO(data)), model=tiny_model) as listener:
+        view = LiveView(listener, "", terminal(), clock.monotonic)
+        assert "waiting for sound" in shot(view).text
+        steps = listener.steps()
+        while view.state().seconds < 2.9:
+            view.update(next(steps))
+        assert "confidence" in shot(view).text
+        clock.advance(7.3)
+        assert shot(view).says("waiting")
+        assert "no audio for 7 s" in shot(view).text
 
 
 @pytest.mark.parametrize("size", [(60, 18), (80, 24), (120, 40)])
@@ -357,11 +328,10 @@ class TestEventQueue:
 
 
 def test_the_level_is_that_of_the_last_moment(tiny_model: Path) -> None:
-    listener = listen(Pipe([]), model=tiny_model)
-    listener.open()
-    view = LiveView(listener, "", terminal())
-    view.update(LiveStep((), 1.0, 0.7, 0.1))
-    assert "CLIPPING" in shot(view).text
-    view.update(LiveStep((), 0.1, 0.05, 2.0))
-    assert "-26 dBFS, peak -20" in shot(view).text
-    assert "CLIPPING" not in shot(view).text
+    with listen(RawSource(io.BytesIO()), model=tiny_model) as listener:
+        view = LiveView(listener, "", terminal())
+        view.update(LiveStep((), 1.0, 0.7, 0.1))
+        assert "CLIPPING" in shot(view).text
+        view.update(LiveStep((), 0.1, 0.05, 2.0))
+        assert "-26 dBFS, peak -20" in shot(view).text
+        assert "CLIPPING" not in shot(view).text
