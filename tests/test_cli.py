@@ -79,7 +79,7 @@ class TestResults:
         assert len(lines) == 12
         frames = 144000 if name != "voice.ogg" else soundfile.info(path).frames
         account = f"captured {frames} frames = processed {frames} + dropped 0 + buffered 0"
-        for words in ("heard 3.0 s: 12 predictions", "gate", "p95", "algorithmic", account):
+        for words in ("processed 3.0 s: 12 predictions", "gate", "p95", "algorithmic", account):
             assert words in done.stderr
         assert max(map(len, done.stderr.splitlines())) < 100
 
@@ -233,7 +233,7 @@ def outputs_in(folder: Path) -> list[str]:
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """What the output files hold, each read by its strict reader first."""
+    """Contents of the output files, each read by its strict reader first."""
     texts = {ending: (folder / f"out{ending}").read_bytes().decode() for ending in ENDINGS}
     for ending, text in texts.items():
         READERS[ending](text)
@@ -309,7 +309,7 @@ class TestOutput:
         assert "full.jsonl: cannot write on (No space left on device)" in errors[0]
         assert len(done.stdout.splitlines()) == 78
         assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 79
-        assert "heard 19.6 s" in done.stderr
+        assert "processed 19.6 s" in done.stderr
 
     def test_verbose_says_what_goes_on(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
         command = ["--file", voice, "--model", tiny_model, "--output", tmp_path / "a.csv"]
@@ -482,7 +482,7 @@ class TestEndings:
         assert len(kept_lines) - len(told) < 10
         rows = list(csv.DictReader(texts[".csv"].splitlines()))
         if number != signal.SIGKILL:
-            assert "heard" in err
+            assert "processed" in err
             assert len(rows) == len(kept_lines)
             assert {p["state"] for p in predictions} >= {"speech"}
             assert "SPEAKER" in texts[".rttm"]
@@ -509,7 +509,7 @@ class TestEndings:
             process.stdout.close()
             assert process.wait(timeout=5) == 0
             err = process.stderr.read()
-        for word in ("Traceback", "Broken", "heard"):
+        for word in ("Traceback", "Broken", "processed"):
             assert word not in err
         texts = files_in(tmp_path)
         assert len(texts[".csv"].splitlines()) >= 11
@@ -543,7 +543,7 @@ class TestView:
         assert "recording to" in view
         assert "ser-live: info" not in view
         assert "ser_live.output.files: writing" in after
-        assert "heard 19.6 s" in after
+        assert "processed 19.6 s" in after
 
     def test_what_waits_is_bounded(self, capsys: pytest.CaptureFixture[str]) -> None:
         with Stderr("ser-live", is_held=True) as stderr:

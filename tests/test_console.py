@@ -41,7 +41,7 @@ def terminal(width: int, height: int, encoding: str = "utf-8", **options: object
 
 
 def drawn(view: LiveView) -> str:
-    """What the terminal is sent, through its encoding."""
+    """Text that the terminal is sent, through its encoding."""
     file = view.console.file
     assert isinstance(file, io.TextIOWrapper)
     file.seek(0)
@@ -174,7 +174,7 @@ def test_what_the_encoding_cannot_draw_is_not_drawn(
 
 
 def rgb(color: str) -> str:
-    """How a terminal is asked for a colour."""
+    """Escape codes for a colour."""
     return "38;2;" + ";".join(str(int(color[start : start + 2], 16)) for start in (1, 3, 5))
 
 
@@ -264,7 +264,7 @@ class Terminal:
 
     @property
     def frames(self) -> list[str]:
-        """What was drawn whole so far."""
+        """Frames that were drawn whole so far."""
         return [ESCAPE.sub("", frame) for frame in self.seen.decode(errors="replace").split(HOME)]
 
     @property
@@ -308,5 +308,5 @@ def test_the_view_goes_on_while_a_pipe_is_quiet_and_gives_the_terminal_back(
     assert exit_code == 130, err
     for code in ("\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"):
         assert code in screen.seen.decode()
-    assert "heard 1.9 s" in err
+    assert "processed 1.9 s" in err
     assert "Traceback" not in err

@@ -152,7 +152,7 @@ def listening_doctor(speaker: SoundServer) -> "subprocess.Popen[str]":
 
 
 def recorders(speaker: SoundServer) -> str:
-    """Who records from the server, one per line."""
+    """Clients that record from the server, one per line."""
     command = ["pactl", "list", "short", "source-outputs"]
     return subprocess.run(
         command, env=speaker.environment, capture_output=True, text=True, timeout=10, check=True

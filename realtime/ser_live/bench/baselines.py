@@ -26,7 +26,7 @@ class Baseline:
 
     name: str
     runs: int
-    """How often it is timed."""
+    """Times that it is measured."""
     recognize: Recognize
 
 

@@ -21,14 +21,14 @@ class Finding:
     """One result of a check."""
 
     name: str
-    """What was looked at, in a word or two."""
+    """Subject of the check, in a word or two."""
     verdict: Verdict
     finding: str
     """One sentence."""
     remedy: str | None = None
     """One sentence; None where there is nothing to mend."""
     figures: Mapping[str, object] = field(default_factory=dict)
-    """What was measured: plain JSON values."""
+    """Measured values: plain JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Check:
     name: str
     run: Callable[[], Iterable[Finding]]
     hint: str = ""
-    """What is going on, shown while the check runs; empty for a check that takes no time."""
+    """Shown while the check runs; empty for a check that takes no time."""
     needs: tuple[str, ...] = ()
     """Names of earlier findings; one that is a problem makes this check pointless."""
 

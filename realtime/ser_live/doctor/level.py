@@ -1,4 +1,4 @@
-"""How loud a microphone is, and whether its frames come as they should."""
+"""Level of a microphone, and the way its frames come."""
 
 import itertools
 import math

@@ -26,7 +26,7 @@ _SCARCE_BYTES = 256 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a Python program in a process of its own ended."""
+    """End of a Python program in a process of its own."""
 
     code: int | None
     """Exit code, negative for a signal; None: it was killed because its time was up."""

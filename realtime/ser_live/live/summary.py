@@ -29,17 +29,17 @@ class Summary:
     def lines(self, stats: LiveStats) -> list[str]:
         """Return the lines for people."""
         return [
-            self._heard(stats),
+            self._counts(stats),
             self._shares(),
             *_latency_table(stats.stages),
             *_delay(stats),
             *_losses(stats),
         ]
 
-    def _heard(self, stats: LiveStats) -> str:
+    def _counts(self, stats: LiveStats) -> str:
         states = ", ".join(f"{self._states[s]} {s.replace('_', ' ')}" for s in _STATES)
         total = self._states.total()
-        return f"heard {stats.recognizer.seconds:.1f} s: {total} predictions ({states})"
+        return f"processed {stats.recognizer.seconds:.1f} s: {total} predictions ({states})"
 
     def _shares(self) -> str:
         total = self._labels.total()

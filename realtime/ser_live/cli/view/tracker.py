@@ -12,9 +12,9 @@ from ser_live.prediction import Prediction
 from ser_live.recording import Recorder
 
 TIMELINE_SECONDS = 60.0
-"""How far back the timeline goes."""
+"""Length of the timeline."""
 EVENT_SECONDS = 11.0
-"""How long the newest event is shown, fading."""
+"""Time that the newest event is shown, fading."""
 
 _TURN_SECONDS = 2.5
 _WAIT_SECONDS = 5.0
@@ -44,7 +44,7 @@ class Problem:
 
     kind: Literal["device_lost", "input_silent", "no_audio"]
     seconds: float
-    """How long that has gone on."""
+    """Duration up to now."""
     detail: str = ""
     """Detail of its event; empty without one."""
 
@@ -75,7 +75,7 @@ class ViewState:
     seconds: float
     """Length of the stream; goes on while the device is away."""
     held_seconds: float
-    """How long the present label or state has held."""
+    """Age of the present label or state."""
     timeline: tuple[Span, ...]
     """The last minute."""
     problem: Problem | None
@@ -85,7 +85,7 @@ class ViewState:
     event: Event | None
     """The event to tell of now."""
     event_seconds: float
-    """For how long it has been told."""
+    """Time since it was told first."""
     events: tuple[Event, ...]
     """The latest ones, the newest first."""
     rms_dbfs: float
@@ -97,7 +97,7 @@ class ViewState:
 
     @property
     def away_seconds(self) -> float:
-        """How long the device has been away; 0 while it is there."""
+        """Time since the device was lost; 0 while it is there."""
         is_away = self.problem is not None and self.problem.kind == "device_lost"
         return self.problem.seconds if self.problem is not None and is_away else 0.0
 
