@@ -342,6 +342,7 @@ class TestCommand:
         ("words", "told"),
         [
             ("streams --step 0", "--step is 0, wanted more than 0"),
+            ("streams --first 301", "--first is 301, wanted at most --most 300"),
             ("streams --beyond -1", "--beyond is -1, wanted 0 or more"),
             ("streams --hop 0.123", "wanted a whole multiple of 0.01"),
             ("streams --rate 11025 --block-ms 7", "wanted a whole number of samples"),

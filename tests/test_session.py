@@ -28,6 +28,7 @@ def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path, minutes: float)
     assert 0.0 <= report["samples captured after the last prediction"] < 0.5
     threads = report["threads of the engine, then and at the end"]
     assert threads[0] == threads[1]
-    for process, most_mib in (("engine", 8.0), ("capture", 4.0)):
+    is_settled = minutes > 1.0  # before, memory that stays is still being taken
+    for process, most_mib in (("engine", 8.0), ("capture", 4.0)) if is_settled else ():
         before, after = report[f"memory, {process}, after the first minute and at the end"]
         assert after - before < most_mib

@@ -27,6 +27,7 @@ import soundfile
 
 from ser_live.command_line import Parser
 from ser_live.latency import summary
+from ser_live.model.catalog import find_model
 from ser_live.testing import demo_voice
 from sound_server import SoundServer
 from tools.machine import Usage, usage
@@ -146,7 +147,9 @@ def _report(
         "PulseAudio plays the demo voice into its own microphone, and the live command listens to "
         "it with the default model. Processor time and memory are those after the first minute."
     )
-    return Report(f"{minutes:g} minutes of a real microphone", "emotion", figures, {}, note)
+    return Report(
+        f"{minutes:g} minutes of a real microphone", find_model(None).stem, figures, {}, note
+    )
 
 
 def _numbers(told: str, words: str) -> list[float]:

@@ -55,6 +55,8 @@ def _check(arguments: argparse.Namespace) -> None:
     for name in ("settle", "beyond", "seed"):
         if not 0 <= (value := getattr(arguments, name, 0)) < 1e7:
             raise SerError(f"--{name} is {value:g}, wanted 0 or more")
+    if getattr(arguments, "first", 0) > getattr(arguments, "most", 0):
+        raise SerError(f"--first is {arguments.first}, wanted at most --most {arguments.most}")
     if not 0.01 <= arguments.hop <= 60.0 or round(1000.0 * arguments.hop) % 10:
         raise SerError(f"--hop is {arguments.hop:g} s, wanted a whole multiple of 0.01")
     if arguments.server is None and arguments.pid:
