@@ -17,11 +17,11 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from measure_recovery import Session, outage, written_voice
 from processes import captures, children, handles, have_ended
 from ser_live import SerError
 from ser_live.sources import Block, Microphone, Notice, capture_process
 from sound_server import SoundServer
+from tools.recovery import Session, outage, written_voice
 
 pytestmark = pytest.mark.integration
 REALTIME = Path(__file__).parent.parent / "realtime"

@@ -1,6 +1,6 @@
 """Kill the sound server under a running microphone, again and again, and measure what comes back.
 
-``python tests/measure_recovery.py --kills 20 --report docs/measurements/recovery.md``
+``python tests/tools/recovery.py --kills 20 --report docs/measurements/recovery.md``
 
 A private PulseAudio server plays a voice into its own microphone; a `Microphone` hears it at
 48 kHz through the whole live loop. At random moments the server is killed with SIGKILL, stays
@@ -24,6 +24,9 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Self
+
+if __name__ == "__main__":
+    sys.path[0] = str(Path(__file__).parents[1])
 
 import numpy as np
 import soundfile
@@ -182,7 +185,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.environ.update(server.environment)
         voice = written_voice(Path(folder) / "voice.wav")
         report = measured(server, voice, arguments.kills, random.Random(arguments.seed))
-    command = f"python tests/measure_recovery.py --kills {arguments.kills}"
+    command = f"python tests/tools/recovery.py --kills {arguments.kills}"
     return report.publish(command, arguments.report, prints_json=False)
 
 
