@@ -27,7 +27,7 @@ import soundfile
 
 from ser_live.command_line import Parser
 from ser_live.latency import summary
-from ser_live.model.catalog import find_model
+from ser_live.model.catalog import DEFAULT_MODEL
 from ser_live.testing import demo_voice
 from sound_server import SoundServer
 from tools.machine import Usage, usage
@@ -147,9 +147,7 @@ def _report(
         "PulseAudio plays the demo voice into its own microphone, and the live command listens to "
         "it with the default model. Processor time and memory are those after the first minute."
     )
-    return Report(
-        f"{minutes:g} minutes of a real microphone", find_model(None).stem, figures, {}, note
-    )
+    return Report(f"{minutes:g} minutes of a real microphone", DEFAULT_MODEL, figures, {}, note)
 
 
 def _numbers(told: str, words: str) -> list[float]:
