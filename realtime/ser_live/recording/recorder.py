@@ -106,7 +106,7 @@ class Recorder:
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame of the source went up to now."""
+        """Account of every frame of the source up to now."""
         return self.source.counters
 
     @property

@@ -3,6 +3,7 @@
 import logging
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,13 +12,13 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.recording.sidecar import BlockMark, NoticeMark, StopMark, read_marks, read_session
-from ser_live.sources.contract import Block, Notice, SourceCounters
+from ser_live.sources.contract import Block, Notice, SourceCounters, WaitingSource
 from ser_live.sources.files import FileSource, Pace
 
 _LOG = logging.getLogger(__name__)
 
 
-class ReplaySource:
+class ReplaySource(WaitingSource):
     """Recording of a `Recorder`: the same blocks, marks and notices.
 
     A recognizer with the same model and options gives the same predictions, bit for bit, also
@@ -40,8 +41,6 @@ class ReplaySource:
         If the recording cannot be read.
     """
 
-    is_live = False
-
     def __init__(self, path: str | os.PathLike[str], pace: Pace = "fast") -> None:
         self.path = Path(path)
         self.session = read_session(path)
@@ -49,9 +48,7 @@ class ReplaySource:
         self.channels = self.session.channels
         self._audio = FileSource(path, pace)
         self.name = self._audio.name
-        self._frames = 0
         self._overruns = 0
-        self._notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
         self._audio.__enter__()
@@ -85,18 +82,13 @@ class ReplaySource:
 
     @property
     def counters(self) -> SourceCounters:
-        """Where every frame of the file went up to now."""
-        return SourceCounters(
-            captured=self._frames, processed=self._frames, overruns=self._overruns
-        )
+        """Account of every frame of the file up to now."""
+        return replace(super().counters, overruns=self._overruns)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Damage that was met, and why the recording stopped if it did."""
         return self._audio.notes + self._notes
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        """Do nothing: a recording waits."""
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""

@@ -18,7 +18,7 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """How a recording was made: the first line."""
+    """Making of a recording: the first line."""
 
     version: str
     """Of ser-live."""
@@ -50,7 +50,7 @@ class BlockMark:
     """A block that is not like the one before it."""
 
     at_frame: int
-    """Where in the file it begins."""
+    """Its first frame in the file."""
     frames: int
     """Its length; the blocks after it are as long, up to the next mark."""
     missing_frames: int = 0

@@ -210,8 +210,26 @@ class CaptureProcess:
         return self._answer
 
     def _launch(self) -> None:
-        process = _started(self._command)
-        _widen(process.stdout)
+        pipe = subprocess.PIPE
+        try:
+            # A group of its own: Ctrl-C on the terminal is for this process alone, which ends it.
+            process = subprocess.Popen(
+                self._command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                env=_environment(),
+                start_new_session=True,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            raise SerError(
+                f"{self._command[0]}: cannot start the capture process ({error})"
+            ) from error
+        if sys.platform == "linux" and process.stdout is not None:
+            # A message in one piece: each time that the writer has to wait costs two wakes.
+            with contextlib.suppress(OSError):  # more than this user may have
+                fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with self._closing:
             self._process = process
             self._stderr = StderrLog(cast(IO[bytes], process.stderr), _log, "capture: ")
@@ -332,30 +350,6 @@ def input_devices() -> list[InputDevice]:
         Without the PortAudio library, or if it does not answer.
     """
     return CaptureProcess().list_devices()
-
-
-def _started(command: list[str]) -> "subprocess.Popen[bytes]":
-    pipe = subprocess.PIPE
-    try:
-        # A group of its own: Ctrl-C on the terminal is for this process alone, which then ends it.
-        return subprocess.Popen(
-            command,
-            stdin=pipe,
-            stdout=pipe,
-            stderr=pipe,
-            env=_environment(),
-            start_new_session=True,
-            creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
-        )
-    except OSError as error:
-        raise SerError(f"{command[0]}: cannot start the capture process ({error})") from error
-
-
-def _widen(pipe: IO[bytes] | None) -> None:
-    """Let a message pass in one piece: each time that the writer has to wait costs two wakes."""
-    if sys.platform == "linux" and pipe is not None:
-        with contextlib.suppress(OSError):  # more than this user may have
-            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
 
 
 def _environment() -> dict[str, str]:

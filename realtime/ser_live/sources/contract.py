@@ -122,6 +122,27 @@ class Source(Protocol):
         ...
 
 
+class WaitingSource:
+    """Base of sources that wait for their reader, so that no frame is dropped."""
+
+    is_live = False
+    _frames = 0
+    _notes: tuple[str, ...] = ()
+
+    @property
+    def counters(self) -> SourceCounters:
+        """Account of every frame up to now."""
+        return SourceCounters(captured=self._frames, processed=self._frames)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Damage and remains that were met, one sentence each."""
+        return self._notes
+
+    def skip_to_newest(self, keep_seconds: float) -> None:
+        """Do nothing: the source waits."""
+
+
 @runtime_checkable
 class Expectant(Protocol):
     """A source that wakes its reader less often if it knows when something is due."""

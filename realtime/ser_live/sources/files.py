@@ -12,7 +12,7 @@ import soundfile
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
-from ser_live.sources.contract import Block, SourceCounters
+from ser_live.sources.contract import Block, WaitingSource
 from ser_live.text import quoted, sanitize
 
 Pace = Literal["realtime", "fast"]
@@ -25,7 +25,7 @@ _UNKNOWN_FRAMES = 2**63 - 1
 _DAMAGE = re.compile(r"should be|unexpectedly")
 
 
-class FileSource:
+class FileSource(WaitingSource):
     """Samples of an audio file.
 
     Parameters
@@ -37,7 +37,6 @@ class FileSource:
         taken too late is delivered at once, and nothing is dropped.
     """
 
-    is_live = False
     channels: int
     sample_rate_hz: int
 
@@ -51,8 +50,6 @@ class FileSource:
         self.name = sanitize(self.path.name)
         self.pace: Pace = pace
         self._file: Any = None
-        self._frames = 0
-        self._notes: tuple[str, ...] = ()
         self._closed = threading.Event()
         self._in_use = threading.Lock()  # a file closed under a read crashes libsndfile
 
@@ -91,19 +88,6 @@ class FileSource:
             yield Block(samples, end_captured_at)
         if not self._closed.is_set():
             self._finish()
-
-    @property
-    def counters(self) -> SourceCounters:
-        """Account of every frame up to now."""
-        return SourceCounters(captured=self._frames, processed=self._frames)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Damage that was met."""
-        return self._notes
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        """Do nothing: a file waits."""
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""

@@ -230,7 +230,10 @@ class Microphone:
         """Open at the rate that it had, or as it likes now, and wait for the first samples."""
         # Frames of one ring share a format; what rings before it counted is added to its counts.
         rate_hz, channels = self.sample_rate_hz, self.channels
-        opened = self._opened_again()
+        self._capture = self._open_capture(self.name, rate_hz, channels)
+        if self._closed.is_set():
+            raise SerError("closed")
+        opened = self._capture.open()
         if (opened.sample_rate_hz, opened.channels) != (rate_hz, channels):
             self._before = self._heard_counters(self._parts()[0])
             self._take_format(opened)
@@ -243,12 +246,6 @@ class Microphone:
             if capture.failure is not None or self._clock.monotonic() > deadline:
                 capture.close()
                 raise SerError(capture.failure or "it opens and gives no samples")
-
-    def _opened_again(self) -> protocol.Opened:
-        self._capture = self._open_capture(self.name, self.sample_rate_hz, self.channels)
-        if self._closed.is_set():
-            raise SerError("closed")
-        return self._capture.open()
 
     def _take_format(self, opened: protocol.Opened) -> None:
         self.name = opened.name

@@ -10,7 +10,7 @@ import numpy as np
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
-from ser_live.sources.contract import Block, SourceCounters
+from ser_live.sources.contract import Block, WaitingSource
 from ser_live.text import quoted
 
 SampleFormat = Literal["s16le", "f32le"]
@@ -19,7 +19,7 @@ _DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 _READ_BYTES = 1 << 16
 
 
-class RawSource:
+class RawSource(WaitingSource):
     """Interleaved samples without a header, from an open binary stream.
 
     Bytes may come in any portions: those of an unfinished frame wait for the next ones. The
@@ -36,8 +36,6 @@ class RawSource:
     name : str
         For messages.
     """
-
-    is_live = False
 
     def __init__(
         self,
@@ -57,8 +55,6 @@ class RawSource:
         self.name = name
         self.sample_format = sample_format
         self._stream = stream
-        self._frames = 0
-        self._notes: tuple[str, ...] = ()
         self._closed = False
 
     def __enter__(self) -> Self:
@@ -99,19 +95,6 @@ class RawSource:
             )
         if self._frames == 0 and not self._closed:
             raise SerError(f"{self.name}: ended before the first sample; wanted raw PCM")
-
-    @property
-    def counters(self) -> SourceCounters:
-        """Account of every frame up to now."""
-        return SourceCounters(captured=self._frames, processed=self._frames)
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Bytes left over."""
-        return self._notes
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        """Do nothing: the writer waits."""
 
     def close(self) -> None:
         """End the iteration before its next read; a read that waits ends with its writer."""

@@ -12,12 +12,12 @@ from ser_live.testing.faults import Backlog, LastingFault, Overrun, WrongRate
 
 
 class CaptureSession:
-    """One stretch of capture: blocks from its start until the device is lost.
+    """Stretch of capture: blocks from its start until the device is lost.
 
     Parameters
     ----------
     device : FakeDevice
-        What captures.
+        The device.
     start_seconds : float
         The device's time.
     """
@@ -71,7 +71,7 @@ class CaptureSession:
         self._due_seconds = max(self._due_seconds, due)
 
     def _times(self, faults: list[LastingFault]) -> tuple[NDArray[np.float64], float]:
-        """When the frames of the block are captured, and how far apart they are."""
+        """Return the capture times of a block's frames, and how far apart they are."""
         rate_hz = self.device.sample_rate_hz
         first, stop = (round(seconds * rate_hz) for seconds in self._span)
         count = stop - first

@@ -1,4 +1,4 @@
-"""Time that passes when the test says so."""
+"""Clock whose time passes when the test says so."""
 
 import heapq
 import itertools
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class Alarm:
-    """A call that a `VirtualClock` will make; `cancel` takes it back."""
+    """Call that a `VirtualClock` will make; `cancel` takes it back."""
 
     def __init__(self, at_seconds: float, call: Callable[[], None]) -> None:
         self.at_seconds = at_seconds
@@ -20,16 +20,16 @@ class Alarm:
 
 
 class VirtualClock:
-    """A clock that stands still until somebody waits on it or advances it.
+    """Clock that stands still until a caller waits on it or advances it.
 
-    Whoever wants something to happen at a time subscribes with `call_at`. Time never jumps over
+    What is to happen at a time is handed to `call_at`. Time never jumps over
     such a moment, also while a slow model or a slow handler sleeps: it stops there, makes the
     call, and goes on. Calls are made in the thread that lets time pass. An hour costs nothing.
 
     Parameters
     ----------
     start_seconds : float
-        What time it is at first.
+        The time at first.
     """
 
     def __init__(self, start_seconds: float = 1000.0) -> None:
@@ -39,7 +39,7 @@ class VirtualClock:
         self._in_use = threading.RLock()
 
     def monotonic(self) -> float:
-        """Seconds that only grow."""
+        """Return seconds that only grow."""
         return self._now
 
     def call_at(self, at_seconds: float, call: Callable[[], None]) -> Alarm:
@@ -61,7 +61,7 @@ class VirtualClock:
             self._now = max(self._now, target)
 
     def wait(self, event: threading.Event, timeout_seconds: float) -> bool:
-        """Let time pass until an event is set, at most so long, and say if it is set."""
+        """Let time pass until an event is set, at most so long, and return whether it is set."""
         with self._in_use:
             target = self._now + timeout_seconds
             while not event.is_set() and self._next_alarm(target):

@@ -1,4 +1,4 @@
-"""The other side of the cable: what a device hears when, and what goes wrong with it."""
+"""Scripted device: its samples at any time, and the faults that it suffers."""
 
 import math
 from collections import deque
@@ -28,17 +28,17 @@ _TINY_SECONDS = 1e-9  # sums of decimal fractions are off by less
 
 
 class FakeDevice:
-    """A device that hears a signal and suffers faults, in its own time.
+    """Device that hears a signal and suffers faults, in its own time.
 
     Parameters
     ----------
     signal : callable or array_like
-        What it hears: a function of an array of times in seconds, or samples of shape (n,) or
+        Heard by it: a function of an array of times in seconds, or samples of shape (n,) or
         (n, channels) at ``sample_rate_hz`` that are repeated for ever.
     faults : sequence of Fault
-        What goes wrong.
+        Faults that it suffers.
     sample_rate_hz, channels : int
-        What it gives.
+        Format of its samples.
     block_seconds : float
         It hands over so much at a time.
     seconds : float or None
@@ -69,7 +69,7 @@ class FakeDevice:
         self.end_seconds = 0.0
         """Its time at the end of the last frame that it handed over."""
         self.untold_seconds = 0.0
-        """How far a timeline of its frames must be behind, because nobody was told."""
+        """Lag of a timeline of its frames, because a loss was not reported."""
         self.ended_by = "the device is gone"
         self.losses = 0
         self.clock_offset_seconds = 0.0
@@ -85,7 +85,7 @@ class FakeDevice:
         self._refusals = 0
 
     def hang_seconds(self, now_seconds: float) -> float:
-        """How long an attempt to open it hangs."""
+        """Return how long an attempt to open it hangs."""
         self.pass_to(now_seconds, is_capturing=False)
         return self._hangs.popleft().hang_seconds if self._hangs else 0.0
 
@@ -99,7 +99,7 @@ class FakeDevice:
             raise SerError("the device is busy; try again")
 
     def pass_to(self, seconds: float, *, is_capturing: bool) -> None:
-        """Let happen what happens at a moment up to this time."""
+        """Let all momentary faults up to this time take effect."""
         while self._moments and self._moments[0].at_seconds <= seconds:
             fault = self._moments.popleft()
             match fault:
@@ -117,7 +117,7 @@ class FakeDevice:
             self.felt.append(fault)
 
     def delay_seconds(self, start_seconds: float, end_seconds: float) -> float:
-        """How late a block is handed over."""
+        """Return how late a block is handed over."""
         delay = 0.0
         for fault in self._delays.between(start_seconds, end_seconds):
             if isinstance(fault, Jitter):
@@ -128,14 +128,14 @@ class FakeDevice:
         return delay
 
     def faults_between(self, start_seconds: float, end_seconds: float) -> list[LastingFault]:
-        """Give what is wrong with the samples of a block."""
+        """Return the faults of the samples of a block."""
         faults = self._others.between(start_seconds, end_seconds)
         for fault in faults:
             self._feel(fault)
         return faults
 
     def hear(self, times: NDArray[np.float64], faults: list[LastingFault]) -> NDArray[np.float32]:
-        """Give the samples at some times, shape (frames, channels)."""
+        """Return the samples at some times, shape (frames, channels)."""
         samples = np.asarray(self._signal(times), np.float32)
         if samples.ndim == 1:
             samples = samples[:, np.newaxis]
@@ -176,7 +176,7 @@ class _Lasting:
 
 
 def within(times: NDArray[np.float64], fault: LastingFault) -> NDArray[np.bool_]:
-    """Which of some times lie within a fault."""
+    """Return which of some times lie within a fault."""
     since, till = fault.at_seconds - _TINY_SECONDS, fault.end_seconds - _TINY_SECONDS
     inside: NDArray[np.bool_] = (times >= since) & (times < till)
     return inside

@@ -1,4 +1,4 @@
-"""What can go wrong with a microphone, as records for `FakeMicrophone`.
+"""Faults of a microphone, as records for `FakeMicrophone`.
 
 All times are seconds of the device's own time, which begins with the first capture.
 """
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """Something that goes wrong at a time."""
+    """Fault at a moment."""
 
     at_seconds: float
 
     @property
     def end_seconds(self) -> float:
-        """When it is over."""
+        """Time at which it is over."""
         return self.at_seconds
 
 
 @dataclass(frozen=True, slots=True)
 class LastingFault(Fault):
-    """Something that goes wrong for a while."""
+    """Fault that lasts for a while."""
 
     duration_seconds: float
 
     @property
     def end_seconds(self) -> float:
-        """When it is over."""
+        """Time at which it is over."""
         return self.at_seconds + self.duration_seconds
 
 
@@ -69,7 +69,7 @@ class Unplug(Fault):
 
     @property
     def end_seconds(self) -> float:
-        """When it is back."""
+        """Time at which it is back."""
         return self.at_seconds + self.away_seconds
 
 

@@ -1,4 +1,4 @@
-"""A microphone that hears what a test wants and suffers what a test wants."""
+"""Microphone for tests: the real one on a scripted device, in virtual or in real time."""
 
 import dataclasses
 import threading
@@ -21,22 +21,22 @@ _JOIN_SECONDS = 1.0
 
 
 class FakeMicrophone(Microphone):
-    """A real `Microphone` (buffer, watchdog, back-off, accounting) on a scripted device.
+    """Real `Microphone` (buffer, watchdog, back-off, accounting) on a scripted device.
 
-    In virtual time, the default, an hour of it takes seconds: time passes only while somebody
+    In virtual time, the default, an hour of it takes seconds: time passes only while a caller
     waits for samples, or sleeps on ``clock``. Give ``clock=microphone.clock.monotonic`` to
     `listen`, so that it measures lags in the same time.
 
     Parameters
     ----------
     signal : callable or array_like
-        What it hears: a function of an array of times in seconds (of the device's time, so that
+        Heard by it: a function of an array of times in seconds (of the device's time, so that
         each sample tells where it belongs), or samples of shape (n,) or (n, channels) at
         ``sample_rate_hz`` that are repeated for ever.
     faults : sequence of Fault
-        What goes wrong, see `ser_live.testing`.
+        Faults that it suffers, see `ser_live.testing`.
     sample_rate_hz, channels : int
-        What the device gives.
+        Format of the device.
     seconds : float or None
         The source ends after so much of the device's time; None: it never ends.
     block_seconds : float
@@ -90,14 +90,14 @@ class FakeMicrophone(Microphone):
 
 
 class Cable:
-    """What joins a device to a clock: its time begins with the first capture.
+    """Link of a device to a clock: the device's time begins with the first capture.
 
     Parameters
     ----------
     device : FakeDevice
-        What captures.
+        The device.
     clock : Clock
-        What time it is.
+        The clock.
     """
 
     def __init__(self, device: FakeDevice, clock: Clock) -> None:
@@ -231,4 +231,4 @@ class FakeCapture:
 
 
 def _nowhere(_: protocol.Audio) -> None:
-    """Take audio before anybody asked for it: there is none."""
+    """Take audio before capture has begun: there is none."""

@@ -23,7 +23,7 @@ _GOLDEN_SECONDS = 0.5
 
 
 def tiny_card(**changes: Any) -> ModelCard:
-    """Give the card of a tiny model, with some fields changed."""
+    """Return the card of a tiny model, with some fields changed."""
     card = ModelCard(name="tiny", labels=TINY_LABELS, licence="CC0-1.0", network="tiny")
     return dataclasses.replace(card, **changes)
 
@@ -38,7 +38,7 @@ def write_tiny_model(
     path : path
         Where; ends in ``.onnx``.
     card : ModelCard or None
-        What it says about itself; None: `tiny_card`.
+        Its card; None: `tiny_card`.
     seed : int
         Of its weights: models of different seeds disagree.
 
@@ -87,7 +87,7 @@ def tiny_graph(card: ModelCard, seed: int = 0) -> Any:
 
 
 def with_golden(card: ModelCard, graph: Any) -> ModelCard:
-    """Give the card with a golden test of what a graph answers."""
+    """Return the card with a golden test of what a graph answers."""
     frames = PowerSpectrum(card.spectrum).process(speech_like(_GOLDEN_SECONDS))
     spectrum = frames.astype(np.float16)
     session = open_session(graph.SerializeToString(), card.name)
@@ -107,7 +107,7 @@ def write_graph(path: Path, graph: Any, card_json: str | None) -> Path:
 
 def _onnx() -> Any:
     try:
-        import onnx  # noqa: PLC0415 - only who makes models needs it
+        import onnx  # noqa: PLC0415 - only making models needs it
         import onnx.helper  # noqa: PLC0415
         import onnx.numpy_helper  # noqa: PLC0415
     except ImportError as error:
@@ -119,16 +119,16 @@ def _onnx() -> Any:
 
 
 class SlowModel(OnnxClassifier):
-    """A model whose every answer takes longer than it needs.
+    """Model whose every answer takes longer than it needs.
 
     Parameters
     ----------
     classifier : OnnxClassifier
-        What answers.
+        Gives the answers.
     seconds : float
-        What an answer takes; may be set at any time.
+        Duration of an answer; may be set at any time.
     clock : Clock or None
-        Where it waits: a `VirtualClock`, so that the test itself need not, or None: really.
+        It waits there: a `VirtualClock`, so that the test itself need not, or None: really.
     """
 
     def __init__(

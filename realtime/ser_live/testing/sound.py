@@ -40,7 +40,7 @@ def speech_like(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.
 
 
 def demo_voice(rate: int = 16000) -> NDArray[np.float32]:
-    """Give the synthetic voice of ``ser-live --demo`` (20 s, four utterances), mono.
+    """Return the synthetic voice of ``ser-live --demo`` (20 s, four utterances), mono.
 
     Parameters
     ----------
