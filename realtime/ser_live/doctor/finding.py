@@ -76,17 +76,21 @@ def plan(model: str | None, device: str | None, has_microphone: bool) -> list[Ch
     if chosen is not None:
         files.setdefault(chosen, f"model {chosen.name}")
     recognition = (*_ENGINE, "speech gate", files[chosen] if chosen else "models")
+    left_out = Finding("microphone", "skipped", "left out by --no-microphone")
+    missing = f"the default model {DEFAULT_MODEL!r} is missing from {model_folder()}"
+    remedy = "reinstall ser-live, or give one with --model"
+    no_default = Finding("models", "problem", missing, remedy)
     demo, timing = "recognizing the demo voice", "recognizing as fast as possible"
     return [
         Check("python", _later("machine", "check_python")),
         Check("ser-live", _later("machine", "check_installation")),
         Check("packages", _later("machine", "check_packages"), "importing the required packages"),
-        *(_microphone(device) if has_microphone else [Check("microphone", _left_out)]),
+        *(_microphone(device) if has_microphone else [Check("microphone", lambda: [left_out])]),
         *(
             Check(name, _later("engine", "check_model", name, path), f"loading {name}", _ENGINE)
             for path, name in files.items()
         ),
-        *([] if chosen else [Check("models", _no_default)]),
+        *([] if chosen else [Check("models", lambda: [no_default])]),
         Check("speech gate", _later("engine", "check_gate"), "running the gate", _ENGINE),
         Check("engine", _later("engine", "check_recognition", chosen), demo, recognition),
         Check("headroom", _later("engine", "check_headroom", chosen), timing, recognition),
@@ -170,12 +174,3 @@ def _chosen(model: str | None) -> Path | None:
         if model is not None:
             raise
         return None
-
-
-def _left_out() -> Iterable[Finding]:
-    yield Finding("microphone", "skipped", "left out by --no-microphone")
-
-
-def _no_default() -> Iterable[Finding]:
-    sentence = f"the default model {DEFAULT_MODEL!r} is missing from {model_folder()}"
-    yield Finding("models", "problem", sentence, "reinstall ser-live, or give one with --model")

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Self
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 
 from ser_live.cli.view.frame import Frame
@@ -46,9 +46,10 @@ class LiveView:
         self._in_use = threading.Lock()
         self._drawing = contextlib.ExitStack()
 
-    def __rich__(self) -> Frame:
-        """Return the frame to draw now."""
-        return Frame(self.state())
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        # Rows fit already: without a search for places to wrap, a frame costs half.
+        for row in Frame(self.state(), console, options).rows():
+            yield from row.render(console, end="\n")
 
     def __enter__(self) -> Self:
         # Kept nowhere else: a cycle would hold the listener until the interpreter ends.

@@ -1,10 +1,9 @@
 """One frame of the live view, in any size from about 60x18."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions
 from rich.text import Text
 
 from ser_live.cli.view.headline import (
@@ -41,39 +40,31 @@ _LOG_ROWS = 8
 _STAGES = {"total": "compute", "lag": "lag", "callback": "callback"}
 
 
-@dataclass(frozen=True, slots=True)
 class Frame:
-    """A view state as something that rich draws."""
+    """Draw one frame, row by row.
 
-    state: ViewState
+    Parameters
+    ----------
+    state : ViewState
+        What the frame shows.
+    console : rich.console.Console
+        Tells how many colours there are.
+    options : rich.console.ConsoleOptions
+        Tell the size, and whether there is more than ASCII.
+    """
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width = min(options.max_width, _WIDEST + 2 * len(_MARGIN)) - 2 * len(_MARGIN)
-        height = options.height or options.size.height
-        is_ascii = options.ascii_only
-        has_few_colors = console.no_color or console.color_system not in ("256", "truecolor")
-        painter = _Painter(self.state, width, height, is_ascii or has_few_colors, is_ascii)
-        # Rows fit already: without a search for places to wrap, a frame costs half.
-        for row in painter.rows():
-            yield from Text(_MARGIN).append_text(row).render(console, end="\n")
-
-
-class _Painter:
-    """Draw one frame, row by row."""
-
-    def __init__(
-        self, state: ViewState, width: int, height: int, has_letters: bool, is_ascii: bool
-    ) -> None:
+    def __init__(self, state: ViewState, console: Console, options: ConsoleOptions) -> None:
         self.state = state
-        self.width = width
-        self.height = height
-        self.is_ascii = is_ascii
+        self.width = min(options.max_width, _WIDEST + 2 * len(_MARGIN)) - 2 * len(_MARGIN)
+        self.height = options.height or options.size.height
+        self.is_ascii = options.ascii_only
+        has_few_colors = console.no_color or console.color_system not in ("256", "truecolor")
         # After a swap of the model the timeline may hold labels that it does not know.
         shown = [state.prediction, *(span.prediction for span in state.timeline)]
         seen = (prediction.label for prediction in shown if prediction is not None)
         known = dict.fromkeys([*state.labels, *(label for label in seen if label is not None)])
         self.colors = label_colors(known)
-        self.letters = label_letters(known) if has_letters else {}
+        self.letters = label_letters(known) if self.is_ascii or has_few_colors else {}
         self.column = max(_COLUMN, *(2 + cell_len(self._name(label)) for label in state.labels))
 
     def rows(self) -> list[Text]:
@@ -122,7 +113,7 @@ class _Painter:
         clean = in_ascii(row.plain) if self.is_ascii else printable(row.plain)
         if clean != row.plain:
             row.plain = clean
-        return row
+        return Text(_MARGIN).append_text(row)
 
     def _row(self, name: str, content: Text) -> Text:
         return Text(set_cell_size(name, self.column), GREY) + content

@@ -80,6 +80,8 @@ class ViewState:
     """The last minute."""
     problem: Problem | None
     """Why there is nothing to recognize; None while there is."""
+    away_seconds: float
+    """Time since the device was lost; 0 while it is there."""
     behind_seconds: float
     """Audio that waits, if that is more than usual; else 0."""
     event: Event | None
@@ -94,12 +96,6 @@ class ViewState:
     is_clipping: bool
     """Samples have reached full scale lately."""
     stats: LiveStats
-
-    @property
-    def away_seconds(self) -> float:
-        """Time since the device was lost; 0 while it is there."""
-        is_away = self.problem is not None and self.problem.kind == "device_lost"
-        return self.problem.seconds if self.problem is not None and is_away else 0.0
 
 
 class EventQueue:
@@ -182,9 +178,10 @@ class Tracker:
         now, stats = self.clock(), self.listener.stats
         behind_seconds = stats.source.buffered / source.sample_rate_hz
         problem = self._problem(now, behind_seconds)
-        seconds, timeline = self._seconds, tuple(self._timeline)
-        if problem is not None and problem.kind == "device_lost":
-            seconds += problem.seconds
+        is_away = problem is not None and problem.kind == "device_lost"
+        away_seconds = problem.seconds if problem is not None and is_away else 0.0
+        seconds, timeline = self._seconds + away_seconds, tuple(self._timeline)
+        if is_away:
             timeline += (Span(self._seconds, seconds, None),)
         channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
         rate = f"{source.sample_rate_hz / 1000:g} kHz"
@@ -209,6 +206,7 @@ class Tracker:
             held_seconds=max(0.0, held_seconds),
             timeline=timeline,
             problem=problem,
+            away_seconds=away_seconds,
             behind_seconds=behind_seconds if behind_seconds > _BEHIND_SECONDS else 0.0,
             event=event,
             event_seconds=event_seconds,
