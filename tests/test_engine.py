@@ -181,12 +181,12 @@ def test_a_model_whose_bits_depend_on_the_batch_is_asked_singly(tmp_path: Path) 
 
 def test_a_stage_does_not_contain_the_wait_for_others(model: OnnxClassifier) -> None:
     slow = [StreamRecognizer(SlowModel(model, 0.03), vad=False) for _ in range(4)]
-    with Engine() as engine:
-        futures = [engine.process(one, VOICE[: 2 * 16000]) for one in slow]
-        wait(futures, 60.0)
+    runs: list[float] = []
+    with Engine(lambda _, __, seconds: runs.append(seconds)) as engine:
+        wait([engine.process(one, VOICE[: 2 * 16000]) for one in slow], 60.0)
     stages = [{stage.name: stage for stage in one.stats.stages} for one in slow]
-    assert all(0.03 <= of_one["inference"].p50_seconds < 0.06 for of_one in stages)
-    assert max(of_one["queue"].p50_seconds for of_one in stages) > 0.05
+    assert all(0.03 <= one["inference"].p50_seconds <= 1.1 * max(runs) for one in stages)
+    assert max(one["queue"].p50_seconds for one in stages) > 0.05
     alone = StreamRecognizer(model, vad=False)
     alone.process(VOICE[:16000])
     assert "queue" not in {stage.name for stage in alone.stats.stages}

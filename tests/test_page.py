@@ -176,7 +176,7 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         first.process.kill()
         page.wait_for("#status", "server away")
         page.wait_for("#trouble", "The server does not answer")
-        assert page.text("#emotion") == "not heard"
+        assert page.text("#emotion") == "no connection"
     with serving.server("--port", port) as second:
         page.wait_for("#status", "listening to")
         page.wait_for("#now", "Now")
@@ -192,8 +192,8 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         assert gap["event"] == "gap"
         assert "the server was away" in gap["detail"]
         assert page.text("#lost") != "0.0 s"
-        stretches = groupby(np.arange(0.02, 1.0, 0.02), lambda x: what_is_at(page, x))
-        first_gap = next(list(places) for said, places in stretches if said == "not heard")
+        parts = groupby(np.arange(0.02, 1.0, 0.02), lambda x: what_is_at(page, x))
+        first_gap = next(list(places) for said, places in parts if said == "missing audio")
         missing = first_gap[1:-1]  # without its edges, where an emotion begins or ends
         assert missing
         tints = {max(color) - min(color) for x in missing for color in colors_at(page, x, 0.25)}
@@ -234,7 +234,7 @@ def test_a_microphone_can_be_chosen_and_may_go(
     page.wait_for("#status", "listening to Fake Audio Input 2")
     page.wait_for("#now", "% sure")
     page.run("window.heard.getTracks()[0].dispatchEvent(new Event('ended'))")  # as when unplugged
-    page.wait_for("#trouble", "Fake Audio Input 2 has gone")
+    page.wait_for("#trouble", "Fake Audio Input 2 was disconnected")
     page.wait_for("#emotion", "stopped")
     assert of_type(page.records(), "segment")  # what was heard before is answered
 
@@ -248,7 +248,7 @@ def test_a_server_that_stands_still_is_not_taken_for_silence(opened: Open, voice
         try:
             page.wait_for("#emotion", "waiting…")
             page.click("#start")
-            page.wait_for("#trouble", "did not give its last answers")
+            page.wait_for("#trouble", "did not send its last results")
         finally:
             halted.process.send_signal(signal.SIGCONT)
         page.click("#start")
@@ -320,7 +320,7 @@ def test_a_dropped_file_is_what_the_server_says_of_it(server: serving.Server, op
     assert of_type(records, "prediction") == unclocked(wanted["predictions"])
     assert of_type(records, "segment") == wanted["segments"]
     rows = page.run(
-        "document.getElementById('stretches').open = true;"
+        "document.getElementById('segments').open = true;"
         "return [...document.getElementById('rows').rows].map((row) => row.cells[2].textContent)"
     )
     assert rows[::-1] == [segment["label"] for segment in wanted["segments"]]
@@ -499,11 +499,11 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(opened: Open, voice: P
     with serving.server("--token", TOKEN) as guarded:
         page = opened(guarded.url, voice)
         page.click("#start")
-        page.wait_for("#trouble", "The server wants a token")
+        page.wait_for("#trouble", "The server requires a token")
         page.find("#token").send_keys("not-this-one-0123456789")
         page.click("#token-form button")
         page.click("#start")
-        page.wait_for("#trouble", "does not know this token")
+        page.wait_for("#trouble", "does not accept this token")
         page.open("about:blank")
         page.open(f"{guarded.url}/#token={TOKEN}")
         assert TOKEN not in page.driver.current_url

@@ -7,7 +7,7 @@
  *     const stream = new SerStream(url, { sampleRateHz: 48000 });
  *     stream.addEventListener("prediction", ({ detail }) => console.log(detail.label));
  *     stream.send(samples); // Float32Array in [-1, 1], any length, as often as you like
- *     const ended = await stream.end(); // everything sent is answered before
+ *     const ended = await stream.end(); // all results have come before
  *
  * Plain JavaScript without dependencies, for whatever has WebSocket and EventTarget.
  * The messages are described by the JSON Schema at /v1/schema of the server.
@@ -15,7 +15,7 @@
 
 const PROTOCOL = "ser.v1";
 const BYTES_PER_SAMPLE = { f32le: 4, s16le: 2 };
-const MOST_UNSENT_SECONDS = 2; // older audio would only make every later answer late
+const MOST_UNSENT_SECONDS = 2; // older audio would only make every later result late
 
 /** What `start` and the query of `/v1/recognize` call the options. */
 const OPTION_NAMES = {
@@ -67,7 +67,7 @@ export class SerStream extends EventTarget {
   #frameBytes;
   #waiting = []; // blocks that came before the connection was open
   #waitingSamples = 0;
-  #unreported = 0; // lost samples that no skip has told of
+  #unreported = 0; // lost samples that no skip has reported
   #given = []; // [clock in samples after the block, when], for the round trip
   #settle;
 
@@ -92,7 +92,7 @@ export class SerStream extends EventTarget {
     this.#start = { type: "start", sample_rate_hz: sampleRateHz, channels, format };
     Object.assign(this.#start, named(options));
     this.finished = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
-    this.finished.catch(() => {}); // whoever waits for it hears of it; nobody has to
+    this.finished.catch(() => {}); // a caller that awaits it gets the error; none has to
     this.#socket = new WebSocket(url, token ? [PROTOCOL, `bearer.${token}`] : [PROTOCOL]);
     this.#socket.binaryType = "arraybuffer";
     this.#socket.addEventListener("open", () => this.#onOpen());

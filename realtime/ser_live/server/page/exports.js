@@ -1,4 +1,4 @@
-/** What was seen, in files that other programs read: the formats of `ser-live --output`. */
+/** Exports for other programs: the formats of `ser-live --output`. */
 
 /** A row per prediction, a column per label's probability (RFC 4180). */
 export function csv({ predictions, labels }) {

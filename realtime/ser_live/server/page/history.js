@@ -1,4 +1,4 @@
-/** What was seen, on one clock: the page's, which goes on while the server is away. */
+/** Results and gaps on one clock: the page's, which goes on while the server is away. */
 
 const LEVELS_PER_SECOND = 100;
 const MOST_PREDICTIONS = 100_000; // seven hours at four a second
@@ -57,7 +57,7 @@ export class History extends EventTarget {
     if (openSegment) this.add({ type: "segment", ...openSegment });
   }
 
-  /** Tell that audio is missing from here on, or for so long. */
+  /** Audio is missing from here on, or for so long. */
   openGap(startSeconds, why, endSeconds = null) {
     const last = this.gaps.at(-1);
     if (last && last.end_seconds === null) return;
@@ -68,13 +68,13 @@ export class History extends EventTarget {
     this.#changed();
   }
 
-  /** Tell that audio is heard again. */
+  /** Audio is recognized again. */
   closeGap(endSeconds) {
     const last = this.gaps.at(-1);
     if (!last || last.end_seconds !== null) return;
     last.end_seconds = Math.max(endSeconds, last.start_seconds);
     const seconds = last.end_seconds - last.start_seconds;
-    const detail = `${seconds.toFixed(1)} s were not heard: ${last.why}`;
+    const detail = `${seconds.toFixed(1)} s of audio are missing: ${last.why}`;
     this.add({ type: "event", event: "gap", at_seconds: last.start_seconds, detail });
   }
 
@@ -83,7 +83,7 @@ export class History extends EventTarget {
     this.#changed();
   }
 
-  /** How much was not heard, in all. */
+  /** Missing audio, in all. */
   get lostSeconds() {
     const lengths = this.gaps.map((gap) => (gap.end_seconds ?? this.seconds) - gap.start_seconds);
     return lengths.reduce((sum, length) => sum + length, 0);
@@ -113,7 +113,7 @@ export class History extends EventTarget {
     };
   }
 
-  /** The prediction whose hop a time lies in, or null: nobody listened. */
+  /** The prediction whose hop a time lies in, or null: in a gap. */
   at(seconds) {
     const isIn = ({ start_seconds: start, end_seconds: end }) =>
       seconds >= start && seconds < (end ?? Infinity);

@@ -1,4 +1,4 @@
-/** The word that matters, the bars, and the figures. */
+/** Headline with the current emotion, bars of all emotions, latency figures. */
 
 import { toneOf } from "./colours.js";
 import { element, write } from "./dom.js";
@@ -8,8 +8,8 @@ const SPOKEN_MILLISECONDS = 3000; // least time between two announcements
 const MOST_FIGURES = 2400; // ten minutes at four a second
 
 const STATE_WORDS = {
-  silence: ["silence", "nobody speaks"],
-  warming_up: ["listening…", "an answer comes after a second of speech"],
+  silence: ["silence", "no speech"],
+  warming_up: ["listening…", "the first result needs a second of speech"],
 };
 
 /** The current emotion, or that of a time the person points at. */
@@ -34,12 +34,12 @@ export class Headline {
     return [when, emotion, detail].map((part) => part.textContent).filter(Boolean).join(", ");
   }
 
-  /** Show words that are no answer. */
+  /** Show words instead of a result. */
   say(word, detail, when = "") {
     this.#show({ word, detail, tone: "", state: "", share: 0, when });
   }
 
-  /** Show an answer; for how long it has held, or at what time it was. */
+  /** Show a result; for how long it has held, or at what time it was. */
   show(prediction, labels, { heldSeconds = 0, atSeconds = null } = {}) {
     const { state, label, confidence } = prediction;
     const isUnsure = state === "uncertain";
@@ -99,7 +99,7 @@ export class Bars {
     this.show(null);
   }
 
-  /** Show the probabilities of an answer, or none. */
+  /** Show the probabilities of a result, or none. */
   show(prediction) {
     const shares = prediction?.probabilities ?? {};
     this.list.classList.toggle("idle", !prediction?.probabilities);

@@ -1,4 +1,4 @@
-/** What has to be told in words: troubles, which stay, and notices, which pass. */
+/** Errors, which stay on the page, and notices, which disappear. */
 
 import { $, write } from "./dom.js";
 import { keepToken } from "./token.js";

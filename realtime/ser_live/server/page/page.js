@@ -1,4 +1,4 @@
-/** The page: what is pressed, and what is shown then. */
+/** The page: controls, and what they show. */
 
 import { listenToDrops, listenToOptions, listenToTheme } from "./choices.js";
 import { listMicrophones, listModels, options } from "./choices.js";
@@ -21,7 +21,7 @@ const RUNNING = ["asking", "connecting", "live", "away"];
 const STATUS_WORDS = {
   asking: "asking for the microphone",
   connecting: "connecting",
-  away: "server away, trying again",
+  away: "server away, reconnecting",
   ending: "ending",
   over: "ready",
 };
@@ -35,9 +35,9 @@ const lags = new Quantiles();
 const rounds = new Quantiles();
 let session = null;
 let recording = null; // the file that was opened last
-let held = ""; // the answer of now,
+let held = ""; // the current result,
 let heldSince = 0; // and the clock of the stream when it became this one
-let heardAt = 0; // when the latest answer came, by the browser's clock
+let heardAt = 0; // when the latest result came, by the browser's clock
 let wakeLock = null;
 
 function isRunning() {
@@ -77,11 +77,11 @@ const ON_STATE = {
   },
   away: ({ words }) => {
     if (timeline.cursor === null) {
-      headline.say("not heard", "the server is away; what is said now is missing", "Now");
+      headline.say("no connection", "the server is away; audio is missing meanwhile", "Now");
       bars.show(null);
     }
     headline.announce("the server is away", "away");
-    showTrouble(`${words} Trying again; what is said meanwhile is missing on the timeline.`);
+    showTrouble(`${words} Reconnecting; audio is missing on the timeline meanwhile.`);
   },
   ending: () => {},
   over: ({ words, token }) => {
@@ -141,11 +141,11 @@ function showFigures() {
 /** A server that is connected and says nothing must not look like one that is sure. */
 function onTick() {
   if (!isRunning()) return;
-  if ($("stretches").open) rows.update();
+  if ($("segments").open) rows.update();
   if (session.state === "away") showFigures();
   const seconds = (performance.now() - heardAt) / 1000;
   if (session.state !== "live" || seconds < LATE_SECONDS || timeline.cursor !== null) return;
-  headline.say("waiting…", `no answer came for ${Math.floor(seconds)} s`, "Now");
+  headline.say("waiting…", `no result for ${Math.floor(seconds)} s`, "Now");
   bars.show(null);
 }
 
@@ -191,7 +191,7 @@ function onCursor() {
   if (atSeconds !== null) {
     const found = history.at(atSeconds);
     if (found) headline.show(found, history.labels, { atSeconds });
-    else headline.say("not heard", "the server heard nothing then", `At ${clock(atSeconds, 1)}`);
+    else headline.say("missing audio", "nothing was recognized here", `At ${clock(atSeconds, 1)}`);
     bars.show(found);
   } else if (!isRunning()) {
     showStopped();
@@ -204,8 +204,8 @@ function onCursor() {
 
 function showStopped() {
   bars.show(null);
-  if (history.seconds) headline.say("stopped", "the timeline stays, to look at and to save");
-  else headline.say("ready", "Start, and speak.");
+  if (history.seconds) headline.say("stopped", "the timeline stays here, to inspect and export");
+  else headline.say("ready", "Press Start and speak.");
 }
 
 function onHistory() {
@@ -230,7 +230,7 @@ async function offerModels() {
     const labels = await listModels(BASE);
     if (!history.labels.length) bars.reset(labels);
   } catch (error) {
-    // Whatever else is wrong is told at the start.
+    // Other errors are shown at the start.
     if (error.status === 401) showTrouble(refusedWords(error, currentToken() !== "").words, true);
   }
 }
@@ -262,7 +262,7 @@ function listenToControls() {
   $("further").addEventListener("click", () => timeline.zoom(2));
   $("all").addEventListener("click", () => timeline.fit());
   $("timeline").addEventListener("focus", nameTimeline);
-  $("stretches").addEventListener("toggle", () => rows.update());
+  $("segments").addEventListener("toggle", () => rows.update());
   for (const button of document.querySelectorAll("[data-format]")) {
     button.addEventListener("click", () => save(history, FORMATS[button.dataset.format]));
   }

@@ -1,4 +1,4 @@
-/** Draws a stretch of the timeline: the waveform, and the emotions over it. */
+/** Draws a part of the timeline: the waveform, and the emotions over it. */
 
 import { clock } from "./words.js";
 
@@ -39,7 +39,7 @@ export function paint(to, view, history, colours) {
 }
 
 function drawNothing({ to, width, middle, colours }) {
-  const words = "what is heard will stand here";
+  const words = "no audio yet";
   const half = to.measureText(words).width / 2 + 12;
   to.fillStyle = colours.card;
   to.fillRect(width / 2 - half, middle - 12, 2 * half, 24);
@@ -63,7 +63,7 @@ function drawTimes({ to, width, height, seconds, start, until, x, colours }) {
   }
 }
 
-/** Silence is a thin line, and the second before the first answer a dotted one. */
+/** Silence is a thin line, and the second before the first result a dotted one. */
 function drawStates({ to, history, x, middle, width, height, start, until, colours }) {
   const { predictions } = history;
   to.fillStyle = colours.muted;
@@ -145,7 +145,7 @@ function drawGap({ to, x, width, height, middle, colours }, gap) {
   to.strokeStyle = colours.edge;
   to.strokeRect(left + 0.5, TOP + 0.5, Math.max(1, room - 1), height - TOP - BOTTOM + 3);
   const lost = gap.end_seconds - gap.start_seconds;
-  const words = [`not heard ${lost.toFixed(1)} s`, "not heard", "×"].find(
+  const words = [`missing ${lost.toFixed(1)} s`, "missing", "×"].find(
     (one) => to.measureText(one).width <= right - left - 12,
   );
   if (!words) return;

@@ -1,4 +1,4 @@
-/** The timeline as text: for those who do not see it, and for those who want to read it. */
+/** Table of segments and events: the timeline as text, for screen readers too. */
 
 import { toneOf } from "./colours.js";
 import { element } from "./dom.js";

@@ -55,7 +55,7 @@ export class Session extends EventTarget {
     this.#stream = this.#connect();
   }
 
-  /** End it; everything that was heard is answered before. */
+  /** End it; results of everything sent come before. */
   async stop(words = "") {
     if (["ending", "over"].includes(this.state)) return;
     const wasAsking = this.state === "asking";
@@ -150,7 +150,7 @@ export class Session extends EventTarget {
     else await this.#giveUp(why);
   }
 
-  /** Wait for the last answers, but not for ever; words if they do not come. */
+  /** Wait for the last results, but not for ever; a message if they do not come. */
   async #finish() {
     const stream = this.#stream;
     if (!stream) return "";
@@ -158,10 +158,10 @@ export class Session extends EventTarget {
     const end = stream.end().catch(() => "broken");
     if ((await Promise.race([end, late])) !== "late") return "";
     stream.close();
-    return "The server did not give its last answers.";
+    return "The server did not send its last results.";
   }
 
-  /** Everything before was answered, by a flush where the server took its leave in order. */
+  /** Results of everything before have come: a server that stops in order flushes. */
   #heardUntil({ ended }) {
     const offset = this.#offset / this.source.sampleRateHz;
     const answered = this.history.predictions.at(-1)?.end_seconds ?? 0;

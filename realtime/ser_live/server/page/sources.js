@@ -103,7 +103,7 @@ export class Microphone extends Source {
     const [track] = this.stream.getAudioTracks();
     this.name = track.label || "microphone";
     this.channels = Math.min(2, track.getSettings().channelCount ?? 1);
-    track.addEventListener("ended", () => this.tell("over", { why: `${this.name} has gone.` }));
+    track.addEventListener("ended", () => this.tell("over", { why: `${this.name} was disconnected.` }));
     track.addEventListener("mute", () => this.tell("muted", {}));
     return this.context.createMediaStreamSource(this.stream);
   }
@@ -128,7 +128,7 @@ export class Player extends Source {
     try {
       recording = await this.context.decodeAudioData(await this.file.arrayBuffer());
     } catch {
-      throw new Trouble(`${this.name}: this browser cannot play it; the server may know it still.`);
+      throw new Trouble(`${this.name}: this browser cannot play it; the server may still recognize it.`);
     }
     this.channels = Math.min(2, recording.numberOfChannels);
     this.player = new AudioBufferSourceNode(this.context, { buffer: recording });

@@ -98,7 +98,7 @@ export class Timeline extends EventTarget {
     this.request();
   }
 
-  /** Draw soon, if anybody sees it. */
+  /** Draw soon, if the page is visible. */
   request() {
     if (this.#frame || this.#timer || !this.#isVisible) return;
     this.#frame = requestAnimationFrame(() => this.#onFrame());
@@ -243,7 +243,7 @@ export class Timeline extends EventTarget {
 /** All of a timeline in one line. */
 export function timelineWords({ segments, gaps, seconds }) {
   if (!seconds) return "empty";
-  const parts = [clock(seconds), `${segments.length} stretches of emotion`];
+  const parts = [clock(seconds), `${segments.length} segments`];
   if (gaps.length) parts.push(`${gaps.length} gaps`);
   return parts.join(", ");
 }

@@ -3,7 +3,7 @@
 const KEY = "ser-live token";
 let token = "";
 
-/** Take the token out of the address, so that nobody copies it by accident. */
+/** Take the token out of the address, so that it is not copied by accident. */
 export function takeToken() {
   const given = new URLSearchParams(location.hash.slice(1)).get("token");
   if (given !== null) {

@@ -1,4 +1,4 @@
-/** What went wrong, in words that say what to do. */
+/** Messages for errors, each with what to do. */
 
 const MICROPHONE = {
   NotAllowedError:
@@ -8,22 +8,22 @@ const MICROPHONE = {
   NotReadableError:
     "The microphone could not be opened. Another program may be using it, or the system may keep " +
     "it from this browser: see the system’s privacy settings.",
-  OverconstrainedError: "That microphone is not there any more. Choose another one.",
+  OverconstrainedError: "That microphone is no longer connected. Choose another one.",
   AbortError: "The system stopped the microphone while it was being opened. Start again.",
 };
 
 const CLOSED = {
   1001: { retry: true, words: "The server is being stopped." },
-  1006: { retry: true, words: "The connection to the server broke." },
+  1006: { retry: true, words: "The connection to the server was lost." },
   1008: { retry: false, words: "The server refused this page." },
-  1009: { retry: false, words: "The server takes no blocks of audio as large as this page sends." },
-  1011: { retry: true, words: "The server failed at this stream." },
-  1013: { retry: true, words: "The server has too much to do at the moment." },
+  1009: { retry: false, words: "The server does not accept blocks of audio as large as this page sends." },
+  1011: { retry: true, words: "The server failed on this stream." },
+  1013: { retry: true, words: "The server is overloaded at the moment." },
   4400: { retry: false, words: "The server did not understand this page." },
-  4408: { retry: true, words: "The server heard nothing for too long." },
-  4413: { retry: true, words: "The server ends a stream after its longest duration." },
-  4429: { retry: false, words: "The server takes less audio per second than this page sends." },
-  4430: { retry: true, words: "This browser read too slowly, so the server gave it up." },
+  4408: { retry: true, words: "The server received no audio for too long." },
+  4413: { retry: true, words: "The stream reached the server’s longest duration." },
+  4429: { retry: false, words: "The server accepts less audio per second than this page sends." },
+  4430: { retry: true, words: "This browser read too slowly, so the server closed the stream." },
 };
 
 export const NO_SECURE_PAGE =
@@ -34,15 +34,15 @@ export const NO_SECURE_PAGE =
 export const NO_CAPTURE =
   "The server does not answer: a part of this page could not be loaded. Start again when it runs.";
 
-export const NO_MICROPHONE_HERE = "This browser has no way to a microphone. Files can be opened.";
+export const NO_MICROPHONE_HERE = "This browser gives no access to a microphone. Files can be opened.";
 
-/** What the server notices about the sound, said to whoever sits before the microphone. */
+/** Events of the server, in words for a person at the microphone. */
 export const EVENT_WORDS = {
   input_silent: "The microphone gives no signal at all: is it muted, or the wrong one?",
-  input_clipping: "The sound is too loud and clips: lower the input level.",
+  input_clipping: "The input is clipping: lower the input level.",
   input_offset: "The input has a fault, a constant offset: try another input or cable.",
-  overload: "The server has too much to do: answers come late.",
-  hop_changed: "The server has changed how often it answers, by its load.",
+  overload: "The server is overloaded: results are late.",
+  hop_changed: "The server has changed the interval of results because of its load.",
 };
 
 /** An error that a person should read as it is. */
@@ -76,18 +76,18 @@ export function closedWords({ code, reason, error }) {
 export function refusedWords({ status, message }, hasToken) {
   if (status === 0) return { retry: true, words: "The server does not answer." };
   if (status === 401) {
-    const what = hasToken ? "The server does not know this token." : "The server wants a token.";
+    const what = hasToken ? "The server does not accept this token." : "The server requires a token.";
     return { retry: false, token: true, words: `${what} It printed one when it was started.` };
   }
   if (status === 403) return { retry: false, words: `The server refused this page: ${message}` };
-  if (status === 503) return { retry: true, words: `The server takes no streams now: ${message}` };
+  if (status === 503) return { retry: true, words: `The server accepts no streams now: ${message}` };
   return { retry: true, words: `The server has a fault: ${message}` };
 }
 
-/** The server is there and knows us, and yet it took no stream. */
+/** The server answers and accepts the token, and still took no stream. */
 export const FULL = {
   retry: true,
-  words: "The server is full: it takes no more streams at the moment.",
+  words: "The server is full: it accepts no more streams at the moment.",
 };
 
 /** Say why a file could not be recognized. */
