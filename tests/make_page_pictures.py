@@ -36,7 +36,7 @@ def main() -> None:
     default = Path(__file__).parent.parent / "docs"
     parser.add_argument("--out", type=Path, default=default, help="folder")
     out: Path = parser.parse_args().out
-    with tempfile.TemporaryDirectory() as folder, serving.server() as server:
+    with tempfile.TemporaryDirectory() as folder, serving.process() as server:
         for name, size in SIZES.items():
             place = Path(folder) / name
             place.mkdir()

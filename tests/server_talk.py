@@ -5,6 +5,7 @@ import json
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -124,6 +125,13 @@ def offline(samples: NDArray[Any], rate_hz: int, **options: Any) -> list[Message
     recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **options)
     predictions = recognizer.process(samples) + recognizer.flush()
     return [timeless(json.loads(json.dumps(p.to_dict()))) for p in predictions]
+
+
+def recognized(server: Server, file: Path) -> Message:
+    """Return what the server gives for a whole recording."""
+    url = f"{server.url}/v1/recognize"
+    told: Message = httpx.post(url, content=file.read_bytes(), timeout=60).json()
+    return told
 
 
 def timeless(message: Message) -> Message:

@@ -1,19 +1,23 @@
-"""The real ``ser-serve`` as a process on a free port, for tests that speak to it over sockets."""
+"""The server for tests that speak to it over sockets: in a thread, or as the real process."""
 
 import contextlib
 import json
+import logging
 import os
+import queue
 import re
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from ser_live.server.observability import json_handler
+from ser_live.server.running import Server as Running
+from ser_live.server.settings import parse
 
 SOURCE_ROOT = Path(__file__).parent.parent / "realtime"
 START_SECONDS = 60.0
@@ -21,52 +25,134 @@ END_SECONDS = 30.0
 
 _ADDRESS = re.compile(r"(https?://[^\s#]+?)/?(?:#token=(\S+))?(?=\s|$)")
 
+Line = dict[str, Any]
 
-@dataclass(frozen=True, slots=True)
+
+class Log:
+    """Lines that a server logs, to wait for."""
+
+    def __init__(self) -> None:
+        self._lines: list[Line] = []
+        self._has_grown = threading.Condition()
+        self.text = ""
+
+    def write(self, text: str) -> None:
+        """Take a line, as the stream of a handler."""
+        with self._has_grown:
+            self.text += text.rstrip("\n") + "\n"
+            with contextlib.suppress(ValueError):  # of another program: a traceback, say
+                self._lines.append(json.loads(text))
+            self._has_grown.notify_all()
+
+    def flush(self) -> None:
+        """Do nothing: every line is there at once."""
+
+    def lines(self, message: str | None = None) -> list[Line]:
+        """Return the lines up to now, of one message or all."""
+        with self._has_grown:
+            return [one for one in self._lines if message in (None, one["message"])]
+
+    def wait_for(
+        self, message: str, count: int = 1, holding: str = "", **fields: object
+    ) -> list[Line]:
+        """Wait for so many lines of a message, with some words and values, and return them."""
+
+        def found() -> list[Line]:
+            wanted = {"message": message, **fields}
+            lines = [one for one in self._lines if wanted.items() <= one.items()]
+            lines = [one for one in lines if holding in str(one)]
+            return lines if len(lines) >= count else []
+
+        with self._has_grown:
+            lines = self._has_grown.wait_for(found, END_SECONDS)
+        assert lines, f"no {message!r} with {fields} in {self.text[-4000:]}"
+        return lines
+
+
 class Server:
-    """A server that runs."""
+    """A server that runs.
 
-    url: str
-    """Without a slash at the end: ``http://127.0.0.1:PORT``."""
-    token: str | None
-    """What it asks for, if anything."""
-    process: "subprocess.Popen[str]"
-    log_path: Path
+    Parameters
+    ----------
+    address : str
+        As it is announced.
+    log : Log
+        Of it.
+    """
 
-    @property
-    def ws_url(self) -> str:
-        """Where streams go: ``ws://127.0.0.1:PORT/v1/stream``."""
-        return self.url.replace("http", "ws", 1) + "/v1/stream"
+    def __init__(self, address: str, log: Log) -> None:
+        found = _ADDRESS.search(address)
+        assert found is not None, f"no address in {address!r}; the log: {log.text[-4000:]}"
+        self.log = log
+        self.url, self.token = found[1], found[2]
+        """Without a slash at the end: ``http://127.0.0.1:PORT``; the token that it asks for."""
+        self.ws_url = self.url.replace("http", "ws", 1) + "/v1/stream"
+        self.host = urlsplit(self.url).hostname or ""
+        self.port = urlsplit(self.url).port or 0
 
-    @property
-    def host(self) -> str:
-        return urlsplit(self.url).hostname or ""
 
-    @property
-    def port(self) -> int:
-        return urlsplit(self.url).port or 0
+class ServerThread(Server):
+    """A server in a thread of this process, by sockets all the same."""
+
+    def __init__(self, address: str, log: Log, running: Running) -> None:
+        super().__init__(address, log)
+        self.running = running
+
+
+class ServerProcess(Server):
+    """The real ``ser-serve``."""
+
+    def __init__(self, address: str, log: Log, process: "subprocess.Popen[str]") -> None:
+        super().__init__(address, log)
+        self.process = process
 
     @property
     def pid(self) -> int:
         return self.process.pid
-
-    def log(self) -> list[dict[str, Any]]:
-        """What it has logged up to now, a record per line."""
-        return [json.loads(line) for line in self.log_path.read_text("utf-8").splitlines()]
 
     def terminate(self) -> None:
         """Ask it to end, as a service manager does."""
         self.process.send_signal(signal.SIGTERM)
 
     def wait(self, seconds: float = END_SECONDS) -> int:
-        """Wait for its end and give the exit code."""
+        """Wait for its end and return the exit code."""
         return self.process.wait(seconds)
 
 
 @contextlib.contextmanager
-def server(
+def server(*options: object) -> Iterator[ServerThread]:
+    """Run a server with further options in a thread."""
+    log, addresses = Log(), queue.SimpleQueue[str]()
+    with _logged_to(log):
+        running = Running(parse(["--port", "0", *map(str, options)]), addresses.put)
+        thread = threading.Thread(target=running.serve_until_stopped)
+        thread.start()
+        try:
+            yield ServerThread(addresses.get(timeout=START_SECONDS), log, running)
+        finally:
+            running.should_exit = True
+            thread.join(END_SECONDS)
+            assert not thread.is_alive()
+
+
+@contextlib.contextmanager
+def _logged_to(log: Log) -> Iterator[None]:
+    handler = json_handler(log)
+    loggers = [logging.getLogger("ser_live"), logging.getLogger("uvicorn.error")]
+    loggers[0].setLevel(logging.INFO)
+    for logger in loggers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+
+
+@contextlib.contextmanager
+def process(
     *options: object, environment: dict[str, str] | None = None, ends_well: bool = True
-) -> Iterator[Server]:
+) -> Iterator[ServerProcess]:
     """Start ``ser-serve --port 0`` with further options, and end it by its process id.
 
     Parameters
@@ -76,46 +162,39 @@ def server(
     ends_well : bool
         It must not crash: still run at the end, or have ended with 0.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        log_path = Path(folder) / "stderr.jsonl"
-        with log_path.open("w") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ser_live.server", "--port", "0", *map(str, options)],
-                env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT), **(environment or {})},
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-            )
-        try:
-            url, token = _address(process, log_path)
-            yield Server(url, token, process, log_path)
-            if ends_well:
-                assert process.poll() in (None, 0), log_path.read_text()[-4000:]
-        finally:
-            _end(process)
-
-
-def _address(process: "subprocess.Popen[str]", log_path: Path) -> tuple[str, str | None]:
-    """Read the line that says where the server is."""
-    assert process.stdout is not None
-    watchdog = threading.Timer(START_SECONDS, process.kill)
+    log = Log()
+    started = subprocess.Popen(
+        [sys.executable, "-m", "ser_live.server", "--port", "0", *map(str, options)],
+        env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT), **(environment or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert started.stdout is not None
+    assert started.stderr is not None
+    reader = threading.Thread(target=_read, args=(started.stderr, log))
+    reader.start()
+    watchdog = threading.Timer(START_SECONDS, started.kill)
     watchdog.start()
     try:
-        line = process.stdout.readline().strip()
+        address = started.stdout.readline()
+        watchdog.cancel()
+        yield ServerProcess(address, log, started)
+        if ends_well:
+            assert started.poll() in (None, 0), log.text[-4000:]
     finally:
         watchdog.cancel()
-    found = _ADDRESS.search(line)
-    assert found is not None, f"no address in {line!r}; the log: {log_path.read_text()[-4000:]}"
-    return found[1], found[2]
+        started.terminate()
+        try:
+            started.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            started.kill()
+            started.wait()
+        reader.join()
+        started.stdout.close()
+        started.stderr.close()
 
 
-def _end(process: "subprocess.Popen[str]") -> None:
-    if process.poll() is None:
-        process.terminate()
-    try:
-        process.wait(END_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    if process.stdout is not None:
-        process.stdout.close()
+def _read(stream: Iterable[str], log: Log) -> None:
+    for line in stream:
+        log.write(line)

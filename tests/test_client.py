@@ -30,6 +30,7 @@ from ser_live.client.address import Address
 from ser_live.client.conversation import Conversation
 from ser_live.client.messages import decode
 from ser_live.engine.segments import Segment, Segmenter
+from ser_live.server import connection
 from ser_live.testing import demo_voice
 
 RATE_HZ = 16000
@@ -159,9 +160,10 @@ def test_skipped_audio_moves_the_clock(server: serving.Server) -> None:
 
 
 @pytest.mark.integration
-def test_a_file_sent_at_full_speed_keeps_the_servers_pace() -> None:
+def test_a_file_sent_at_full_speed_keeps_the_servers_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_BURST_SECONDS", 0.2)
     with (
-        serving.server("--max-bytes-per-second", "100000", "--max-frame-bytes", "20000") as slow,
+        serving.server("--max-bytes-per-second", "400000", "--max-frame-bytes", "20000") as slow,
         Stream(slow.url) as stream,
     ):
         for start in range(0, 40 * 200, 40):  # the smallest messages count for more
@@ -339,7 +341,7 @@ def test_somebody_else_is_there() -> None:
 
 @pytest.mark.integration
 def test_the_server_goes() -> None:
-    with serving.server(ends_well=False) as doomed, Stream(doomed.url) as stream:
+    with serving.process(ends_well=False) as doomed, Stream(doomed.url) as stream:
         stream.send(INTEGERS[:RATE_HZ])
         doomed.process.kill()
         with pytest.raises(ServerError) as caught:
@@ -352,9 +354,8 @@ def test_a_server_that_stops_answers_for_what_it_got() -> None:
     with serving.server() as ending, Stream(ending.url) as stream:
         stream.send(INTEGERS)
         first = next(stream)
-        ending.terminate()
+        ending.running.should_exit = True
         items = [first, *stream]
-        assert ending.wait() == 0
     assert stream.ended.reason == "draining"
     heard = stream.ended.processed_samples
     assert 0 < heard == stream.ended.received_samples <= len(INTEGERS)

@@ -54,8 +54,8 @@ integration = pytest.mark.integration
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[serving.Server]:
-    with serving.server("--max-streams", "4", "--idle-seconds", "5") as running:
+def server() -> Iterator[serving.ServerProcess]:
+    with serving.process("--max-streams", "4", "--idle-seconds", "5") as running:
         yield running
 
 
@@ -109,7 +109,7 @@ class TestReport:
 class TestStreams:
     @integration
     def test_a_short_ramp_up_to_the_breaking_point(
-        self, server: serving.Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, server: serving.ServerProcess, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         page = tmp_path / "load.md"
         options = "streams --first 2 --step 3 --most 20 --seconds 1.5 --settle 0.5 --wanted 5"
@@ -236,7 +236,7 @@ class TestChurn:
 
     @integration
     def test_another_model_is_noticed(
-        self, server: serving.Server, capsys: pytest.CaptureFixture[str]
+        self, server: serving.ServerProcess, capsys: pytest.CaptureFixture[str]
     ) -> None:
         own = OnnxClassifier.load(find_model(None))
         options = f"churn --cycles 20 --at-once 1 --server {server.url} --model issa-ravdess"
@@ -251,7 +251,7 @@ class TestChurn:
 class TestHostile:
     @integration
     def test_every_attack_meets_a_server_that_stands(
-        self, server: serving.Server, voice: Voice
+        self, server: serving.ServerProcess, voice: Voice
     ) -> None:
         attackers = {name: attacker(server.url, voice, k) for k, name in enumerate(ATTACKS)}
 
@@ -287,7 +287,7 @@ class TestHostile:
 
     @integration
     def test_a_server_that_lets_strangers_in_is_found_out(self, voice: Voice) -> None:
-        with serving.server("--origin", "http://evil.example") as careless:
+        with serving.process("--origin", "http://evil.example") as careless:
             own = attacker(careless.url, voice)
 
             async def come() -> None:
@@ -315,7 +315,7 @@ class TestHostile:
 
 class TestServer:
     @integration
-    def test_its_process_can_be_looked_at(self, server: serving.Server) -> None:
+    def test_its_process_can_be_looked_at(self, server: serving.ServerProcess) -> None:
         own = Server(Address.parse(server.url), server.pid, server.log_path)
         assert own.is_healthy()
         assert own.model() == "emotion"

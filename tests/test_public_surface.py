@@ -147,7 +147,7 @@ def measured_surface() -> dict[str, Any]:
     """Return what readers of the server, the doctor and the benchmark rely on."""
     import serving  # noqa: PLC0415 - it starts a process
 
-    with serving.server() as server:
+    with serving.process() as server:
 
         def get(path: str) -> str:
             with urllib.request.urlopen(server.url + path) as reply:

@@ -1,10 +1,10 @@
-"""Who may connect: token, origin, host; and what is printed about it."""
+"""Access: token, origin, host; and mistakes in the options."""
 
 import shutil
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -13,6 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 import serving
+from ser_live.server import main, running
 from server_talk import END, listen, open_stream, start, talk
 
 
@@ -67,8 +68,8 @@ def test_streams_need_it_too_as_a_header_or_a_subprotocol(guarded: serving.Serve
 
 def test_the_token_is_in_no_log_line(guarded: serving.Server) -> None:
     httpx.get(f"{guarded.url}/v1/models", headers={"Authorization": f"Bearer {guarded.token}"})
-    assert guarded.log()
-    assert str(guarded.token) not in guarded.log_path.read_text()
+    assert guarded.log.lines("request")
+    assert str(guarded.token) not in guarded.log.text
 
 
 def test_pages_of_other_sites_may_not_connect(server: serving.Server) -> None:
@@ -104,12 +105,12 @@ def test_a_name_that_was_bent_to_this_machine_is_refused(server: serving.Server)
     assert httpx.get(f"{server.url}/v1/models", headers=known).status_code == 200
 
 
-@pytest.mark.integration
-def test_a_given_token_guards_loopback_too() -> None:
+def test_a_given_token_guards_loopback_too(monkeypatch: pytest.MonkeyPatch) -> None:
     secret = "correct-horse-battery"
-    with serving.server(environment={"SER_SERVE_TOKEN": secret}) as running:
-        assert running.token == secret
-        assert httpx.get(f"{running.url}/v1/models").status_code == 401
+    monkeypatch.setenv("SER_SERVE_TOKEN", secret)
+    with serving.server() as guarded:
+        assert guarded.token == secret
+        assert httpx.get(f"{guarded.url}/v1/models").status_code == 401
 
 
 MISTAKES = {
@@ -127,23 +128,35 @@ MISTAKES = {
 }
 
 
-@pytest.mark.integration
+@pytest.fixture
+def mistake(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """Run ``ser-serve`` with options that it cannot take, and return what it says."""
+    monkeypatch.setattr(running, "log_to_stderr", lambda level: None)
+
+    def run(*words: str) -> str:
+        try:
+            code: object = main(words)
+        except SystemExit as end:
+            code = end.code
+        said = capsys.readouterr()
+        assert (code, said.out) == (2, "")
+        return said.err
+
+    return run
+
+
 @pytest.mark.parametrize("name", MISTAKES)
-def test_a_mistake_takes_one_line(name: str, environment: dict[str, str]) -> None:
-    done = run(environment, *MISTAKES[name])
-    assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.startswith("ser-serve: error: ")
-    assert done.stderr.count("\n") == 1
+def test_a_mistake_takes_one_line(name: str, mistake: Callable[..., str]) -> None:
+    said = mistake(*MISTAKES[name])
+    assert said.startswith("ser-serve: error: ")
+    assert said.count("\n") == 1
 
 
-@pytest.mark.integration
-def test_a_port_in_use_is_told(server: serving.Server, environment: dict[str, str]) -> None:
-    done = run(environment, "--port", str(server.port))
-    assert done.returncode == 2
-    assert done.stderr.startswith(
-        f"ser-serve: error: cannot listen on 127.0.0.1 port {server.port}"
-    )
+def test_a_port_in_use_is_told(server: serving.Server, mistake: Callable[..., str]) -> None:
+    said = mistake("--port", str(server.port))
+    assert said.startswith(f"ser-serve: error: cannot listen on 127.0.0.1 port {server.port}")
 
 
 @pytest.mark.integration
@@ -162,13 +175,6 @@ def test_help_needs_no_extra(environment: dict[str, str]) -> None:
         )  # fmt: skip
         assert said in (done.stdout + done.stderr).replace("\n", " ")
         assert "Traceback" not in done.stderr
-
-
-def run(environment: dict[str, str], *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [sys.executable, "-m", "ser_live.server", *words],
-        env=environment, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
 
 
 @pytest.mark.integration

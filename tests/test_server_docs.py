@@ -60,7 +60,6 @@ def test_events_are_ones_that_exist() -> None:
     assert names <= set(typing.get_args(EventKind))
 
 
-@pytest.mark.integration
 def test_every_metric_is_told() -> None:
     with serving.server() as server:
         text = httpx.get(f"{server.url}/metrics").text

@@ -44,7 +44,7 @@ def test_a_stream_is_told_and_closed(server: serving.Server) -> None:
     assert said.messages[0]["stream_id"] in error["detail"]
     assert "fragile.onnx" not in error["detail"]
     assert said.ended["reason"] == "internal"
-    logged = [line for line in server.log() if line["level"] == "error"]
+    logged = [line for line in server.log.lines() if line["level"] == "error"]
     assert "the network fails" in logged[-1]["why"]
     assert logged[-1]["stream_id"] == said.messages[0]["stream_id"]
 

@@ -1,10 +1,8 @@
-"""The HTTP part: recordings, health, what is documented, and problems in words."""
+"""HTTP: recordings, health, the documents, and problems in words."""
 
 import io
-import json
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,13 +166,9 @@ def test_an_answer_fits_its_document(server: serving.Server) -> None:
 def test_each_answer_has_an_id_that_the_log_knows(server: serving.Server) -> None:
     answer = httpx.get(f"{server.url}/v1/models?token=not-to-be-logged")
     request_id = answer.headers["x-request-id"]
-    deadline = time.monotonic() + 10
-    while not (told := [r for r in server.log() if r.get("request_id") == request_id]):
-        assert time.monotonic() < deadline  # it is written when the answer has gone out
-        time.sleep(0.05)
-    (record,) = told
+    (record,) = server.log.wait_for("request", request_id=request_id)
     assert (record["path"], record["status"], record["method"]) == ("/v1/models", 200, "GET")
-    assert "not-to-be-logged" not in json.dumps(server.log())
+    assert "not-to-be-logged" not in server.log.text
 
 
 def test_the_page_is_there_and_loads_nothing_from_elsewhere(server: serving.Server) -> None:
@@ -208,4 +202,4 @@ def test_whatever_the_document_allows_and_forbids_is_answered_as_it_says(
     )  # fmt: skip
     assert done.returncode == 0, done.stdout
     assert httpx.get(f"{server.url}/readyz").status_code == 200
-    assert not [line for line in server.log() if line["level"] == "error"]
+    assert not [line for line in server.log.lines() if line["level"] == "error"]

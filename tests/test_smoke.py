@@ -51,7 +51,7 @@ def test_the_demo_prints_predictions(tiny_model: Path, environment: dict[str, st
 def test_a_stream_gives_what_the_recognizer_gives() -> None:
     voice, rate_hz = demo()
     samples = voice[: 5 * rate_hz]
-    with serving.server("--max-bytes-per-second", 10**9) as server:
+    with serving.process("--max-bytes-per-second", 10**9) as server:
         said = talk(server, [start(), *blocks(samples, 7001), END])
     assert said.predictions == offline(samples, rate_hz)
     assert said.ended["received_samples"] == said.ended["processed_samples"] == len(samples)

@@ -85,6 +85,7 @@ class Conversation:
     def start(self) -> str:
         """Make the first message."""
         told = {**self._told}
+        # A single text is left to the server, which says what is wrong with it.
         if not isinstance(told.get("labels"), str | None):
             told["labels"] = list(told["labels"])
         try:

@@ -94,6 +94,7 @@ class AsyncStream(_Both):
         talk = self._conversation
         with translated_errors(talk.address):
             self._connection = await connect(talk.address.stream_url, **talk.connecting())
+            # Without an answer to its start message the stream is of no use: close it at once.
             try:
                 async with asyncio.timeout(talk.timeout_seconds):
                     await self._connection.send(talk.start())

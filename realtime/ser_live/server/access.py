@@ -10,6 +10,7 @@ from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Settings
 from ser_live.text import quoted
 
+# A browser cannot set headers of a WebSocket, but it can offer subprotocols.
 _TOKEN_PROTOCOL = "bearer."
 _GUARDED = ("/v1/", "/metrics")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -60,6 +61,8 @@ class Access:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        # A page may let its own name resolve to this machine (DNS rebinding); then origin and host
+        # agree, and only the name gives it away.
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             raise ProblemError(
@@ -67,6 +70,7 @@ class Access:
                 f"the server is not known as {quoted(host)}; ask for it under the name it printed, "
                 "or start it with --allow-host",
             )
+        # The same-origin policy does not hold for WebSockets, nor for requests that are only sent.
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and not _is_same(origin, host):
             raise ProblemError(
@@ -84,6 +88,7 @@ class Access:
             if protocol.startswith(_TOKEN_PROTOCOL)
         ]
         wanted = self._token or b""
+        # In constant time: how long a comparison takes must not tell how much of a guess is right.
         if not any(hmac.compare_digest(t.strip().encode(), wanted) for t in offered):
             came = "a wrong token" if offered else "no token"
             raise ProblemError(
@@ -96,6 +101,7 @@ class Access:
 
 def _with_security(send: Send) -> Send:
     async def send_with_headers(message: Message) -> None:
+        # Also "websocket.http.response.start": a stream that was refused at the handshake.
         if message["type"].endswith("http.response.start"):
             headers = MutableHeaders(scope=message)
             for name, value in _SECURITY_HEADERS.items():

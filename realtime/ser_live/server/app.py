@@ -99,12 +99,14 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     _add_health(app, streams)
     _add_api(app, streams)
     _add_page(app)
+    # Not FastAPI's own: `StreamEndpoint` refuses before the handshake, with a problem.
     app.router.routes.append(WebSocketRoute("/v1/stream", StreamEndpoint(streams)))
     app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     for failure in (SerError, Exception):
         app.add_exception_handler(failure, on_failure)
+    # The last one added comes first: log and count, then CORS, then access.
     app.add_middleware(Access, settings=settings)
     if settings.origins:
         app.add_middleware(

@@ -59,6 +59,7 @@ class Engine:
 
     def __init__(self, on_batch: BatchObserver | None = None) -> None:
         self._on_batch = on_batch
+        # One lock, two conditions: each thread is woken by the other and by nothing else.
         lock = threading.Lock()
         self._something_to_do = threading.Condition(lock)
         self._something_asked = threading.Condition(lock)
@@ -166,6 +167,7 @@ class Engine:
                 ready, self._answered = self._answered, []
                 later: deque[_Job] = deque()
                 for job in self._waiting:
+                    # Pieces of one stream are done in order, one at a time.
                     if id(job.recognizer) in in_work:
                         later.append(job)
                     else:

@@ -13,7 +13,7 @@ from ser_live.prediction import Prediction
 from ser_live.stream_protocol import ErrorCode, Reason
 from ser_live.text import quoted, sanitize
 
-_MOST_SAMPLES = 2**53
+_MOST_SAMPLES = 2**53  # beyond it JavaScript counts no single samples
 _QUOTED_PATH_PARTS = 4
 
 
@@ -80,6 +80,7 @@ class StreamLimits(_Strict):
     unsent_seconds: float
 
 
+# A number lets a client see that it missed nothing, and tests that nothing came twice.
 class _Numbered(_Strict):
     number: Annotated[int, Field(ge=0, description="0, 1, 2 ... on each connection")]
 
@@ -194,6 +195,7 @@ def read(text: str) -> ClientMessage:
 
 def schema() -> dict[str, Any]:
     """Return the JSON Schema of all messages; a part for each side is under ``$defs``."""
+    # What clients send is described as it is read, what the server sends as it is written.
     modes: Any = [("client", "validation", _FROM_CLIENT), ("server", "serialization", _FROM_SERVER)]
     sides: Any
     sides, shared = TypeAdapter.json_schemas(

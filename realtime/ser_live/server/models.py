@@ -63,6 +63,7 @@ class Models:
         if name not in self._files:
             names = ", ".join(self.names)
             raise SerError(f"there is no model {quoted(name)}; wanted one of: {names}")
+        # Many clients may ask for it at once while it loads.
         async with self._loading.setdefault(name, asyncio.Lock()):
             if name not in self._loaded:
                 await asyncio.to_thread(self._load, name)

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
@@ -22,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ser_live.server.engine import BatchKind
 from ser_live.text import sanitize
 
+# A second series per counter, with the time of its making, is of no use.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _LAGS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -64,6 +66,7 @@ class Metrics:
         self._predictions = Counter(
             "ser_predictions", "Predictions (hops), by state", ["state"], registry=registry
         )
+        # Looked up once: `labels` takes a lock, and predictions are many.
         self._by_state = {
             state: self._predictions.labels(state)
             for state in ("speech", "silence", "uncertain", "warming_up")
@@ -125,10 +128,10 @@ logger = logging.getLogger("ser_live.server")
 
 
 class JsonLines(logging.Formatter):
-    """A line of JSON per record; what was given as ``extra`` becomes fields."""
+    """One line of JSON per record; values given as ``extra`` become fields."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Give the line."""
+        """Return the line."""
         fields: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -141,18 +144,24 @@ class JsonLines(logging.Formatter):
 
 
 def _put_right(record: logging.LogRecord) -> bool:
-    """Tell a fault of a client, which uvicorn reports as one of the server, as what it is."""
+    """Log a fault of a client, which uvicorn reports as one of the server, as what it is."""
     if record.name.startswith("uvicorn") and record.msg in _FAULTS_OF_CLIENTS:
         record.levelno, record.levelname = logging.WARNING, "WARNING"
         record.exc_info = None
     return True
 
 
-def log_to_stderr(level: str) -> None:
-    """Write what this package and uvicorn log, from a level on."""
-    handler = logging.StreamHandler(sys.stderr)
+def json_handler(stream: Any) -> logging.Handler:
+    """Make a handler that writes JSON lines to a stream."""
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonLines())
     handler.addFilter(_put_right)
+    return handler
+
+
+def log_to_stderr(level: str) -> None:
+    """Write what this package and uvicorn log, from a level on."""
+    handler = json_handler(sys.stderr)
     for name in ("ser_live", "uvicorn"):
         ours = logging.getLogger(name)
         ours.handlers = [handler]
@@ -181,6 +190,7 @@ class Requests:
         """Let it through and look at the answer."""
         if scope["type"] == "lifespan":
             return await self._app(scope, receive, send)
+        # Made here, not taken from the client: it stands in the log.
         scope["request_id"] = request_id = secrets.token_hex(8)
         began, status = time.monotonic(), 0
 
@@ -204,6 +214,7 @@ class Requests:
     def _tell(self, scope: Scope, status: int, seconds: float, is_stream: bool) -> None:
         method = "GET" if is_stream else scope["method"]
         self._metrics.count_request(method, scope.get("route"), status)
+        # Monitors ask every few seconds; only what fails of that is worth a line.
         level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO
         client = scope.get("client") or ("", 0)
         logger.log(

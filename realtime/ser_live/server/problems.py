@@ -93,6 +93,7 @@ async def on_invalid(_: Request, error: Exception) -> Response:
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Answer what went wrong in the server itself; the log alone says what it was."""
+    # The reason may name files of the server: the client gets the log's key alone.
     request_id = request.scope.get("request_id", "")
     logger.error(
         "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error

@@ -23,7 +23,7 @@ from ser_live.server.stream_session import Message, StreamSession, UnknownModelE
 from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
-_SLOWEST_BYTES_PER_SECOND = 50_000
+_SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot for ever
 _BLOCK_VALUES = 1 << 20
 _MOST_PREDICTIONS = 200_000
 _FORMATS = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile as the whole body"
@@ -71,6 +71,7 @@ class Recordings:
     ) -> Response:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
+        # Messages are kept as text, not as records: a long recording has a hundred thousand.
         with self._slot(), _opened(await self._body(request)) as file:
             session = await self._session(file, options)
             told = {kind: list[str]() for kind in _KINDS}
@@ -111,6 +112,7 @@ class Recordings:
         most, patience = self._limits.max_upload_bytes, self._limits.idle_seconds
         too_large = ProblemError(413, f"the recording is too large, wanted at most {most} bytes")
         declared = request.headers.get("content-length", "")
+        # The header is only a hint: the loop counts what really comes.
         if declared.isdecimal() and int(declared[:20]) > most:
             raise too_large
         if request.headers.get("content-type", "").startswith("multipart/"):
@@ -148,6 +150,7 @@ class Recordings:
     async def _messages(
         self, request: Request, file: Any, session: StreamSession, notes: list[str]
     ) -> AsyncIterator[Message]:
+        # Decoding takes long enough to hold all streams up.
         while len(samples := await asyncio.to_thread(_read, file, notes)):
             try:
                 session.add(samples)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
@@ -19,6 +20,7 @@ from ser_live.server.engine import Engine
 from ser_live.server.models import Models
 from ser_live.server.observability import Metrics, log_to_stderr
 from ser_live.server.settings import Settings
+from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
 _OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -43,44 +45,67 @@ def serve(settings: Settings) -> int:
     Raises
     ------
     SerError
-        If a model cannot be loaded, the address is taken, or the certificate is none.
+        As `Server`.
     """
     log_to_stderr(settings.log_level)
-    models, metrics = Models(settings.models), Metrics()
-    models.load_default()
-    app = build_app(settings, Engine(on_batch=metrics.count_batch), models, metrics)
-    config = _config(app, settings)
-    with _listener(settings) as listener:
-        _Server(config, app, _address(settings, listener)).run(sockets=[listener])
+    Server(
+        settings, lambda address: print(f"ser-serve: {address}", flush=True)
+    ).serve_until_stopped()
     return 0
 
 
-class _Server(uvicorn.Server):
-    """Uvicorn that prints its address when it is ready, and drains before it stops."""
+class Server(uvicorn.Server):
+    """Uvicorn that tells its address when it is ready, and drains before it stops.
 
-    def __init__(self, config: uvicorn.Config, app: FastAPI, address: str) -> None:
-        super().__init__(config)
-        self._app = app
-        self._address = address
+    Parameters
+    ----------
+    settings : Settings
+        All of it.
+    announce : callable
+        Takes the address, with the token in it.
+
+    Raises
+    ------
+    SerError
+        If a model cannot be loaded, the address is taken, or the certificate is none.
+    """
+
+    def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
+        models, metrics = Models(settings.models), Metrics()
+        models.load_default()
+        app = build_app(settings, Engine(on_batch=metrics.count_batch), models, metrics)
+        super().__init__(_config(app, settings))
+        self.streams: Streams = app.state.streams
+        self._announce = announce
+        self._listener = _listener(settings)
+        self._address = _address(settings, self._listener)
+
+    def serve_until_stopped(self) -> None:
+        """Serve until a signal comes or `should_exit` is set."""
+        with self._listener:
+            self.run(sockets=[self._listener])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Begin to listen."""
         await super().startup(sockets)
         if self.started:
-            print(f"ser-serve: {self._address}", flush=True)
+            self._announce(self._address)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._app.state.streams.drain(_DRAIN_SECONDS)
+        """Let streams and their connections end, then stop."""
+        await self.streams.drain(_DRAIN_SECONDS)
         # Cut off in the middle of a goodbye, clients would lose what was said last.
-        sockets_lost = [
+        ending = [
             connection.lost
             for connection in self.server_state.connections
             if isinstance(connection, WebSocketProtocol)
         ]
-        if sockets_lost:
-            await asyncio.wait(sockets_lost, timeout=_GOODBYE_SECONDS)
+        if ending:
+            await asyncio.wait(ending, timeout=_GOODBYE_SECONDS)
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Take a signal: the first one drains, the second one ends at once."""
         if self.should_exit:
             os._exit(128 + sig)
         self.should_exit = True

@@ -28,6 +28,7 @@ The token is taken from --token or the variable {TOKEN_VARIABLE}; for another ad
 machine's own it is made and printed where neither is given. SIGTERM and Ctrl-C let open streams
 end; a second one ends at once. Exit codes: 0 stopped, 2 a mistake, told on stderr.
 """
+# Letters that stand unchanged in an address, a header and a subprotocol.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 
@@ -98,6 +99,7 @@ def parse(argv: Sequence[str] | None) -> Settings:
     _check(arguments, limits)
     is_loopback = _is_loopback(arguments.host, arguments.port)
     token = arguments.token or os.environ.get(TOKEN_VARIABLE) or None
+    # A microphone's audio and the processor's time are not for everyone on the network.
     if token is None and not is_loopback:
         token = secrets.token_urlsafe(24)
     if token is not None and not _TOKEN.fullmatch(token):

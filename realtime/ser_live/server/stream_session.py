@@ -25,6 +25,7 @@ from ser_live.text import quoted
 
 Message = dict[str, object]
 
+# A piece holds the engine no longer than that, whatever one stream sends at once.
 _PIECE_SECONDS = 1.0
 _PIECE_VALUES = 1 << 18
 _MOST_BLOCKS = 256
@@ -148,7 +149,7 @@ class StreamSession:
         dtype, channels = _DTYPES[sample_format], self.recognizer.channels
         frame_bytes = dtype.itemsize * channels
         if len(data) % frame_bytes:
-            self.drop(len(data) // frame_bytes)
+            self.drop(len(data) // frame_bytes)  # they came: the account holds them
             raise FrameError(
                 f"a block of {len(data)} bytes came, wanted a multiple of {frame_bytes} "
                 f"({sample_format}, {channels} channels); send whole samples of all channels"
@@ -175,6 +176,7 @@ class StreamSession:
             self.drop(len(samples))
             raise FrameError(str(error)) from error
         self.received_samples += len(samples)
+        # Of blocks of one sample each, the list would be larger than the samples.
         if len(self._waiting) == _MOST_BLOCKS:
             self._waiting = [np.concatenate(self._waiting)]
         self._waiting.append(samples)
@@ -286,6 +288,7 @@ class StreamSession:
 
     def _prediction_message(self, prediction: Prediction) -> Message:
         message = {"type": "prediction", **prediction.to_dict()}
+        # The recognizer does not know of samples that were replaced before it got them.
         message["degraded"] = prediction.degraded or self._gaps.degrade(prediction)
         if self._labels is not None:
             for name in ("probabilities", "raw_probabilities"):

@@ -14,12 +14,15 @@ from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Limits
 from ser_live.stream_protocol import Reason
 
+# Late streams are judged by shares of predictions, so that one slow stream changes nothing.
 _SLOW_SECONDS = 0.05
 _SLOW_SHARE = 0.2
 _LATE_SECONDS = 0.1
 _LATE_SHARE = 0.1
 _BUSY_SHARE = 0.8
+# Half the hop is twice the work: from below this share the engine stays below `_BUSY_SHARE`.
 _CALM_SHARE = 0.4
+# Quick to help (2 s), slow to come back (10 s): else the hop would swing to and fro.
 _HOT_TICKS = 4
 _CALM_TICKS = 20
 _WIDEST_HOPS = 8
@@ -79,6 +82,7 @@ class Overload:
             self.has_time.set()
         self._begin_again()
         before = (self.is_refusing, self.hops_per_prediction)
+        # Late without a busy engine is a slow network or client: nothing here would help.
         is_hot = late_share > _LATE_SHARE and busy_share > _BUSY_SHARE
         self._hot_ticks = self._hot_ticks + 1 if is_hot else 0
         self._calm_ticks = self._calm_ticks + 1 if busy_share < _CALM_SHARE else 0
@@ -158,6 +162,7 @@ class Streams:
         finally:
             self._open.discard(stream)
             self._addresses[address] -= 1
+            # Else the counter would keep every address that ever connected.
             if not self._addresses[address]:
                 del self._addresses[address]
             if not self._open:
@@ -190,7 +195,7 @@ class Streams:
             return "draining", "the server is stopping; connect again in a while"
         if self.overload.is_refusing:
             return "overloaded", "the server has all the work that it can do; try again later"
-        if address is None:
+        if address is None:  # a recording: it takes no place among the streams
             return "", ""
         if len(self._open) >= limits.max_streams:
             return "streams", f"{limits.max_streams} streams are open, which is all; try later"
