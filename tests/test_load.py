@@ -316,7 +316,7 @@ class TestHostile:
 class TestServer:
     @integration
     def test_its_process_can_be_looked_at(self, server: serving.ServerProcess) -> None:
-        own = Server(Address.parse(server.url), server.pid, server.log_path)
+        own = Server(Address.parse(server.url), server.pid, server.log)
         assert own.is_healthy()
         assert own.model() == "emotion"
         assert (own.gauge("ser_tasks") or 0) >= 1
@@ -327,12 +327,13 @@ class TestServer:
         assert (look.handles or 0) > 5
         assert usage(None).resident_mib is None
 
-    def test_errors_in_its_log_are_found(self, tmp_path: Path) -> None:
+    def test_errors_in_its_log_are_found(self) -> None:
         trace = 'Traceback\n  File "x"\nValueError: no'
         error = {"level": "error", "message": "failure", "traceback": trace}
         records: list[object] = [{"level": "info", "message": "fine"}, error, error]
-        log = tmp_path / "log"
-        log.write_text("\n".join([*map(json.dumps, records), "Fatal Python error"]))
+        log = serving.Log()
+        for line in (*map(json.dumps, records), "Fatal Python error"):
+            log.write(line)
         found = Server(Address.parse("http://x"), None, log).log_errors()
         assert found == {"failure ValueError: no": 2, "Fatal Python error": 1}
 

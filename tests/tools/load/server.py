@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
-from pathlib import Path
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -38,8 +37,8 @@ class Server:
     address: Address
     pid: int | None
     """None: unknown, so its process cannot be looked at."""
-    log_path: Path | None
-    """File of its log; None: it is not our own."""
+    log: serving.Log | None
+    """Lines that it logs; None: it is not our own."""
 
     def usage(self) -> Usage:
         """Return what its process uses, which takes no part in telling it."""
@@ -88,9 +87,9 @@ class Server:
 
     def log_errors(self) -> dict[str, int]:
         """Return the errors that it logged, and how often each."""
-        if self.log_path is None:
+        if self.log is None:
             return {}
-        lines = self.log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = self.log.text.splitlines()
         return dict(Counter(error for line in lines if (error := _logged_error(line)) is not None))
 
     async def connect(
@@ -137,8 +136,8 @@ def server_at(url: str | None, pid: int | None, *options: str) -> Iterator[Serve
         Of ``ser-serve``, for one that is started.
     """
     if url is None:
-        with serving.server(*options, ends_well=False) as own:
-            yield Server(Address.parse(own.url, own.token), own.pid, own.log_path)
+        with serving.process(*options, ends_well=False) as own:
+            yield Server(Address.parse(own.url, own.token), own.pid, own.log)
         return
     server = Server(Address.parse(url), pid, None)
     if server.address.is_secure:
