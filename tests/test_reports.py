@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.metrics import accuracy_score, log_loss, recall_score
 
 ROOT = Path(__file__).parent.parent
 LEDGERS = sorted((ROOT / "docs" / "reports").iterdir())
@@ -62,6 +61,8 @@ class Report:
 
 
 def uar_and_wa(truth: NDArray[np.intp], probabilities: NDArray[Any]) -> tuple[float, float]:
+    from sklearn.metrics import accuracy_score, recall_score  # noqa: PLC0415 - takes seconds
+
     best, tested = probabilities.argmax(axis=1), np.unique(truth)
     uar = recall_score(truth, best, labels=tested, average="macro")
     return float(uar), float(accuracy_score(truth, best))
@@ -88,6 +89,8 @@ def test_a_report_follows_from_its_posteriors(folder: Path) -> None:
 
 
 def check_figures(report: Report) -> None:
+    from sklearn.metrics import log_loss  # noqa: PLC0415 - takes seconds
+
     figures, ensemble, found = report.summary["figures"], report.summary["ensemble"], []
     for _, truth, probabilities, names in report.seeds:
         assert len(names) == len(set(names)) == figures["clips"]
