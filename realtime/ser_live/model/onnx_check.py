@@ -26,8 +26,8 @@ MOST_PARTS = 10_000
 MOST_FACTORS = 8
 """Inputs of one Einsum node: nothing can stop a product while it is computed."""
 
-# Not GroupNormalization, which onnxruntime writes out as 25 nodes each, nor GatherND and Mod, which
-# end the process where an attribute or a divisor is odd.
+# Not GroupNormalization, which onnxruntime writes out as 25 nodes each, nor GatherND, which ends
+# the process where an attribute is odd.
 _PLAIN = """
     Abs Add And ArgMax AveragePool BatchNormalization Cast Ceil Celu Clip Concat Constant
     ConstantOfShape Conv ConvTranspose Cos CumSum Div Einsum Elu Equal Erf Exp Expand Flatten Floor
