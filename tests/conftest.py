@@ -12,6 +12,7 @@ from hypothesis import settings
 
 import sound_server
 import tiny_models
+from ser_live.model.classifier import OnnxClassifier
 
 if TYPE_CHECKING:
     import tiny_network
@@ -52,6 +53,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file that loads in no time."""
     return tiny_models.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+
+
+@pytest.fixture(scope="session")
+def model(tiny_model: Path) -> OnnxClassifier:
+    """The same, loaded: tests may share it, as streams do."""
+    return OnnxClassifier.load(tiny_model)
 
 
 @pytest.fixture(scope="session")

@@ -52,13 +52,6 @@ def hostile(count: int, *strategies: st.SearchStrategy[Any]) -> Callable[[Any], 
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(
-        tiny_models.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
-    )
-
-
-@pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hostile")
 

@@ -17,15 +17,10 @@ from ser_live.live.async_listener import AsyncListener
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, SourceCounters
 from ser_live.sources.microphone import SystemClock
-from ser_live.testing import FakeMicrophone, SlowModel, Unplug, demo_voice, write_tiny_model
+from ser_live.testing import FakeMicrophone, SlowModel, Unplug, demo_voice
 
 VOICE = demo_voice()
 HOP = 4000
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 @pytest.fixture(autouse=True)

@@ -34,11 +34,6 @@ VOICE = demo_voice()
 HOP_SECONDS = 0.25
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
-
-
 def listening(
     microphone: FakeMicrophone, model: OnnxClassifier, **options: object
 ) -> Listener[Prediction | Event]:

@@ -21,11 +21,6 @@ from tiny_models import LABELS, speech_like, tiny_card, write_model
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
-
-
-@pytest.fixture(scope="module")
 def unsure_model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
     card = tiny_card(smoothing=SmoothingSpec(uncertain_below=1.0))
     path = write_model(tmp_path_factory.mktemp("model") / "unsure.onnx", card)

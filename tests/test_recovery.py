@@ -36,7 +36,6 @@ from ser_live.testing import (
     WrongRate,
     Zeros,
     demo_voice,
-    write_tiny_model,
 )
 from ser_live.testing.microphone import FakeCapture
 
@@ -46,11 +45,6 @@ BLOCK_SECONDS = 0.04
 HOP_SECONDS = 0.25
 SHORT_SECONDS = 0.1
 VOICE = demo_voice()
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 def voice_at(times: NDArray[np.float64]) -> NDArray[np.float32]:

@@ -18,17 +18,11 @@ from ser_live.testing import (
     FakeMicrophone,
     Overrun,
     demo_voice,
-    write_tiny_model,
 )
 
 VOICE = demo_voice()
 RATES = (8000, 16000, 44100)
 VOICES = {rate: demo_voice(rate) for rate in RATES}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 def voice_of(stream: int) -> tuple[int, NDArray[np.float32]]:

@@ -1,33 +1,25 @@
-"""Holes, other formats, other hops and other models in the middle of a stream."""
+"""Gaps, other formats, other hops and other models in the middle of a stream."""
 
 import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.engine.resample import FULL_SCALE
 from ser_live.model.card import SpectrumSpec, WindowSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice, tiny_card, write_tiny_model
+from test_stream_laws import Cut, at_random, fixed
 
 HOP_SECONDS = 0.25
 RATES = (8000, 16000, 22050, 44100, 48000)
 VOICES = {rate: demo_voice(rate) for rate in RATES}
 calm = settings(max_examples=8)
-
-Cut = Callable[[NDArray[np.float32]], list[NDArray[np.float32]]]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 @pytest.fixture(scope="module")
@@ -37,24 +29,14 @@ def other_spectrum(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
     return OnnxClassifier.load(write_tiny_model(path, card, seed=1))
 
 
-def whole(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-    return [samples]
-
-
-def at_random(seed: int) -> Cut:
-    rng = np.random.default_rng(seed)
-
-    def cut(samples: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        return np.split(samples, np.sort(rng.integers(0, len(samples) + 1, 7)))
-
-    return cut
+whole = fixed(10**9)
 
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """Samples, and the hole before them."""
+    """Samples, and the gap before them."""
 
-    hole_samples: int
+    gap_samples: int
     samples: int
 
 
@@ -64,10 +46,10 @@ def streams(draw: st.DrawFn) -> tuple[int, list[Stretch]]:
     rate = draw(st.sampled_from(RATES))
     script = []
     for _ in range(draw(st.integers(2, 4))):
-        hole_seconds = draw(st.sampled_from((0.0, 0.01, 0.3, 2.0)))
+        gap_seconds = draw(st.sampled_from((0.0, 0.01, 0.3, 2.0)))
         seconds = draw(st.sampled_from((0.0, 0.4, 2.5, 4.5)))
         odd = [draw(st.integers(1, 300)) for _ in range(2)]
-        script.append(Stretch(round(hole_seconds * rate) + odd[0], round(seconds * rate) + odd[1]))
+        script.append(Stretch(round(gap_seconds * rate) + odd[0], round(seconds * rate) + odd[1]))
     return rate, script
 
 
@@ -80,12 +62,12 @@ def run(
     got: list[list[Prediction]] = []
     starts = []
     for stretch in script:
-        ends = recognizer.skip(stretch.hole_samples)
+        ends = recognizer.skip(stretch.gap_samples)
         if got:
             got[-1] += ends
         else:
             assert ends == []
-        at += stretch.hole_samples
+        at += stretch.gap_samples
         starts.append(at)
         part = voice[given_samples : given_samples + stretch.samples]
         got.append([p for block in cut(part) for p in recognizer.process(block)])
@@ -96,12 +78,12 @@ def run(
 
 
 def is_on_grid(prediction: Prediction, hop_seconds: float = HOP_SECONDS) -> bool:
-    """Index and end are in step, also where a hole or the end cut the hop short."""
+    """Index and end are in step, also where a gap or the end cut the hop short."""
     return prediction.index == math.ceil(round(prediction.end_seconds / hop_seconds, 9)) - 1
 
 
 def same(one: list[Prediction], other: list[Prediction]) -> bool:
-    """Equal, except that `changed` looks back over the hole."""
+    """Equal, except that `changed` looks back over the gap."""
     return [dataclasses.replace(p, changed=False) for p in one] == [
         dataclasses.replace(p, changed=False) for p in other
     ]
@@ -109,7 +91,7 @@ def same(one: list[Prediction], other: list[Prediction]) -> bool:
 
 @calm
 @given(stream=streams(), seed=st.integers(0, 999), vad=st.booleans())
-def test_holes(
+def test_gaps(
     model: OnnxClassifier, stream: tuple[int, list[Stretch]], seed: int, vad: bool
 ) -> None:
     rate, script = stream
@@ -134,27 +116,27 @@ def test_holes(
         given_samples += len(samples)
         wanted = alone.process(samples)
         if index + 1 < len(script):
-            wanted += alone.skip(script[index + 1].hole_samples)
+            wanted += alone.skip(script[index + 1].gap_samples)
         else:
             wanted += alone.flush()
         assert same(got[index], wanted)
 
 
 @pytest.mark.parametrize(
-    ("rate", "hole_samples"), [(8000, 1), (16000, 2), (22050, 3), (44100, 1), (48000, 2)]
+    ("rate", "gap_samples"), [(8000, 1), (16000, 2), (22050, 3), (44100, 1), (48000, 2)]
 )
-def test_the_clock_keeps_time_over_a_thousand_holes(
-    model: OnnxClassifier, rate: int, hole_samples: int
+def test_the_clock_keeps_time_over_a_thousand_gaps(
+    model: OnnxClassifier, rate: int, gap_samples: int
 ) -> None:
     recognizer = StreamRecognizer(model, sample_rate_hz=rate, hop_seconds=0.01)
     voice, predictions = VOICES[rate], []
     for start in range(0, 61 * 1000, 61):
         predictions += recognizer.process(voice[start : start + 61])
-        predictions += recognizer.skip(hole_samples)
+        predictions += recognizer.skip(gap_samples)
     indices = [p.index for p in predictions]
     assert indices == sorted(set(indices))
     assert all(is_on_grid(p, 0.01) for p in predictions)
-    seconds = 1000 * (61 + hole_samples) / rate
+    seconds = 1000 * (61 + gap_samples) / rate
     assert recognizer.next_due_seconds == pytest.approx(seconds, abs=0.0101)
 
 
@@ -167,7 +149,7 @@ def test_a_resampler_that_rounds_up_does_not_set_the_clock_back(model: OnnxClass
     assert len(got) > 90
 
 
-def test_a_hole_that_hides_a_hop_closes_what_was_heard(model: OnnxClassifier) -> None:
+def test_a_gap_that_hides_a_hop_closes_what_was_heard(model: OnnxClassifier) -> None:
     recognizer = StreamRecognizer(model)
     recognizer.process(VOICES[16000][: 2 * 16000 + 1000])
     (closing,) = recognizer.skip(16000)
@@ -176,7 +158,7 @@ def test_a_hole_that_hides_a_hop_closes_what_was_heard(model: OnnxClassifier) ->
     assert recognizer.process(VOICES[16000][:4000])[0].index == 12
 
 
-def test_a_hole_inside_a_hop_leaves_the_hop_to_what_comes_after(model: OnnxClassifier) -> None:
+def test_a_gap_inside_a_hop_leaves_the_hop_to_what_comes_after(model: OnnxClassifier) -> None:
     recognizer = StreamRecognizer(model)
     recognizer.process(VOICES[16000][: 2 * 16000 + 1000])
     assert recognizer.skip(1000) == []
@@ -186,18 +168,18 @@ def test_a_hole_inside_a_hop_leaves_the_hop_to_what_comes_after(model: OnnxClass
 
 
 @pytest.mark.parametrize("samples", [-1, 0.5, "many", None])
-def test_a_hole_has_a_length(model: OnnxClassifier, samples: object) -> None:
+def test_a_gap_has_a_length(model: OnnxClassifier, samples: object) -> None:
     with pytest.raises(SerError, match="whole number of samples"):
         StreamRecognizer(model).skip(samples)  # type: ignore[arg-type]
 
 
-def test_no_hole_is_no_hole(model: OnnxClassifier) -> None:
+def test_no_gap_is_no_gap(model: OnnxClassifier) -> None:
     recognizer, voice = StreamRecognizer(model), VOICES[16000][:64000]
     got = recognizer.process(voice[:30000]) + recognizer.skip(0) + recognizer.process(voice[30000:])
     assert got == StreamRecognizer(model).process(voice)
 
 
-def test_after_the_end_there_is_no_hole(model: OnnxClassifier) -> None:
+def test_after_the_end_there_is_no_gap(model: OnnxClassifier) -> None:
     recognizer = StreamRecognizer(model)
     recognizer.flush()
     with pytest.raises(SerError, match=r"call reset\(\) first"):
@@ -206,16 +188,16 @@ def test_after_the_end_there_is_no_hole(model: OnnxClassifier) -> None:
 
 class TestFormats:
     @pytest.mark.parametrize(
-        ("before", "after", "hole_seconds"),
+        ("before", "after", "gap_seconds"),
         [(16000, 48000, 0.0), (48000, 16000, 2.2), (44100, 8000, 0.013), (8000, 44100, 0.0)],
     )
     def test_the_clock_goes_on_at_another_rate(
-        self, model: OnnxClassifier, before: int, after: int, hole_seconds: float
+        self, model: OnnxClassifier, before: int, after: int, gap_seconds: float
     ) -> None:
         recognizer = StreamRecognizer(model, sample_rate_hz=before)
         first = recognizer.process(VOICES[before][: 3 * before + 777])
-        seconds = 3 + 777 / before + round(hole_seconds * before) / before
-        first += recognizer.skip(round(hole_seconds * before), after, 2)
+        seconds = 3 + 777 / before + round(gap_seconds * before) / before
+        first += recognizer.skip(round(gap_seconds * before), after, 2)
         assert (recognizer.sample_rate_hz, recognizer.channels) == (after, 2)
         voice = np.stack([VOICES[after][: 4 * after]] * 2, axis=1)
         second = recognizer.process(voice) + recognizer.flush()
@@ -321,7 +303,7 @@ class TestSwap:
     @calm
     @given(
         at=st.lists(st.integers(1, 60_000), min_size=1, max_size=5),
-        hole=st.integers(0, 40_000),
+        gap=st.integers(0, 40_000),
         seed=st.integers(0, 999),
     )
     def test_swapping_back_and_forth_at_any_sample(
@@ -329,12 +311,12 @@ class TestSwap:
         model: OnnxClassifier,
         other_spectrum: OnnxClassifier,
         at: list[int],
-        hole: int,
+        gap: int,
         seed: int,
     ) -> None:
         def run(used: list[OnnxClassifier], cut: Cut) -> list[Prediction]:
             recognizer = StreamRecognizer(used[0])
-            got = recognizer.process(VOICES[16000][:9000]) + recognizer.skip(hole)
+            got = recognizer.process(VOICES[16000][:9000]) + recognizer.skip(gap)
             start = 9000
             for samples, classifier in zip(at, used[1:], strict=True):
                 for block in cut(VOICES[16000][start : start + samples]):
@@ -357,10 +339,10 @@ class TestSwap:
     ) -> None:
         card = tiny_card(name="long", window=WindowSpec(seconds=30.0))
         long = OnnxClassifier.load(write_tiny_model(tmp_path / "long.onnx", card))
-        voice = np.concatenate([VOICES[16000]] * 3)
+        voice = np.concatenate([VOICES[16000]] * 3)[: 42 * 16000]
         at = 40 * 16000 + 123
-        always = StreamRecognizer(long, vad=False).process(voice)
-        recognizer = StreamRecognizer(model, vad=False)
+        always = StreamRecognizer(long, vad=False, hop_seconds=2.0).process(voice)
+        recognizer = StreamRecognizer(model, vad=False, hop_seconds=2.0)
         recognizer.process(voice[:at])
         recognizer.swap(long)
         (first, *_) = recognizer.process(voice[at:])

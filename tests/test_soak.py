@@ -25,7 +25,6 @@ from ser_live.testing import (
     SlowModel,
     Unplug,
     demo_voice,
-    write_tiny_model,
 )
 from ser_live.testing import faults as faults_module
 from sound_server import SoundServer
@@ -40,11 +39,6 @@ SOAK = Path(__file__).parent / "tools" / "soak"
 SLOPE = "lag at the usual rate, slope"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells")
 integration = pytest.mark.integration
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
 
 
 def soaked(model: OnnxClassifier, seconds: float, seed: int = 0) -> Report:

