@@ -1,8 +1,7 @@
-"""A trained model made somebody's own: what it keeps, what it learns, what it says of itself."""
+"""A trained model made one's own: what it keeps, what it learns, what it says of itself."""
 
 import dataclasses
 import hashlib
-import io
 import json
 import subprocess
 import sys
@@ -13,15 +12,15 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from rich.console import Console
 
 import tiny_corpora
 import tiny_network
+from notes import Notes
 from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER, LONGEST_NAME
 from ser_train.commands import cli
 from ser_train.commands.adapt import adapt
-from ser_train.commands.fit import FitJob, fit
+from ser_train.commands.fit import FitJob
 from ser_train.data.recordings import Recordings
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Comparison, Measured, compare
@@ -29,30 +28,15 @@ from ser_train.metrics import score
 from ser_train.models.keras_file import TrainingRecord, load_model
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import create_model
-from ser_train.progress import Reporter
 from ser_train.reports.markdown import comparison_lines, worse
 from ser_train.reports.model_card import adapted_record
 from ser_train.training.fine_tuning import stages_for
-from ser_train.training.pretrained import head_of, only_head_learns, statistics_stay, with_labels
+from ser_train.training.pretrained import frozen_normalisation, head_of, with_labels
 from test_splits import clips_of
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_pictures")]
 
 ROOT = Path(__file__).parent.parent
-
-
-class Notes(Reporter):
-    """Remembers what it is told; breaks off like Ctrl-C at a line that begins as told."""
-
-    def __init__(self, break_at: str = "") -> None:
-        super().__init__(Console(file=io.StringIO()))
-        self.notes: list[str] = []
-        self._break_at = break_at
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-        if self._break_at and text.startswith(self._break_at):
-            raise KeyboardInterrupt
 
 
 @pytest.fixture(scope="module", name="network", autouse=True)
@@ -62,22 +46,10 @@ def registered_network() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", name="base")
-def base_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(name="base")
+def base_model(fitted: tiny_network.Fitted) -> Path:
     """A model for happy and sad, by four speakers."""
-    folder = tmp_path_factory.mktemp("base")
-    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 6), takes=2)
-    job = tiny_network.job(
-        Recordings((corpus,)),
-        folder,
-        output=folder / "base.keras",
-        test_speakers=None,
-        epochs=8,
-        description="Two emotions.",
-        limits="Buzzes.",
-    )
-    fit(job, Notes())
-    return job.output
+    return fitted.job.output
 
 
 def write_table(
@@ -111,7 +83,7 @@ def small_job(tmp_path: Path) -> FitJob:
 
 def test_adapts_to_new_voices_and_a_new_label(job: FitJob, base: Path) -> None:
     notes = Notes()
-    comparison = adapt(dataclasses.replace(job, description="Mine.", epochs=40), base, notes)
+    comparison = adapt(dataclasses.replace(job, description="Mine.", epochs=30), base, notes)
     check_comparison(comparison, notes, job.run_folder)
     check_card(job.output, base)
     check_statistics(job.output, base)
@@ -132,7 +104,7 @@ def check_comparison(comparison: Comparison | None, notes: Notes, run_folder: Pa
     assert figures["comparison"]["before"]["count"] == 6
     assert figures["speaker_independent"] is True
     for name in ("curves.png", "confusion.png", "reliability.png"):
-        assert (run_folder / name).read_bytes().startswith(b"\x89PNG")
+        assert (run_folder / name).is_file()
 
 
 def check_card(adapted: Path, base: Path) -> None:
@@ -160,7 +132,7 @@ def check_card(adapted: Path, base: Path) -> None:
     assert temperature == pytest.approx(max(1.0, first.calibration.temperature))
     assert loaded.record is not None
     assert loaded.record.training_speakers[:3] == ("mine/a", "mine/b", "mine/c")
-    assert loaded.record.test_speakers == ("mine/d",)
+    assert loaded.record.test_speakers == ("mine/d", "ravdess/06")
     assert all(layer.trainable for layer in loaded.model.layers)
 
 
@@ -177,20 +149,20 @@ def check_statistics(adapted: Path, base: Path) -> None:
 
 
 def test_a_resumed_adaptation_is_bitwise_the_uninterrupted_one(job: FitJob, base: Path) -> None:
-    job = dataclasses.replace(job, epochs=7)
+    job = dataclasses.replace(job, epochs=5)
     adapt(job, base, Notes())
     whole = load_model(job.output).model.get_weights()
     again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
     resumed = dataclasses.replace(again, resume=True)
     with pytest.raises(KeyboardInterrupt):
-        adapt(again, base, Notes(break_at="epoch 1/3"))  # of the head alone
+        adapt(again, base, Notes("epoch 1/2"))  # of the head alone
     with pytest.raises(SerError, match="continue it with --resume"):
         adapt(again, base, Notes())
     with pytest.raises(KeyboardInterrupt):
-        adapt(resumed, base, Notes(break_at="epoch 3/4"))  # of all layers
+        adapt(resumed, base, Notes("epoch 2/3"))  # of all layers
     notes = Notes()
     adapt(resumed, base, notes)
-    assert "going on after epoch 3 of 4" in notes.notes
+    assert "going on after epoch 2 of 3" in notes.notes
     for one, two in zip(whole, load_model(job.output).model.get_weights(), strict=True):
         np.testing.assert_array_equal(one, two)
 
@@ -208,7 +180,9 @@ def test_one_speaker_is_measured_on_held_out_clips_and_says_so(job: FitJob, base
     assert "held-out clips of speakers in training mine/a" in card.metrics[0].protocol
 
 
-def test_nobody_held_out_claims_nothing_and_labels_may_be_own_ones(job: FitJob, base: Path) -> None:
+def test_nothing_held_out_claims_nothing_and_labels_may_be_own_ones(
+    job: FitJob, base: Path
+) -> None:
     notes = Notes()
     renamed = dataclasses.replace(job.recordings, mapping=(("angry", "fed up"),))
     job = dataclasses.replace(job, recordings=renamed, test_speakers=(), epochs=1)
@@ -221,7 +195,7 @@ def test_nobody_held_out_claims_nothing_and_labels_may_be_own_ones(job: FitJob, 
 
 
 def test_a_model_that_is_worse_afterwards_says_so(job: FitJob, base: Path) -> None:
-    """Who trains has learnt the labels the wrong way round."""
+    """The training clips have the labels the wrong way round."""
     (table_path,) = job.recordings.manifests
     rows = [row.split(",") for row in table_path.read_text().splitlines()]
     exchanged = {"happy": "sad", "sad": "happy"}
@@ -254,9 +228,13 @@ def test_speakers_that_the_model_has_heard_are_named(job: FitJob, base: Path) ->
 # The head.
 
 
-@pytest.mark.parametrize("name", ["emotion-tcn", "issa-ravdess"])
 @pytest.mark.parametrize(
-    "new", [("neutral", "sad", "angry"), ("sad", "boredom"), ("angry", "happy", "sad", "fearful")]
+    ("name", "new"),
+    [
+        ("emotion-tcn", ("neutral", "sad", "angry")),
+        ("issa-ravdess", ("sad", "boredom")),
+        ("issa-ravdess", ("angry", "happy", "sad", "fearful")),
+    ],
 )
 def test_labels_in_common_keep_their_scores(name: str, new: tuple[str, ...]) -> None:
     old = ("neutral", "happy", "sad", "angry")
@@ -268,7 +246,10 @@ def test_labels_in_common_keep_their_scores(name: str, new: tuple[str, ...]) -> 
         shape = (3, *model.get_layer("frontend").output.shape[1:])
         features = np.random.default_rng(0).normal(size=shape).astype(np.float32)
         model.get_layer("standardize").adapt(features)
+    model.get_layer("temperature").temperature.assign(2.0)
     other = with_labels(model, old, new)
+    assert float(other.get_layer("temperature").temperature) == 1.0
+    assert float(model.get_layer("temperature").temperature) == 2.0
     power = np.random.default_rng(2).random((2, 90, model.input_shape[-1]), np.float32)
     first, second = (
         np.asarray(keras.Model(m.input, m.get_layer("logits").output)(power))
@@ -281,21 +262,13 @@ def test_labels_in_common_keep_their_scores(name: str, new: tuple[str, ...]) -> 
             )
 
 
-def test_the_temperature_starts_at_one() -> None:
-    model = create_model("emotion-tcn", 3)
-    model.get_layer("temperature").temperature.assign(2.0)
-    other = with_labels(model, ("happy", "sad", "angry"), ("happy", "sad", "angry"))
-    assert float(other.get_layer("temperature").temperature) == 1.0
-    assert float(model.get_layer("temperature").temperature) == 2.0
-
-
 def test_what_learns_in_each_stage() -> None:
     assert head_of(create_model("issa-ravdess", 3)) == ("scores", "logits")
     model = create_model("emotion-tcn", 3)
     assert head_of(model) == ("logits",)
-    with only_head_learns(model):
+    with frozen_normalisation(model, head_alone=True):
         assert [v.path for v in model.trainable_variables] == ["logits/kernel", "logits/bias"]
-    with statistics_stay(model):
+    with frozen_normalisation(model, head_alone=False):
         names = {v.path.partition("/")[0] for v in model.trainable_variables}
         assert "logits" in names
         assert not any(name.startswith("batch_normalization") for name in names)
@@ -373,7 +346,7 @@ def test_what_has_not_become_worse_is_not_called_so() -> None:
     assert worse(Comparison(("happy", "sad"), better, scores, scores)) == "NLL by 0.100"
 
 
-def test_whoever_trained_once_has_trained() -> None:
+def test_a_speaker_who_trained_once_has_trained() -> None:
     clips = clips_of(a="hs", b="hs", c="hs")
     before = TrainingRecord(("x/c",), ("x/a",), ("x/d",), 0)
     got = adapted_record(before, clips, Split((0, 1), (2, 3), (4, 5)), 7)
@@ -441,7 +414,7 @@ def test_the_command_adapts_a_shipped_model(tmp_path: Path, environment: dict[st
     table_path = write_table(tmp_path, labels=("happy", "boredom"))
     done = subprocess.run(
         [
-            *(sys.executable, "-m", "ser_train", "fit", "--epochs", "2", "--threads", "1"),
+            *(sys.executable, "-m", "ser_train", "fit", "--epochs", "1", "--threads", "1"),
             *("--init", str(ROOT / "models" / "emotion.keras"), "--corpus", str(table_path)),
             *("--cache-dir", str(tmp_path / "cache"), "-o", str(tmp_path / "mine.keras")),
         ],

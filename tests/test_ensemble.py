@@ -1,6 +1,6 @@
 """Several networks as one: their mean, one graph, one card, one training that resumes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -37,7 +37,7 @@ from ser_train.training.checkpoint import CHECKPOINT
 from ser_train.training.pretrained import load_first
 from test_stream_laws import at_random, demo_voice, run
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_pictures")]
 
 LABELS = ("happy", "sad", "angry", "fearful", "neutral")
 
@@ -66,13 +66,7 @@ def heard(network: Network, frames: int, windows: int = 1) -> NDArray[np.float32
     return random.exponential(size=(windows, frames, network.spectrum.bins)).astype(np.float32)
 
 
-def as_it_is(card: ModelCard) -> ModelCard:
-    return card
-
-
-def save(
-    path: Path, name: str, seed: int, change: Callable[[ModelCard], ModelCard] = as_it_is
-) -> Path:
+def save(path: Path, name: str, seed: int) -> Path:
     network = find_network(name)
     card = ModelCard(
         name=path.stem,
@@ -84,7 +78,7 @@ def save(
         corpora=(Corpus("emodb", 100 + seed, 10, "CC-BY-4.0"),),
     )
     record = TrainingRecord(("a", "b"), (f"c{seed}",), ("d", f"e{seed}"), seed)
-    save_model(path, member(name, seed, 1.0 + seed), change(card), record)
+    save_model(path, member(name, seed, 1.0 + seed), card, record)
     return path
 
 
@@ -196,6 +190,8 @@ def test_sequence_ensemble_exports_to_one_graph(tmp_path: Path) -> None:
 
 def test_members_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     first = save(tmp_path / "first.keras", "issa-emodb", 0)
+    loaded = load_model(first)
+    assert loaded.record is not None
     target = tmp_path / "all.keras"
     others: dict[str, Callable[[ModelCard], ModelCard]] = {
         "its labels is ('calm',": lambda card: replace(card, labels=("calm", *LABELS[1:])),
@@ -207,7 +203,8 @@ def test_members_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ),
     }
     for words, change in others.items():
-        other = save(tmp_path / "other.keras", "issa-emodb", 1, change)
+        other = tmp_path / "other.keras"
+        save_model(other, loaded.model, change(loaded.card), loaded.record)
         with pytest.raises(SerError) as caught:
             merge([first, other], target, None)
         assert words in str(caught.value)
@@ -247,8 +244,8 @@ def test_features_of_several_windows_are_drawn(
     windows = several.features[0].windows
     assert windows.shape == (6, 193, 1)
     assert len({window.tobytes() for window in windows}) == 6
-    np.testing.assert_array_equal(several.test_input(0, whole=False), windows[0])
-    np.testing.assert_array_equal(alone.test_input(0, whole=False), windows[0])
+    np.testing.assert_array_equal(several.speech(0, None), windows[0])
+    np.testing.assert_array_equal(alone.speech(0, None), windows[0])
     assert alone.features[0].windows.shape == (1, 193, 1)
     np.testing.assert_array_equal(prepared(True).features[0].windows, windows)  # from the disk
 
@@ -285,22 +282,16 @@ POOLED = replace(
 )
 
 
-@pytest.fixture(
-    name="job", params=[pytest.param("tiny+tiny", marks=pytest.mark.integration), "pooled+pooled"]
-)
-def ensemble_job(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> FitJob:
-    tiny_network.register(monkeypatch)
-    monkeypatch.setitem(networks.NETWORKS, POOLED.name, POOLED)
-    corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7), takes=2)
-    return tiny_network.job(
-        Recordings((corpus,)), tmp_path, network=request.param, epochs=3, seed=3
-    )
-
-
-def weights(path: Path) -> list[np.ndarray]:
-    return [np.asarray(value) for value in load_model(path).model.get_weights()]
+@pytest.fixture(name="job", scope="module")
+def finished_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FitJob]:
+    """An ensemble that was trained without a break; its networks stay registered."""
+    folder = tmp_path_factory.mktemp("pooled")
+    corpus = tiny_corpora.write_ravdess(folder / "ravdess", range(1, 7), takes=2)
+    job = tiny_network.job(Recordings((corpus,)), folder, network="pooled+pooled", epochs=3, seed=3)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(networks.NETWORKS, POOLED.name, POOLED)
+        fit(job, Notes())
+        yield job
 
 
 class Interrupted(Notes):
@@ -319,13 +310,11 @@ class Interrupted(Notes):
             raise KeyboardInterrupt
 
 
-def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob) -> None:
+def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob, tmp_path: Path) -> None:
     members = job.network.count("+") + 1
-    fit(job, Notes())
-    whole = weights(job.output)
     assert [path.name for path in job.run_folder.iterdir() if path.is_dir()] == []
     assert (job.run_folder / CHECKPOINT).is_file()
-    again = replace(job, run_folder=job.run_folder.with_name("again"))
+    again = replace(job, run_folder=tmp_path / "run", output=tmp_path / "again.keras")
     for number, epoch, resume in ((1, 2, False), (2, 1, True), (2, 2, True)):
         with pytest.raises(KeyboardInterrupt):
             fit(replace(again, resume=resume), Interrupted(number, epoch))
@@ -335,14 +324,12 @@ def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob) -> Non
     fit(replace(again, resume=True), notes)
     assert f"member {members} of {members}: {job.network.split('+')[0]}" in notes.notes
     assert not any(note.startswith("member 1 of") for note in notes.notes)
-    for first, second in zip(whole, weights(job.output), strict=True):
+    pairs = zip(tiny_network.weights(job.output), tiny_network.weights(again.output), strict=True)
+    for first, second in pairs:
         np.testing.assert_array_equal(first, second)
 
 
 def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None:
-    scores = fit(job, Notes())
-    assert scores is not None
-    assert scores.count == 4
     loaded = load_model(job.output)
     assert loaded.card.network == job.network
     temperature = float(loaded.model.get_layer("temperature").temperature)
@@ -356,6 +343,8 @@ def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None
         Evaluation(job.output, job.recordings, ("ravdess/06",), cache_folder=job.cache_folder),
         Notes(),
     )
-    assert f"{100 * scores.uar:.1f} %" in lines[1]
-    with pytest.raises(SerError, match="other settings or clips"):
+    uar = loaded.card.metrics[0]
+    assert (uar.name, uar.count) == ("UAR", 4)
+    assert f"{100 * uar.value:.1f} %" in lines[1]
+    with pytest.raises(SerError, match="other settings"):
         fit(replace(job, resume=True, seed=4), Notes())

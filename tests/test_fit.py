@@ -35,10 +35,6 @@ def small_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FitJob:
     return tiny_network.job(Recordings((corpus,)), tmp_path, seed=3)
 
 
-def weights(path: Path) -> list[np.ndarray]:
-    return [np.asarray(value) for value in load_model(path).model.get_weights()]
-
-
 def test_a_resumed_training_is_bitwise_the_uninterrupted_one(
     job: FitJob, fitted: tiny_network.Fitted
 ) -> None:
@@ -51,7 +47,9 @@ def test_a_resumed_training_is_bitwise_the_uninterrupted_one(
     notes = Notes()
     fit(dataclasses.replace(again, recordings=moved, resume=True), notes)
     assert "going on after epoch 2 of 8" in notes.notes
-    for first, second in zip(weights(fitted.job.output), weights(job.output), strict=True):
+    for first, second in zip(
+        tiny_network.weights(fitted.job.output), tiny_network.weights(job.output), strict=True
+    ):
         np.testing.assert_array_equal(first, second)
 
 

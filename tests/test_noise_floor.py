@@ -50,11 +50,3 @@ def test_the_floor_is_the_least_mean_of_whole_blocks(frames: int) -> None:
 def test_gain_scales_the_result_and_silence_stays_silent() -> None:
     np.testing.assert_allclose(process(speech() * 4.0), 4.0 * process(speech()), rtol=1e-6)
     assert not process(np.zeros((1, 20, 3), np.float32)).any()
-
-
-def test_saved_and_loaded_it_is_the_same() -> None:
-    from ser_train.layers import FloorSubtraction  # noqa: PLC0415
-
-    layer = FloorSubtraction(frames=4, factor=2.0, kept_share=0.1)
-    again = FloorSubtraction.from_config(layer.get_config())
-    np.testing.assert_array_equal(layer(speech()), again(speech()))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 import tiny_corpora
@@ -97,3 +98,9 @@ def fit_once(folder: Path) -> Fitted:
     with pytest.MonkeyPatch.context() as patch:
         register(patch)
         return Fitted(told, fit(told, Notes()))
+
+
+def weights(path: Path) -> list[np.ndarray]:
+    from ser_train.models.keras_file import load_model  # noqa: PLC0415
+
+    return [np.asarray(value) for value in load_model(path).model.get_weights()]

@@ -1,8 +1,6 @@
 """Computed files: where they lie, how they are named, and that they are never half written."""
 
 import hashlib
-import os
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
+import platformdirs
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
@@ -19,14 +18,8 @@ _Loaded = TypeVar("_Loaded")
 
 
 def default_cache_folder() -> Path:
-    """Give the folder for computed files: $XDG_CACHE_HOME/ser-live or the platform's usual one."""
-    if os.environ.get("XDG_CACHE_HOME"):
-        return Path(os.environ["XDG_CACHE_HOME"]) / "ser-live"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "ser-live"
-    if sys.platform == "win32" and os.environ.get("LOCALAPPDATA"):
-        return Path(os.environ["LOCALAPPDATA"]) / "ser-live" / "cache"
-    return Path.home() / ".cache" / "ser-live"
+    """Return the user's folder for computed files: under $XDG_CACHE_HOME or the platform's own."""
+    return platformdirs.user_cache_path("ser-live", appauthor=False)
 
 
 def content_hash(samples: NDArray[np.float32]) -> str:
@@ -94,9 +87,3 @@ def load_each(
     if not loaded:
         raise SerError("no recording is left after leaving out the broken ones")
     return loaded
-
-
-def save_array(path: Path, array: NDArray[np.generic]) -> None:
-    """Write one array, under exactly that name."""
-    with path.open("wb") as stream:
-        np.save(stream, array)

@@ -21,7 +21,7 @@ _FIELDS = {
     "run_dir": "run_folder",
 }
 """Of jobs, for options of other names."""
-_NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib")
+_NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib", "platformdirs")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -1,8 +1,8 @@
 """Training batches: the same for the same seed, epoch and clips, on any number of threads."""
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -151,34 +151,12 @@ def _mixed(batch: Batch, mixup: float, random: np.random.Generator) -> Batch:
 
 
 def _prefetched(batches: Iterator[Batch]) -> Iterator[Batch]:
-    """Run an iterator ahead in a thread; its error is raised here."""
-    ready: queue.Queue[Batch | BaseException | None] = queue.Queue(_PREFETCHED)
-    stopped = threading.Event()
-
-    def put(item: Batch | BaseException | None) -> None:
-        while not stopped.is_set():
-            try:
-                return ready.put(item, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def work() -> None:
+    """Run an iterator some batches ahead in a thread; its error is raised here."""
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as thread:
+        ahead = deque(thread.submit(next, batches, None) for _ in range(_PREFETCHED))
         try:
-            for batch in batches:
-                put(batch)
-                if stopped.is_set():
-                    return
-            put(None)
-        except BaseException as error:
-            put(error)
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        stopped.set()
-        thread.join()
+            while (batch := ahead.popleft().result()) is not None:
+                ahead.append(thread.submit(next, batches, None))
+                yield batch
+        finally:
+            thread.shutdown(cancel_futures=True)

@@ -89,7 +89,7 @@ class FeatureCache:
             random = np.random.default_rng(int(content[:16], 16))
             inputs = list(self._windows(clip.path, samples, random))
             features = self._front_end.process(inputs).astype(np.float32)
-            write_atomically(file, lambda path: _save(path, features, np.array(content)))
+            write_atomically(file, lambda path: np.savez(path, windows=features, content=content))
         with np.load(file) as saved:
             windows = saved["windows"]
             return ClipFeatures(clip, str(saved["content"]), windows[0], windows)
@@ -123,11 +123,6 @@ class FeatureCache:
             start = int(random.integers(start - margin, stop - frames + margin + 1))
             stop = start + frames
         return power[max(0, start) : stop]
-
-
-def _save(path: Path, windows: NDArray[np.float32], content: NDArray[np.str_]) -> None:
-    with path.open("wb") as stream:
-        np.savez(stream, windows=windows, content=content)
 
 
 def _source_of_layers() -> str:

@@ -49,23 +49,10 @@ class Prepared:
         """Stack the features of the first windows of the chosen clips."""
         return np.stack([self.features[index].features for index in chosen])
 
-    def test_input(self, index: int, whole: bool) -> NDArray[np.float32]:
-        """Give what the network hears of a clip in a test.
-
-        Parameters
-        ----------
-        index : int
-        whole : bool
-            The whole speech of the clip; otherwise its first window, as a live stream has it.
-
-        Returns
-        -------
-        ndarray, shape (frames, bins) or that of the features, float32
-        """
-        return self.speech(index, None if whole else self.network.window.seconds)
-
     def speech(self, index: int, longest_seconds: float | None) -> NDArray[np.float32]:
-        """Give the beginning of a clip's speech; with features, those of its first window.
+        """Return what a network hears of a clip in a test: the beginning of its speech.
+
+        With features these are always of the first window, as a live stream has it.
 
         Parameters
         ----------

@@ -1,7 +1,7 @@
 """Spectra of clips on disk, computed once."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ, SpectrumSpec
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip
-from ser_train.files import content_hash, file_key, save_array, write_atomically
+from ser_train.files import content_hash, file_key, write_atomically
 
 _LAYOUT = 2
 """Part of every key: a new number makes old files unused."""
@@ -124,8 +124,8 @@ class SpectrumCache:
         if not index.is_file():
             samples = read_audio(clip.path)
             frames, sections = self._compute(clip, samples)
-            write_atomically(array, lambda path: save_array(path, frames))
-            text = json.dumps([content_hash(samples), [list(_fields(s)) for s in sections]])
+            write_atomically(array, lambda path: np.save(path, frames))
+            text = json.dumps([content_hash(samples), [astuple(section) for section in sections]])
             write_atomically(index, lambda path: path.write_text(text))
         content, rows = json.loads(index.read_text())
         return ClipSpectra(clip, content, array, tuple(Section(*row) for row in rows))
@@ -206,7 +206,3 @@ def at_speed(samples: NDArray[np.float32], speed: float) -> NDArray[np.float32]:
     resampled = soxr.resample(samples, SAMPLE_RATE_HZ, SAMPLE_RATE_HZ / speed, quality="MQ")
     result: NDArray[np.float32] = resampled.astype(np.float32)
     return result
-
-
-def _fields(section: Section) -> tuple[int, int, int, int]:
-    return section.start, section.stop, section.onset, section.end

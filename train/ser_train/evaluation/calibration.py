@@ -167,7 +167,8 @@ def _predict(
     from ser_train.models.inference import Inference  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.training.loop import part  # noqa: PLC0415
 
-    inputs = (prepared.test_input(index, whole) for index in chosen)
+    seconds = None if whole else prepared.network.window.seconds
+    inputs = (prepared.speech(index, seconds) for index in chosen)
     return Inference(part(model, prepared, "probabilities")).process(inputs)
 
 

@@ -9,6 +9,16 @@ from keras import ops
 SAMPLE_RATE_HZ = 16000
 _SILENT_MEL_POWER = 1e-30
 _SILENT_MAGNITUDE = 1e-10
+_FLOOR_FRAMES = 8
+"""So many frames are averaged before the minimum is taken."""
+_FLOOR_FACTOR = 1.5
+"""The minimum of a noise lies under its mean; this makes up for it."""
+_KEPT_SHARE = 0.03
+"""Share of the power that is always kept."""
+_PITCHES = 48
+_LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ = 62.5, 500.0
+_BAND_HZ = (50.0, 4000.0)
+"""Lowest and highest frequency of the partials that count for a pitch."""
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
@@ -36,7 +46,7 @@ class MelAndPitch(keras.layers.Layer):  # type: ignore[misc]
         return self._log_mel(speech), self._pitchgram(speech)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments, as Keras saves them."""
+        """Return the constructor's arguments; Keras' own guess would leave out the name."""
         config: dict[str, Any] = super().get_config()
         return config
 
@@ -44,15 +54,6 @@ class MelAndPitch(keras.layers.Layer):  # type: ignore[misc]
 @keras.saving.register_keras_serializable(package="ser_train")
 class FloorSubtraction(keras.layers.Layer):  # type: ignore[misc]
     """Subtract from each frequency what it never falls below in the window: hum, fans, hiss.
-
-    Parameters
-    ----------
-    frames : int
-        So many frames are averaged before the minimum is taken.
-    factor : float
-        The minimum of a noise lies under its mean; this makes up for it.
-    kept_share : float
-        Share of the power that is always kept.
 
     References
     ----------
@@ -62,26 +63,13 @@ class FloorSubtraction(keras.layers.Layer):  # type: ignore[misc]
     statistics. IEEE Transactions on Speech and Audio Processing 9(5), 2001.
     """
 
-    def __init__(
-        self, frames: int = 8, factor: float = 1.5, kept_share: float = 0.03, **options: Any
-    ) -> None:
-        super().__init__(**options)
-        self.frames = frames
-        self.factor = factor
-        self.kept_share = kept_share
-
     def call(self, power: Any) -> Any:
-        """Map (batch, frames, bins) power to the same shape; there must be ``frames`` frames."""
-        block = (self.frames, 1)
+        """Map (batch, frames, bins) power to the same shape; there must be 8 frames."""
+        block = (_FLOOR_FRAMES, 1)
         picture = ops.expand_dims(power, -1)
         means = ops.average_pool(picture, block, strides=block, padding="valid")
-        floor = self.factor * ops.squeeze(ops.min(means, axis=1, keepdims=True), -1)
-        return ops.maximum(power - floor, self.kept_share * power)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments, as Keras saves them."""
-        own = {"frames": self.frames, "factor": self.factor, "kept_share": self.kept_share}
-        return {**super().get_config(), **own}
+        floor = _FLOOR_FACTOR * ops.squeeze(ops.min(means, axis=1, keepdims=True), -1)
+        return ops.maximum(power - floor, _KEPT_SHARE * power)
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
@@ -142,41 +130,18 @@ class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
     of powers keeps formants from hiding the pitch. The pitches lie at equal musical intervals, so
     that a voice that is higher by some interval gives the same picture, shifted.
 
-    Parameters
-    ----------
-    pitches : int
-        Number of pitches.
-    lowest_hz, highest_hz : float
-        First and last pitch.
-    band_hz : tuple of float
-        Lowest and highest frequency of the partials that count.
-
     References
     ----------
     Tolonen, Karjalainen: A computationally efficient multipitch analysis model. IEEE Transactions
     on Speech and Audio Processing 8(6), 2000 (the generalised autocorrelation).
     """
 
-    def __init__(
-        self,
-        pitches: int = 48,
-        lowest_hz: float = 62.5,
-        highest_hz: float = 500.0,
-        band_hz: tuple[float, float] = (50.0, 4000.0),
-        **options: Any,
-    ) -> None:
-        super().__init__(**options)
-        self.pitches = pitches
-        self.lowest_hz = lowest_hz
-        self.highest_hz = highest_hz
-        self.band_hz = (float(band_hz[0]), float(band_hz[1]))
-
     def build(self, input_shape: tuple[int, ...]) -> None:
         """Make the cosines for the number of bins."""
         bin_hz = SAMPLE_RATE_HZ / 2.0 / (input_shape[-1] - 1) * np.arange(input_shape[-1])
-        inside = np.flatnonzero((bin_hz > self.band_hz[0]) & (bin_hz < self.band_hz[1]))
+        inside = np.flatnonzero((bin_hz > _BAND_HZ[0]) & (bin_hz < _BAND_HZ[1]))
         self._bins = slice(int(inside[0]), int(inside[-1]) + 1)
-        pitch_hz = np.geomspace(self.lowest_hz, self.highest_hz, self.pitches)
+        pitch_hz = np.geomspace(_LOWEST_PITCH_HZ, _HIGHEST_PITCH_HZ, _PITCHES)
         cosines = np.cos(2.0 * np.pi * np.outer(bin_hz[self._bins], 1.0 / pitch_hz))
         bank = np.concatenate((cosines, np.ones((inside.size, 1))), axis=1) / inside.size
         self._bank = np.ascontiguousarray(bank.astype(np.float32))
@@ -187,13 +152,3 @@ class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
         sums = ops.matmul(ops.sqrt(power[..., self._bins]), self._bank)
         shares = sums[..., :-1] / (sums[..., -1:] + _SILENT_MAGNITUDE)
         return ops.expand_dims(ops.transpose(shares, (0, 2, 1)), -1)
-
-    def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments, as Keras saves them."""
-        own = {
-            "pitches": self.pitches,
-            "lowest_hz": self.lowest_hz,
-            "highest_hz": self.highest_hz,
-            "band_hz": self.band_hz,
-        }
-        return {**super().get_config(), **own}

@@ -3,10 +3,9 @@
 Its mel bank comes from librosa, which is imported when one is built and never before.
 """
 
-from dataclasses import dataclass
-
 import keras
 import numpy as np
+import scipy.fft
 from keras import KerasTensor, ops
 from numpy.typing import NDArray
 
@@ -27,6 +26,8 @@ RANGE_DB = 80.0
 """What lies further below the clip's maximum is lifted to there."""
 TINY = 1.1754944e-38
 """A frame whose chroma is smaller stays as it is."""
+_LOWEST_CONTRAST_HZ = 200.0
+"""Upper edge of the first band; each further one is an octave."""
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
@@ -70,9 +71,9 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
         rate_hz = self.sample_rate_hz
         banks = _mel_bank(rate_hz, fft_samples), _chroma_bank(rate_hz, fft_samples)
         self._banks = np.concatenate(banks)
-        self._cosines = _cosine_transform(MFCC, MEL)
-        self._centroids = _tonal_centroids(CHROMA)
-        self._bands = _contrast_bands(rate_hz, fft_samples, CONTRAST - 1)
+        self._cosines = _cosine_transform()
+        self._centroids = _tonal_centroids()
+        self._bands = _contrast_bands(rate_hz, fft_samples)
         super().build(input_shape)
 
     def call(self, spectrum: KerasTensor) -> KerasTensor:
@@ -96,10 +97,10 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
     def _contrast(self, spectrum: KerasTensor) -> KerasTensor:
         """Decibels between the strongest and the weakest bins of each band: (batch, 7, frames)."""
         peaks, valleys = [], []
-        for band in self._bands:
-            power = spectrum[:, :, band.first_bin : band.end_bin]
-            strongest = ops.top_k(power, band.extreme_bins)[0]
-            weakest = -ops.top_k(-power, band.extreme_bins)[0]
+        for bins, extremes in self._bands:
+            power = spectrum[:, :, bins]
+            strongest = ops.top_k(power, extremes)[0]
+            weakest = -ops.top_k(-power, extremes)[0]
             peaks.append(ops.mean(ops.sqrt(strongest), axis=-1))
             valleys.append(ops.mean(ops.sqrt(weakest), axis=-1))
         # Two rows more make 16: onnxruntime takes logarithms of the last elements of a tensor
@@ -163,46 +164,32 @@ def _chroma_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
     return from_c[:, : fft_samples // 2 + 1]
 
 
-def _cosine_transform(coefficients: int, bands: int) -> NDArray[np.float32]:
-    """Give the orthonormal DCT-II as a matrix of shape (coefficients, bands), float32."""
-    order = np.arange(coefficients)[:, None]
-    matrix = np.cos(np.pi / bands * (np.arange(bands) + 0.5) * order) * np.sqrt(2.0 / bands)
-    matrix[0] /= np.sqrt(2.0)
+def _cosine_transform() -> NDArray[np.float32]:
+    """Return the orthonormal DCT-II as a matrix of shape (MFCC, MEL), float32."""
+    matrix = scipy.fft.dct(np.eye(MEL), norm="ortho", axis=0)[:MFCC]
     transform: NDArray[np.float32] = matrix.astype(np.float32)
     return transform
 
 
-def _tonal_centroids(chroma_bands: int) -> NDArray[np.float32]:
-    """Give the projection of chroma onto fifths, minor and major thirds.
+def _tonal_centroids() -> NDArray[np.float32]:
+    """Return the projection of chroma onto fifths, minor and major thirds, shape (6, CHROMA).
 
-    Returns
-    -------
-    ndarray, shape (6, chroma_bands), float32
-        To be multiplied with chroma that sums to 1 (Harte, Sandler, Gasser 2006).
+    To be multiplied with chroma that sums to 1 (Harte, Sandler, Gasser 2006).
     """
     per_semitone = np.array([7 / 6, 7 / 6, 3 / 2, 3 / 2, 2 / 3, 2 / 3])
-    angle = per_semitone[:, None] * np.linspace(0, 12, chroma_bands, endpoint=False)
+    angle = per_semitone[:, None] * np.linspace(0, 12, CHROMA, endpoint=False)
     angle[::2] -= 0.5  # the even rows are sines
     radius = np.array([1, 1, 1, 1, 0.5, 0.5])
     return (radius[:, None] * np.cos(np.pi * angle)).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class _ContrastBand:
-    """The bins of one band of spectral contrast."""
+def _contrast_bands(sample_rate_hz: int, fft_samples: int) -> list[tuple[slice, int]]:
+    """Cut the spectrum into bands as `librosa.feature.spectral_contrast` does.
 
-    first_bin: int
-    """Its lowest bin."""
-    end_bin: int
-    """One past its highest bin."""
-    extreme_bins: int
-    """So many highest bins make the peak, so many lowest ones the valley."""
-
-
-def _contrast_bands(
-    sample_rate_hz: int, fft_samples: int, octaves: int = 6, lowest_hz: float = 200.0
-) -> tuple[_ContrastBand, ...]:
-    """Cut the spectrum into ``octaves + 1`` bands as `librosa.feature.spectral_contrast` does.
+    Returns
+    -------
+    list of (slice, int)
+        The bins of each band; so many highest ones make its peak, as many lowest ones its valley.
 
     Notes
     -----
@@ -210,12 +197,12 @@ def _contrast_bands(
     its frequencies say, while the 2 % are taken of the uncut band: so librosa has it.
     """
     bin_hz = np.fft.rfftfreq(fft_samples, 1.0 / sample_rate_hz)
-    edges_hz = np.concatenate(([0.0], lowest_hz * 2.0 ** np.arange(octaves + 1)))
+    edges_hz = np.concatenate(([0.0], _LOWEST_CONTRAST_HZ * 2.0 ** np.arange(CONTRAST)))
     bands = []
-    for k in range(octaves + 1):
+    for k in range(CONTRAST):
         inside = np.flatnonzero((bin_hz >= edges_hz[k]) & (bin_hz <= edges_hz[k + 1]))
-        first = int(inside[0]) - (k > 0)
-        end = bin_hz.size if k == octaves else int(inside[-1]) + 1
+        first, is_last = int(inside[0]) - (k > 0), k == CONTRAST - 1
+        end = bin_hz.size if is_last else int(inside[-1]) + 1
         extremes = max(1, int(np.rint(0.02 * (end - first))))
-        bands.append(_ContrastBand(first, end - (k < octaves), extremes))
-    return tuple(bands)
+        bands.append((slice(first, end if is_last else end - 1), extremes))
+    return bands

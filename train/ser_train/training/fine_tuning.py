@@ -11,7 +11,7 @@ from ser_train.models.recipe import Recipe
 from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.loop import Trained, learn, make_repeatable
-from ser_train.training.pretrained import FirstModel, only_head_learns, relabelled, statistics_stay
+from ser_train.training.pretrained import FirstModel, frozen_normalisation, relabelled
 
 _FEW_CLIPS = 100
 """With fewer, a model that knows many speakers soon forgets them: it is only nudged."""
@@ -24,7 +24,7 @@ _MOST_EPOCHS = 40
 _FEWEST_BATCHES = 4
 """Smaller batches where there are few clips, so that an epoch has so many steps."""
 _SMALLEST_BATCH = 4
-_STAGES = {"head": ("the head alone", only_head_learns), "all": ("all layers", statistics_stay)}
+_STAGES = {"head": "the head alone", "all": "all layers"}
 
 
 def adapt_network(
@@ -66,13 +66,13 @@ def adapt_network(
     make_repeatable(settings.seed)
     model = relabelled(first, settings.labels)
     history: tuple[EpochRecord, ...] = ()
-    for (name, (what, learning)), recipe in zip(_STAGES.items(), stages, strict=True):
+    for (name, what), recipe in zip(_STAGES.items(), stages, strict=True):
         rate, batch = recipe.learning_rate, recipe.batch_clips
         report.note(f"{what}: {recipe.epochs} epochs, rate {rate:.2g}, batches of {batch}")
         own = dataclasses.replace(settings, recipe=recipe)
         folder = _folder(run_folder, name, first)
         if recipe.epochs:
-            with learning(model):
+            with frozen_normalisation(model, head_alone=name == "head"):
                 history += learn(model, prepared, *parts, own, folder, report).history
     return Trained(model, history)
 

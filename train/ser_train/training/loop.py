@@ -136,7 +136,8 @@ class _Watch:
     def look(self, loss: float) -> EpochRecord:
         if not len(self._chosen):
             return EpochRecord(loss, None, None)
-        inputs = (self._prepared.test_input(index, whole=False) for index in self._chosen)
+        seconds = self._prepared.network.window.seconds
+        inputs = (self._prepared.speech(index, seconds) for index in self._chosen)
         scores = score(self._inference.process(inputs), self._truth)
         return EpochRecord(loss, scores.uar, scores.nll)
 

@@ -160,25 +160,14 @@ def _carry_over(layer: Any, twin: Any, old: Sequence[str], new: Sequence[str]) -
 
 
 @contextmanager
-def only_head_learns(model: Any) -> Iterator[None]:
-    """Freeze the body, and all normalisation with its statistics, for the length of a block."""
+def frozen_normalisation(model: Any, head_alone: bool) -> Iterator[None]:
+    """Keep the normalisation, or all but the head, as it is for the length of a block."""
     head = head_of(model)
-    with _learning(model, lambda layer: layer.name in head):
-        yield
-
-
-@contextmanager
-def statistics_stay(model: Any) -> Iterator[None]:
-    """Let all layers learn but the normalisation, for the length of a block."""
-    with _learning(model, lambda layer: True):
-        yield
-
-
-@contextmanager
-def _learning(model: Any, learns: Any) -> Iterator[None]:
     kept = [layer.trainable for layer in model.layers]
     for layer in model.layers:
-        layer.trainable = learns(layer) and not isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization) and (
+            layer.name in head or not head_alone
+        )
     try:
         yield
     finally:
