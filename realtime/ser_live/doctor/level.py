@@ -3,7 +3,6 @@
 import itertools
 import math
 import platform
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +18,6 @@ from ser_live.sources.devices import permission_hint
 
 _SECONDS = 2.0
 _SETTLING_SECONDS = 0.25  # opening a device clicks
-_LISTEN_SECONDS = 6.0
-_CLOSE_SECONDS = 2.0
 _LATE_SECONDS = 0.75
 
 _QUIET_DBFS = -70.0
@@ -65,57 +62,34 @@ def check_level(device: str | None) -> Iterator[Finding]:
     yield judge_capture(recording)
 
 
-def record(source: Source, listen_seconds: float = _LISTEN_SECONDS) -> Recording:
-    """Record two seconds; whatever the source does, this ends within eight.
+def record(source: Source) -> Recording:
+    """Record two seconds, or less if the device is lost; a `Microphone` that hangs ends it, too.
 
     Parameters
     ----------
     source : Source
         Not open yet.
-    listen_seconds : float
-        Time that opening and recording may take.
 
     Raises
     ------
     SerError
         If the source fails or gives nothing.
     """
-    is_open = threading.Event()
     came: list[tuple[float, Block | Notice]] = []
-    errors: list[Exception] = []
-
-    def take() -> None:
-        try:
-            with source:
-                is_open.set()
-                left = round((_SECONDS + _SETTLING_SECONDS) * source.sample_rate_hz)
-                for item in source:
-                    came.append((time.monotonic(), item))
-                    left -= len(item.samples) if isinstance(item, Block) else 0
-                    if left <= 0:
-                        break
-        except Exception as error:  # it belongs to the thread that waits
-            errors.append(error)
-
-    # A hanging driver must not hang the doctor: the source has a thread of its own.
-    thread = threading.Thread(target=take, daemon=True)
-    closer = threading.Thread(target=source.close, daemon=True)
-    thread.start()
-    try:
-        _wait_for(thread, listen_seconds)
-    finally:  # also when Ctrl-C ends the wait
-        if thread.is_alive():
-            closer.start()
-            _wait_for(closer, _CLOSE_SECONDS)
-    if errors:
-        raise errors[0]
+    with source:
+        left = round((_SECONDS + _SETTLING_SECONDS) * source.sample_rate_hz)
+        for item in source:
+            came.append((time.monotonic(), item))
+            if isinstance(item, Block):
+                left -= len(item.samples)
+            if left <= 0 or (isinstance(item, Notice) and item.kind == "device_lost"):
+                break
     if not any(isinstance(item, Block) for _, item in came):
-        problem = "opens, but gives no sound" if is_open.is_set() else "does not open"
         raise SerError(
-            f"the microphone {problem} within {listen_seconds:g} s; restart the sound server or "
-            f"plug the device in again; {permission_hint()}"
+            "the microphone opens, but gives no sound; restart the sound server or plug the "
+            f"device in again; {permission_hint()}"
         )
-    return _recording(source, list(came))
+    return _recording(source, came)
 
 
 def judge_level(recording: Recording) -> list[Finding]:
@@ -174,13 +148,6 @@ def judge_capture(recording: Recording) -> Finding:
     if not faults:
         return judged("capture", f"{sentence}, nothing lost, nothing late", None, figures)
     return judged("capture", f"{sentence}; {', '.join(faults)}", remedy, figures, "warning")
-
-
-def _wait_for(thread: threading.Thread, seconds: float) -> None:
-    """Join in small steps: Ctrl-C cannot end a long wait on every system."""
-    deadline = time.monotonic() + seconds
-    while thread.is_alive() and time.monotonic() < deadline:
-        thread.join(0.1)
 
 
 def _recording(source: Source, came: Sequence[tuple[float, Block | Notice]]) -> Recording:
