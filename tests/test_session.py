@@ -11,7 +11,7 @@ from tools.session import RATE_HZ, measure_session
 @pytest.mark.parametrize(
     "minutes",
     [
-        pytest.param(0.25, marks=pytest.mark.integration, id="short"),
+        pytest.param(0.3, marks=pytest.mark.integration, id="short"),
         pytest.param(3.0, marks=pytest.mark.long, id="long"),
     ],
 )
@@ -19,7 +19,8 @@ def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path, minutes: float)
     if not sound_server.is_installed():
         pytest.skip("pulseaudio is not installed")
     report = measure_session(tmp_path, minutes)
-    seconds = 60.0 * minutes - 5.0
+    is_settled = minutes > 1.0  # before, memory that stays is still being taken
+    seconds = 60.0 * minutes - (5.0 if is_settled else 9.0)
     assert report["frames dropped"] == report["restarts"] == 0
     assert report["missing on the timeline"] == 0.0
     assert report["frames captured"] > seconds * RATE_HZ
@@ -28,7 +29,6 @@ def test_minutes_of_speech_cost_nothing_but_time(tmp_path: Path, minutes: float)
     assert 0.0 <= report["samples captured after the last prediction"] < 0.5
     threads = report["threads of the engine, then and at the end"]
     assert threads[0] == threads[1]
-    is_settled = minutes > 1.0  # before, memory that stays is still being taken
     for process, most_mib in (("engine", 8.0), ("capture", 4.0)) if is_settled else ():
         before, after = report[f"memory, {process}, after the first minute and at the end"]
         assert after - before < most_mib

@@ -70,7 +70,7 @@ async def measure_churn(
     warm, warm_tasks = await run(warm_up)
     after, after_tasks = await run(cycles - warm_up)
     seconds, done = time.monotonic() - began_at, sessions.done.total()
-    later, is_healthy = max(1, done - warm_up), server.is_healthy()
+    later = max(1, done - warm_up)
     most_mib = max(_MOST_GROWTH_MIB, _MOST_BYTES_PER_CYCLE * later / 2**20)
     grown = growth("growth of memory by the later cycles", warm.resident_mib, after.resident_mib,
                    most_mib)  # fmt: skip
@@ -87,8 +87,7 @@ async def measure_churn(
         no_more(f"handles {times}", warm.handles, after.handles, _MOST_HANDLES),
         no_more(f"threads {times}", warm.threads, after.threads),
         no_more(f"tasks of the event loop {times}", warm_tasks, after_tasks),
-        none("errors in the server's log", server.log_errors()),
-        Figure("answers at the end", is_healthy, "", "yes", is_healthy),
+        *server.figures_at_end(),
     ]
     looks = [*course, ("idle, at the end", after)]
     rows = [(when, look.resident_mib, look.handles, look.threads) for when, look in looks]

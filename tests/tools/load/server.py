@@ -24,6 +24,7 @@ from ser_live.errors import SerError
 from ser_live.stream_protocol import SUBPROTOCOL
 from ser_live.text import sanitize
 from tools.machine import Usage, usage
+from tools.report import Figure, none
 
 _ANSWER_SECONDS = 10.0
 _CONNECT_SECONDS = 30.0
@@ -91,6 +92,14 @@ class Server:
             return {}
         lines = self.log.text.splitlines()
         return dict(Counter(error for line in lines if (error := _logged_error(line)) is not None))
+
+    def figures_at_end(self) -> list[Figure]:
+        """Return the figures that are asked of every server: its log, and whether it answers."""
+        is_healthy = self.is_healthy()
+        return [
+            none("errors in the server's log", self.log_errors()),
+            Figure("answers at the end", is_healthy, "", "yes", is_healthy),
+        ]
 
     async def connect(
         self,

@@ -99,12 +99,11 @@ async def measure_streams(
         clients.cancel()
     if options.report is not None:
         draw_curve(steps, options.limit_ms, options.report.with_suffix(".png"))
-    is_healthy = server.is_healthy()
     sizes_mib = (steps[0].idle.resident_mib, server.usage().resident_mib)
     figures = [
         *_promise(options, voice, steps),
         *account,
-        Figure("answers at the end", is_healthy, "", "yes", is_healthy),
+        *server.figures_at_end(),
         Figure("memory idle, at the end", sizes_mib, "MiB"),
         Figure("load average of the machine", psutil.getloadavg()),
     ]
