@@ -48,7 +48,7 @@ class Browser:
     width, height : int
         Of the page, in CSS pixels.
     is_asked : bool
-        For the microphone, and nobody answers; else it is allowed.
+        For the microphone, and the question stays open; else it is allowed.
     flags : sequence of str
         More of Chromium's.
     """
@@ -90,7 +90,7 @@ class Browser:
         self.driver.quit()
 
     def command(self, name: str, **parameters: Any) -> Any:
-        """Tell Chromium something over its own protocol."""
+        """Send Chromium a command of its own protocol."""
         return self.driver.execute_cdp_cmd(name, parameters)
 
     def resize(self, width: int, height: int) -> None:
@@ -148,7 +148,7 @@ class Browser:
         return self.driver.find_element(By.CSS_SELECTOR, place)
 
     def text(self, place: str) -> str:
-        """What a person reads there."""
+        """Return the words that can be read there."""
         return self.find(place).text
 
     def click(self, place: str) -> None:
@@ -198,11 +198,11 @@ class Browser:
         return text
 
     def records(self) -> list[dict[str, Any]]:
-        """What the page has seen, from its own export."""
+        """Return the page's records, from its own export."""
         return [json.loads(line) for line in self.save("jsonl", ".jsonl").splitlines()]
 
     def complaints(self) -> list[str]:
-        """What Chromium says about the page in its console: policy, scripts."""
+        """Return what Chromium says about the page in its console: policy, scripts."""
         entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
         return [
             entry["message"]
@@ -212,7 +212,7 @@ class Browser:
         ]
 
     def what_is_at(self, x: float) -> str:
-        """What the page says of a place in the timeline; 0 is its left, 1 its right."""
+        """Point at a place in the timeline, 0 to 1, and return the headline."""
         self.run(
             """const canvas = document.getElementById("timeline");
             const { left, width, top } = canvas.getBoundingClientRect();

@@ -33,7 +33,7 @@ _WALL_CLOCK = ("type", "number", "lag_seconds", "timing")
 
 @dataclass
 class Talk:
-    """What a server said on one connection."""
+    """Messages of a server on one connection."""
 
     messages: list[Message] = field(default_factory=list)
     close_code: int | None = None
@@ -62,7 +62,7 @@ class Talk:
 
 
 def demo() -> tuple[NDArray[np.float32], int]:
-    """Give the demo voice, shape (n, 1), and its rate."""
+    """Return the demo voice, shape (n, 1), and its rate."""
     samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
     return samples, rate_hz
 
@@ -84,7 +84,7 @@ def open_stream(server: Server, **options: Any) -> ClientConnection:
 
 
 def talk(server: Server, sent: Sequence[str | bytes], **options: Any) -> Talk:
-    """Say all of it, then listen to the end; what the server says must fit its own schema."""
+    """Send all of it, then listen to the end; the answers must fit the server's own schema."""
     with open_stream(server, **options) as socket:
         with contextlib.suppress(ConnectionClosed):
             for block in sent:
@@ -109,7 +109,7 @@ def listen(socket: ClientConnection) -> Talk:
 
 
 def schema(server: Server) -> dict[str, Any]:
-    """What the server may say, by its own account."""
+    """Return the schema of the server's messages."""
     headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
     told: dict[str, Any] = httpx.get(f"{server.url}/v1/schema", headers=headers).json()
     return {"$ref": "#/$defs/ServerMessage", "$defs": told["$defs"]}
@@ -121,7 +121,7 @@ def blocks(samples: NDArray[Any], size: int) -> list[str | bytes]:
 
 
 def offline(samples: NDArray[Any], rate_hz: int, **options: Any) -> list[Message]:
-    """What a recognizer gives for all of it at once."""
+    """Return the predictions of a recognizer for all of it at once."""
     recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **options)
     predictions = recognizer.process(samples) + recognizer.flush()
     return [timeless(json.loads(json.dumps(p.to_dict()))) for p in predictions]
@@ -166,7 +166,7 @@ class DeafClient:
         self._flush()
 
     def send_until_stuck(self, data: bytes) -> None:
-        """Send until the server takes nothing for a second, because nobody reads its answers."""
+        """Send until the server takes nothing for a second, because its answers are not read."""
         self._socket.settimeout(1.0)
         with contextlib.suppress(TimeoutError):
             while True:

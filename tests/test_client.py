@@ -191,7 +191,7 @@ def test_a_mistake_that_is_not_fatal_may_be_caught(server: serving.Server) -> No
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        ({"model": "nobody"}, "unknown_model"),
+        ({"model": "nonesuch"}, "unknown_model"),
         ({"hop_seconds": -1.0}, "bad_option"),
         ({"labels": ["bored"]}, "bad_option"),
         ({"sample_rate_hz": 1}, "bad_option"),
@@ -246,7 +246,7 @@ def test_the_door(guarded: serving.Server) -> None:
 
 
 @pytest.mark.integration
-def test_the_reason_of_an_end_reaches_who_listens_and_who_sends(guarded: serving.Server) -> None:
+def test_the_close_reason_reaches_the_reader_and_the_sender(guarded: serving.Server) -> None:
     with Stream(guarded.url, token=TOKEN) as stream:
         stream.send(INTEGERS[:16000])
         with pytest.raises(ServerError, match="idle"):
@@ -283,7 +283,7 @@ def test_recordings_that_are_refused(
     soundfile.write(good, INTEGERS, RATE_HZ)
     for path, options, code in (
         (noise, {}, "no_audio"),
-        (good, {"model": "nobody"}, "not_found"),
+        (good, {"model": "nonesuch"}, "not_found"),
         (good, {"hop_seconds": -1.0}, "bad_option"),
     ):
         with pytest.raises(ServerError) as caught:
@@ -307,7 +307,7 @@ def test_a_recording_that_is_too_large_hears_why(tmp_path: Path) -> None:
 
 
 @pytest.mark.integration
-def test_nobody_is_there() -> None:
+def test_no_server_is_there() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         server = f"http://127.0.0.1:{taken.getsockname()[1]}"
@@ -318,7 +318,7 @@ def test_nobody_is_there() -> None:
 
 
 @pytest.mark.integration
-def test_somebody_else_is_there() -> None:
+def test_another_program_is_there() -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -339,6 +339,7 @@ def test_somebody_else_is_there() -> None:
         talking.join()
 
 
+@pytest.mark.integration
 @pytest.mark.integration
 def test_the_server_goes() -> None:
     with serving.process(ends_well=False) as doomed, Stream(doomed.url) as stream:
@@ -401,6 +402,7 @@ def test_examples_run(server: serving.Server, name: str, tmp_path: Path) -> None
     assert done.failed == 0
 
 
+@pytest.mark.integration
 @pytest.mark.integration
 def test_importing_it_needs_neither_numpy_nor_websockets(environment: dict[str, str]) -> None:
     code = (

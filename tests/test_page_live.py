@@ -268,7 +268,7 @@ def test_by_https_the_microphone_works_from_elsewhere(
     options = ("--certificate", certificate, "--key", key, "--allow-host", "voice.test")
     with serving.server(*options) as safe:
         rules = "--host-resolver-rules=MAP voice.test 127.0.0.1"
-        flags = (rules, "--ignore-certificate-errors")  # nobody vouches for this one
+        flags = (rules, "--ignore-certificate-errors")  # no authority has signed this one
         page = opened(f"https://voice.test:{safe.port}/", voice, flags=flags)
         page.click("#start")
         page.wait_for("#now", "% sure")

@@ -1,4 +1,4 @@
-"""What docs/server.md tells is all there is, and there is all that it tells."""
+"""docs/server.md names everything that the server has, and nothing else."""
 
 import re
 import typing

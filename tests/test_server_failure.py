@@ -59,7 +59,7 @@ def test_a_recording_too(server: serving.Server) -> None:
     assert "fragile.onnx" not in answer.text
 
 
-def test_nobody_else_notices(server: serving.Server) -> None:
+def test_other_streams_do_not_notice(server: serving.Server) -> None:
     """Their runs of the networks are shared, their faults are not."""
     with open_stream(server) as good, open_stream(server) as other:
         good.send(start())

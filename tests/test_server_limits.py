@@ -102,7 +102,7 @@ def test_silence_on_the_line_ends_it_with_all_answered(server: serving.Server) -
     assert said.predictions == offline(SHORT, RATE_HZ)
 
 
-def test_who_never_starts_is_let_go(server: serving.Server) -> None:
+def test_a_client_that_never_starts_is_let_go(server: serving.Server) -> None:
     said = talk(server, [])
     (error,) = said.messages
     assert (error["code"], error["fatal"], said.close_code) == ("idle", True, 4408)
@@ -168,7 +168,7 @@ def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -
 
 
 def closes_within(connection: socket.socket, seconds: float) -> bool:
-    """Whether the other end hangs up in time."""
+    """Return True if the other end hangs up in time."""
     connection.settimeout(seconds)
     try:
         while connection.recv(4096):
@@ -219,7 +219,7 @@ def frame(opcode: Opcode, data: bytes) -> bytes:
     return Frame(opcode, data).serialize(mask=True)
 
 
-def test_what_is_no_http_and_no_websocket_hurts_nobody(server: serving.Server) -> None:
+def test_bytes_that_are_no_http_and_no_websocket_do_no_harm(server: serving.Server) -> None:
     post = b"POST /v1/recognize HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     upgrade = (
         b"GET /v1/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\n"

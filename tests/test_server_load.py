@@ -39,7 +39,7 @@ def test_a_busy_engine_that_is_on_time_changes_nothing() -> None:
     assert not overload.must_yield
 
 
-def test_a_short_peak_only_makes_those_wait_who_can() -> None:
+def test_a_short_peak_only_makes_clients_wait_that_can() -> None:
     overload = Overload()
     for _ in range(20):
         assert after(overload, 3, wait_seconds=0.3) == (False, 1)

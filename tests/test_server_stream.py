@@ -254,7 +254,7 @@ def test_predictions_come_while_the_voice_goes_on(server: serving.Server) -> Non
         stream.send(END)
 
 
-def test_who_leaves_without_a_word_leaves_nothing_behind(server: serving.Server) -> None:
+def test_a_client_that_vanishes_leaves_nothing_behind(server: serving.Server) -> None:
     before = figure(server, 'ser_streams_total{reason="disconnect"}')
     for _ in range(5):
         with contextlib.suppress(OSError), open_stream(server) as stream:
@@ -296,7 +296,7 @@ def test_an_unknown_or_no_subprotocol_is_taken_too(server: serving.Server) -> No
         assert stream.subprotocol == "ser.v1"
 
 
-def test_whoever_sends_all_before_reading_gets_all(server: serving.Server) -> None:
+def test_a_client_that_sends_all_before_reading_gets_all(server: serving.Server) -> None:
     """A small receive buffer holds nothing back for ever: sender and reader may be two."""
     with open_stream(server, max_queue=4) as stream:
         said: list[Talk] = []

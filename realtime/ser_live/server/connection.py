@@ -159,7 +159,7 @@ class Connection:
             self._is_interruptible = False
 
     def _interrupted(self) -> BaseException:
-        """Tell an interruption of ours from a cancellation from elsewhere."""
+        """Return what to raise: our own interruption, or a cancellation from elsewhere."""
         if self.close_reason is None or self._task is None:
             return asyncio.CancelledError()
         self._task.uncancel()

@@ -29,32 +29,32 @@ class _Job:
     """A piece of one stream, from its submission to its predictions."""
 
     recognizer: StreamRecognizer
-    make_work: Callable[[], Steps]
+    make_steps: Callable[[], Steps]
     result: Future[list[Prediction]]
     submitted_seconds: float
-    work: Steps | None = None
-    question: InferenceRequest | None = None
-    reply: Any = None
+    steps: Steps | None = None
+    request: InferenceRequest | None = None
+    output: Any = None
     failure: Exception | None = None
-    """Instead of a reply."""
-    asked_at: float = 0.0
-    """When the question was asked, by the performance counter."""
+    """Instead of an output."""
+    requested_at: float = 0.0
+    """When the request was made, by the performance counter."""
     run_seconds: float = 0.0
-    """Duration of the run that gave the reply."""
+    """Duration of the run that gave the output."""
 
 
 class Engine:
     """Recognize in many streams at once.
 
-    Two threads do the work of all streams: one carries each stream that has something to do to its
-    next question to a network, the other answers questions, those that are alike and wait in one
-    run. Networks run without Python's lock, so both cores of a small machine have something to do.
-    A stream gives the same predictions as alone.
+    Two threads do the work of all streams: one advances each stream that has something to do to
+    its next inference request, the other runs the networks, for all waiting requests of one kind
+    in one batch. Networks run without Python's lock, so both cores of a small machine have
+    something to do. A stream gives the same predictions as alone.
 
     Parameters
     ----------
     on_batch : callable or None
-        Told of each run of a network, on the thread that answers.
+        Told of each run of a network, on the thread that runs it.
     """
 
     def __init__(self, on_batch: BatchObserver | None = None) -> None:
@@ -62,16 +62,16 @@ class Engine:
         # One lock, two conditions: each thread is woken by the other and by nothing else.
         lock = threading.Lock()
         self._something_to_do = threading.Condition(lock)
-        self._something_asked = threading.Condition(lock)
+        self._something_requested = threading.Condition(lock)
         self._waiting: deque[_Job] = deque()
-        self._answered: list[_Job] = []
-        self._asked: list[_Job] = []
+        self._done: list[_Job] = []
+        self._requested: list[_Job] = []
         self._closing = False
         self._finished = False
-        self._carrying, self._answering = _Load(), _Load()
+        self._advancing, self._running = _Load(), _Load()
         self._threads = (
-            threading.Thread(target=self._carry, name="engine", daemon=True),
-            threading.Thread(target=self._answer, name="networks", daemon=True),
+            threading.Thread(target=self._advance, name="engine", daemon=True),
+            threading.Thread(target=self._run_networks, name="networks", daemon=True),
         )
 
     def __enter__(self) -> Self:
@@ -103,7 +103,7 @@ class Engine:
     @property
     def busy_share(self) -> float:
         """Share of the last two seconds or so in which the busier thread worked, from 0 to 1."""
-        return max(self._carrying.share(), self._answering.share())
+        return max(self._advancing.share(), self._running.share())
 
     @property
     def queue_seconds(self) -> float:
@@ -136,9 +136,9 @@ class Engine:
         return self._submit(recognizer, lambda: _widening(recognizer, hops_per_prediction))
 
     def _submit(
-        self, recognizer: StreamRecognizer, make_work: Callable[[], Steps]
+        self, recognizer: StreamRecognizer, make_steps: Callable[[], Steps]
     ) -> Future[list[Prediction]]:
-        job = _Job(recognizer, make_work, Future(), time.monotonic())
+        job = _Job(recognizer, make_steps, Future(), time.monotonic())
         with self._something_to_do:
             if self._closing:
                 raise SerError("the engine was closed; nothing more can be recognized")
@@ -146,25 +146,25 @@ class Engine:
             self._something_to_do.notify()
         return job.result
 
-    def _carry(self) -> None:
-        """Be the thread that carries streams from question to question."""
+    def _advance(self) -> None:
+        """Advance streams from request to request: the first thread."""
         in_work: set[int] = set()
         while ready := self._take(in_work):
             began = time.monotonic()
             for job in ready:
-                _carry_on(job)
-            in_work -= {id(job.recognizer) for job in ready if job.question is None}
-            self._ask([job for job in ready if job.question is not None])
-            self._carrying.add(began, time.monotonic())
-        with self._something_asked:
+                _advance_job(job)
+            in_work -= {id(job.recognizer) for job in ready if job.request is None}
+            self._request([job for job in ready if job.request is not None])
+            self._advancing.add(began, time.monotonic())
+        with self._something_requested:
             self._finished = True
-            self._something_asked.notify()
+            self._something_requested.notify()
 
     def _take(self, in_work: set[int]) -> list[_Job]:
-        """Wait for answers, and for the oldest piece of a stream not in work; nothing: the end."""
+        """Wait for outputs, and for the oldest piece of a stream not in work; nothing: the end."""
         with self._something_to_do:
             while True:
-                ready, self._answered = self._answered, []
+                ready, self._done = self._done, []
                 later: deque[_Job] = deque()
                 for job in self._waiting:
                     # Pieces of one stream are done in order, one at a time.
@@ -178,38 +178,38 @@ class Engine:
                     return ready
                 self._something_to_do.wait()
 
-    def _ask(self, jobs: list[_Job]) -> None:
+    def _request(self, jobs: list[_Job]) -> None:
         if jobs:
-            with self._something_asked:
-                self._asked += jobs
-                self._something_asked.notify()
+            with self._something_requested:
+                self._requested += jobs
+                self._something_requested.notify()
 
-    def _answer(self) -> None:
-        """Be the thread that answers: all that are like the oldest question, in one run."""
-        asked: list[_Job] = []
-        while asked := self._collect(asked):
+    def _run_networks(self) -> None:
+        """Run what can share a batch with the oldest request: the second thread."""
+        waiting: list[_Job] = []
+        while waiting := self._collect(waiting):
             began = time.monotonic()
-            together = [asked[index] for index in batchable(_questions(asked))]
-            self._run(together)
-            asked = [job for job in asked if job not in together]
+            batch = [waiting[index] for index in batchable(_requests(waiting))]
+            self._run(batch)
+            waiting = [job for job in waiting if job not in batch]
             with self._something_to_do:
-                self._answered += together
+                self._done += batch
                 self._something_to_do.notify()
-            self._answering.add(began, time.monotonic())
+            self._running.add(began, time.monotonic())
 
-    def _collect(self, asked: list[_Job]) -> list[_Job]:
-        """Add what was asked meanwhile; wait if there is nothing."""
-        with self._something_asked:
-            while not (asked or self._asked or self._finished):
-                self._something_asked.wait()
-            asked, self._asked = asked + self._asked, []
-        return asked
+    def _collect(self, waiting: list[_Job]) -> list[_Job]:
+        """Add what was requested meanwhile; wait if there is nothing."""
+        with self._something_requested:
+            while not (waiting or self._requested or self._finished):
+                self._something_requested.wait()
+            waiting, self._requested = waiting + self._requested, []
+        return waiting
 
     def _run(self, jobs: list[_Job]) -> None:
-        questions = _questions(jobs)
+        requests = _requests(jobs)
         started = time.perf_counter()
         try:
-            replies = run_batch(questions)
+            outputs = run_batch(requests)
         except Exception as error:
             if len(jobs) > 1:
                 # One window makes the network fail for all of its batch: find out which.
@@ -219,34 +219,34 @@ class Engine:
                 jobs[0].failure = error
             return
         seconds = time.perf_counter() - started
-        for job, reply in zip(jobs, replies, strict=True):
-            job.reply, job.run_seconds = reply, seconds
+        for job, output in zip(jobs, outputs, strict=True):
+            job.output, job.run_seconds = output, seconds
         if self._on_batch is not None:
-            kind: BatchKind = "gate" if isinstance(questions[0], GateRequest) else "network"
+            kind: BatchKind = "gate" if isinstance(requests[0], GateRequest) else "network"
             self._on_batch(kind, len(jobs), seconds)
 
 
-def _questions(jobs: list[_Job]) -> list[InferenceRequest]:
-    return [job.question for job in jobs if job.question is not None]
+def _requests(jobs: list[_Job]) -> list[InferenceRequest]:
+    return [job.request for job in jobs if job.request is not None]
 
 
-def _carry_on(job: _Job) -> None:
-    """Bring a piece to its next question, or to its end."""
-    job.question = None
-    if job.work is None:
+def _advance_job(job: _Job) -> None:
+    """Advance a piece to its next request, or to its end."""
+    job.request = None
+    if job.steps is None:
         if not job.result.set_running_or_notify_cancel():
             return
-        job.work = job.make_work()
-    if job.reply is not None:
+        job.steps = job.make_steps()
+    if job.output is not None:
         # A stage's time is what its network took, not how long the stream stood in line for it.
-        waited = time.perf_counter() - job.asked_at - job.run_seconds
+        waited = time.perf_counter() - job.requested_at - job.run_seconds
         job.recognizer.leave_out_wait(waited)
     try:
         if job.failure is None:
-            job.question = job.work.send(job.reply)
+            job.request = job.steps.send(job.output)
         else:  # the stream may have finished predictions before the request that failed
-            job.question = job.work.throw(job.failure)
-        job.asked_at, job.reply, job.failure = time.perf_counter(), None, None
+            job.request = job.steps.throw(job.failure)
+        job.requested_at, job.output, job.failure = time.perf_counter(), None, None
     except StopIteration as end:
         job.result.set_result(end.value)
     except Exception as error:

@@ -1,4 +1,4 @@
-"""What the server did: figures for Prometheus, and JSON lines on stderr, never with audio."""
+"""Figures for Prometheus, and the log: JSON lines on stderr, never with audio."""
 
 import json
 import logging
@@ -116,7 +116,7 @@ class Metrics:
         Gauge(name, meaning, registry=self._registry).set_function(value)
 
     def exposition(self) -> bytes:
-        """Give all figures in Prometheus' text format."""
+        """Return all figures in Prometheus' text format."""
         return generate_latest(self._registry)
 
 

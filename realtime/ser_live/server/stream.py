@@ -203,7 +203,7 @@ class Stream:
             raise StopError("end")
 
     async def _bad(self, code: ErrorCode, detail: str) -> None:
-        """Tell of a mistake that the stream survives; so many of them it does not."""
+        """Report a mistake that the stream survives; so many of them it does not."""
         self._bad_messages += 1
         if self._bad_messages >= _MOST_BAD_MESSAGES:
             raise StopError(code, f"{detail}; it was the last of {_MOST_BAD_MESSAGES} mistakes")
