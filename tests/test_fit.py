@@ -110,7 +110,7 @@ def test_without_held_out_speakers_nothing_is_claimed(job: FitJob) -> None:
     assert card.calibration.method == "none"
 
 
-def test_a_cross_validation_calibrates_where_nobody_is_held_out(
+def test_a_cross_validation_calibrates_where_no_speaker_is_held_out(
     job: FitJob, tmp_path: Path
 ) -> None:
     report = write_report(tmp_path / "report", {(0, 0): 4, (0, 1): 2})  # 80 % sure, 75 % right

@@ -161,7 +161,7 @@ def test_any_chunking_gives_the_same_predictions(export: Export) -> None:
 
 
 def test_what_loses_too_much_is_refused(source: Path, corpus: Path, tmp_path: Path) -> None:
-    """One channel is so loud that eight bits cannot hold the others, and nobody listens to it."""
+    """One channel is too loud for the others to fit in eight bits; the next layer ignores it."""
     loaded = load_model(source)
     first, second = (loaded.model.get_layer(name) for name in ("first", "second"))
     kernel, bias = first.get_weights()

@@ -111,7 +111,7 @@ def _write_judgements(session: Path, dialogue: str, turns: Sequence[str]) -> Non
 
 
 def write_crema_d(folder: Path) -> Path:
-    """With the one name that is too short, and names of nobody and of no sentence."""
+    """With the one name that is too short, and names of no actor and of no sentence."""
     names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO", "1040_ITH_SAD_X", "1091_WSI_NEU_XX")
     for seed, name in enumerate((*names, "1092_DFA_ANG_XX", "1001_ABC_ANG_XX")):
         write_sound(folder / "AudioWAV" / f"{name}.wav", name[9:12], seed)

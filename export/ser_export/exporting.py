@@ -34,7 +34,7 @@ from ser_train.data.for_export import hold_out
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What was written and what was measured of it."""
+    """A written model file, and what was measured of it."""
 
     path: Path
     card: ModelCard
@@ -44,12 +44,12 @@ class Export:
     emulated_dilations: int
     verification: Verification
     batch_is_bitwise: bool
-    """Whether a batch gives each window's own bits, of the graph that was written."""
+    """True if a batch gives each window's own bits, in the graph that was written."""
     quantized: Quantized | None = None
     """None: everything is in float32."""
 
     def summary(self) -> str:
-        """Give some lines for people."""
+        """Return some lines for people."""
         checked, golden = self.verification, self.card.golden
         frames = golden.frames if golden else 0
         quantized = self.quantized.summary(self.bytes) if self.quantized else ()

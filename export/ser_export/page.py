@@ -12,7 +12,7 @@ work and in schools."""
 
 
 def card_as_page(card: ModelCard, parameters: int, bytes_: int) -> str:
-    """Give the page for people that belongs to a model file."""
+    """Return the page for people that belongs to a model file."""
     spectrum, window, smoothing = card.spectrum, card.window, card.smoothing
     corpora = "\n".join(
         f"| {c.name} | {c.clips} | {c.speakers} | {c.licence} |" for c in card.corpora
@@ -56,7 +56,7 @@ mass: mean probability of labels that no such clip has. Protocol and clips are n
 
 
 def _figures(metrics: Sequence[Metric]) -> Iterator[str]:
-    """Give a paragraph for each protocol."""
+    """Yield a paragraph for each protocol."""
     protocols: dict[tuple[str, int, bool], list[Metric]] = {}
     for metric in metrics:
         key = (metric.protocol, metric.count, metric.speaker_independent)

@@ -31,7 +31,7 @@ _RUNS = 5
 
 @dataclass(frozen=True, slots=True)
 class Quantization:
-    """What ``ser-export --quantize`` is told."""
+    """Options of ``ser-export --quantize``."""
 
     corpora: tuple[Path, ...]
     """Folders of corpora, and tables (.csv)."""
@@ -56,7 +56,7 @@ class Cost:
 
     @property
     def lost_points(self) -> float:
-        """Give the loss of UAR in percentage points."""
+        """Return the loss of UAR in percentage points."""
         return 100.0 * (self.before.uar - self.after.uar)
 
 
@@ -71,7 +71,7 @@ class Quantized:
     saved_bytes: int
 
     def summary(self, bytes_after: int) -> tuple[str, ...]:
-        """Give some lines for people; the size is that of the model file."""
+        """Return some lines for people; the size is that of the model file."""
         cost, bytes_before = self.cost, bytes_after + self.saved_bytes
         faster = cost.milliseconds_before / cost.milliseconds_after
         return (
@@ -130,7 +130,7 @@ def quantized(
 
 
 def quantize(graph: onnx.ModelProto, calibration: Iterable[NDArray[np.float32]]) -> onnx.ModelProto:
-    """Give a graph whose convolutions compute with whole numbers.
+    """Return a graph whose convolutions compute with whole numbers.
 
     Weights get a scale for each channel, activations the range that the calibration windows
     show. Everything else stays as it is: the front end, whose power spectra span ten decades, and
@@ -238,7 +238,7 @@ def _measure_cost(
 def _ask(
     sessions: Sequence[onnxruntime.InferenceSession], window: NDArray[np.float32]
 ) -> NDArray[np.float64]:
-    """Give the probabilities of each session, shape (sessions, labels)."""
+    """Return the probabilities of each session, shape (sessions, labels)."""
     rows = [run(session, window[np.newaxis])[0] for session in sessions]
     return np.array(rows, np.float64)
 
@@ -267,7 +267,7 @@ def _times(
 
 
 def _card(card: ModelCard, cost: Cost) -> ModelCard:
-    """Say that the weights are others than those which were measured, and what these reach."""
+    """Return the card for these weights, with their own figure beside those of float32."""
     protocol = (
         f"convolutions in int8, {cost.clips.describe()}; the first {card.window.seconds:g} s from "
         f"the speech onset; the same clips in float32: {100 * cost.before.uar:.1f} %"

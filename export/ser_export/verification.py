@@ -27,7 +27,7 @@ _LARGEST_FLOAT16 = 60000.0
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What the comparison found."""
+    """Result of the comparison."""
 
     worst_difference: float
     """Largest absolute difference of a probability between Keras and onnxruntime."""
@@ -64,7 +64,7 @@ def verify(
 def batch_is_bitwise(
     session: onnxruntime.InferenceSession, batches: Iterable[NDArray[np.float32]]
 ) -> bool:
-    """Tell whether batches give each window's own bits."""
+    """Return True if batches give each window's own bits."""
     for batch in batches:
         singles = np.concatenate([run(session, window[None]) for window in batch])
         if not np.array_equal(run(session, batch), singles):
@@ -73,7 +73,7 @@ def batch_is_bitwise(
 
 
 def run(session: onnxruntime.InferenceSession, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give the probabilities (batch, labels) of a batch of spectra."""
+    """Return the probabilities (batch, labels) of a batch of spectra."""
     probabilities: NDArray[np.float32] = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0]
     return probabilities
 
@@ -101,7 +101,7 @@ def read_speech(files: Sequence[Path]) -> NDArray[np.float32]:
 
 
 def batches(samples: NDArray[np.float32], card: ModelCard) -> Iterator[NDArray[np.float32]]:
-    """Give windows of several lengths in batches of several sizes, spread over the samples.
+    """Yield windows of several lengths in batches of several sizes, spread over the samples.
 
     Yields
     ------
@@ -117,7 +117,7 @@ def batches(samples: NDArray[np.float32], card: ModelCard) -> Iterator[NDArray[n
 
 
 def golden_spectrum(samples: NDArray[np.float32], card: ModelCard) -> NDArray[np.float16]:
-    """Give half a second of the loudest speech, shape (frames, bins), finite in float16.
+    """Return half a second of the loudest speech, shape (frames, bins), finite in float16.
 
     Power over float16's range is scaled down as a whole: the golden test's input need not be
     at the level of its recording.

@@ -20,7 +20,7 @@ _MISSING_EXTRA = "the packages for training are not installed ({}): pip install 
 
 
 def pooled193(path: str | Path) -> "NDArray[np.float32]":
-    """Give the 193 pooled features of a recording that the published network rests on.
+    """Return the 193 pooled features of a recording that the published network rests on.
 
     Parameters
     ----------

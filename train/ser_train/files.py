@@ -38,7 +38,7 @@ def file_key(path: Path, settings: str) -> str:
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside ``path``, then move it there in one step."""
+    """Write a file beside ``path`` by calling ``write``, then move it there in one step."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
         unfinished = Path(folder) / path.name

@@ -14,7 +14,7 @@ KEPT_SHARE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """What was measured on a set of clips."""
+    """Figures of merit on a set of clips."""
 
     count: int
     """Clips."""
@@ -69,13 +69,13 @@ def score(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Scores
 
 
 def negative_log_likelihood(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
-    """Give the mean negative log of the true label's probability."""
+    """Return the mean negative log of the true label's probability."""
     chosen = probabilities[np.arange(len(truth)), truth]
     return float(-np.log(np.maximum(chosen, _SMALLEST)).mean())
 
 
 def confidence_bins(confidence: NDArray[np.float64]) -> NDArray[np.intp]:
-    """Give the bin, of 15 of equal width, of each confidence."""
+    """Return the bin, of 15 of equal width, of each confidence."""
     return np.minimum((confidence * ECE_BINS).astype(np.intp), ECE_BINS - 1)
 
 
@@ -98,7 +98,7 @@ def reliability(
 
 
 def calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
-    """Give the expected calibration error (Naeini et al. 2015; Guo et al. 2017)."""
+    """Return the expected calibration error (Naeini et al. 2015; Guo et al. 2017)."""
     bins = reliability(probabilities, truth)
     gaps = sum(b.count * abs(b.accuracy - b.confidence) for b in bins)
     return gaps / len(truth)
@@ -172,7 +172,7 @@ def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> 
 def risk_coverage(
     probabilities: NDArray[np.float64], truth: NDArray[np.intp]
 ) -> NDArray[np.float64]:
-    """Give the accuracy of the k clips with the highest confidence, for k from 1 on."""
+    """Return the accuracy of the k clips with the highest confidence, for k from 1 on."""
     right = probabilities.argmax(axis=1) == truth
     surest = np.argsort(-probabilities.max(axis=1), kind="stable")
     accuracy: NDArray[np.float64] = np.cumsum(right[surest]) / np.arange(1, len(truth) + 1)
@@ -180,7 +180,7 @@ def risk_coverage(
 
 
 def uncertain_threshold(parts: Sequence[NDArray[np.float64]], each_alike: bool = False) -> float:
-    """Give the confidence that 80 % of clips reach, within 0.2 to 0.6.
+    """Return the confidence that 80 % of clips reach, within 0.2 to 0.6.
 
     Parameters
     ----------

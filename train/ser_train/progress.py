@@ -1,4 +1,4 @@
-"""What a person sees while things take long; all of it on stderr."""
+"""Progress bars, notes and warnings, all on stderr, and what an epoch gave."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -23,16 +23,16 @@ class Reporter:
         self._console = console or Console(stderr=True, highlight=False)
 
     def note(self, text: str) -> None:
-        """Say something on a line of its own."""
+        """Print a line."""
         self._console.print(escape(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Say something that may be a mistake."""
+        """Print a line on a likely mistake."""
         self.note(f"warning: {text}")
 
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
-        """Show a bar of ``total`` steps; gives the function to call after each."""
+        """Show a bar of ``total`` steps and yield the function to call after each."""
         with self._bar() as bar:
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
@@ -64,7 +64,7 @@ class EpochClock:
         self._start = time.monotonic()
 
     def remaining(self, done: int) -> str:
-        """Give the time left as minutes and seconds."""
+        """Return the time left as minutes and seconds."""
         each = (time.monotonic() - self._start) / max(1, done - self._first)
         minutes, seconds = divmod(round(each * (self._epochs - done)), 60)
         return f"{minutes}:{seconds:02d}"
@@ -72,7 +72,7 @@ class EpochClock:
 
 @dataclass(frozen=True, slots=True)
 class EpochRecord:
-    """What was seen in one epoch."""
+    """Loss and validation figures of one epoch."""
 
     loss: float
     validation_uar: float | None
@@ -80,7 +80,7 @@ class EpochRecord:
     validation_nll: float | None
 
     def rounded(self, digits: int) -> "EpochRecord":
-        """Give the same with fewer digits, for a file that people read."""
+        """Return the same with fewer digits, for a file that people read."""
         uar, nll = (
             None if value is None else round(value, digits)
             for value in (self.validation_uar, self.validation_nll)

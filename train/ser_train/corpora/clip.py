@@ -43,7 +43,7 @@ class Clip:
     sex: Sex | None = None
     """Of the speaker; None where the corpus does not tell."""
     strength: Strength | None = None
-    """How strongly the emotion was to be acted; None where the corpus does not tell."""
+    """Intensity that the actor was asked for; None where the corpus does not tell."""
 
 
 def relabel(
@@ -88,19 +88,19 @@ def relabel(
 
 
 def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Give the labels that occur, in the order of `LABELS`; own ones behind, sorted."""
+    """Return the labels that occur, in the order of `LABELS`; own ones behind, sorted."""
     present = {clip.label for clip in clips}
     known = tuple(label for label in LABELS if label in present)
     return known + tuple(sorted(present.difference(LABELS)))
 
 
 def truth_of(clips: Iterable[Clip], labels: Sequence[str]) -> NDArray[np.intp]:
-    """Give the index of each clip's label."""
+    """Return the index of each clip's label."""
     return np.array([labels.index(clip.label) for clip in clips], np.intp)
 
 
 def speakers_of(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Give the speakers that occur, sorted."""
+    """Return the speakers that occur, sorted."""
     return tuple(sorted({clip.speaker for clip in clips}))
 
 

@@ -1,4 +1,4 @@
-"""What is known of a corpus, and how the folders of all of them are listed."""
+"""Facts of a published corpus, and the listing of its folders."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ class Corpus:
     counts: tuple[tuple[str, int], ...]
     """Labels and how many clips of each were published."""
     find: Callable[[Path], Iterable[tuple[str, Clip]]]
-    """Gives what lies in a folder: the recording's own name in the corpus, and the clip.
+    """Function that yields the recordings in a folder: the name in the corpus, and the clip.
 
     Two files of one name are one recording that was copied.
     """
@@ -36,12 +36,12 @@ class Corpus:
     """Old and new labels that are told apart on request only."""
 
     def size(self, all_labels: bool = False) -> int:
-        """Give how many clips a complete copy has, with or without the labels left out."""
+        """Return how many clips a complete copy has, with or without the labels left out."""
         return sum(n for label, n in self.counts if all_labels or label not in self.left_out)
 
 
 def audio_in(*folders: Path) -> Iterator[Path]:
-    """Give the recordings of each folder that exists, sorted.
+    """Yield the recordings of each folder that exists, sorted.
 
     The copies that macOS leaves beside them (``._name.wav``) have no corpus's names.
     """
@@ -51,7 +51,7 @@ def audio_in(*folders: Path) -> Iterator[Path]:
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """Give the folders inside a folder, sorted, without hidden ones."""
+    """Return the folders inside a folder, sorted, without hidden ones."""
     if not folder.is_dir():
         return []
     return sorted(

@@ -63,7 +63,7 @@ def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
 
 
 def shortfalls(clips: Iterable[Clip], all_labels: bool = False) -> tuple[str, ...]:
-    """Give a line for each corpus of which less is there than was published.
+    """Return a line for each corpus of which less is there than was published.
 
     Parameters
     ----------

@@ -21,7 +21,7 @@ class Row:
     values: dict[str, str | None]
 
     def take(self, column: str) -> str:
-        """Give a value without the spaces around it.
+        """Return a value without the spaces around it.
 
         Raises
         ------
@@ -40,7 +40,7 @@ class Row:
 
 
 def read_table(path: Path, **dialect: Any) -> tuple[list[str], list[Row]]:
-    """Give the names of a table's columns, and its rows.
+    """Return the names of a table's columns, and its rows.
 
     Parameters
     ----------
@@ -73,5 +73,5 @@ def read_table(path: Path, **dialect: Any) -> tuple[list[str], list[Row]]:
 
 
 def reason(error: Exception) -> str:
-    """Give what the system says of an error, without its number and the path."""
+    """Return what the system says of an error, without its number and the path."""
     return sanitize(getattr(error, "strerror", None) or error)

@@ -37,7 +37,7 @@ class Augmenter:
     def process(
         self, power: NDArray[np.float32], random: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Give a changed copy.
+        """Return a changed copy.
 
         Parameters
         ----------
@@ -68,7 +68,7 @@ class Augmenter:
     def babbled(
         self, windows: NDArray[np.float32], random: np.random.Generator
     ) -> NDArray[np.float32]:
-        """Let other windows of a batch be heard behind some: power adds like sounds do.
+        """Mix other windows of the batch behind some: power adds like sounds do.
 
         Parameters
         ----------

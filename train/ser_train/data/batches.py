@@ -29,16 +29,16 @@ class Batch:
 
 
 class InputSource(Protocol):
-    """Where the inputs of training batches come from."""
+    """Source of the inputs of training batches."""
 
     def draw(
         self, indices: NDArray[np.intp], random: np.random.Generator, epoch: int
     ) -> NDArray[np.float32]:
-        """Give one input for each clip."""
+        """Return one input for each clip."""
 
 
 class Targets:
-    """What the network should answer for each clip.
+    """Wanted probabilities and offsets of the logits for each clip.
 
     Parameters
     ----------
@@ -113,7 +113,7 @@ class Batches:
         self.count = -(-self._drawn * len(self._groups) // batch_clips)
 
     def epoch(self, epoch: int, mixed: bool = True) -> Iterator[Batch]:
-        """Give the batches of one epoch, prepared in a background thread."""
+        """Yield the batches of one epoch, prepared in a background thread."""
         return _prefetched(self._epoch(epoch, mixed))
 
     def _epoch(self, epoch: int, mixed: bool) -> Iterator[Batch]:

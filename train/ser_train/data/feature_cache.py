@@ -28,7 +28,7 @@ _LAYOUT = 3
 _ANYWHERE = 2
 """Windows at each speed beside the one that starts at the onset."""
 _MARGIN_SECONDS = 0.15
-"""How far a window may reach over the speech on either side."""
+"""Reach of a window over the speech on either side, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class FeatureCache:
         self._settings = json.dumps([_LAYOUT, front_end, hears, cuts])
 
     def load(self, clip: Clip) -> ClipFeatures:
-        """Give one clip's features, computing them the first time.
+        """Return one clip's features, computing them the first time.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""What ``ser_export`` needs of recordings: the one door to corpora, audio and scores.
+"""Door of ``ser_export`` to corpora, audio and scores.
 
 Clips whose speakers did not train a model decide on another form of it: some give the ranges of
 its numbers, the others measure it.
@@ -39,7 +39,7 @@ class HeldOutClips:
     """False: the model does not say who was in its training."""
 
     def describe(self) -> str:
-        """Say whose recordings were used for what."""
+        """Return a line on whose recordings were used for what."""
         parts = [
             f"{what} {len(clips)} clips of {', '.join(speakers_of(clips))}"
             for what, clips in (("ranges from", self.calibration), ("measured on", self.measured))

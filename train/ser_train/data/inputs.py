@@ -12,7 +12,7 @@ from ser_train.models.recipe import Recipe, WindowSampling
 
 _PADDING_FRAMES = 20
 _LEAD_SECONDS = 0.15
-"""How far before the onset a window of long speech may start; of short speech twice that."""
+"""Greatest lead of a window before the onset of long speech; of short speech twice that."""
 
 
 class WindowSource:
@@ -39,7 +39,7 @@ class WindowSource:
     def draw(
         self, indices: NDArray[np.intp], random: np.random.Generator, epoch: int
     ) -> NDArray[np.float32]:
-        """Give one window for each clip, all of one random length.
+        """Return one window for each clip, all of one random length.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class FeatureSource:
     def draw(
         self, indices: NDArray[np.intp], random: np.random.Generator, epoch: int
     ) -> NDArray[np.float32]:
-        """Give the features of one window of each clip."""
+        """Return the features of one window of each clip."""
         return np.stack([self._window(int(index), epoch) for index in indices])
 
     def _window(self, index: int, epoch: int) -> NDArray[np.float32]:

@@ -31,7 +31,7 @@ class Prepared:
     features: tuple[ClipFeatures, ...] = ()
 
     def chosen(self, indices: Sequence[int]) -> list[Clip]:
-        """Give some of the clips."""
+        """Return some of the clips."""
         return [self.clips[index] for index in indices]
 
     def content(self, index: int) -> str:
@@ -39,7 +39,7 @@ class Prepared:
         return (self.features or self.spectra)[index].content
 
     def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
-        """Give the training inputs of the chosen clips."""
+        """Return the training inputs of the chosen clips."""
         if self.features:
             return FeatureSource(np.stack([self.features[k].windows for k in chosen]), seed)
         spectra = [self.spectra[index] for index in chosen]

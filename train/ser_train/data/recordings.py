@@ -15,7 +15,7 @@ def _say_nothing(text: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Recordings:
-    """Where clips come from and how their labels are read."""
+    """Places of clips, and the reading of their labels."""
 
     folders: tuple[Path, ...] = ()
     manifests: tuple[Path, ...] = ()
@@ -32,7 +32,7 @@ class Recordings:
 
     @staticmethod
     def part(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
-        """Tell folders from tables (.csv)."""
+        """Part paths into folders and tables (.csv)."""
         paths = tuple(paths)
         tables = tuple(p for p in paths if p.suffix.lower() == ".csv" and not p.is_dir())
         return tuple(path for path in paths if path not in tables), tables
@@ -53,7 +53,7 @@ class Recordings:
 
 
 def add_recordings(parser: argparse.ArgumentParser) -> None:
-    """Let a command be given recordings, and say how they are read."""
+    """Add the options that name recordings and say how they are read."""
     _add_paths(parser)
     parser.add_argument(
         "--map",
@@ -80,7 +80,7 @@ def add_recordings(parser: argparse.ArgumentParser) -> None:
 
 
 def recordings_of(options: argparse.Namespace) -> Recordings:
-    """Give what `add_recordings` was told; what is missing of a corpus is said on stderr."""
+    """Return what `add_recordings` was told; what is missing of a corpus is said on stderr."""
     from ser_train.progress import Reporter  # noqa: PLC0415 - rich is not for --help
 
     folders, tables = Recordings.part(options.corpus)

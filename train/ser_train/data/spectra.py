@@ -30,7 +30,7 @@ with np.errstate(invalid="ignore"):
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Where one speed of a clip lies in its file, in frames."""
+    """Place of one speed of a clip in its file, in frames."""
 
     start: int
     stop: int
@@ -112,7 +112,7 @@ class SpectrumCache:
         self._settings = json.dumps([_LAYOUT, asdict(spec), speeds])
 
     def load(self, clip: Clip) -> ClipSpectra:
-        """Give one clip's spectra, computing them the first time.
+        """Return one clip's spectra, computing them the first time.
 
         Raises
         ------
@@ -153,7 +153,7 @@ class SpectrumCache:
 def whole_clip_spectrum(
     path: Path, samples: NDArray[np.float32], spec: SpectrumSpec
 ) -> NDArray[np.float32]:
-    """Give all frames of a recording; a stream of one call."""
+    """Return all frames of a recording; a stream of one call."""
     power = PowerSpectrum(spec).process(samples)
     if len(power) == 0:
         raise SerError(

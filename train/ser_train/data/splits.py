@@ -1,4 +1,4 @@
-"""Who trains, who is watched and who is tested: each clip has at most one of these roles."""
+"""Splits into training, validation and test; each clip has at most one of these roles."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -26,13 +26,13 @@ class Split:
     """Measured once, at the end."""
 
     def speakers(self, clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
-        """Give who trains, who is watched and who is tested."""
+        """Return the speakers who train, who are watched and who are tested."""
         roles = (self.training, self.validation, self.test)
         return tuple(speakers_of(clips[index] for index in role) for role in roles)
 
 
 def by_speakers(clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]) -> Split:
-    """Give the clips of each speaker the speaker's role, unchecked; all others train."""
+    """Split clips by the role of their speakers, unchecked; all others train."""
     held, tested = set(validation), set(test)
     return Split(
         tuple(i for i, clip in enumerate(clips) if clip.speaker not in held | tested),
@@ -44,7 +44,7 @@ def by_speakers(clips: Sequence[Clip], validation: Iterable[str], test: Iterable
 def split_by_speakers(
     clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]
 ) -> Split:
-    """Give each speaker one role.
+    """Assign each speaker one role.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def split_by_speakers(
     Raises
     ------
     SerError
-        If a speaker does not occur or has two roles, or if nobody is left to train on.
+        If a speaker does not occur or has two roles, or if no speaker is left to train on.
     """
     held, tested, present = set(validation), set(test), set(speakers_of(clips))
     require_present(held | tested, present)
@@ -80,7 +80,7 @@ def require_present(wanted: Iterable[str], speakers: Iterable[str]) -> None:
 
 
 def in_two(roles: Iterable[Iterable[str]]) -> set[str]:
-    """Give the speakers who have more than one role."""
+    """Return the speakers who have more than one role."""
     counts = Counter(speaker for role in roles for speaker in set(role))
     return {speaker for speaker, count in counts.items() if count > 1}
 
@@ -168,7 +168,7 @@ def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
 
 
 def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
-    """Give each clip a role: named speakers, else held-out speakers, else held-out clips.
+    """Assign each clip a role: named speakers, else held-out speakers, else held-out clips.
 
     Raises
     ------

@@ -117,14 +117,16 @@ class LogMel(keras.layers.Layer):  # type: ignore[misc]
         return ops.expand_dims(ops.transpose(levels, (0, 2, 1)), -1)
 
     def get_config(self) -> dict[str, Any]:
-        """Give the constructor's arguments, as Keras saves them."""
+        """Return the constructor's arguments, as Keras saves them."""
         own = {"mels": self.mels, "fmin_hz": self.fmin_hz, "floor_db": self.floor_db}
         return {**super().get_config(), **own}
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
 class Pitchgram(keras.layers.Layer):  # type: ignore[misc]
-    """How well each frame repeats after the period of each pitch, whatever its timbre and level.
+    """Strength with which each frame repeats after the period of each pitch.
+
+    It does not depend on timbre and level.
 
     The autocorrelation is the cosine transform of the power spectrum; taking magnitudes instead
     of powers keeps formants from hiding the pitch. The pitches lie at equal musical intervals, so

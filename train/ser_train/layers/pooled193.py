@@ -18,12 +18,12 @@ FAMILIES = {
     "contrast": slice(180, 187),
     "tonnetz": slice(187, 193),
 }
-"""Where each family of features lies among the 193, in the paper's order."""
+"""Place of each family of features among the 193, in the paper's order."""
 
 FLOOR = 1e-10
 """Lowest power that is put on the decibel scale."""
 RANGE_DB = 80.0
-"""What lies further below the clip's maximum is lifted to there."""
+"""Levels further below the clip's maximum are lifted to there."""
 TINY = 1.1754944e-38
 """A frame whose chroma is smaller stays as it is."""
 _LOWEST_CONTRAST_HZ = 200.0
@@ -109,11 +109,11 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
         return _limit_range(level[:, :CONTRAST]) - _limit_range(level[:, CONTRAST : 2 * CONTRAST])
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """Give (batch, 193, 1)."""
+        """Return (batch, 193, 1)."""
         return (input_shape[0], FAMILIES["tonnetz"].stop, 1)
 
     def get_config(self) -> dict[str, object]:
-        """Give what the constructor takes."""
+        """Return what the constructor takes."""
         own = {"sample_rate_hz": self.sample_rate_hz, "mel_in_decibels": self.mel_in_decibels}
         return {**super().get_config(), **own}
 

@@ -53,7 +53,7 @@ def combine(models: Sequence[keras.Model], front_end: str | None) -> keras.Model
 
 
 def _shared_layer(models: Sequence[keras.Model]) -> Any:
-    """Give the layer after the spectrum, if it is the same everywhere and learns nothing."""
+    """Return the layer after the spectrum, if it is the same everywhere and learns nothing."""
     first = [model.layers[1] for model in models]
     configs = [(type(layer), layer.get_config()) for layer in first]
     if first[0].weights or any(config != configs[0] for config in configs):
@@ -62,6 +62,6 @@ def _shared_layer(models: Sequence[keras.Model]) -> Any:
 
 
 def _after(model: keras.Model, layer: str | None, name: str) -> keras.Model:
-    """Give the part of a model behind the layer of that name, as a model of its own."""
+    """Return the part of a model behind the layer of that name, as a model of its own."""
     start = model.get_layer(layer).output if layer else model.input
     return keras.Model(start, model.output, name=name)

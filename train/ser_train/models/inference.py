@@ -24,5 +24,5 @@ class Inference:
         )
 
     def process(self, inputs: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
-        """Give the probabilities of each input, shape (inputs, labels)."""
+        """Return the probabilities of each input, shape (inputs, labels)."""
         return np.array([self._run(array[None]).numpy()[0] for array in inputs], np.float64)

@@ -21,7 +21,7 @@ SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
 
 
 def pooled_features(path: Path) -> NDArray[np.float32]:
-    """Give the features (193, 1) of a recording: see `ser_train.pooled193`."""
+    """Return the features (193, 1) of a recording: see `ser_train.pooled193`."""
     samples = read_audio(path)
     missing = max(0, SPECTRUM.fft_samples - samples.size)
     power = PowerSpectrum(SPECTRUM).process(np.pad(samples, (0, missing)))

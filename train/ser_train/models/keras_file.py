@@ -23,7 +23,7 @@ from ser_live.text import quoted, sanitize
 from ser_train.files import write_atomically
 
 RECORD_MEMBER = "ser.training.json"
-"""Who was heard in which role."""
+"""Member with the speakers of each role."""
 
 LARGEST_MEMBERS_BYTES = {
     "metadata.json": 2**16,
@@ -35,12 +35,12 @@ LARGEST_MEMBERS_BYTES = {
 """All that may be inside, unpacked; Keras would write further members to the disk."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
-"""What zipfile raises for damaged archives, encrypted ones and names that are no files."""
+"""Errors of zipfile for damaged archives, encrypted ones and names that are no files."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingRecord:
-    """Who was heard in which role."""
+    """Speakers of each role in the training."""
 
     training_speakers: tuple[str, ...]
     validation_speakers: tuple[str, ...]
@@ -137,7 +137,7 @@ def read_archive(path: Path) -> tuple[ModelCard, str | None]:
 
 
 def keras_reason(error: Exception) -> str:
-    """Give in some words why Keras did not load a model."""
+    """Return in some words why Keras did not load a model."""
     text = str(error)
     if "arbitrary code" in text:
         return "it brings code of its own, which is never run"
@@ -160,12 +160,12 @@ def require_one_start(network: str, init: Path | None) -> None:
 
 
 def fingerprint(path: Path) -> str:
-    """Give the SHA-256 of a file as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file as 64 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def heard_before(record: TrainingRecord | None, speakers: Sequence[str]) -> str:
-    """Say which speakers the first model was trained on; empty if none."""
+    """Return a line on the speakers that the first model was trained on; empty if none."""
     if record is None:
         return "the first model does not say who was in its training"
     known = sorted(set(record.training_speakers) & set(speakers))

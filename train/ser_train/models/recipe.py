@@ -1,11 +1,11 @@
-"""How a network is trained: every number of it, as frozen records."""
+"""Recipes of trainings: every number of them, as frozen records."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """How strongly training windows are varied; a probability is for each window."""
+    """Strength of the variation of training windows; a probability is for each window."""
 
     warp_probability: float = 0.3
     warp_share: float = 0.08
@@ -42,7 +42,7 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True)
 class WindowSampling:
-    """How training windows are cut from a clip."""
+    """Cutting of training windows from a clip."""
 
     speeds: tuple[float, ...] = (1.0, 0.95, 1.05, 0.9, 1.1, 0.85, 1.15)
     """Playback speeds that are kept in the cache; the first must be 1."""
@@ -79,7 +79,7 @@ class Recipe:
     """Share of the logarithm of a label's frequency that the loss adds to its logit: at 1, the
     network does not learn how frequent a label is."""
     balanced_corpora: bool = False
-    """Whether an epoch draws equally many clips of each corpus (see `Batches`), not all clips."""
+    """True: an epoch draws equally many clips of each corpus (see `Batches`), not all clips."""
     windows: WindowSampling | None = None
     """None: the first window of each clip through a front end without trainable weights, once."""
     augmentation: Augmentation | None = None

@@ -28,7 +28,7 @@ class Network:
     """Names of the networks of an ensemble, which hear the same; its own recipe trains each."""
 
     def with_length(self, epochs: int | None, batch_clips: int | None) -> "Network":
-        """Give the network with other numbers of epochs and clips in a batch; None keeps one."""
+        """Return the network with other numbers of epochs and clips in a batch; None keeps one."""
         recipe = dataclasses.replace(
             self.recipe,
             epochs=epochs or self.recipe.epochs,
@@ -140,7 +140,7 @@ NETWORKS: dict[str, Network] = {
 
 
 def find_network(name: str) -> Network:
-    """Give the network of that name; names joined by "+" are an ensemble of these.
+    """Return the network of that name; names joined by "+" are an ensemble of these.
 
     Raises
     ------

@@ -23,7 +23,7 @@ CHECKPOINT = "checkpoint.npz"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What decides the weights, beside clips and network."""
+    """All that decides the weights beside clips and network."""
 
     labels: tuple[str, ...]
     recipe: Recipe
@@ -33,7 +33,7 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What is kept of one network."""
+    """State of one network on the disk."""
 
     arrays: tuple[NDArray[Any], ...]
     history: tuple[EpochRecord, ...]

@@ -37,7 +37,7 @@ def adapt_network(
     run_folder: Path,
     report: Reporter,
 ) -> Trained:
-    """Let a trained model learn from further clips, going on from the checkpoints of both stages.
+    """Train a model further on other clips, going on from the checkpoints of both stages.
 
     The normalisation keeps its statistics, which few speakers would spoil.
 
@@ -78,7 +78,7 @@ def adapt_network(
 
 
 def has_begun(run_folder: Path, first: FirstModel) -> bool:
-    """Say whether a checkpoint of such an adaptation lies in a folder."""
+    """Return True if a checkpoint of such an adaptation lies in a folder."""
     return any(file.is_file() for file in _checkpoints(run_folder, first))
 
 
@@ -143,7 +143,7 @@ def _epochs(steps: int, steps_of_epoch: int) -> int:
 
 
 def _share_of_rate(clips: int) -> float:
-    """Give 0.17 with 100 clips, growing to three tenths with 500."""
+    """Return 0.17 with 100 clips, growing to three tenths with 500."""
     place = (math.log(clips) - math.log(20)) / (math.log(500) - math.log(20))
     share: float = 0.1 * 3.0 ** min(1.0, place)
     return share

@@ -41,7 +41,7 @@ def fresh_model(prepared: Prepared, training: Sequence[int], settings: Settings)
 
 
 def make_repeatable(seed: int) -> None:
-    """Let the seed decide every weight that is made from here on."""
+    """Seed all weights that are made from here on, and compute them repeatably."""
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
 
@@ -55,7 +55,7 @@ def learn(
     run_folder: Path,
     report: Reporter,
 ) -> Trained:
-    """Let a model as it is learn, going on from the checkpoint where there is one.
+    """Train a model as it is, going on from the checkpoint where there is one.
 
     Layers that are not trainable stay so.
 
@@ -116,7 +116,7 @@ def learn(
 
 
 def part(model: Any, prepared: Prepared, output: str) -> Any:
-    """Give the model from what is prepared to the layer named ``output``."""
+    """Return the model from what is prepared to the layer named ``output``."""
     front_end = prepared.network.front_end
     start = model.get_layer(front_end).output if front_end else model.input
     return keras.Model(start, model.get_layer(output).output)

@@ -45,7 +45,7 @@ class Optimizer:
         )
 
     def epoch(self, batches: Iterable[Batch], advance: Callable[[], None]) -> float:
-        """Learn from every batch once and return the mean loss.
+        """Take a step for every batch and return the mean loss.
 
         Raises
         ------
@@ -139,7 +139,7 @@ class Optimizer:
 
 @contextmanager
 def _measured_statistics(model: Any) -> Iterator[Any]:
-    """Let a variable rule how much of its moving statistics each normalisation layer keeps."""
+    """Yield a variable that rules how much of its statistics each normalisation layer keeps."""
     layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     kept_share = tf.Variable(0.0)

@@ -33,7 +33,7 @@ class FirstModel:
     card: ModelCard
     record: TrainingRecord | None
     network: Network
-    """What it hears is the card's, how it learns that of the network of its name."""
+    """With the card's spectrum and window; the recipe is that of the network of its name."""
     mark: str
     """Fingerprint of the file."""
 
