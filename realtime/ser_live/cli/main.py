@@ -14,6 +14,8 @@ from ser_live.errors import SerError
 if TYPE_CHECKING:
     from ser_live.cli.stderr import Stderr
     from ser_live.live.listener import Listener, ListenOptions, LiveStep
+    from ser_live.live.summary import Summary
+    from ser_live.output import Outputs
     from ser_live.recording import Session
     from ser_live.sources import Pace, Source
 
@@ -57,24 +59,13 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
             listen(source, **options) as listener,
             Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
         ):
-
-            def steps() -> Iterator["LiveStep"]:
-                """Yield each step after it has gone to the files and the summary."""
-                for step in listener.steps():
-                    with signals.postponed():  # all files end with the same record
-                        for item in step.items:
-                            outputs.write(item)
-                        for prediction in step.predictions:
-                            summary.add(prediction)
-                    for event in () if arguments.events else step.events:
-                        stderr.print(f"{event.at_seconds:.2f} s: {event.kind}: {event.detail}")
-                    yield step
-
+            steps = _kept(listener, outputs, summary, signals)
             try:
                 if has_view:
-                    _view(listener, steps(), notice)
+                    _view(listener, steps, notice, stderr)
                 else:
-                    _write_lines(listener, steps(), notice, arguments.events)
+                    events_to = None if arguments.events else stderr
+                    _write_lines(listener, steps, notice, events_to)
             except Stopped as stopped:
                 exit_code = stopped.exit_code
     notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
@@ -83,30 +74,51 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
     return exit_code or (_DONE if is_whole else USER_ERROR)
 
 
+def _kept(
+    listener: "Listener[Any]", outputs: "Outputs", summary: "Summary", signals: Signals
+) -> Iterator["LiveStep"]:
+    """Yield each step after it has gone to the files and the summary."""
+    for step in listener.steps():
+        with signals.postponed():  # all files end with the same record
+            for item in step.items:
+                outputs.write(item)
+            for prediction in step.predictions:
+                summary.add(prediction)
+        yield step
+
+
 def _write_lines(
-    listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, with_events: bool
+    listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr | None"
 ) -> None:
+    """Write JSON lines; without a stderr for events these are among the lines."""
     source, recognizer = listener.source, listener.recognizer
-    is_announced = False
-    for step in steps:
-        if not is_announced:  # only now the source has given something
+    for number, step in enumerate(steps):
+        if number == 0:  # only now it is sure that the source gives something
             channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
             audio = f"{source.name}, {source.sample_rate_hz} Hz {channels}"
             model = f"model {recognizer.card.name}; hop {recognizer.hop_seconds:g} s"
-            print(f"{PROGRAM}: {audio}; {model}", file=sys.stderr)
-            if notice:
-                print(f"{PROGRAM}: {notice}", file=sys.stderr)
-            is_announced = True
-        for item in step.items if with_events else step.predictions:
+            lines = [f"{audio}; {model}", notice] if notice else [f"{audio}; {model}"]
+            print("\n".join(f"{PROGRAM}: {line}" for line in lines), file=sys.stderr)
+        if stderr is not None:
+            _print_events(step, stderr)
+        for item in step.items if stderr is None else step.predictions:
             print(json.dumps(item.to_dict()), flush=True)
 
 
-def _view(listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str) -> None:
+def _view(
+    listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr"
+) -> None:
     from ser_live.cli.view import LiveView  # noqa: PLC0415 - only a terminal needs rich
 
     with LiveView(listener, notice) as view:
         for step in steps:
+            _print_events(step, stderr)
             view.update(step)
+
+
+def _print_events(step: "LiveStep", stderr: "Stderr") -> None:
+    for event in step.events:
+        stderr.print(f"{event.at_seconds:.2f} s: {event.kind}: {event.detail}")
 
 
 def _session(
