@@ -46,10 +46,8 @@ async def measure_churn(
     blocks = round(1000.0 * options.speak / voice.block_ms)
     reference = voice.reference(model, blocks)
     rng, dice = np.random.default_rng(options.seed).spawn(2)
-    sessions, course = (
-        Sessions(server, voice, blocks, reference, rng, dice),
-        list[tuple[int, Usage]](),
-    )
+    sessions = Sessions(server, voice, blocks, reference, rng, dice)
+    course: list[tuple[int, Usage]] = []
     cycles, began_at = options.cycles, time.monotonic()
 
     async def run(count: int) -> tuple[Usage, int | None]:
