@@ -52,7 +52,7 @@ class StreamRecognizer:
     channels : int
         Channels of the samples given to `process`.
     window_seconds : float or None
-        Longest stretch that one prediction rests on, 1 to 30; None: from the card.
+        Longest audio that one prediction rests on, 1 to 30; None: from the card.
     hop_seconds : float
         From one prediction to the next, a whole multiple of 0.01.
     smoothing_seconds : float or None
@@ -164,7 +164,7 @@ class StreamRecognizer:
         return RecognizerStats(
             predictions=self._predictions,
             samples_in=self._samples_in,
-            seconds=self._earlier_seconds + self._stretch_in / self._resampler.sample_rate_hz,
+            seconds=self._earlier_seconds + self._format_samples / self._resampler.sample_rate_hz,
             clipped_samples=self._clipped_samples,
             stages=self._clock.summaries(),
             delay=AlgorithmicDelay(
@@ -184,9 +184,9 @@ class StreamRecognizer:
         self._samples_in = 0
         self._clipped_samples = 0
         self._earlier_seconds = 0.0  # given in earlier formats
-        self._stretch_in = 0  # samples in this format: given, skipped, and where they begin
-        self._stretch_skipped = 0
-        self._stretch_origin = 0
+        self._format_samples = 0  # samples in this format: given, skipped, and where they begin
+        self._format_skipped = 0
+        self._format_origin = 0
         self._clock = StageClock()
 
     def process(self, samples: ArrayLike) -> list[Prediction]:
@@ -223,7 +223,7 @@ class StreamRecognizer:
         self._check_usable("process")
         mono = self._converter.process(samples)
         self._samples_in += mono.size
-        self._stretch_in += mono.size
+        self._format_samples += mono.size
         self._clipped_samples += clipped_frames(samples)  # a mean of channels hides it
         with self._clock.stage("resample"):
             resampled = self._resampler.process(mono)
@@ -301,17 +301,18 @@ class StreamRecognizer:
         if samples == 0 and after == before:
             return []
         resampler, converter = Resampler(after[0]), MonoConverter(after[1])
-        self._stretch_skipped += int(samples)
-        target = self._clock_sample()
+        self._format_skipped += int(samples)
+        passed = (self._format_samples + self._format_skipped) * SAMPLE_RATE_HZ / before[0]
+        target = self._format_origin + round(passed)
         predictions = yield from self._finishing(self._close(target))
         if self._failure is not None:
             return predictions
         # A resampler that rounds up must not make the clock go back.
         self._restart(max(target, self._origin_sample + self._fed_samples))
         if after != before:
-            self._earlier_seconds += self._stretch_in / before[0]
-            self._stretch_in = self._stretch_skipped = 0
-            self._stretch_origin = target
+            self._earlier_seconds += self._format_samples / before[0]
+            self._format_samples = self._format_skipped = 0
+            self._format_origin = target
             self._resampler, self._converter = resampler, converter
         return predictions
 
@@ -335,6 +336,7 @@ class StreamRecognizer:
         old_card, old_smoother, old_window_samples = self.card, self._smoother, self._window_samples
         self._configure(_loaded(model))
         if self.labels == old_card.labels:
+            # The same emotions from another network: the distribution goes on.
             self._smoother.resume(old_smoother)
         if (self.card.spectrum, self._window_samples) != (old_card.spectrum, old_window_samples):
             self._make_window()
@@ -383,12 +385,6 @@ class StreamRecognizer:
             if not is_known or self._flushed or not self._finished:
                 raise
         return self._finished
-
-    def _clock_sample(self) -> int:
-        """Return the sample of the 16 kHz clock up to which samples were given or skipped."""
-        samples = self._stretch_in + self._stretch_skipped
-        passed: int = round(samples * SAMPLE_RATE_HZ / self.sample_rate_hz)
-        return self._stretch_origin + passed
 
     def _restart(self, origin_sample: int) -> None:
         """Begin at a sample of the 16 kHz clock, with nothing before it."""
@@ -460,6 +456,7 @@ class StreamRecognizer:
         speech_samples = self._fed_samples - self._voice.onset_sample
         if not self._voice.is_speech or speech_samples < self._closing_samples:
             return False
+        # A hop that ended just now has its prediction, if only "warming_up" for a short utterance.
         unfinished = self._origin_sample + self._fed_samples > self._index * self._hop_samples
         return unfinished or speech_samples < self._warm_up_samples
 

@@ -94,6 +94,7 @@ class MonoConverter:
         is_float = block.dtype.kind == "f"
         if is_float:
             check_values(block)
+        # Before soxr, whose int16 mode depends on the chunks.
         scale = np.float32(1.0 if is_float else 1.0 / 32768.0)
         # Channel by channel, not a mean over an axis: the order of additions never depends on n.
         mono: NDArray[np.float32] = block[:, 0].astype(np.float32) * scale
@@ -143,6 +144,7 @@ class Resampler:
         self._samples_in += samples.size
         self._samples_out += resampled.size
         due = self._samples_in * (SAMPLE_RATE_HZ / self.sample_rate_hz)
+        # The most ever held, not the present amount: a user plans with the longest delay.
         self._held_samples = max(self._held_samples, due - self._samples_out)
         return resampled
 

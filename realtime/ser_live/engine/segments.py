@@ -51,6 +51,7 @@ class Segmenter:
         """Take the next prediction and return the segment that it ends, if any."""
         before, label = self._before, _label(prediction)
         is_gap = before is not None and _is_gap(before, prediction)
+        # Silence has no label either, so it ends a segment as another label does.
         ended = self.flush() if is_gap or label != self._label else []
         if label is not None:
             if self._label is None:

@@ -51,6 +51,7 @@ class Smoother:
 
     def process(self, probabilities: NDArray[np.float32], end_sample: int) -> Smoothed:
         """Take one window's probabilities and the 16 kHz sample at which it ends."""
+        # A quantized softmax does not sum to 1 exactly; the smoothed distribution does.
         raw = probabilities.astype(np.float64)
         raw /= raw.sum()
         before = self._latest

@@ -19,8 +19,10 @@ STEP_SAMPLES = 512
 """One step of the gate: 32 ms, what Silero was trained on."""
 
 _CONTEXT_SAMPLES = 64
+# Silero finds less speech in quiet audio, so a loud voice sets the level for some seconds.
 _TARGET_RMS = 0.1
 _LEVEL_RELEASE_SECONDS = 5.0
+# Steady noise stays within 3 dB of its quietest step, speech does not.
 _FLOOR_SECONDS = 4.0
 _FLOOR_MARGIN = 10.0 ** (3.0 / 20.0)
 _DIGITAL_SILENCE_RMS = 1e-9
@@ -78,6 +80,7 @@ def run_gate(requests: Sequence[GateRequest]) -> list[GateResult]:
     SerError
         If the network fails.
     """
+    # Step by step, and within a step stream by stream: so the graph unfolds its recurrent layer.
     rows = np.stack([request.rows for request in requests], axis=1)
     steps, streams, width = rows.shape
     state = np.concatenate([request.state for request in requests], axis=1)
@@ -87,6 +90,7 @@ def run_gate(requests: Sequence[GateRequest]) -> list[GateResult]:
     except Exception as error:  # onnxruntime raises a dozen unrelated types
         raise SerError(f"Silero VAD: the network fails ({reason(error)})") from error
     probabilities = output.reshape(steps, streams).T.tolist()
+    # Copies of the states, as a view would keep those of all streams alive.
     return [GateResult(probabilities[k], new_state[:, k : k + 1].copy()) for k in range(streams)]
 
 
@@ -111,7 +115,8 @@ class SileroVad:
 
     def reset_state(self) -> None:
         """Clear the recurrent state only, which drifts over hours of noise."""
-        self._state = np.zeros((2, 1, 128), np.float32)
+        # Public: the network runs outside, together with that of other streams.
+        self.state = np.zeros((2, 1, 128), np.float32)
 
     def prepare(self, step: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
         """Return the network's row (576,) for the next step of shape (512,) with its rms."""
@@ -119,14 +124,6 @@ class SileroVad:
         row = np.concatenate((self._context, step)) * np.float32(_TARGET_RMS / self._level_rms)
         self._context = step[-_CONTEXT_SAMPLES:].copy()
         return row
-
-    def request(self, rows: list[NDArray[np.float32]]) -> GateRequest | None:
-        """Return the request for consecutive rows; None where there are none."""
-        return GateRequest(np.stack(rows), self._state) if rows else None
-
-    def apply(self, result: GateResult) -> None:
-        """Keep the recurrent state of the latest request's result."""
-        self._state = result.state
 
 
 class SpeechGate:
@@ -190,14 +187,15 @@ class SpeechGate:
 
     def request(self) -> GateRequest | None:
         """Return what `decide` would run; None: no network is needed. `apply` takes the result."""
-        return self._vad.request([row for row in self._waiting if row is not None])
+        rows = [row for row in self._waiting if row is not None]
+        return GateRequest(np.stack(rows), self._vad.state) if rows else None
 
     def apply(self, result: GateResult | None) -> list[GateStep]:
         """Decide the waiting steps by the result of `request`."""
         waiting, self._waiting = self._waiting, []
         judged = iter(() if result is None else result.probabilities)
         if result is not None:
-            self._vad.apply(result)
+            self._vad.state = result.state
         steps = []
         for row in waiting:
             self._latest = self._decide(0.0 if row is None else next(judged))
@@ -205,6 +203,7 @@ class SpeechGate:
         return steps
 
     def _is_open(self, rms: float) -> bool:
+        # Until the floor is known, every sound goes through the network.
         floor = min(self._levels) if len(self._levels) == self._levels.maxlen else 0.0
         self._levels.append(rms)
         return rms > max(_DIGITAL_SILENCE_RMS, floor * _FLOOR_MARGIN)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from ser_live.model.card import SpectrumSpec
 
+# Half a second: little beside a window, and few pages to join.
 _PAGE_SAMPLES = 8000
 
 
@@ -40,6 +41,7 @@ class FrameWindow:
     def process(self, frames: NDArray[np.float32]) -> None:
         """Take frames of shape (n, bins), any ``n >= 0``; they are copied."""
         self._count += len(frames)
+        # Two frames of one call must not fall on one place of the ring.
         frames = frames[-self.longest_frames :]
         places = np.arange(self._count - len(frames), self._count) % self.longest_frames
         self._frames[places] = frames
@@ -61,6 +63,7 @@ class FrameWindow:
         """
         start_sample = max(start_sample, end_sample - self._longest_samples, 0)
         first = -(-start_sample // self.spec.hop_samples)
+        # Neither frames before `begin` nor those that newer ones have overwritten.
         first = max(first, self._first, self._count - self.longest_frames)
         return self._frames[np.arange(first, self._count) % self.longest_frames]
 
