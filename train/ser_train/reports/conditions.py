@@ -30,13 +30,10 @@ def write_report(folder: Path, figures: ConditionsFigures) -> None:
     """Write ``conditions.md`` with its plot, and ``conditions.json``, into a folder."""
     page = [
         f"# {figures.model} in bad conditions",
-        "",
         f"{figures.protocol}. Every condition is made from the recording's samples, the same for "
         f"the same recording in every run (seed {figures.seed}). Lost: points of UAR, wanted at "
         f"most {WANTED_POINTS:g}.",
-        "",
-        *markdown_table(_table(figures)),
-        "",
+        markdown_table(_table(figures)),
         "![UAR in each condition](conditions.png)",
     ]
     _draw(folder / "conditions.png", figures)

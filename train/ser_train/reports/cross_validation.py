@@ -97,7 +97,7 @@ def repeat_command(measured: Measurement, folder: str) -> str:
 
 
 def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tuple[str, ...]:
-    """Return the report as lines of Markdown.
+    """Return the report as paragraphs of Markdown.
 
     Parameters
     ----------
@@ -107,30 +107,28 @@ def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tup
     drawn : sequence of str
         Names of the plots in it.
     """
-    paragraphs = [
+    return (
         *_opening(measured, folder),
-        ["## Figures"],
+        "## Figures",
         _figures_table(measured),
         *_legend(measured),
-        ["## Labels"],
+        "## Labels",
         _recalls_table(measured),
         _plots(drawn, "confusion.png"),
-        ["## Confidence"],
+        "## Confidence",
         _plots(drawn, "reliability.png", "risk_coverage.png"),
-        ["## Seconds heard"],
+        "## Seconds heard",
         _seconds_table(measured),
         _plots(drawn, "seconds.png"),
-        ["## Folds"],
+        "## Folds",
         _folds_table(measured),
-        ["## Speakers"],
-        [_speakers(measured)],
-        ["## Training"],
-        [_training(measured)],
-        ["Every other number of the recipe is in `ledger.jsonl`."],
+        "## Speakers",
+        _speakers(measured),
+        "## Training",
+        _training(measured),
+        "Every other number of the recipe is in `ledger.jsonl`.",
         _plots(drawn, "curves.png"),
-    ]
-    lines = [line for paragraph in paragraphs if paragraph for line in ("", *paragraph)]
-    return tuple(lines[1:])
+    )
 
 
 def _data(measured: Measurement, folder: str) -> dict[str, Any]:
@@ -167,37 +165,27 @@ def _optional(record: Figures | None) -> dict[str, Any] | None:
     return dataclasses.asdict(record) if record else None
 
 
-def _opening(measured: Measurement, folder: str) -> list[list[str]]:
+def _opening(measured: Measurement, folder: str) -> tuple[str, ...]:
     configuration, words = measured.rows[0].configuration, measured.protocol.words
-    paragraphs = [
-        [f"# {configuration.network}, {configuration.protocol}"],
-        [f"{words[0].upper()}{words[1:]}."],
-    ]
-    if configuration.also:
-        also = ", ".join(configuration.also)
-        paragraphs.append([f"Also in the training of every fold, never tested: {also}."])
-    if configuration.init_name:
-        paragraphs.append(
-            [
-                f"Every fold begins with {configuration.init_name} "
-                f"(SHA-256 {configuration.init_sha256}) and adapts it: first a new head learns, "
-                "then all layers at a small rate."
-            ]
-        )
-    paragraphs.append(
-        [
-            f"{_finished(measured)}; {measured.single.clips} clips; the figures are of "
-            f"{measured.heard}, pooled over the folds of a seed."
-        ]
+    also, left_out = configuration.also, measured.left_out
+    init = (
+        f"Every fold begins with {configuration.init_name} (SHA-256 {configuration.init_sha256}) "
+        "and adapts it: first a new head learns, then all layers at a small rate."
     )
-    if measured.left_out:
-        unfinished = ", ".join(str(seed) for seed in measured.left_out)
-        several = "seeds" if len(measured.left_out) > 1 else "seed"
-        paragraphs.append([f"Not finished and left out: {several} {unfinished}."])
-    return [*paragraphs, ["```console", repeat_command(measured, folder), "```"]]
+    unfinished = f"seed{'s' if len(left_out) > 1 else ''} {', '.join(map(str, left_out))}"
+    return (
+        f"# {configuration.network}, {configuration.protocol}",
+        f"{words[0].upper()}{words[1:]}.",
+        f"Also in the training of every fold, never tested: {', '.join(also)}." if also else "",
+        init if configuration.init_name else "",
+        f"{_finished(measured)}; {measured.single.clips} clips; the figures are of "
+        f"{measured.heard}, pooled over the folds of a seed.",
+        f"Not finished and left out: {unfinished}." if left_out else "",
+        f"```console\n{repeat_command(measured, folder)}\n```",
+    )
 
 
-def _figures_table(measured: Measurement) -> list[str]:
+def _figures_table(measured: Measurement) -> str:
     """Compare one network, the ensemble and other ways of answering."""
     seeds, together = len(measured.seeds), _ensemble_name(measured)
     among = f"answers among {', '.join(measured.protocol.tested)}"
@@ -237,16 +225,14 @@ def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
     )
 
 
-def _legend(measured: Measurement) -> list[list[str]]:
-    paragraphs = [[_LEGEND]]
-    if measured.normalised:
-        paragraphs.append([_NORMALISED])
-    if len(measured.per_fold) == 1 and not measured.per_fold[0].validation_speakers:
-        paragraphs.append(["Uncalibrated: without other folds nothing can set the temperature."])
-    return paragraphs
+def _legend(measured: Measurement) -> tuple[str, ...]:
+    alone = len(measured.per_fold) == 1 and not measured.per_fold[0].validation_speakers
+    uncalibrated = "Uncalibrated: without other folds nothing can set the temperature."
+    normalised = _NORMALISED if measured.normalised else ""
+    return _LEGEND, normalised, uncalibrated if alone else ""
 
 
-def _recalls_table(measured: Measurement) -> list[str]:
+def _recalls_table(measured: Measurement) -> str:
     rows = [("one network", measured.single), (_ensemble_name(measured), measured.together)]
     recalls = [
         (name, *(f"{100 * recall:.0f}" for recall in of.recalls.values()))
@@ -256,7 +242,7 @@ def _recalls_table(measured: Measurement) -> list[str]:
     return markdown_table([("recall %", *measured.single.recalls), *recalls])
 
 
-def _seconds_table(measured: Measurement) -> list[str]:
+def _seconds_table(measured: Measurement) -> str:
     """List UAR and WA for each length of speech that was heard."""
     figures = measured.heard_figures()
     names = ["the whole speech" if name == WHOLE else f"{name} s" for name in figures]
@@ -266,7 +252,7 @@ def _seconds_table(measured: Measurement) -> list[str]:
     )
 
 
-def _folds_table(measured: Measurement) -> list[str]:
+def _folds_table(measured: Measurement) -> str:
     """List the folds; of unseen corpora also what goes to labels that are not tested."""
     head: tuple[str, ...] = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
     rows = [_fold_row(fold) for fold in measured.per_fold]
@@ -329,9 +315,9 @@ def _training(measured: Measurement) -> str:
     return " ".join(sentences)
 
 
-def _plots(drawn: Sequence[str], *names: str) -> list[str]:
+def _plots(drawn: Sequence[str], *names: str) -> str:
     titles = {name: name.removesuffix(".png").replace("_", " ") for name in names if name in drawn}
-    return [f"![{title}]({name})" for name, title in titles.items()]
+    return "\n".join(f"![{title}]({name})" for name, title in titles.items())
 
 
 def _ensemble_name(measured: Measurement) -> str:

@@ -17,16 +17,16 @@ def write_json(path: Path, data: object) -> None:
     write_page(path, [json.dumps(data, indent=2, ensure_ascii=False)])
 
 
-def write_page(path: Path, page: Sequence[str]) -> None:
-    """Write lines of text in one step."""
-    text = "\n".join(page) + "\n"
+def write_page(path: Path, paragraphs: Sequence[str]) -> None:
+    """Write paragraphs in one step, leaving out empty ones."""
+    text = "\n\n".join(paragraph for paragraph in paragraphs if paragraph) + "\n"
     write_atomically(path, lambda file: file.write_text(text, encoding="utf-8"))
 
 
-def markdown_table(rows: Table) -> list[str]:
-    """Return a table as lines of Markdown."""
+def markdown_table(rows: Table) -> str:
+    """Return a table as Markdown."""
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def text_table(rows: Table) -> list[str]:

@@ -62,8 +62,14 @@ def write_report(folder: Path, result: StreamResult) -> None:
 
 
 def _page(figures: StreamFigures) -> list[str]:
-    page = [f"# {figures.model} on a stream", "", f"{figures.protocol}; {_stream(figures)}.", ""]
-    page += [
+    sections = [
+        paragraph
+        for title, rows in _tables(figures)
+        for paragraph in (f"## {title[0].upper()}{title[1:]}", markdown_table(rows))
+    ]
+    return [
+        f"# {figures.model} on a stream",
+        f"{figures.protocol}; {_stream(figures)}.",
         f"The recordings follow each other in a random order, with {PAUSE_SECONDS:g} s from each "
         "end of speech to the next onset: the recordings' own background where they have some, "
         f"faded into pink noise of {ROOM_DBFS:g} dBFS, which lies under the whole stream as a "
@@ -72,18 +78,11 @@ def _page(figures: StreamFigures) -> list[str]:
         "counts for a recording from its onset to the next one, when no earlier recording is in "
         "the window; labels in state uncertain count, and are also counted apart. Clips without "
         "any label count as wrong.",
-        "",
-    ]
-    for title, rows in _tables(figures):
-        page += [f"## {title[0].upper()}{title[1:]}", "", *markdown_table(rows), ""]
-    page += [
+        *sections,
         "## Plots",
-        "",
         "![Truth, stable label and confidence of the first recordings](stream-timeline.png)",
-        "",
         "![Time to the stable label](stream-times.png)",
     ]
-    return page
 
 
 def _stream(figures: StreamFigures) -> str:
