@@ -312,13 +312,11 @@ def test_the_command_from_outside(
         assert f"]({name})" in page
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     assert "pink noise of -75 dBFS" in page
-    from ser_train.commands.evaluate import evaluate_live  # noqa: PLC0415 - Matplotlib takes a second
+    from ser_train.commands.evaluate import evaluate_on_stream  # noqa: PLC0415 - Matplotlib takes a second
 
     monkeypatch.setattr(stream, "SOUND_SECONDS", 4.0)
     job = Evaluation(tiny_model, Recordings(manifests=(spoken,)), ("spoken/ben",), seed=4)
-    assert list(evaluate_live(job, True, Notes())) == done.stdout.splitlines(), (
-        "the same every time"
-    )
+    assert list(evaluate_on_stream(job, Notes())) == done.stdout.splitlines(), "the same every time"
 
 
 def test_who_was_in_training_comes_from_the_keras_file_beside() -> None:

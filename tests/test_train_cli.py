@@ -9,6 +9,10 @@ import pytest
 import tiny_corpora
 import tiny_network
 from ser_train.commands import cli
+from ser_train.commands.arguments import make_parser
+from ser_train.cross_validation.plan import CrossValidation
+from ser_train.data.recordings import Recordings
+from ser_train.files import default_cache_folder
 
 
 @pytest.mark.integration
@@ -76,6 +80,56 @@ def test_ctrl_c_is_one_line(
     monkeypatch.setitem(cli._COMMANDS, "predict", interrupted)
     assert cli.main(["predict", "m.keras", "a.wav"]) == 130
     assert capsys.readouterr().err == "ser-train: interrupted; checkpoints are kept\n"
+
+
+def test_options_reach_the_job() -> None:
+    words = "--protocol nemo-loso --network tiny --corpus c --also d --also e -B 3 --epochs 5"
+    more = "--seed 2 --seeds 4 --folds 0,2 --threads 1 --report-dir r --run-dir s --cache-dir t"
+    options = make_parser().parse_args(["cross-validate", *words.split(), *more.split()])
+    assert cli._job(CrossValidation, options) == CrossValidation(
+        recordings=Recordings((Path("c"),)),
+        network="tiny",
+        protocol="nemo-loso",
+        report_folder=Path("r"),
+        cache_folder=Path("t"),
+        run_folder=Path("s"),
+        seed=2,
+        seeds=4,
+        folds=(0, 2),
+        also=(Path("d"), Path("e")),
+        epochs=5,
+        batch_clips=3,
+        threads=1,
+    )
+
+
+@pytest.mark.integration
+def test_options_of_a_training_reach_the_job() -> None:
+    from ser_train.commands.fit import FitJob  # noqa: PLC0415 - TensorFlow takes seconds
+
+    words = "--init a.keras -o b.keras --training-speakers x --validation-speakers none --name n"
+    more = "--test-speakers y,z --cross-validation c --cross-validation d --run-dir e --resume"
+    rest = "--licence l --description m --limits o --mask-missing-labels --skip-broken -B 2"
+    options = make_parser().parse_args(["fit", *words.split(), *more.split(), *rest.split()])
+    assert cli._job(FitJob, options) == FitJob(
+        recordings=Recordings(),
+        network="",
+        output=Path("b.keras"),
+        run_folder=Path("e"),
+        cache_folder=default_cache_folder(),
+        batch_clips=2,
+        training_speakers=("x",),
+        validation_speakers=(),
+        test_speakers=("y", "z"),
+        mask_missing_labels=True,
+        skip_broken=True,
+        resume=True,
+        name="n",
+        licence="l",
+        description="m",
+        limits="o",
+        cross_validations=(Path("c"), Path("d")),
+    )
 
 
 @pytest.mark.integration

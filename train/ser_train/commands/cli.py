@@ -93,16 +93,18 @@ def _report(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    is_live = options.stream or options.conditions
-    if not is_live:
-        _start_tensorflow(None)
-    from ser_train.commands.evaluate import evaluate, evaluate_live  # noqa: PLC0415 - Matplotlib
+    from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
 
-    job, report = _job(Evaluation, options), Reporter()
-    lines = evaluate_live(job, options.stream, report) if is_live else evaluate(job, report)
-    print("\n".join(lines))
+    measure = evaluate.evaluate
+    if options.stream:
+        measure = evaluate.evaluate_on_stream
+    elif options.conditions:
+        measure = evaluate.evaluate_in_conditions
+    else:
+        _start_tensorflow(None)
+    print("\n".join(measure(_job(Evaluation, options), Reporter())))
     return 0
 
 

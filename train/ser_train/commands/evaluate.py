@@ -55,24 +55,16 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def evaluate_live(job: Evaluation, on_stream: bool, report: Reporter) -> tuple[str, ...]:
-    """Measure an ``.onnx`` file on a stream, or else in bad conditions.
+def evaluate_on_stream(job: Evaluation, report: Reporter) -> tuple[str, ...]:
+    """Measure an ``.onnx`` file on a stream; result and errors are those of `evaluate`."""
+    result = evaluate_stream(job, report)
+    if job.report_folder:
+        stream.write_report(job.report_folder, result)
+    return stream.lines(result.figures)
 
-    Returns
-    -------
-    tuple of str
-        Lines of text.
 
-    Raises
-    ------
-    SerError
-        As `evaluate`.
-    """
-    if on_stream:
-        result = evaluate_stream(job, report)
-        if job.report_folder:
-            stream.write_report(job.report_folder, result)
-        return stream.lines(result.figures)
+def evaluate_in_conditions(job: Evaluation, report: Reporter) -> tuple[str, ...]:
+    """Measure an ``.onnx`` file in bad conditions; result and errors are those of `evaluate`."""
     figures = evaluate_conditions(job, report)
     if job.report_folder:
         conditions.write_report(job.report_folder, figures)
