@@ -72,7 +72,9 @@ class Frame:
         state, width = self.state, self.width
         header, event = header_rows(state, width), event_rows(state, width)
         bars = [self._bar(label) for label in state.labels]
-        spare = self.height - len(header) - len(bars) - 5  # caption, event, timeline, losses, word
+        # Beside what is always there: word, caption, event, timeline and losses in a row each. The
+        # word grows by two rows after the ranks 2 to 4 have theirs, and again after rank 11.
+        spare = self.height - len(header) - len(bars) - 5
         word_rows = 5 if spare >= 15 else 3 if spare >= 6 else 1
         word = headline_rows(state, self.colors, width, word_rows, self.is_ascii)
         axis = Text("60 s ago".ljust(width // 2 - 2) + "30 s", GREY)
