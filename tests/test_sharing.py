@@ -46,20 +46,13 @@ def in_blocks(model: OnnxClassifier, stream: int, barrier: threading.Barrier) ->
     return got + recognizer.flush()
 
 
-def test_eight_threads_share_a_model(model: OnnxClassifier) -> None:
-    wanted = [alone(model, stream) for stream in range(8)]
+@pytest.mark.parametrize("name", ["tiny", "emotion"])
+def test_eight_threads_share_a_model(model: OnnxClassifier, name: str) -> None:
+    shared = model if name == "tiny" else OnnxClassifier.load(find_model(name))
+    wanted = [alone(shared, stream) for stream in range(8)]
     barrier = threading.Barrier(8)
     with ThreadPoolExecutor(8) as threads:
-        got = threads.map(in_blocks, [model] * 8, range(8), [barrier] * 8)
-        assert list(got) == wanted
-
-
-def test_eight_threads_share_the_shipped_model() -> None:
-    model = OnnxClassifier.load(find_model(None))
-    wanted = [alone(model, stream) for stream in range(8)]
-    barrier = threading.Barrier(8)
-    with ThreadPoolExecutor(8) as threads:
-        assert list(threads.map(in_blocks, [model] * 8, range(8), [barrier] * 8)) == wanted
+        assert list(threads.map(in_blocks, [shared] * 8, range(8), [barrier] * 8)) == wanted
 
 
 @settings(max_examples=4)

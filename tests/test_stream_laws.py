@@ -146,19 +146,6 @@ def test_nothing_aliases_the_callers_block(model: OnnxClassifier) -> None:
     assert predictions + recognizer.flush() == whole
 
 
-def test_interleaved_streams_equal_isolated_ones(model: OnnxClassifier) -> None:
-    voices = [demo_voice(16000, 4.0, start) for start in (0.0, 5.0, 9.5)]
-    isolated = [run(StreamRecognizer(model), iter([voice])) for voice in voices]
-    recognizers = [StreamRecognizer(model) for _ in voices]
-    mixed: list[list[Prediction]] = [[] for _ in voices]
-    for start in range(0, 64000, 900):
-        for got, recognizer, voice in zip(mixed, recognizers, voices, strict=True):
-            got += recognizer.process(voice[start : start + 900])
-    for got, recognizer in zip(mixed, recognizers, strict=True):
-        got += recognizer.flush()
-    assert mixed == isolated
-
-
 # One stage at a time.
 
 
