@@ -131,7 +131,7 @@ def test_speakers_have_one_role(tmp_path: Path) -> None:
         split_by_speakers(clips, ["ravdess/02"], ["ravdess/02"])
     with pytest.raises(SerError, match="no speaker is left"):
         split_by_speakers(clips, speakers_of(clips), [])
-    with pytest.raises(SerError, match="ravdess/01 would be in two"):
+    with pytest.raises(SerError, match="ravdess/01 would have two roles"):
         splits.require_disjoint(clips, splits.Split((0, 1), (), (0,)))
 
 

@@ -1,6 +1,5 @@
 """Progress bars, notes and warnings, all on stderr, and what an epoch gave."""
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -47,27 +46,6 @@ class Reporter:
             transient=True,
             disable=not self._console.is_terminal,
         )
-
-
-class EpochClock:
-    """Estimate how long the remaining epochs take.
-
-    Parameters
-    ----------
-    done, epochs : int
-        Epochs finished before, and in all.
-    """
-
-    def __init__(self, done: int, epochs: int) -> None:
-        self._first = done
-        self._epochs = epochs
-        self._start = time.monotonic()
-
-    def remaining(self, done: int) -> str:
-        """Return the time left as minutes and seconds."""
-        each = (time.monotonic() - self._start) / max(1, done - self._first)
-        minutes, seconds = divmod(round(each * (self._epochs - done)), 60)
-        return f"{minutes}:{seconds:02d}"
 
 
 @dataclass(frozen=True, slots=True)

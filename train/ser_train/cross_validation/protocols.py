@@ -6,7 +6,7 @@ from operator import attrgetter
 
 from ser_live.errors import SerError
 from ser_train.corpora import KNOWN, Clip, speakers_of
-from ser_train.data.splits import Split, by_speakers, require_apart
+from ser_train.data.splits import Split, by_speakers, require_one_role
 
 LUNA_TEST_ACTORS = (
     (2, 5, 14, 15, 16),
@@ -95,7 +95,7 @@ class Protocol:
         if not split.training or not split.test:
             raise SerError(f"fold {fold} of {self.name} has no clips to train on or to test")
         if self.speaker_independent:
-            require_apart(clips, split)
+            require_one_role(*split.speakers(clips))
         learnt = {self.rename(clips[index].label) for index in split.training}
         unknown = sorted({clips[index].label for index in split.test} - learnt)
         if unknown:

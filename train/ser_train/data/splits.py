@@ -59,8 +59,7 @@ def split_by_speakers(
     """
     held, tested, present = set(validation), set(test), set(speakers_of(clips))
     require_present(held | tested, present)
-    if held & tested:
-        raise SerError(f"{_joined(held & tested)} cannot be both validation and test speaker")
+    require_one_role(held, tested)
     split = by_speakers(clips, held, tested)
     require_disjoint(clips, split)
     return split
@@ -79,13 +78,7 @@ def require_present(wanted: Iterable[str], speakers: Iterable[str]) -> None:
         raise SerError(f"there is no speaker {unknown[0]!r}; there are {_joined(speakers)}")
 
 
-def in_two(roles: Iterable[Iterable[str]]) -> set[str]:
-    """Return the speakers who have more than one role."""
-    counts = Counter(speaker for role in roles for speaker in set(role))
-    return {speaker for speaker, count in counts.items() if count > 1}
-
-
-def require_apart(clips: Sequence[Clip], split: Split) -> None:
+def require_one_role(*roles: Iterable[str]) -> None:
     """Check that no speaker has two roles.
 
     Raises
@@ -93,9 +86,13 @@ def require_apart(clips: Sequence[Clip], split: Split) -> None:
     SerError
         Naming the speakers.
     """
-    shared = in_two(split.speakers(clips))
-    if shared:
-        raise SerError(f"{_joined(shared)} would be in two of training, validation and test")
+    counts = Counter(speaker for role in roles for speaker in set(role))
+    twice = [speaker for speaker, count in counts.items() if count > 1]
+    if twice:
+        raise SerError(
+            f"{_joined(twice)} would have two roles, wanted each speaker in one of training, "
+            "validation and test"
+        )
 
 
 def require_disjoint(clips: Sequence[Clip], split: Split) -> None:
@@ -108,7 +105,7 @@ def require_disjoint(clips: Sequence[Clip], split: Split) -> None:
     """
     if not split.training:
         raise SerError("no speaker is left to train on; name fewer validation and test speakers")
-    require_apart(clips, split)
+    require_one_role(*split.speakers(clips))
     learnt = {clips[index].label for index in split.training}
     missing = {clip.label for clip in clips} - learnt
     if missing:
@@ -175,7 +172,7 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
     SerError
         If a speaker has two roles, or a label is left without a clip to train on.
     """
-    _require_one_role(named)
+    require_one_role(named.training or (), named.validation or (), named.test or ())
     validation, test = set(named.validation or ()), set(named.test or ())
     if named.test is None:
         taken = validation | set(named.training or ())
@@ -187,15 +184,6 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
     split = by_speakers(clips, validation, test)
     require_disjoint(clips, split)
     return Roles(split, speaker_independent=True)
-
-
-def _require_one_role(named: Named) -> None:
-    twice = in_two(role or () for role in (named.training, named.validation, named.test))
-    if twice:
-        raise SerError(
-            f"{min(twice)} cannot have two roles, wanted each speaker in one of training, "
-            "validation and test"
-        )
 
 
 def _evenly(speakers: Sequence[str]) -> list[str]:

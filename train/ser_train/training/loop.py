@@ -1,5 +1,6 @@
 """One network from its first weights to the last epoch, with a checkpoint after each epoch."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from ser_train.data.batches import Batches, Targets
 from ser_train.data.prepare import Prepared
 from ser_train.metrics import score
 from ser_train.models.inference import Inference
-from ser_train.progress import EpochClock, EpochRecord, Reporter
+from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.checkpoint import Checkpoint, Settings, Snapshot
 from ser_train.training.optimizer import Optimizer
 
@@ -100,7 +101,7 @@ def learn(
     for snapshot in checkpoint.restore():
         optimizer.restore(snapshot.arrays)
         history.extend(snapshot.history)
-    clock = EpochClock(len(history), recipe.epochs)
+    done, start = len(history), time.monotonic()
     if history:
         report.note(f"going on after epoch {len(history)} of {recipe.epochs}")
     for epoch in range(len(history), recipe.epochs):
@@ -109,7 +110,7 @@ def learn(
         with optimizer.averaged_weights():
             history.append(watch.look(loss))
         checkpoint.save([Snapshot(optimizer.state(), tuple(history))])
-        left = clock.remaining(epoch + 1)
+        left = _remaining(time.monotonic() - start, epoch + 1 - done, recipe.epochs - epoch - 1)
         report.note(f"epoch {epoch + 1}/{recipe.epochs}  {_words(history[-1])}  left {left}")
     optimizer.finalize_weights(batches.epoch(recipe.epochs, mixed=False))
     return Trained(model, tuple(history))
@@ -140,6 +141,12 @@ class _Watch:
         inputs = (self._prepared.speech(index, seconds) for index in self._chosen)
         scores = score(self._inference.process(inputs), self._truth)
         return EpochRecord(loss, scores.uar, scores.nll)
+
+
+def _remaining(seconds: float, done: int, left: int) -> str:
+    """Return the time of the epochs that are left, as minutes and seconds."""
+    minutes, rest = divmod(round(seconds / done * left), 60)
+    return f"{minutes}:{rest:02d}"
 
 
 def _words(record: EpochRecord) -> str:
