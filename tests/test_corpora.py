@@ -127,7 +127,7 @@ def test_speakers_have_one_role(tmp_path: Path) -> None:
     assert {clips[i].speaker for i in split.test} == {"ravdess/04"}
     with pytest.raises(SerError, match="there is no speaker 'ravdess/9'; there are ravdess/01"):
         split_by_speakers(clips, ["ravdess/9"], [])
-    with pytest.raises(SerError, match="both validation and test"):
+    with pytest.raises(SerError, match="ravdess/02 would have two roles"):
         split_by_speakers(clips, ["ravdess/02"], ["ravdess/02"])
     with pytest.raises(SerError, match="no speaker is left"):
         split_by_speakers(clips, speakers_of(clips), [])
