@@ -206,6 +206,11 @@ def test_stats_before_it_is_open_are_refused(tiny_model: Path) -> None:
         _ = alisten(DEMO_PATH, model=tiny_model).stats
     with listener:
         assert listener.stats.recognizer.predictions == 0
+    broken = listen(DEMO_PATH, model=tiny_model.with_name("missing.onnx"))
+    with pytest.raises(SerError, match="missing"):
+        broken.open()
+    with pytest.raises(SerError, match="open"):
+        _ = broken.stats
 
 
 @pytest.mark.parametrize("seconds", [0, -1.0, 1e-9, 1e9, float("nan")])

@@ -180,7 +180,7 @@ class Listener(Generic[Item]):
     @property
     def stats(self) -> LiveStats:
         """Counters and latency quantiles up to now; SerError before it is open."""
-        if not self._is_open:
+        if not hasattr(self, "recognizer"):
             raise SerError("stats before the source is open; enter the listener or open() it first")
         recognizer = self.recognizer.stats
         source = self.source.counters
