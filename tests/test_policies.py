@@ -251,7 +251,7 @@ class TestInput:
     def test_each_episode_is_told_once(
         self, model: OnnxClassifier, faults: list[Fault], kinds: list[str]
     ) -> None:
-        microphone = FakeMicrophone(VOICE, faults, seconds=20.0)
+        microphone = FakeMicrophone(VOICE, faults, seconds=20.0, block_seconds=0.1)
         _, events = taken(microphone, listening(microphone, model), {})
         told = [e for e in events if e.kind.startswith("input_")]
         assert [e.kind for e in told] == kinds
@@ -292,7 +292,7 @@ class TestInput:
     def test_a_file_may_be_as_it_is(
         self, model: OnnxClassifier, fault: Fault, tmp_path: Path
     ) -> None:
-        microphone = FakeMicrophone(VOICE, [fault], seconds=15.0)
+        microphone = FakeMicrophone(VOICE, [fault], seconds=12.0, block_seconds=0.1)
         with microphone:
             samples = [item.samples for item in microphone if isinstance(item, Block)]
         soundfile.write(tmp_path / "a.wav", np.concatenate(samples), 16000, subtype="FLOAT")

@@ -40,7 +40,7 @@ from ser_live.testing import (
 from ser_live.testing.microphone import FakeCapture
 
 RATE = 16000
-SECONDS = 12.0
+SECONDS = 9.0
 BLOCK_SECONDS = 0.04
 HOP_SECONDS = 0.25
 SHORT_SECONDS = 0.1
