@@ -32,7 +32,9 @@ COMMAND = [sys.executable, "-m", "ser_live"]
 def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes find the package without an installation, and terminals be able."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent / "realtime"))
-    for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "100"), ("LINES", "30")):
+    # rich keeps the codes of a style as the first terminal of the process wanted them.
+    terminal = {"TERM": "xterm-256color", "COLORTERM": "truecolor", "COLUMNS": "100", "LINES": "30"}
+    for name, value in terminal.items():
         monkeypatch.setenv(name, value)
 
 
