@@ -53,7 +53,7 @@ def drawn(view: LiveView) -> str:
 
 def view_at(listener: Listener[Prediction], console: Console, seconds: float) -> LiveView:
     """A view of the demo up to some second."""
-    view = LiveView(listener, DEMO_NOTICE, console)
+    view = LiveView(listener, DEMO_NOTICE, console, clock=lambda: 0.0)
     for step in listener.steps():
         view.update(step)
         if step.seconds >= seconds:
@@ -66,7 +66,9 @@ def test_every_frame_fits(tmp_path: Path, labels: int) -> None:
     model = write_model(tmp_path / "m.onnx", tiny_card(labels=NAMES[:labels]))
     sizes = [(12, 3), (44, 10), (60, 18), (80, 24), (100, 30), (120, 40), (200, 60)]
     with listen(DEMO_PATH, model=model) as listener:
-        views = [LiveView(listener, DEMO_NOTICE, terminal(*size)) for size in sizes]
+        views = [
+            LiveView(listener, DEMO_NOTICE, terminal(*size), clock=lambda: 0.0) for size in sizes
+        ]
         for number, step in enumerate(listener.steps()):
             for (width, height), view in zip(sizes, views, strict=True):
                 view.update(step)

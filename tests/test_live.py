@@ -157,11 +157,12 @@ def test_lag_is_now_minus_the_capture_of_the_last_sample(tiny_model: Path) -> No
         for index, block in enumerate(cut(samples, round(0.4 * rate)))
     ]
     listener = Listener[Prediction](Blocks(blocks, rate), model=tiny_model)
-    for prediction in list(listener)[:-1]:
+    predictions = list(listener)[:-1]
+    elapsed_seconds = time.monotonic() - now
+    for prediction in predictions:
         wanted = late_seconds + 4.0 - prediction.end_seconds
-        assert prediction.lag_seconds == pytest.approx(wanted, abs=0.5)
         assert prediction.lag_seconds is not None
-        assert prediction.lag_seconds >= wanted - 1e-6
+        assert wanted - 1e-6 <= prediction.lag_seconds <= wanted + 0.4 + elapsed_seconds
     stages = {stage.name: stage for stage in listener.stats.stages}
     assert stages["queue"].count == len(blocks)
     assert stages["lag"].max_seconds > late_seconds
