@@ -38,13 +38,6 @@ def is_accounted(counters: SourceCounters) -> bool:
     return counters.captured == counters.processed + counters.dropped + counters.buffered
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10.0
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 class TestRing:
     @pytest.mark.parametrize("seed", range(20))
     def test_no_frame_is_lost_without_a_count(self, seed: int) -> None:
@@ -485,6 +478,12 @@ def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
         thread.join()
 
 
+def wait_for_failure(stream: DeviceStream) -> None:
+    deadline = time.monotonic() + 10.0
+    while stream.failure is None and time.monotonic() < deadline:
+        stream.wait(1.0)  # a failure ends it
+
+
 class TestDevice:
     """What runs in the capture process."""
 
@@ -513,7 +512,7 @@ class TestDevice:
         portaudio.blocks = 3
         stream = DeviceStream(devices.find_input_device(None))
         stream.start()
-        wait_for(lambda: stream.failure is not None)
+        wait_for_failure(stream)
         assert stream.failure == "the device is gone"
         assert sum(len(audio.samples) for audio in stream.audio()) == portaudio.given_frames > 0
 
@@ -541,7 +540,7 @@ class TestDevice:
         portaudio.broken_block = 5
         stream = DeviceStream(devices.find_input_device(None))
         stream.start()
-        wait_for(lambda: stream.failure is not None)
+        wait_for_failure(stream)
         assert "capture failed (ValueError: " in str(stream.failure)
 
     def test_devices_come_with_the_rates_that_they_accept(self, portaudio: FakePortAudio) -> None:
