@@ -1,4 +1,4 @@
-"""What evaluating a model says of it, and of whom it had heard."""
+"""Evaluation of a model: its lines, and the warning of speakers that it had heard."""
 
 import dataclasses
 import json
