@@ -76,7 +76,7 @@ class HandFed:
             yield block
 
     def skip_to_newest(self, keep_seconds: float) -> None:
-        raise AssertionError("nobody is late")
+        raise AssertionError("no reader is late")
 
     def feed(self, hops: int = 1) -> None:
         for _ in range(hops):
@@ -128,7 +128,7 @@ def test_a_task_that_is_cancelled_while_it_waits_loses_nothing(model: OnnxClassi
                 waiting = asyncio.ensure_future(anext(them))
                 await asyncio.sleep(0.002)
                 waiting.cancel()
-                if index % 2:  # the prediction comes while nobody waits
+                if index % 2:  # the prediction comes while no task waits
                     source.feed()
                     await asyncio.sleep(0.002)
                 else:  # or just as the task is cancelled
@@ -348,7 +348,7 @@ def test_a_loop_that_ends_without_closing_is_not_held_up(model: OnnxClassifier) 
     started_at = time.monotonic()
     run(main())
     assert time.monotonic() - started_at < 5.0
-    source.feed(3)  # a prediction that nobody can get any more
+    source.feed(3)  # a prediction that comes too late for the loop
     # The worker waits for orders that never come; it is a daemon, and ends when it is told to.
     listeners[0]._orders.put(None)
     source.close()

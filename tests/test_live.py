@@ -41,7 +41,7 @@ class Blocks:
         return iter(self.blocks)
 
     def skip_to_newest(self, keep_seconds: float) -> None:
-        raise AssertionError("nobody is late")
+        raise AssertionError("no reader is late")
 
     def close(self) -> None:
         self.closed += 1

@@ -193,7 +193,7 @@ Gaps = list[tuple[float, float]]
 
 
 def in_stretches(blocks: list[tuple[Block, int]]) -> tuple[list[Stretch], Gaps]:
-    """Part a stream where nobody may listen across, and say what else its windows hold."""
+    """Part a stream at gaps that no window spans, and return the shorter ones."""
     stretches, gaps = [], []
     now = Stretch(blocks[0][1], blocks[0][0].samples.shape[1], 0, [], [])
     for block, rate in blocks:
