@@ -13,7 +13,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from fuzz.networks import BINS, networks
+from fuzz.models import BINS, networks
 from ser_live import SerError
 from ser_live.engine import speech_gate as speech
 from ser_live.engine.spectrum import PowerSpectrum

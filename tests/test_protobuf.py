@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.networks import networks
+from fuzz.models import networks
 from ser_live.model.onnx_check import DamagedError, fields, packed
 
 NUMBERS = st.integers(0, 2**64 - 1)

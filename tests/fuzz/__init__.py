@@ -1,9 +1,10 @@
 """Inputs that were not meant: targets of the fuzzing, and the inputs that once went wrong.
 
-A target is a module with ``seeds()``, valid inputs; ``mutate(data, random)``, a change that keeps
-enough of the structure to get past the first check; and ``check(data)``, which raises anything
-else than SerError only where the product is wrong. ``run.py`` runs them, ``findings/`` holds what
-it found, and ``tests/test_fuzz_findings.py`` replays that.
+A target is a module with ``seeds()``, valid inputs, and ``check(data)``, which raises anything
+else than SerError only where the product is wrong. Where bytes that change at random would not get
+past the first check, it has ``mutate(data, random)``, too, a change that keeps enough of the
+structure; and ``DICTIONARY``, a dictionary for libFuzzer, where words help. ``run.py`` runs them,
+``findings/`` holds what it found, and ``tests/test_fuzz_findings.py`` replays that.
 """
 
 import atexit

@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from random import Random
 
 from fuzz import check_message, scratch
 from ser_live import SerError
 from ser_live.text import find_control_char
 from ser_train.corpora import Clip, find_clips, read_manifest, relabel
 
-WORDS = (
+DICTIONARY = [word.encode() for word in (
     "path", "label", "speaker", "file_id", "happy", "\ufeff", '"', '""', "'", "\r", "\n", "\0",
-    "\x1b[2J", "\u202e", ",", ";", "\t", "../../etc/passwd", "/", "a" * 140_000, "é", "\x85",
+    "\x1b[2J", "\u202e", ",", ";", "\t", "../../etc/passwd", "/", "a" * 60, "é", "\x85",
     "\u0660",
-)  # fmt: skip
+)]  # fmt: skip
 
 
 def check(data: bytes) -> None:
@@ -48,21 +47,6 @@ def seeds() -> list[bytes]:
     return [
         b'path,label,speaker\n"a,b.wav",happy, Ann\nc.wav,sad,Bob\n',
         "\ufeffspeaker,path,label\r\nAnn,é.wav,happy\r\nBob,b.wav,sad\r\n".encode(),
+        b"path,label,speaker\n" + b"a" * 140_000 + b",sad,Bob\n",  # more than csv takes
         b'file_id\temotion\traw_text\tspeaker_id\nEB0_fear_2.wav\tfear\ta "b"\tEB0\n',
     ]
-
-
-def mutate(data: bytes, random: Random) -> bytes:
-    """Put words into the table, or drop, double and swap parts of it."""
-    text = data.decode("utf-8", "surrogateescape")
-    at, end = sorted((random.randint(0, len(text)), random.randint(0, len(text))))
-    what = random.random()
-    if what < 0.5:
-        text = text[:at] + random.choice(WORDS) + text[at:]
-    elif what < 0.65:
-        text = text[:at] + text[end:]
-    elif what < 0.8:
-        text = text[:end] + text[at:]
-    else:
-        text = text.replace(random.choice(WORDS), random.choice(WORDS))
-    return text.encode("utf-8", "surrogateescape")

@@ -1,21 +1,25 @@
 """Model files: graphs that are nearly right, and files that are nearly graphs."""
 
 from collections.abc import Callable
+from pathlib import Path
 from random import Random
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
 import tiny_models
-from fuzz import cards, check_message, networks, scratch
+from fuzz import cards, check_message, scratch
 from ser_live import SerError
 from ser_live.model.card import METADATA_KEY, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import OPERATORS
 
-CARD = tiny_models.tiny_card(spectrum=SpectrumSpec(2 * networks.BINS - 2, 64))
+BINS = 33
+CARD = tiny_models.tiny_card(spectrum=SpectrumSpec(2 * BINS - 2, 64))
+NETWORKS = Path(__file__).parent / "networks"
 NUMBERS = (0, 1, -1, 2, 3, -2, 7, 257, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**40)
 FLOATS = (0.0, 1.0, -1.0, 1e-40, 1e30, -1e38, float("inf"), float("nan"))
 WORDS = (
@@ -42,7 +46,30 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    return [_with_card(graph) for graph in (tiny_models.tiny_graph(CARD), *networks.networks())]
+    return [_with_card(graph) for graph in (tiny_models.tiny_graph(CARD), *networks())]
+
+
+def networks() -> list[onnx.ModelProto]:
+    """Return small valid networks that together use most operators that a model may use."""
+    return [
+        _with_weights(onnx.parser.parse_model(path.read_text("utf-8")))
+        for path in sorted(NETWORKS.glob("*.onnxtxt"))
+    ]
+
+
+def _with_weights(network: onnx.ModelProto) -> onnx.ModelProto:
+    """Draw the tensors that the file declares without values from a fixed seed."""
+    random = np.random.default_rng(0)
+    for tensor in network.graph.value_info:
+        kind = tensor.type.tensor_type
+        shape = [axis.dim_value for axis in kind.shape.dim]
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        values = (
+            random.uniform(-1, 1, shape) if dtype.kind == "f" else random.integers(10, size=shape)
+        )
+        network.graph.initializer.append(numpy_helper.from_array(values.astype(dtype), tensor.name))
+    del network.graph.value_info[:]
+    return network
 
 
 def mutate(data: bytes, random: Random) -> bytes:
@@ -76,7 +103,7 @@ def _tensor(random: Random, name: str = "", kind: int | None = None) -> onnx.Ten
     shape: list[int] = []
     for _ in range(random.choice((0, 1, 1, 2, 2, 3, 4))):
         if int(np.prod(shape)) < 2000:
-            shape.append(random.choice((0, 1, 1, 2, 3, 4, 8, networks.BINS)))
+            shape.append(random.choice((0, 1, 1, 2, 3, 4, 8, BINS)))
     dtype = helper.tensor_dtype_to_np_dtype(kind)
     count = max(1, min(64, int(np.prod(shape))))
     if np.issubdtype(dtype, np.integer):

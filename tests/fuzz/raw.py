@@ -2,7 +2,6 @@
 
 import functools
 import io
-from random import Random
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,12 @@ from ser_live.sources import RawSource
 
 RATES_HZ = (0, 7999, 8000, 11025, 16000, 44100, 384000, 384001)
 CHANNELS = (1, 2, 3, 0, 64, 65)
+STRANGE = (np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-42, -0.0, 1e6, 1.0000001e6)
+DICTIONARY = [
+    b"\x00\x80",
+    b"\xff",
+    *(count * np.float32(x).tobytes() for x in STRANGE for count in (1, 15)),
+]
 FORMATS = ("s16le", "f32le", "u8", "")
 
 
@@ -78,19 +83,3 @@ def seeds() -> list[bytes]:
         bytes((4, 1, 1, 255)) + voice[:14000].astype("<f4").tobytes(),
         bytes((6, 0, 0, 255)) + (voice * 32767).astype("<i2").tobytes(),
     ]
-
-
-def mutate(data: bytes, random: Random) -> bytes:
-    """Change the configuration, or a stretch of samples to strange values."""
-    changed = bytearray(data)
-    if random.random() < 0.4:
-        changed[random.randrange(4)] = random.randrange(256)
-        return bytes(changed)
-    strange = np.array(
-        [np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-42, -0.0, 1e6, 1.0000001e6], "<f4"
-    )
-    value = random.choice((strange[random.randrange(len(strange))].tobytes(), b"\x00\x80", b"\xff"))
-    at = random.randrange(4, len(changed))
-    count = random.choice((1, 1, 50, 3000))
-    changed[at : at + len(value) * count] = value * count
-    return bytes(changed[: random.choice((len(changed), random.randrange(4, len(changed))))])
