@@ -11,8 +11,8 @@ import pytest
 from hypothesis import settings
 
 import sound_server
-import tiny_models
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.testing import write_tiny_model
 
 if TYPE_CHECKING:
     import tiny_network
@@ -52,7 +52,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file that loads in no time."""
-    return tiny_models.write_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "tiny.onnx")
 
 
 @pytest.fixture(scope="session")

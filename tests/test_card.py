@@ -6,7 +6,7 @@ import pytest
 
 from ser_live import ModelCard, SerError
 from ser_live.model.card import Corpus, GoldenTest, Metric, SpectrumSpec
-from tiny_models import tiny_card
+from ser_live.testing import tiny_card
 
 FULL = tiny_card(
     corpora=(Corpus("A", 10, 2, "CC-BY-4.0"),),

@@ -23,11 +23,12 @@ from ser_live.model.catalog import find_model, model_files
 from ser_live.model.classifier import OnnxClassifier, encode_golden
 from ser_live.model.onnx_check import MOST_NODE_BYTES, MOST_NODES, MOST_PARTS, check_graph
 from ser_live.model.onnx_session import MOST_MEMORY_BYTES, open_session
-from tiny_models import speech_like, tiny_card, tiny_graph, with_golden, write_graph, write_model
+from ser_live.testing import speech_like, tiny_card, write_tiny_model
+from ser_live.testing.models import tiny_graph, with_golden, write_graph
 
 
 def test_a_model_loads_and_answers(tmp_path: Path) -> None:
-    classifier = OnnxClassifier.load(write_model(tmp_path / "tiny.onnx"))
+    classifier = OnnxClassifier.load(write_tiny_model(tmp_path / "tiny.onnx"))
     window = PowerSpectrum(classifier.card.spectrum).process(speech_like(1.0))
     probabilities = classifier.probabilities(window)
     assert probabilities.shape == (4,)
@@ -37,13 +38,13 @@ def test_a_model_loads_and_answers(tmp_path: Path) -> None:
 
 
 def test_nan_from_the_network_is_an_error(tmp_path: Path) -> None:
-    classifier = OnnxClassifier.load(write_model(tmp_path / "tiny.onnx"))
+    classifier = OnnxClassifier.load(write_tiny_model(tmp_path / "tiny.onnx"))
     with pytest.raises(SerError, match="wanted probabilities"):
         classifier.probabilities(np.full((50, 257), np.nan, np.float32))
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:
-    whole = write_model(tmp_path / "whole.onnx").read_bytes()
+    whole = write_tiny_model(tmp_path / "whole.onnx").read_bytes()
     for name, content in {
         "empty": b"",
         "text": b"hello",
@@ -335,7 +336,7 @@ def test_what_is_no_distribution_is_an_error(tmp_path: Path, operator: str, mess
 
 
 def test_names_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
-    data = write_model(tmp_path / "tiny.onnx").read_bytes()
+    data = write_tiny_model(tmp_path / "tiny.onnx").read_bytes()
     for name in (b"spectrum", b"probabilities", b"ser.card"):
         path = tmp_path / "damaged.onnx"
         path.write_bytes(data.replace(name, b"\xff" * len(name)))
@@ -361,7 +362,7 @@ def test_all_that_we_ship_passes() -> None:
 
 
 def test_an_idle_session_does_not_spin(tmp_path: Path) -> None:
-    session = open_session(write_model(tmp_path / "tiny.onnx").read_bytes(), "tiny")
+    session = open_session(write_tiny_model(tmp_path / "tiny.onnx").read_bytes(), "tiny")
     options = session.get_session_options()
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (1, 1)
     assert options.execution_mode == onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -370,7 +371,7 @@ def test_an_idle_session_does_not_spin(tmp_path: Path) -> None:
 
 
 def test_names_become_files(tmp_path: Path) -> None:
-    path = write_model(tmp_path / "mine.onnx")
+    path = write_tiny_model(tmp_path / "mine.onnx")
     assert find_model(path) == path
     assert find_model(str(path)) == path
     for file in model_files():

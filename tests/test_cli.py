@@ -21,9 +21,10 @@ from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped
 from ser_live.recording import Recorder, ReplaySource
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice
+from ser_live.testing import speech_like, tiny_card, write_tiny_model
+from ser_live.testing.models import tiny_graph, write_graph
 from sound_server import SoundServer
 from test_output import READERS
-from tiny_models import speech_like, tiny_card, tiny_graph, write_graph, write_model
 
 COMMAND = [sys.executable, "-m", "ser_live"]
 
@@ -339,7 +340,7 @@ class TestRecording:
     def test_replay_can_be_told_otherwise(self, tmp_path: Path, tiny_model: Path) -> None:
         path = tmp_path / "a.wav"
         call("--demo", "--record", path, "--model", tiny_model, "--hop", "1", "--no-vad")
-        other = write_model(tmp_path / "other.onnx", seed=7)
+        other = write_tiny_model(tmp_path / "other.onnx", seed=7)
         options = ["--hop", "0.5", "--vad", "--smoothing", "0", "--model", other]
         replay = call("replay", path, *options)
         options.remove("--vad")
@@ -348,10 +349,10 @@ class TestRecording:
 
     def test_a_changed_model_is_told(self, tmp_path: Path) -> None:
         path, model = tmp_path / "a.wav", tmp_path / "m.onnx"
-        write_model(model)
+        write_tiny_model(model)
         call("--demo", "--record", path, "--model", model)
         assert "has changed" not in call("replay", path).stderr
-        write_model(model, seed=7)
+        write_tiny_model(model, seed=7)
         done = call("replay", path)
         assert done.returncode == 0
         assert f"warning: model {model} has changed since the recording" in done.stderr

@@ -25,8 +25,7 @@ from ser_live.events import Event
 from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.card import SmoothingSpec
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
-from ser_live.testing import demo_voice
-from tiny_models import tiny_card, write_model
+from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 HOME = "\x1b[H"
@@ -63,7 +62,7 @@ def view_at(listener: Listener[Prediction], console: Console, seconds: float) ->
 
 @pytest.mark.parametrize("labels", [2, 8, 9])
 def test_every_frame_fits(tmp_path: Path, labels: int) -> None:
-    model = write_model(tmp_path / "m.onnx", tiny_card(labels=NAMES[:labels]))
+    model = write_tiny_model(tmp_path / "m.onnx", tiny_card(labels=NAMES[:labels]))
     sizes = [(12, 3), (44, 10), (60, 18), (80, 24), (100, 30), (120, 40), (200, 60)]
     with listen(DEMO_PATH, model=model) as listener:
         views = [
@@ -127,7 +126,7 @@ def test_silence_shows_no_shares(tiny_model: Path) -> None:
 
 def test_a_guess_has_a_question_mark(tmp_path: Path) -> None:
     never_sure = SmoothingSpec(uncertain_below=1.0)
-    model = write_model(tmp_path / "m.onnx", tiny_card(smoothing=never_sure))
+    model = write_tiny_model(tmp_path / "m.onnx", tiny_card(smoothing=never_sure))
     with listen(DEMO_PATH, model=model) as listener:
         for step in listener.steps():
             for prediction in step.predictions:

@@ -28,7 +28,8 @@ from ser_live.doctor.report import without_names
 from ser_live.errors import SerError
 from ser_live.model import catalog
 from ser_live.model.classifier import OnnxClassifier
-from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
+from ser_live.testing import tiny_card
+from ser_live.testing.models import tiny_graph, with_golden, write_graph
 
 
 @pytest.fixture

@@ -17,8 +17,8 @@ from ser_live.engine.inference import MOST_WINDOWS_TOGETHER
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.server.engine import Engine
-from ser_live.testing import SlowModel, demo_voice
-from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
+from ser_live.testing import SlowModel, demo_voice, tiny_card
+from ser_live.testing.models import tiny_graph, with_golden, write_graph
 
 VOICE = demo_voice()
 RATES = (16000, 48000, 8000, 44100)

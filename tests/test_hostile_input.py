@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import tiny_models
 from ser_live import ModelCard, Prediction, SerError, StreamRecognizer
 from ser_live.engine.resample import MonoConverter
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import check_graph
 from ser_live.sources import FileSource, RawSource
+from ser_live.testing import tiny_card, write_tiny_model
 from ser_live.text import find_control_char
 from ser_train.corpora import find_clips, read_manifest, relabel
 from test_stream_laws import as_format, demo_voice, run
@@ -428,7 +428,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=8,
 )  # fmt: skip
-FIELDS = sorted(json.loads(tiny_models.tiny_card().to_json()))
+FIELDS = sorted(json.loads(tiny_card().to_json()))
 
 
 def check_card(text: str) -> None:
@@ -438,7 +438,7 @@ def check_card(text: str) -> None:
 
 @hostile(25, st.sampled_from(FIELDS), st.none() | st.text(max_size=12), JSON)
 def test_cards_with_any_value_anywhere(field: str, inner: str | None, value: Any) -> None:
-    data = json.loads(tiny_models.tiny_card().to_json())
+    data = json.loads(tiny_card().to_json())
     if inner is not None and isinstance(data[field], dict):
         names = sorted(data[field])
         data[field][names[len(inner) % len(names)]] = value
@@ -460,7 +460,7 @@ def test_any_text_as_a_card(text: str) -> None:
 def test_damaged_model_files_are_refused_or_work(
     folder: Path, damage: list[tuple[float, int]], share: float
 ) -> None:
-    data = bytearray(tiny_models.write_model(folder / "whole.onnx").read_bytes())
+    data = bytearray(write_tiny_model(folder / "whole.onnx").read_bytes())
     for place, byte in damage:
         data[round(place * (len(data) - 1))] = byte
     path = folder / "damaged.onnx"

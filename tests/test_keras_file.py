@@ -11,13 +11,13 @@ import pytest
 
 from ser_live import SerError
 from ser_live.model.card import KERAS_MEMBER
+from ser_live.testing import tiny_card
 from ser_train.models.keras_file import (
     LARGEST_MEMBERS_BYTES,
     RECORD_MEMBER,
     load_model,
     read_archive,
 )
-from tiny_models import tiny_card
 
 MEMBERS: dict[str, bytes] = {
     "metadata.json": b"{}",

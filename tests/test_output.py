@@ -19,7 +19,7 @@ from ser_live.engine.segments import Segment, Segmenter
 from ser_live.events import Event
 from ser_live.output import Outputs, check_outputs
 from ser_live.sources import DEMO_PATH
-from tiny_models import LABELS
+from ser_live.testing.models import TINY_LABELS
 
 ENDINGS = (".jsonl", ".csv", ".srt", ".rttm", ".txt")
 EVENT = Event("gap", 3.5, "120 frames are missing")
@@ -99,7 +99,7 @@ READERS: dict[str, Callable[[str], object]] = dict(
 def written(folder: Path, stream: list[Prediction]) -> dict[str, str]:
     """Every format of a stream."""
     paths = [folder / f"out{ending}" for ending in ENDINGS]
-    with Outputs(paths, LABELS, "a USB  mic") as outputs:
+    with Outputs(paths, TINY_LABELS, "a USB  mic") as outputs:
         outputs.write(EVENT)
         for prediction in stream:
             outputs.write(prediction)
@@ -127,7 +127,7 @@ class TestFormats:
             assert float(row["end_seconds"]) == prediction.end_seconds
             assert (row["state"], row["label"] or None) == (prediction.state, prediction.label)
             assert row["changed"] == ("true" if prediction.changed else "false")
-            for label in LABELS:
+            for label in TINY_LABELS:
                 share = row[f"probability_{label}"]
                 if prediction.probabilities is None:
                     assert share == ""
@@ -171,7 +171,7 @@ class TestFormats:
             state="speech",
             label="sad",
             confidence=0.5,
-            probabilities=dict.fromkeys(LABELS, 0.25),
+            probabilities=dict.fromkeys(TINY_LABELS, 0.25),
             raw_probabilities=None,
             changed=True,
         )
@@ -197,7 +197,7 @@ class TestFormats:
         self, tmp_path: Path, stream: list[Prediction]
     ) -> None:
         paths = [tmp_path / f"out{ending}" for ending in ENDINGS]
-        with Outputs(paths, LABELS, "demo") as outputs:
+        with Outputs(paths, TINY_LABELS, "demo") as outputs:
             for count, prediction in enumerate(stream, 1):
                 outputs.write(prediction)
                 texts = {path.suffix: path.read_bytes().decode() for path in paths}
@@ -210,12 +210,12 @@ class TestMistakes:
     @pytest.mark.parametrize("name", ["out", "out.wav", "out.jsonl.gz", ".csv"])
     def test_unknown_endings(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(SerError, match=r"the ending is .* wanted \.jsonl, \.csv") as error:
-            Outputs([tmp_path / name], LABELS, "demo")
+            Outputs([tmp_path / name], TINY_LABELS, "demo")
         assert str(tmp_path / name) in str(error.value)
         assert not (tmp_path / name).exists()
 
     def test_endings_may_be_shouted(self, tmp_path: Path, stream: list[Prediction]) -> None:
-        with Outputs([tmp_path / "OUT.CSV"], LABELS, "demo") as outputs:
+        with Outputs([tmp_path / "OUT.CSV"], TINY_LABELS, "demo") as outputs:
             outputs.write(stream[0])
         assert len(read_csv((tmp_path / "OUT.CSV").read_bytes().decode())) == 1
 
@@ -223,14 +223,14 @@ class TestMistakes:
         (tmp_path / "folder.csv").mkdir()
         for path in (tmp_path / "missing" / "out.csv", tmp_path / "folder.csv"):
             with pytest.raises(SerError, match="cannot write it") as error:
-                Outputs([path], LABELS, "demo")
+                Outputs([path], TINY_LABELS, "demo")
             assert str(path) in str(error.value)
             assert "\n" not in str(error.value)
 
     @pytest.mark.skipif(not Path("/sys").is_dir(), reason="needs a folder closed even to root")
     def test_no_permission(self) -> None:
         with pytest.raises(SerError, match=r"/sys/out\.csv: cannot write it"):
-            Outputs(["/sys/out.csv"], LABELS, "demo")
+            Outputs(["/sys/out.csv"], TINY_LABELS, "demo")
 
     def test_the_same_file_twice(self, tmp_path: Path) -> None:
         (tmp_path / "link.csv").symlink_to(tmp_path / "out.csv")
@@ -240,7 +240,7 @@ class TestMistakes:
     def test_a_mistake_touches_no_other_file(self, tmp_path: Path) -> None:
         (tmp_path / "old.csv").write_text("precious")
         with pytest.raises(SerError):
-            Outputs([tmp_path / "old.csv", tmp_path / "new.mp3"], LABELS, "demo")
+            Outputs([tmp_path / "old.csv", tmp_path / "new.mp3"], TINY_LABELS, "demo")
         assert (tmp_path / "old.csv").read_text() == "precious"
 
 
@@ -249,14 +249,14 @@ class TestFullDisks:
     def test_at_the_start(self, tmp_path: Path) -> None:
         (tmp_path / "full.csv").symlink_to("/dev/full")
         with pytest.raises(SerError, match=r"full\.csv: cannot write on \(No space left"):
-            Outputs([tmp_path / "full.csv"], LABELS, "demo")
+            Outputs([tmp_path / "full.csv"], TINY_LABELS, "demo")
 
     def test_later_the_other_files_go_on_and_it_is_said(
         self, tmp_path: Path, stream: list[Prediction], caplog: pytest.LogCaptureFixture
     ) -> None:
         (tmp_path / "full.jsonl").symlink_to("/dev/full")
         paths = [tmp_path / "full.jsonl", tmp_path / "out.csv", tmp_path / "out.srt"]
-        with Outputs(paths, LABELS, "demo") as outputs:
+        with Outputs(paths, TINY_LABELS, "demo") as outputs:
             for prediction in stream:
                 outputs.write(prediction)
         assert len(outputs.errors) == 1
@@ -297,7 +297,7 @@ def test_a_reader_may_follow_a_pipe(tmp_path: Path, stream: list[Prediction]) ->
     os.mkfifo(pipe)
     code = "import sys; print(sum(1 for _ in open(sys.argv[1])))"
     with subprocess.Popen([sys.executable, "-c", code, str(pipe)], stdout=subprocess.PIPE) as cat:
-        with Outputs([pipe], LABELS, "demo") as outputs:
+        with Outputs([pipe], TINY_LABELS, "demo") as outputs:
             for prediction in stream[:9]:
                 outputs.write(prediction)
         out, _ = cat.communicate(timeout=20)

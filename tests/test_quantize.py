@@ -21,6 +21,8 @@ from ser_export.exporting import Export, export_model
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, quantize
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.testing import speech_like, tiny_card
+from ser_live.testing.models import tiny_graph
 from ser_train.commands.fit import fit
 from ser_train.data.for_export import hold_out
 from ser_train.data.recordings import Recordings
@@ -28,7 +30,6 @@ from ser_train.layers import LogMel, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
 from ser_train.progress import Reporter
-from tiny_models import speech_like, tiny_card, tiny_graph
 
 pytestmark = pytest.mark.integration
 

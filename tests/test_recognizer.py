@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ, SmoothingSpec, WindowSpec
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.testing import speech_like, tiny_card, write_tiny_model
+from ser_live.testing.models import TINY_LABELS
 from test_stream_laws import demo_voice
-from tiny_models import LABELS, speech_like, tiny_card, write_model
 
 
 @pytest.fixture(scope="module")
 def unsure_model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
     card = tiny_card(smoothing=SmoothingSpec(uncertain_below=1.0))
-    path = write_model(tmp_path_factory.mktemp("model") / "unsure.onnx", card)
+    path = write_tiny_model(tmp_path_factory.mktemp("model") / "unsure.onnx", card)
     return OnnxClassifier.load(path)
 
 
@@ -50,7 +51,7 @@ def test_fields_follow_the_state(model: OnnxClassifier) -> None:
         else:
             assert p.probabilities is not None
             assert p.raw_probabilities is not None
-            assert p.label in LABELS
+            assert p.label in TINY_LABELS
             assert p.confidence == p.probabilities[p.label]
             assert math.isclose(sum(p.probabilities.values()), 1.0, rel_tol=1e-9)
             assert math.isclose(sum(p.raw_probabilities.values()), 1.0, rel_tol=1e-5)
@@ -71,7 +72,7 @@ def test_warming_up_lasts_one_second_from_the_onset(model: OnnxClassifier) -> No
 def test_low_confidence_is_uncertain_and_keeps_its_best_guess(unsure_model: OnnxClassifier) -> None:
     states = {p.state: p for p in StreamRecognizer(unsure_model).process(demo_voice(16000, 3.0))}
     assert "speech" not in states
-    assert states["uncertain"].label in LABELS
+    assert states["uncertain"].label in TINY_LABELS
 
 
 def test_a_new_utterance_does_not_hear_the_one_before(model: OnnxClassifier) -> None:
@@ -236,7 +237,7 @@ def test_timing_is_no_part_of_equality(model: OnnxClassifier) -> None:
 
 def test_a_longer_warm_up_of_the_card_is_kept(tmp_path: Path) -> None:
     card = tiny_card(window=WindowSpec(warm_up_seconds=2.0))
-    recognizer = StreamRecognizer(write_model(tmp_path / "slow.onnx", card))
+    recognizer = StreamRecognizer(write_tiny_model(tmp_path / "slow.onnx", card))
     states = [p.state for p in recognizer.process(demo_voice(16000, 3.0))]
     assert states.count("warming_up") == 8
     with pytest.raises(SerError, match="wanted 2 to 30"):

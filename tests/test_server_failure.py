@@ -12,8 +12,9 @@ from websockets.exceptions import ConnectionClosed
 
 import serving
 from ser_live.sources import DEMO_PATH
+from ser_live.testing import tiny_card
+from ser_live.testing.models import tiny_graph, with_golden, write_graph
 from server_talk import END, blocks, demo, listen, offline, open_stream, start, talk, timeless
-from tiny_models import tiny_card, tiny_graph, with_golden, write_graph
 
 pytestmark = pytest.mark.integration
 

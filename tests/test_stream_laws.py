@@ -18,7 +18,7 @@ from ser_live.engine.window import FrameWindow, SampleHistory
 from ser_live.model.card import GateSpec, SmoothingSpec, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
-from tiny_models import speech_like, tiny_card, write_model
+from ser_live.testing import speech_like, tiny_card, write_tiny_model
 
 Cut = Callable[[NDArray[np.generic]], Iterator[NDArray[np.generic]]]
 SPECS = (SpectrumSpec(), SpectrumSpec(fft_samples=2048, hop_samples=512))
@@ -247,7 +247,7 @@ def test_smoother_reset_equals_fresh() -> None:
 
 def test_another_front_end_keeps_the_law(tmp_path: Path) -> None:
     card = tiny_card(spectrum=SpectrumSpec(fft_samples=2048, hop_samples=512))
-    model = OnnxClassifier.load(write_model(tmp_path / "coarse.onnx", card))
+    model = OnnxClassifier.load(write_tiny_model(tmp_path / "coarse.onnx", card))
     samples = demo_voice(16000, 6.0)
     whole = run(StreamRecognizer(model, hop_seconds=0.11), iter([samples]))
     assert run(StreamRecognizer(model, hop_seconds=0.11), at_random(3)(samples)) == whole

@@ -31,8 +31,9 @@ from ser_live.testing import (
     VirtualClock,
     Zeros,
     demo_voice,
+    tiny_card,
+    write_tiny_model,
 )
-from tiny_models import tiny_card, write_model
 
 ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_SECONDS = 0.5
@@ -230,7 +231,9 @@ def test_a_wider_hop_is_told(tiny_model: Path) -> None:
 
 
 def test_another_model_takes_over_with_labels_of_its_own(tiny_model: Path, tmp_path: Path) -> None:
-    other = write_model(tmp_path / "b.onnx", tiny_card(name="other", labels=("bored", "proud")))
+    other = write_tiny_model(
+        tmp_path / "b.onnx", tiny_card(name="other", labels=("bored", "proud"))
+    )
     microphone = FakeMicrophone(demo_voice(), seconds=9.0)
     listener = listen(microphone, model=tiny_model, clock=microphone.clock.monotonic)
     film = Film(listener)

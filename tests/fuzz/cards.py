@@ -7,8 +7,8 @@ from typing import Any
 from fuzz import check_message
 from ser_live import ModelCard, SerError
 from ser_live.model.card import Corpus, GoldenTest, Metric
+from ser_live.testing import tiny_card
 from ser_live.text import find_control_char
-from tiny_models import tiny_card
 
 NUMBERS = (
     0, -1, 1, 2**31, 2**53, 2**63, 10**400, 0.5, -0.0, 1e308, float("inf"), float("nan")

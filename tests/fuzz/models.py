@@ -10,15 +10,16 @@ import onnx
 import onnx.parser
 from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
 
-import tiny_models
 from fuzz import cards, check_message, scratch
 from ser_live import SerError
 from ser_live.model.card import METADATA_KEY, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import OPERATORS
+from ser_live.testing import tiny_card
+from ser_live.testing.models import tiny_graph, with_golden
 
 BINS = 33
-CARD = tiny_models.tiny_card(spectrum=SpectrumSpec(2 * BINS - 2, 64))
+CARD = tiny_card(spectrum=SpectrumSpec(2 * BINS - 2, 64))
 NETWORKS = Path(__file__).parent / "networks"
 NUMBERS = (0, 1, -1, 2, 3, -2, 7, 257, 2**31 - 1, -(2**31), 2**31, 2**63 - 1, -(2**63), 2**40)
 FLOATS = (0.0, 1.0, -1.0, 1e-40, 1e30, -1e38, float("inf"), float("nan"))
@@ -46,7 +47,7 @@ def check(data: bytes) -> None:
 
 
 def seeds() -> list[bytes]:
-    return [_with_card(graph) for graph in (tiny_models.tiny_graph(CARD), *networks())]
+    return [_with_card(graph) for graph in (tiny_graph(CARD), *networks())]
 
 
 def networks() -> list[onnx.ModelProto]:
@@ -88,7 +89,7 @@ def mutate(data: bytes, random: Random) -> bytes:
 
 
 def _with_card(graph: onnx.ModelProto) -> bytes:
-    card = tiny_models.with_golden(CARD, graph)
+    card = with_golden(CARD, graph)
     helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
     data: bytes = graph.SerializeToString()
     return data

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import tiny_models
 from fuzz import check_message, scratch
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import RawSource
+from ser_live.testing import speech_like, write_tiny_model
 
 RATES_HZ = (0, 7999, 8000, 11025, 16000, 44100, 384000, 384001)
 CHANNELS = (1, 2, 3, 0, 64, 65)
@@ -72,11 +72,11 @@ def _heard(recognizer: StreamRecognizer, samples: NDArray[Any]) -> list[Predicti
 
 @functools.cache
 def _model() -> OnnxClassifier:
-    return OnnxClassifier.load(tiny_models.write_model(scratch("tiny.onnx")))
+    return OnnxClassifier.load(write_tiny_model(scratch("tiny.onnx")))
 
 
 def seeds() -> list[bytes]:
-    voice = tiny_models.speech_like(1.3)
+    voice = speech_like(1.3)
     return [
         bytes((4, 0, 0, 200)) + (voice * 32767).astype("<i2").tobytes(),
         bytes((2, 0, 1, 99)) + voice[:12000].astype("<f4").tobytes(),
