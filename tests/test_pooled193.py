@@ -153,6 +153,7 @@ def test_layer_survives_its_config() -> None:
     assert (again.sample_rate_hz, again.mel_in_decibels, again.name) == (8000, True, "frontend")
 
 
+@pytest.mark.integration
 def test_mel_in_decibels_changes_the_mel_family_alone(layer: "Pooled193") -> None:
 
     from ser_train.layers.pooled193 import FAMILIES, Pooled193  # noqa: PLC0415
