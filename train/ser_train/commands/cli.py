@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ser_live.errors import SerError
-from ser_train.commands.arguments import make_parser
-from ser_train.data.recordings import recordings_of
+from ser_train.commands.arguments import make_parser, recordings_of
 
 _Job = TypeVar("_Job")
 _FIELDS = {
