@@ -10,8 +10,13 @@ from numpy.typing import NDArray
 from ser_live import SerError
 from ser_train.cross_validation.ledger import WHOLE, Ledger, Posteriors
 from ser_train.cross_validation.measurement import Measurement, figures_of, measure_ledger
-from ser_train.evaluation.resampling import excess_calibration_error, speaker_intervals
-from ser_train.metrics import calibration_error, risk_coverage, with_temperature
+from ser_train.metrics import (
+    calibration_error,
+    excess_calibration_error,
+    risk_coverage,
+    speaker_intervals,
+    with_temperature,
+)
 from ser_train.reports.cross_validation import (
     headline,
     repeat_command,

@@ -32,7 +32,7 @@ def honest_answers(
 def test_the_temperature_undoes_overconfidence() -> None:
     honest, truth = honest_answers(np.random.default_rng(0), 4000)
     loud = metrics.with_temperature(honest, 1 / 2.5)
-    temperature = metrics.fit_temperature(loud, truth)
+    temperature = metrics.fit_temperature([(loud, truth)])
     assert temperature == pytest.approx(2.5, rel=0.08)
     calmed = metrics.with_temperature(loud, temperature)
     assert metrics.calibration_error(calmed, truth) < 0.03
@@ -49,10 +49,10 @@ def test_a_speaker_with_many_recordings_decides_no_more_than_one_with_few() -> N
         parts.append((metrics.with_temperature(honest, 1 / temperature), truth))
     probabilities = np.concatenate([part for part, _ in parts])
     truth = np.concatenate([truth for _, truth in parts])
-    pooled = metrics.fit_shared_temperature(parts)
-    assert pooled == pytest.approx(metrics.fit_temperature(probabilities, truth))
-    alike = metrics.fit_shared_temperature(parts, each_alike=True)
-    doubled = metrics.fit_shared_temperature([parts[0], *[parts[1]] * 10])
+    pooled = metrics.fit_temperature(parts)
+    assert pooled == pytest.approx(metrics.fit_temperature([(probabilities, truth)]))
+    alike = metrics.fit_temperature(parts, each_alike=True)
+    doubled = metrics.fit_temperature([parts[0], *[parts[1]] * 10])
     assert alike == pytest.approx(doubled, rel=1e-3)
     assert alike < pooled - 0.2
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ser_train.cross_validation.plan import Provenance, commit
+from ser_train.cross_validation.plan import commit, versions
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,7 +16,7 @@ def test_a_checkout_names_its_commit() -> None:
     head = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    found = Provenance.now().commit
+    found = commit()
     assert found is not None
     assert found.removesuffix("-dirty") == head.stdout.strip()
 
@@ -50,4 +50,4 @@ def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
 
 
 def test_the_libraries_are_named() -> None:
-    assert {"keras", "tensorflow"} <= Provenance.now().versions.keys()
+    assert {"keras", "tensorflow"} <= versions().keys()

@@ -1,12 +1,16 @@
-"""Figures of merit: unweighted recall, accuracy, calibration."""
+"""Figures of merit: unweighted recall, accuracy, calibration, and the part of chance in them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import scipy  # loads its parts when they are asked for: they take a second
 from numpy.typing import NDArray
 
 ECE_BINS = 15
+SPEAKER_DRAWS = 2000
+LABEL_DRAWS = 200
+_SEED = 0
 _SMALLEST = 1e-12
 KEPT_SHARE = 0.8
 """Of the clips, surest first, that a model may choose to answer."""
@@ -112,27 +116,10 @@ def confusion(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> ND
     return counts
 
 
-def fit_temperature(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
-    """Find the temperature with the least negative log-likelihood.
-
-    Parameters
-    ----------
-    probabilities : ndarray, shape (clips, labels)
-        Of a model whose temperature is 1.
-    truth : ndarray of int, shape (clips,)
-
-    Returns
-    -------
-    float
-        From 0.25 to 8.
-    """
-    return fit_shared_temperature([(probabilities, truth)])
-
-
-def fit_shared_temperature(
+def fit_temperature(
     parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]], each_alike: bool = False
 ) -> float:
-    """Find the temperature that fits several models or speakers best.
+    """Find the temperature with the least negative log-likelihood.
 
     Parameters
     ----------
@@ -146,7 +133,6 @@ def fit_shared_temperature(
     float
         From 0.25 to 8.
     """
-    from scipy.optimize import minimize_scalar  # noqa: PLC0415 - comes with the train extra
 
     def loss(log_temperature: float) -> float:
         temperature = float(np.exp(log_temperature))
@@ -158,14 +144,13 @@ def fit_shared_temperature(
         return sum(losses)
 
     bounds = (float(np.log(0.25)), float(np.log(8.0)))
-    return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+    return float(np.exp(scipy.optimize.minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
 def with_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
     """Divide the logits behind probabilities by a temperature."""
     logits = np.log(np.maximum(probabilities, _SMALLEST)) / temperature
-    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    result: NDArray[np.float64] = powers / powers.sum(axis=-1, keepdims=True)
+    result: NDArray[np.float64] = scipy.special.softmax(logits, axis=-1)
     return result
 
 
@@ -197,3 +182,58 @@ def uncertain_threshold(parts: Sequence[NDArray[np.float64]], each_alike: bool =
         np.quantile(confidence, 1.0 - KEPT_SHARE, weights=weights, method="inverted_cdf")
     )
     return round(min(max(threshold, 0.2), 0.6), 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The middle 95 % of repeated draws."""
+
+    low: float
+    high: float
+
+
+def speaker_intervals(
+    right: NDArray[np.float64], clips: NDArray[np.int64]
+) -> tuple[Interval, Interval]:
+    """Bootstrap UAR and WA over speakers: the choice of speakers is the largest part of chance.
+
+    Parameters
+    ----------
+    right : ndarray, shape (speakers, labels)
+        Clips that are right; of several networks the mean.
+    clips : ndarray of int, shape (speakers, labels)
+        Clips that there are.
+
+    Returns
+    -------
+    tuple of Interval
+        Of UAR, the mean recall over the labels that a draw has, and of WA.
+    """
+    speakers = len(clips)
+    random = np.random.default_rng(_SEED)
+    weights = random.multinomial(speakers, np.full(speakers, 1.0 / speakers), SPEAKER_DRAWS)
+    drawn_right, drawn = weights @ right, weights @ clips
+    recalls = drawn_right / np.where(drawn > 0, drawn, np.nan)
+    accuracies = drawn_right.sum(axis=1) / drawn.sum(axis=1)
+    return _middle(np.nanmean(recalls, axis=1)), _middle(accuracies)
+
+
+def excess_calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:
+    """Return the calibration error less the one that a perfectly calibrated model would show.
+
+    With finitely many clips even honest confidence misses the accuracy of a bin. The mean error
+    over labels that are drawn from the model's own probabilities is that part; whether a drawn
+    label is the predicted one depends on the confidence alone.
+    """
+    confidence = probabilities.max(axis=1)
+    member = np.eye(ECE_BINS)[confidence_bins(confidence)]
+    random = np.random.default_rng(_SEED)
+    right = random.random((LABEL_DRAWS, len(truth))) < confidence
+    gaps = np.abs(right @ member - confidence @ member)
+    by_chance = float(gaps.sum(axis=1).mean()) / len(truth)
+    return calibration_error(probabilities, truth) - by_chance
+
+
+def _middle(values: NDArray[np.float64]) -> Interval:
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Interval(float(low), float(high))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ser_train.corpora import labels_of, truth_of
 from ser_train.cross_validation.ledger import WHOLE, Posteriors, Row
-from ser_train.cross_validation.plan import Plan, Provenance
+from ser_train.cross_validation.plan import Plan
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.metrics import fit_temperature
@@ -47,7 +47,7 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
 
     A fold goes on from its checkpoint where there is one.
     """
-    job, provenance = plan.job, Provenance.now()
+    job = plan.job
     first = load_first(job.init) if job.init else None
     clips = (*plan.clips, *plan.also)
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
@@ -59,7 +59,7 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         trained = _trained(plan, first, fold, report)
         seconds = round(time.monotonic() - start, 1)
         inference = Inference(part(trained.model, fold.prepared, "probabilities"))
-        row = _row(plan, fold, trained, _temperature(inference, fold), seconds, provenance)
+        row = _row(plan, fold, trained, _temperature(inference, fold), seconds)
         plan.ledger.append(row, _posteriors(inference, fold))
         (fold.folder / CHECKPOINT).unlink(missing_ok=True)
         if first:
@@ -110,7 +110,7 @@ def _temperature(inference: Inference, fold: _Fold) -> float | None:
         return None
     probabilities = _ask(inference, prepared, held_out, prepared.network.window.seconds)
     truth = truth_of(prepared.chosen(held_out), fold.settings.labels)
-    return round(fit_temperature(probabilities, truth), 4)
+    return round(fit_temperature([(probabilities, truth)]), 4)
 
 
 def _posteriors(inference: Inference, fold: _Fold) -> Posteriors:
@@ -139,7 +139,6 @@ def _row(
     trained: Trained,
     temperature: float | None,
     seconds: float,
-    provenance: Provenance,
 ) -> Row:
     clips, split = fold.prepared.clips, fold.split
     training, validation, test = split.speakers(clips)
@@ -161,8 +160,8 @@ def _row(
         temperature=temperature,
         training_seconds=seconds,
         threads=plan.job.threads,
-        versions=provenance.versions,
-        commit=provenance.commit,
+        versions=plan.versions,
+        commit=plan.commit,
         history=tuple(epoch.rounded(_DIGITS) for epoch in trained.history),
     )
 

@@ -10,8 +10,7 @@ from ser_live.errors import SerError
 from ser_train.cross_validation.ledger import Ledger, Row
 from ser_train.cross_validation.pooling import Pool, ensemble, normalised_by_speaker, pool
 from ser_train.cross_validation.protocols import Protocol, find_protocol
-from ser_train.evaluation.resampling import Interval, excess_calibration_error, speaker_intervals
-from ser_train.metrics import Scores, score
+from ser_train.metrics import Interval, Scores, excess_calibration_error, score, speaker_intervals
 
 
 @dataclass(frozen=True, slots=True)

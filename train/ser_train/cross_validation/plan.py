@@ -1,5 +1,6 @@
 """Job of a cross-validation, what is left of it to do, and the code that will do it."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -18,22 +19,8 @@ from ser_train.data.recordings import Recordings
 from ser_train.models.keras_file import fingerprint, heard_before, read_record, require_one_start
 from ser_train.models.registry import Network, find_network, network_of
 
-_PACKAGES = ("keras", "tensorflow", "ser-live")
 _ROOT = Path(__file__).parents[3]
 _CODE = ("realtime", "train", "export", "pyproject.toml")
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """Code and libraries behind a figure, taken when a training begins: files may change later."""
-
-    versions: dict[str, str]
-    commit: str | None
-
-    @classmethod
-    def now(cls) -> "Provenance":
-        """Look at the installation and the checkout."""
-        return cls(versions(), commit())
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +64,10 @@ class Plan:
     also: tuple[Clip, ...]
     fold_names: tuple[str, ...]
     ledger: Ledger
+    versions: dict[str, str]
+    """Of the libraries behind the figures."""
+    commit: str | None
+    """Of the source tree before the training: files may change later."""
 
     def missing(self) -> list[tuple[int, int]]:
         """Return the seeds and folds that are wanted and not in the ledger."""
@@ -124,8 +115,18 @@ def make_plan(job: CrossValidation) -> Plan:
         init_name=card.name if card else "",
         init_sha256=fingerprint(job.init) if job.init else "",
     )
-    ledger = Ledger(job.report_folder)
-    return Plan(job, network, protocol, configuration, clips, also, names, ledger)
+    return Plan(
+        job=job,
+        network=network,
+        protocol=protocol,
+        configuration=configuration,
+        clips=clips,
+        also=also,
+        fold_names=names,
+        ledger=Ledger(job.report_folder),
+        versions=versions(),
+        commit=commit(),
+    )
 
 
 def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> ModelCard | None:
@@ -162,11 +163,9 @@ def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> 
 def versions() -> dict[str, str]:
     """Return the installed versions of Keras, TensorFlow and ser-live."""
     found = {}
-    for package in _PACKAGES:
-        try:
+    for package in ("keras", "tensorflow", "ser-live"):
+        with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_train.corpora import LABELS
 from ser_train.cross_validation.ledger import Ledger, Posteriors, Row
 from ser_train.evaluation.calibration import HeldOutAnswers
-from ser_train.metrics import fit_shared_temperature, with_temperature
+from ser_train.metrics import fit_temperature, with_temperature
 
 _PRIOR_CLIPS = 8
 """Of other speakers' mean, before the voice's own clips count."""
@@ -203,7 +204,7 @@ def _temperatures(rows: Sequence[Row], folds: Sequence[Posteriors]) -> list[floa
             found.append(row.temperature)
         elif others:
             parts = [(f.probabilities[f.heard.index(row.window)], f.truth) for f in others]
-            found.append(round(fit_shared_temperature(parts), 4))
+            found.append(round(fit_temperature(parts), 4))
         else:
             found.append(1.0)
     return found
@@ -233,8 +234,7 @@ def _normalised(
         before = np.cumsum(logarithms[own], axis=0) - logarithms[own]
         mean = (_PRIOR_CLIPS * everyone + before) / (_PRIOR_CLIPS + heard)
         result[own] = logarithms[own] - mean + everyone
-    shares = np.exp(result - result.max(axis=1, keepdims=True))
-    normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    normalised: NDArray[np.float64] = scipy.special.softmax(result, axis=1)
     return normalised
 
 

@@ -12,7 +12,7 @@ from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.data.prepare import Prepared
 from ser_train.metrics import (
     Scores,
-    fit_shared_temperature,
+    fit_temperature,
     score,
     uncertain_threshold,
     with_temperature,
@@ -144,7 +144,7 @@ def calibrate_by_folds(model: Any, answers: HeldOutAnswers) -> Calibrated:
 
 
 def _calibrated(model: Any, answers: HeldOutAnswers, each_alike: bool) -> Calibrated:
-    temperature = round(fit_shared_temperature(answers.parts, each_alike), 4)
+    temperature = round(fit_temperature(answers.parts, each_alike), 4)
     model.get_layer("temperature").temperature.assign(temperature)
     tempered = [with_temperature(probabilities, temperature) for probabilities, _ in answers.parts]
     threshold = uncertain_threshold(tempered, each_alike)

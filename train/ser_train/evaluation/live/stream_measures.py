@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 
 from ser_live.prediction import Prediction
 from ser_train.evaluation.clips import Voice
-from ser_train.evaluation.resampling import excess_calibration_error
-from ser_train.metrics import calibration_error, negative_log_likelihood
+from ser_train.metrics import calibration_error, excess_calibration_error, negative_log_likelihood
 
 
 @dataclass(frozen=True, slots=True)
