@@ -18,54 +18,6 @@ from ser_train.data.recordings import Recordings
 from ser_train.data.splits import choose_validation_speakers, split_by_speakers
 
 
-def named(clips: tuple[Clip, ...]) -> list[tuple[str, str, str]]:
-    return [(clip.path.name, clip.label, clip.speaker) for clip in clips]
-
-
-def test_ravdess_takes_speech_only_and_ignores_what_is_not_its_own(tmp_path: Path) -> None:
-    folder = tiny_corpora.write_ravdess(tmp_path, [1, 24], ["neutral", "angry"])
-    for trap in (
-        "Actor_01/03-02-05-01-01-01-01.wav",  # song
-        "Actor_01/02-01-05-01-01-01-01.wav",  # video
-        "Actor_01/._03-01-05-01-01-01-01.wav",
-        "Actor_01/notes.wav",
-    ):
-        (folder / trap).write_bytes(b"")
-    assert named(find_clips(folder)) == [
-        ("03-01-01-01-01-01-01.wav", "neutral", "ravdess/01"),
-        ("03-01-05-01-01-01-01.wav", "angry", "ravdess/01"),
-        ("03-01-01-01-01-01-24.wav", "neutral", "ravdess/24"),
-        ("03-01-05-01-01-01-24.wav", "angry", "ravdess/24"),
-    ]
-
-
-@pytest.mark.parametrize("inner", ["", "wav"])
-def test_emodb_is_found_with_and_without_its_folder(tmp_path: Path, inner: str) -> None:
-    tiny_corpora.write_emodb(tmp_path)
-    assert named(find_clips(tmp_path / inner)) == [
-        ("03a01Fa.wav", "happy", "emodb/03"),
-        ("03a01Wa.wav", "angry", "emodb/03"),
-        ("08b10Lb.wav", "boredom", "emodb/08"),
-    ]
-
-
-def test_nemo_strips_speakers_and_takes_present_files_of_any_format(tmp_path: Path) -> None:
-    assert named(find_clips(tiny_corpora.write_nemo(tmp_path))) == [
-        ("EB0_fear_2.wav", "fearful", "nemo/EB0"),
-        ("KD0_anger_1.ogg", "angry", "nemo/KD0"),
-    ]
-
-
-def test_a_folder_of_corpora_gives_all_of_them(tmp_path: Path) -> None:
-    tiny_corpora.write_ravdess(tmp_path / "english", [1])
-    tiny_corpora.write_emodb(tmp_path / "german")
-    tiny_corpora.write_nemo(tmp_path / "polish")
-    clips = find_clips(tmp_path)
-    assert len(clips) == 7
-    assert {clip.corpus for clip in clips} == {"ravdess", "emodb", "nemo"}
-    assert labels_of(clips) == ("happy", "sad", "angry", "fearful", "boredom")
-
-
 def test_a_manifest_counts_paths_from_its_folder(tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     table.write_text('path,label,speaker\n"a,b.wav",happy, Ann\n', encoding="utf-8-sig")
@@ -197,14 +149,3 @@ def test_broken_recordings_are_left_out_only_on_request(tmp_path: Path) -> None:
         disk.load_each(clips, cache.load, lambda: None, None)
     with pytest.raises(SerError, match="no recording is left"):
         disk.load_each(clips[1:], cache.load, lambda: None, told.append)
-
-
-@pytest.mark.corpora
-def test_the_real_corpora_have_their_known_sizes() -> None:
-    folder = os.environ.get("SER_CORPORA")
-    if not folder:
-        pytest.skip("SER_CORPORA is not set")
-    clips = find_clips(Path(folder))
-    sizes = {name: sum(c.corpus == name for c in clips) for name in ("ravdess", "emodb", "nemo")}
-    assert sizes == {"ravdess": 1440, "emodb": 535, "nemo": 3147}
-    assert len(speakers_of(clips)) == 24 + 10 + 6
