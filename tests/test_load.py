@@ -380,16 +380,3 @@ class TestCommand:
         out, err = process.communicate(timeout=40)
         assert (process.returncode, out, err) == (130, "", "")
         assert not own.is_running()
-
-    @integration
-    @pytest.mark.parametrize("tool", ["load", "soak"])
-    def test_help_is_quick_and_loads_nothing(self, tool: str, environment: dict[str, str]) -> None:
-        code = (
-            f"import sys\nfrom tools.{tool}.__main__ import main\n"
-            "try: main(['--help'])\nexcept SystemExit as end: assert not end.code\n"
-            "assert not {'numpy', 'onnxruntime', 'websockets', 'uvloop'} & set(sys.modules)\n"
-        )
-        command = [sys.executable, "-c", code]
-        done = subprocess.run(command, env=environment, capture_output=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert f"usage: python tests/tools/{tool}".encode() in done.stdout

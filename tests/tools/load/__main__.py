@@ -9,16 +9,21 @@ import signal
 import sys
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[2])
 
-from ser_live.command_line import USER_ERROR, Parser, Signals, Stopped
+from ser_live.command_line import Parser, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
-
-if TYPE_CHECKING:
-    from tools.report import Report
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import OnnxClassifier
+from tools.load.churn import measure_churn
+from tools.load.client import make_voice
+from tools.load.hostile import stress
+from tools.load.server import server_at
+from tools.load.streams import measure_streams
+from tools.report import Report, check_report_path
 
 _EPILOG = """\
 exit codes: 0 all that is promised was kept, 1 something was not, 2 a mistake in the options or no
@@ -31,23 +36,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser().parse_args(words)
-    try:
+    command = f"python tests/tools/load {shlex.join(words)}"
+
+    def run() -> int:
         _check(arguments)
         with Signals():  # until the event loop has its own
             report = _measured(arguments)
-        command = f"python tests/tools/load {shlex.join(words)}"
         return report.publish(command, arguments.report, arguments.json)
-    except SerError as error:
-        print(f"tools.load: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except Stopped as stopped:
-        return stopped.exit_code
+
+    return exit_code_of("tools.load", run)
 
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be, before anything is started."""
-    from tools.report import check_report_path  # noqa: PLC0415 - not for --help
-
     names = ("first", "step", "most", "wanted", "cycles", "at_once", "speak", "minutes", "seconds")
     for name in names:
         if not 0 < (value := getattr(arguments, name, 1)) < 1e7:
@@ -64,15 +65,7 @@ def _check(arguments: argparse.Namespace) -> None:
     check_report_path(arguments.report)
 
 
-def _measured(arguments: argparse.Namespace) -> "Report":
-    from ser_live.model.catalog import find_model  # noqa: PLC0415 - not for --help
-    from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415
-    from tools.load.churn import measure_churn  # noqa: PLC0415
-    from tools.load.client import make_voice  # noqa: PLC0415
-    from tools.load.hostile import stress  # noqa: PLC0415
-    from tools.load.server import server_at  # noqa: PLC0415
-    from tools.load.streams import measure_streams  # noqa: PLC0415
-
+def _measured(arguments: argparse.Namespace) -> Report:
     hop_ms, is_continuous = round(1000.0 * arguments.hop), getattr(arguments, "continuous", False)
     voice = make_voice(arguments.rate, arguments.block_ms, hop_ms, arguments.model, is_continuous)
     options: tuple[str, ...] = ()
@@ -89,7 +82,7 @@ def _measured(arguments: argparse.Namespace) -> "Report":
         return _run(measure(arguments, voice, server, model, _say))
 
 
-def _run(work: Coroutine[Any, Any, "Report"]) -> "Report":
+def _run(work: Coroutine[Any, Any, Report]) -> Report:
     """Run on the quickest event loop there is; a signal ends it."""
     make_loop: Callable[[], asyncio.AbstractEventLoop] | None = None
     with contextlib.suppress(ImportError):
@@ -98,7 +91,7 @@ def _run(work: Coroutine[Any, Any, "Report"]) -> "Report":
         return runner.run(_until_a_signal(work))
 
 
-async def _until_a_signal(work: Coroutine[Any, Any, "Report"]) -> "Report":
+async def _until_a_signal(work: Coroutine[Any, Any, Report]) -> Report:
     task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
     stopped: list[int] = []
 

@@ -5,16 +5,20 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[2])
 
-from ser_live.command_line import USER_ERROR, Parser, Signals, Stopped
-from ser_live.errors import SerError
+from rich.console import Console
+from rich.progress import Progress
 
-if TYPE_CHECKING:
-    from tools.soak.real import Soak
+from ser_live.command_line import Parser, Signals, Stopped, exit_code_of
+from ser_live.errors import SerError
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import OnnxClassifier
+from tools.report import check_report_path
+from tools.soak.real import RealSoak, Soak
+from tools.soak.virtual import VirtualSoak
 
 _MOST_HOURS = 24.0 * 366.0
 _EPILOG = """\
@@ -27,12 +31,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser().parse_args(words)
-    stopped_code = 0
-    from rich.console import Console  # noqa: PLC0415 - not for --help
-    from rich.progress import Progress  # noqa: PLC0415
+    command = f"python tests/tools/soak {shlex.join(words)}"
 
-    try:
-        soak = _make(arguments)
+    def run() -> int:
+        soak, stopped_code = _make(arguments), 0
         try:
             is_quiet = not sys.stderr.isatty()
             with Signals(), Progress(console=Console(stderr=True), disable=is_quiet) as progress:
@@ -43,21 +45,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             stopped_code = stopped.exit_code
         if not soak.has_begun:
             return stopped_code
-        command = f"python tests/tools/soak {shlex.join(words)}"
         exit_code = soak.report().publish(command, arguments.report, arguments.json)
         return stopped_code or exit_code
-    except SerError as error:
-        print(f"tools.soak: error: {error}", file=sys.stderr)
-        return USER_ERROR
+
+    return exit_code_of("tools.soak", run)
 
 
-def _make(arguments: argparse.Namespace) -> "Soak":
-    from ser_live.model.catalog import find_model  # noqa: PLC0415 - not for --help
-    from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415
-    from tools.report import check_report_path  # noqa: PLC0415
-    from tools.soak.real import RealSoak  # noqa: PLC0415
-    from tools.soak.virtual import VirtualSoak  # noqa: PLC0415
-
+def _make(arguments: argparse.Namespace) -> Soak:
     check_report_path(arguments.report)
     hours = arguments.hours + arguments.minutes / 60.0
     if not 0.0 < hours <= _MOST_HOURS:
