@@ -19,13 +19,12 @@ def run(environment: dict[str, str], *arguments: object) -> "subprocess.Complete
         [*COMMAND, *map(str, arguments)],
         env={"PYTHONIOENCODING": "utf-8", **environment},
         capture_output=True,
+        encoding="utf-8",
         timeout=60,
         check=False,
     )
-    assert b"Traceback" not in done.stdout + done.stderr
-    return subprocess.CompletedProcess(
-        done.args, done.returncode, done.stdout.decode(), done.stderr.decode()
-    )
+    assert "Traceback" not in done.stdout + done.stderr
+    return done
 
 
 def found(done: "subprocess.CompletedProcess[str]") -> Findings:

@@ -7,12 +7,11 @@ import tempfile
 from pathlib import Path
 
 import soundfile
-import soxr
 from PIL import Image
 
 import browser
 import serving
-from ser_live.sources import DEMO_PATH
+from ser_live.testing import demo_voice
 
 THEMES = ("light", "dark")
 SIZES = {"wide": (1200, 854), "phone": (360, 902)}
@@ -40,18 +39,12 @@ def main() -> None:
         for name, size in SIZES.items():
             place = Path(folder) / name
             place.mkdir()
+            voice = place / "voice.wav"
+            soundfile.write(voice, demo_voice(48000), 48000)  # the rate that Chromium wants
             with browser.Browser(
-                place, _voice(place), width=size[0], height=size[1], flags=("--hide-scrollbars",)
+                place, voice, width=size[0], height=size[1], flags=("--hide-scrollbars",)
             ) as page:
                 _look(page, server.url, out / f"page-{name}")
-
-
-def _voice(folder: Path) -> Path:
-    """Give the demo as Chromium wants it."""
-    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
-    path = folder / "voice.wav"
-    soundfile.write(path, soxr.resample(samples, rate_hz, 48000), 48000)
-    return path
 
 
 def _look(page: browser.Browser, url: str, path: Path) -> None:

@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -250,7 +251,9 @@ class TestCommand:
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True)
         try:
-            time.sleep(4.0)
+            soak = psutil.Process(process.pid)
+            while process.poll() is None and soak.cpu_times().user < 4.0:  # it never waits
+                time.sleep(0.1)
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=30)
         finally:

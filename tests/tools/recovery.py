@@ -10,6 +10,7 @@ away for a random while, and is started again.
 import argparse
 import contextlib
 import dataclasses
+import io
 import logging
 import os
 import random
@@ -30,13 +31,13 @@ if __name__ == "__main__":
 
 import numpy as np
 import soundfile
-import soxr
 
 import processes
 from ser_live import Event, listen
 from ser_live.latency import StageLatency
 from ser_live.model.catalog import DEFAULT_MODEL
-from ser_live.sources import DEMO_PATH, Block, Microphone, Notice
+from ser_live.sources import Block, Microphone, Notice
+from ser_live.testing import demo_voice
 from sound_server import SoundServer
 from tools.machine import usage
 from tools.report import Figure, Report, Table, check_report_path
@@ -162,17 +163,6 @@ class Session:
             self._news.notify_all()
 
 
-class KeepingHandler(logging.Handler):
-    """Keep what would be logged."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.INFO)
-        self.text = ""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.text += self.format(record) + "\n"
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
@@ -191,10 +181,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -> Report:
     """Kill the server so many times, and report everything that was seen."""
-    log, outages, failure = KeepingHandler(), list[Outage](), "none"
+    log, outages, failure = io.StringIO(), list[Outage](), "none"
     logger = logging.getLogger("ser_live")
     logger.setLevel(logging.INFO)
-    logger.addHandler(log)
+    logger.addHandler(logging.StreamHandler(log))
     held = {"before opening": holdings()}
     with server, stderr_bytes() as written, Session() as session:
         server.play(voice)
@@ -208,7 +198,7 @@ def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -
             failure = str(error)
             if server.exit_code is not None:
                 failure += f"; the new server ended by itself ({server.exit_code})"
-            print(log.text)
+            print(log.getvalue())
         held["after the last recovery"] = holdings()
         counters = dataclasses.asdict(session.microphone.counters)
         printed = written()
@@ -224,7 +214,7 @@ def measured(server: SoundServer, voice: Path, kills: int, rng: random.Random) -
             Figure("frames", {name: count for name, count in counters.items() if count}),
             Figure("audio callback", callback and StageLatency(**callback)),
             Figure("written to stderr", printed, "bytes"),
-            Figure("logged at level info", len(log.text), "bytes"),
+            Figure("logged at level info", len(log.getvalue()), "bytes"),
             Figure("sound server", f"{sound_server}, sounddevice {version('sounddevice')}"),
         ],
         tables={
@@ -288,9 +278,8 @@ def outage(
 
 def written_voice(path: Path) -> Path:
     """Write the demo at the speaker's rate, so that the server has nothing to resample."""
-    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
-    resampled = soxr.resample(samples, rate_hz, RATE_HZ)
-    soundfile.write(path, np.stack((resampled, resampled), axis=1), RATE_HZ, subtype="PCM_16")
+    voice = demo_voice(RATE_HZ)
+    soundfile.write(path, np.stack((voice, voice), axis=1), RATE_HZ, subtype="PCM_16")
     return path
 
 

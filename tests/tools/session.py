@@ -11,12 +11,10 @@ import re
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if __name__ == "__main__":
     sys.path[0] = str(Path(__file__).parents[1])
@@ -32,9 +30,6 @@ from ser_live.testing import demo_voice
 from sound_server import SoundServer
 from tools.machine import Usage, usage
 from tools.report import CORE, Figure, Report, check_report_path
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 RATE_HZ = 48000
 
@@ -60,15 +55,16 @@ def measure_session(folder: Path, minutes: float) -> Report:
     """Run the command for so many minutes, with its files in a folder."""
     lines_path, errors_path = folder / "lines.jsonl", folder / "errors.txt"
     command = [sys.executable, "-m", "ser_live", "--device", "pulse", "--json"]
+    voice_path = folder / "voice.wav"
+    soundfile.write(voice_path, np.tile(demo_voice(RATE_HZ), 15), RATE_HZ, subtype="PCM_16")
     with (
         SoundServer(folder / "sound") as server,
-        _playing(server, folder / "voice.wav"),
         lines_path.open("wb") as lines,
         errors_path.open("wb") as errors,
     ):
         process = subprocess.Popen(command, env=server.environment, stdout=lines, stderr=errors)
         try:
-            looks = _watch(process, 60.0 * minutes)
+            looks = _watch(process, server, voice_path, 60.0 * minutes)
         finally:
             process.terminate()  # SIGINT is ignored in what a script runs in the background
             process.wait(20.0)
@@ -76,36 +72,22 @@ def measure_session(folder: Path, minutes: float) -> Report:
     return _report(predictions, looks, errors_path.read_text("utf-8"), minutes)
 
 
-@contextmanager
-def _playing(server: SoundServer, path: Path) -> "Iterator[None]":
-    """Play the demo voice again and again."""
-    soundfile.write(path, np.tile(demo_voice(RATE_HZ), 15), RATE_HZ, subtype="PCM_16")
-    is_over, players = threading.Event(), [server.play(path)]
-
-    def repeat() -> None:
-        while players[-1].wait() is not None and not is_over.is_set():
-            players.append(server.play(path))
-
-    thread = threading.Thread(target=repeat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        is_over.set()
-        players[-1].terminate()
-        thread.join(5.0)
-
-
-def _watch(process: "subprocess.Popen[bytes]", seconds: float) -> list[tuple[Usage, Usage]]:
-    """Look at the command and its capture process every few seconds."""
+def _watch(
+    process: "subprocess.Popen[bytes]", server: SoundServer, voice_path: Path, seconds: float
+) -> list[tuple[Usage, Usage]]:
+    """Look at the command and its capture process every few seconds; play again what is over."""
     looks: list[tuple[Usage, Usage]] = []
-    until = time.monotonic() + seconds
+    until, player = time.monotonic() + seconds, server.play(voice_path)
     while (left := until - time.monotonic()) > 0.0:
         time.sleep(min(_LOOK_SECONDS, left))
         if process.poll() is not None:
             raise RuntimeError(f"ser-live ended with {process.returncode}")
+        if player.poll() is not None:
+            player = server.play(voice_path)
         (capture,) = psutil.Process(process.pid).children()
         looks.append((usage(process.pid), usage(capture.pid)))
+    player.terminate()
+    player.wait()
     return looks
 
 

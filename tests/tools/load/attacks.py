@@ -6,7 +6,7 @@ import io
 import json
 import re
 import struct
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -72,8 +72,8 @@ class Attacker:
     server: Server
     voice: Voice
     rng: np.random.Generator
-    outcomes: dict[str, Counter[str]] = field(default_factory=dict)
-    """Answers by attack, like "HTTP 400" to "random bytes"."""
+    outcomes: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """Answers by attack, like "HTTP 400" to "random bytes"; attackers may share it."""
     attack: str = ""
     """The one under way."""
 
@@ -89,7 +89,7 @@ class Attacker:
 
     def note(self, answer: str) -> None:
         """Count an answer of the server."""
-        self.outcomes.setdefault(self.attack, Counter())[answer] += 1
+        self.outcomes[self.attack][answer] += 1
 
     def noise(self, least: int, most: int) -> bytes:
         """Return random bytes, of a random length."""

@@ -8,7 +8,7 @@ import re
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -87,7 +87,8 @@ async def stress(
     watching = asyncio.create_task(watch.run())
     # Each attacker has its own random numbers: what it does depends on no other one.
     rngs = (np.random.default_rng([options.seed, number]) for number in range(options.at_once))
-    attackers = [Attacker(server, voice, rng) for rng in rngs]
+    answers = defaultdict[str, Counter[str]](Counter)
+    attackers = [Attacker(server, voice, rng, answers) for rng in rngs]
     attacking = (_attack(attacker, began_at + seconds) for attacker in attackers)
     fuzzing = asyncio.create_task(_schemathesis(server, options))
     counted = await asyncio.gather(*attacking)
@@ -98,7 +99,6 @@ async def stress(
     await good.end()
     after, tally = await server.usage_when_idle(), recorder.now
     done: Counter[str] = sum(counted, Counter())
-    answers = {name: _answers(attackers, name) for name in sorted(done)}
     wanted = voice.reference(model, good.blocks)
     minutes = (time.monotonic() - began_at) / 60.0
     troubles = tally.errors + tally.refused + tally.lost
@@ -124,7 +124,7 @@ async def stress(
         no_more("handles before, idle at the end", idle.handles, after.handles, _MOST_HANDLES),
         *server.figures_at_end(),
     ]  # fmt: skip
-    rows = [(attack, done[attack], found) for attack, found in answers.items()]
+    rows = [(attack, done[attack], answers[attack]) for attack in sorted(done)]
     tables = {"Attacks and answers": Table(("attack", "times", "answers"), rows)}
     return Report("Hostile clients", voice.model or server.model(), figures, tables)
 
@@ -140,10 +140,6 @@ async def _attack(attacker: Attacker, deadline: float) -> Counter[str]:
                 await attacker.run(attack)
         await asyncio.sleep(float(attacker.rng.exponential(_PAUSE_SECONDS)))
     return done
-
-
-def _answers(attackers: list[Attacker], attack: str) -> Counter[str]:
-    return sum((a.outcomes.get(attack, Counter()) for a in attackers), Counter())
 
 
 def faults(answers: dict[str, Counter[str]]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import psutil
 
 from ser_live.latency import StageLatency, summary
-from tools.load.client import LiveClient, Recorder, Voice, spread_phase
+from tools.load.client import LiveClient, Recorder, Tally, Voice, spread_phase
 from tools.load.server import Server
 from tools.machine import Usage
 from tools.report import CORE, Figure, Report, Table, at_most, none
@@ -35,22 +35,24 @@ class Step:
     """Streams that were asked for."""
     open: int
     """Streams open at the end of the step."""
-    latency: StageLatency
-    """From the last sample of a hop sent to its prediction received."""
-    lateness: StageLatency
-    """Of the blocks sent, which is the fault of this tool."""
-    left_out_hops: int
-    refused: Mapping[str, int]
-    lost: Mapping[str, int]
-    errors: Mapping[str, int]
-    events: Mapping[str, int]
-    server_share: float | None
-    """Processor time of the server, as a share of a core."""
+    tally: Tally
+    """Latencies of the step alone, and the rest since the step before."""
     tool_share: float
-    """The same of this tool."""
+    """Processor time of this tool, as a share of a core."""
     idle: Usage
     """Of the server before all steps."""
+    before: Usage
     usage: Usage
+
+    @property
+    def latency(self) -> StageLatency:
+        """From the last sample of a hop sent to its prediction received."""
+        return summary("latency", self.tally.latency_seconds)
+
+    @property
+    def server_share(self) -> float | None:
+        """Processor time of the server, as a share of a core."""
+        return self.usage.core_share_since(self.before)
 
     @property
     def cost_share(self) -> float | None:
@@ -67,7 +69,8 @@ class Step:
 
     def keeps(self, limit_ms: float) -> bool:
         """Tell whether every promise was kept."""
-        trouble = self.errors or self.refused or self.lost or self.left_out_hops
+        tally = self.tally
+        trouble = tally.errors or tally.refused or tally.lost or tally.left_out_hops
         is_quick = 1000.0 * self.latency.p95_seconds <= limit_ms
         return not trouble and self.latency.count > 0 and is_quick
 
@@ -136,26 +139,14 @@ class _Clients:
 
     async def measure(self) -> Step:
         """Watch for the time of a step."""
-        opening = self._recorder.restart()  # streams refused before belong to this step, too
+        self._recorder.now.latency_seconds.clear()  # streams refused before still count
+        self._recorder.now.late_seconds.clear()
         before, own_seconds = self._server.usage(), time.process_time()
         await asyncio.sleep(self._options.seconds)
         after, own_seconds = self._server.usage(), time.process_time() - own_seconds
-        tally = self._recorder.restart()
-        return Step(
-            asked=self._asked,
-            open=sum(client.is_open for client in self._clients),
-            latency=summary("latency", tally.latency_seconds),
-            lateness=summary("lateness", tally.late_seconds),
-            left_out_hops=opening.left_out_hops + tally.left_out_hops,
-            refused=opening.refused + tally.refused,
-            lost=opening.lost + tally.lost,
-            errors=opening.errors + tally.errors,
-            events=opening.events + tally.events,
-            server_share=after.core_share_since(before),
-            tool_share=own_seconds / (after.at_seconds - before.at_seconds),
-            idle=self._idle,
-            usage=after,
-        )
+        tool_share = own_seconds / (after.at_seconds - before.at_seconds)
+        count, tally = sum(c.is_open for c in self._clients), self._recorder.restart()
+        return Step(self._asked, count, tally, tool_share, self._idle, before, after)
 
     async def end(self) -> list[Figure]:
         """End all streams, and return the figures of their accounts."""
@@ -194,6 +185,7 @@ def _promise(options: argparse.Namespace, voice: Voice, steps: Sequence[Step]) -
     ]
     if most is None:
         return figures
+    lateness = summary("lateness", most.tally.late_seconds)
     first, last = steps[0].cost_share, most.cost_share
     is_flat = None if first is None or last is None else last <= _FLAT * first
     sizes = [step.mb_per_stream for step in steps if step.mb_per_stream is not None]
@@ -201,7 +193,7 @@ def _promise(options: argparse.Namespace, voice: Voice, steps: Sequence[Step]) -
     return [
         *figures,
         Figure(f"latency at {most.asked} streams", most.latency),
-        Figure(f"blocks sent late, at {most.asked} streams", most.lateness),
+        Figure(f"blocks sent late, at {most.asked} streams", lateness),
         Figure("processor, server", most.server_share, CORE),
         Figure("processor, this tool", most.tool_share, CORE),
         Figure("processor per stream, first step, last kept", (first, last), CORE,
@@ -217,7 +209,8 @@ def _curve(steps: Sequence[Step], limit_ms: float) -> Table:
     )  # fmt: skip
     rows = [
         (
-            s.asked, s.open, s.latency, s.left_out_hops, s.refused, s.lost, s.errors, s.events,
+            s.asked, s.open, s.latency, s.tally.left_out_hops, s.tally.refused, s.tally.lost,
+            s.tally.errors, s.tally.events,
             *(None if share is None else 100.0 * share
               for share in (s.server_share, s.tool_share, s.cost_share)),
             s.mb_per_stream, s.usage.threads, s.usage.handles,
