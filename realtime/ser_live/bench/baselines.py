@@ -38,17 +38,11 @@ def baselines(model: OnnxClassifier) -> tuple[Baseline, ...]:
     SerError
         If a package that they need is not installed.
     """
+    usual = "usual way: librosa's five features over the window, Keras predict"
+    rival = "fair rival: librosa's log-mel over the window, the same ONNX graph"
     return (
-        Baseline(
-            "usual way: librosa's five features over the window, Keras predict",
-            30,
-            _five_features_and_keras(len(model.card.labels)),
-        ),
-        Baseline(
-            "fair rival: librosa's log-mel over the window, the same ONNX graph",
-            200,
-            _log_mel_and_onnx(model),
-        ),
+        Baseline(usual, 30, _five_features_and_keras(len(model.card.labels))),
+        Baseline(rival, 200, _log_mel_and_onnx(model)),
     )
 
 

@@ -4,15 +4,14 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING
 
 from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of
 
 if TYPE_CHECKING:
-    from ser_live.bench.measurement import BaselineCost, HopCost, LiveCost, Report
-    from ser_live.latency import StageLatency
+    from ser_live.bench.measurement import Report
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -22,16 +21,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _measure(options: argparse.Namespace) -> int:
-    from ser_live.bench.measurement import Plan, measure  # noqa: PLC0415 - --help needs none of it
+    from ser_live.bench.measurement import Bench  # noqa: PLC0415 - --help needs none of it
 
-    plan = Plan(
-        model=options.model,
-        hop_seconds=options.hop,
-        seconds=options.seconds,
-        paced_seconds=options.paced_seconds,
-        compare=options.compare,
-    )
-    report = measure(plan)
+    bench = Bench(options.model, options.hop)
+    report = bench.measure(options.seconds, options.paced_seconds, compare=options.compare)
     print(json.dumps(asdict(report)) if options.json else _as_text(report), flush=True)
     return 0
 
@@ -62,42 +55,29 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _as_text(report: "Report") -> str:
-    conditions = [f"  {name:<15} {value}" for name, value in asdict(report.conditions).items()]
-    parts = ["conditions\n" + "\n".join(conditions)]
-    parts += [_hops_as_text(cost) for cost in report.hops]
-    if report.live is not None:
-        parts.append(_live_as_text(report.live))
-    parts += [_baseline_as_text(cost) for cost in report.rivals]
-    return "\n\n".join(parts)
-
-
-def _hops_as_text(cost: "HopCost") -> str:
-    head = f"{cost.name}: {cost.hops} hops, {cost.core_share:.2%} of one core\n"
-    titles = f"  {'milliseconds':<12}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}\n"
-    return head + titles + "\n".join(_stage_as_text(s) for s in cost.stages if s.count)
-
-
-def _stage_as_text(stage: "StageLatency") -> str:
-    values = (stage.p50_seconds, stage.p95_seconds, stage.p99_seconds, stage.max_seconds)
-    return f"  {stage.name:<12}" + "".join(f"{value * 1e3:9.3f}" for value in values)
-
-
-def _live_as_text(cost: "LiveCost") -> str:
-    return (
-        f"ser-live --json as a process, {cost.seconds:g} s of speech in real time\n"
-        f"  processor time, start and end included: {cost.core_share:.2%} of one core\n"
-        f"  resident memory, peak:                  {cost.resident_bytes / 2**20:.0f} MiB\n"
-        f"  import of ser_live.StreamRecognizer:    {cost.import_seconds:.2f} s\n"
-        f"  start to first emotion, file, fast:     {cost.first_prediction_seconds:.2f} s"
-    )
-
-
-def _baseline_as_text(cost: "BaselineCost") -> str:
-    return (
-        f"{cost.name}: {cost.runs} runs in turn with ours\n"
-        f"  p50 {cost.p50_seconds * 1e3:.2f} ms, p95 {cost.p95_seconds * 1e3:.2f} ms; "
-        f"our hop p50 {cost.our_p50_seconds * 1e3:.2f} ms: {cost.ratio:.1f} times"
-    )
+    lines = ["conditions"]
+    lines += [f"  {name:<15} {value}" for name, value in asdict(report.conditions).items()]
+    for hop in report.hops:
+        lines += ["", f"{hop.name}: {hop.hops} hops, {hop.core_share:.2%} of one core"]
+        lines += [f"  {'milliseconds':<12}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"]
+        for name, count, *quantiles in map(astuple, hop.stages):
+            figures = "".join(f"{seconds * 1e3:9.3f}" for seconds in quantiles)
+            lines += [f"  {name:<12}{figures}"] if count else []
+    if (live := report.live) is not None:
+        lines += [
+            f"\nser-live --json as a process, {live.seconds:g} s of speech in real time",
+            f"  processor time, start and end included: {live.core_share:.2%} of one core",
+            f"  resident memory, peak:                  {live.resident_bytes / 2**20:.0f} MiB",
+            f"  import of ser_live.StreamRecognizer:    {live.import_seconds:.2f} s",
+            f"  start to first emotion, file, fast:     {live.first_prediction_seconds:.2f} s",
+        ]
+    for rival in report.rivals:
+        lines += [
+            f"\n{rival.name}: {rival.runs} runs in turn with ours",
+            f"  p50 {rival.p50_seconds * 1e3:.2f} ms, p95 {rival.p95_seconds * 1e3:.2f} ms; "
+            f"our hop p50 {rival.our_p50_seconds * 1e3:.2f} ms: {rival.ratio:.1f} times",
+        ]
+    return "\n".join(lines)
 
 
 if __name__ == "__main__":

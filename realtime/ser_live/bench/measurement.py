@@ -34,27 +34,8 @@ except ImportError:  # Windows
 
 _WARM_UP_HOPS = 20
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Choice of measurements, and their lengths."""
-
-    model: str | None = None
-    """Name or path; None: the default model."""
-    hop_seconds: float = 0.25
-    seconds: float = 60.0
-    """Audio per free-running figure."""
-    paced_seconds: float = 20.0
-    """Real time per paced figure; 0 leaves them out."""
-    compare: bool = False
-    """Also time the baselines."""
-
-    def __post_init__(self) -> None:
-        if not (1.0 <= self.seconds <= 36000.0 and 0.0 <= self.paced_seconds <= 36000.0):
-            raise SerError(
-                f"--seconds is {self.seconds:g} and --paced-seconds {self.paced_seconds:g}, "
-                "wanted 1 to 36000 and 0 to 36000"
-            )
+Blocks = NDArray[np.float32]
+"""Shape (hops, samples per hop)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,41 +105,148 @@ class Report:
     rivals: tuple[BaselineCost, ...]
 
 
-def measure(plan: Plan) -> Report:
-    """Run all measurements of a plan."""
-    path = find_model(plan.model)
-    model = OnnxClassifier.load(path)
-    speech = continuous_speech()
-    hops = [
-        _run_hops("free-running, gate on", plan, model, speech),
-        _run_hops("free-running, gate off", plan, model, speech, vad=False),
-    ]
-    live = None
-    if plan.paced_seconds:
-        hops.append(_run_hops("paced, gate on", plan, model, speech, paced=True))
-        live = _run_process(plan, path, speech)
-    compared = baselines(model) if plan.compare else ()
-    rivals = tuple(_compare(baseline, plan, model, speech) for baseline in compared)
-    return Report(_conditions(plan, path, model), tuple(hops), live, rivals)
+class Bench:
+    """Measurements of one model, over continuous speech.
 
+    Parameters
+    ----------
+    model : str or None
+        Name or path; None: the default model.
+    hop_seconds : float
+        From one prediction to the next.
+    """
 
-def _conditions(plan: Plan, path: Path, model: OnnxClassifier) -> Conditions:
-    return Conditions(
-        ser_live=__version__,
-        machine=f"{platform.system()} {platform.release()} {platform.machine()}",
-        processor=processor_name(),
-        cores=os.cpu_count() or 1,
-        python=platform.python_version(),
-        numpy=np.__version__,
-        onnxruntime=onnxruntime.__version__,
-        model=model.card.name,
-        model_bytes=path.stat().st_size,
-        network=model.card.network,
-        window_seconds=model.card.window.seconds,
-        hop_seconds=plan.hop_seconds,
-        threads=1,
-        audio="the utterances of the demo voice without their pauses, 16 kHz mono",
-    )
+    def __init__(self, model: str | None, hop_seconds: float) -> None:
+        self._path = find_model(model)
+        self._model = OnnxClassifier.load(self._path)
+        self._hop_seconds = hop_seconds
+        self._speech = continuous_speech()
+
+    def measure(self, seconds: float, paced_seconds: float, *, compare: bool) -> Report:
+        """Run all measurements.
+
+        Parameters
+        ----------
+        seconds : float
+            Audio per free-running figure.
+        paced_seconds : float
+            Real time per paced figure; 0 leaves them out.
+        compare : bool
+            Also time the baselines.
+
+        Raises
+        ------
+        SerError
+            If a length is out of range, or a package that the baselines need is not installed.
+        """
+        if not (1.0 <= seconds <= 36000.0 and 0.0 <= paced_seconds <= 36000.0):
+            raise SerError(
+                f"--seconds is {seconds:g} and --paced-seconds {paced_seconds:g}, "
+                "wanted 1 to 36000 and 0 to 36000"
+            )
+        hops = [
+            self._run_hops("free-running, gate on", seconds),
+            self._run_hops("free-running, gate off", seconds, vad=False),
+        ]
+        live = None
+        if paced_seconds:
+            hops.append(self._run_hops("paced, gate on", paced_seconds, is_paced=True))
+            live = self._run_process(paced_seconds)
+        compared = baselines(self._model) if compare else ()
+        rivals = tuple(self._compare(baseline) for baseline in compared)
+        return Report(self._conditions(), tuple(hops), live, rivals)
+
+    def _conditions(self) -> Conditions:
+        card = self._model.card
+        return Conditions(
+            ser_live=__version__,
+            machine=f"{platform.system()} {platform.release()} {platform.machine()}",
+            processor=processor_name(),
+            cores=os.cpu_count() or 1,
+            python=platform.python_version(),
+            numpy=np.__version__,
+            onnxruntime=onnxruntime.__version__,
+            model=card.name,
+            model_bytes=self._path.stat().st_size,
+            network=card.network,
+            window_seconds=card.window.seconds,
+            hop_seconds=self._hop_seconds,
+            threads=1,
+            audio="the utterances of the demo voice without their pauses, 16 kHz mono",
+        )
+
+    def _blocks(self, count: int) -> Blocks:
+        """Repeat the speech and cut it into blocks of one hop, shape (count, samples)."""
+        samples = max(1, round(self._hop_seconds * SAMPLE_RATE_HZ))
+        return np.resize(self._speech, (count, samples))
+
+    def _hops_in(self, seconds: float) -> int:
+        return max(1, round(seconds / self._hop_seconds))
+
+    def _warm(self, hops: int, *, vad: bool = True) -> tuple[StreamRecognizer, Blocks]:
+        """Return a recognizer that has run for a while, and the blocks that come next."""
+        recognizer = StreamRecognizer(self._model, hop_seconds=self._hop_seconds, vad=vad)
+        blocks = self._blocks(_WARM_UP_HOPS + hops)
+        for block in blocks[:_WARM_UP_HOPS]:
+            recognizer.process(block)
+        return recognizer, blocks[_WARM_UP_HOPS:]
+
+    def _run_hops(
+        self, name: str, seconds: float, *, vad: bool = True, is_paced: bool = False
+    ) -> HopCost:
+        """Run hop after hop, without waiting or (paced) one each hop, its caches cold."""
+        recognizer, blocks = self._warm(self._hops_in(seconds), vad=vad)
+        clock, used, due = StageClock(), time.process_time(), time.monotonic()
+        for block in blocks:
+            if is_paced:
+                due += self._hop_seconds
+                time.sleep(max(0.0, due - time.monotonic()))
+            for prediction in recognizer.process(block):
+                if prediction.timing is not None:
+                    clock.count(prediction.timing)
+        used = time.process_time() - used
+        core_share = used / (len(blocks) * self._hop_seconds)
+        return HopCost(name, len(blocks), clock.summaries(), core_share)
+
+    def _run_process(self, seconds: float) -> LiveCost | None:
+        """Measure a real ``ser-live`` process; None where the system cannot account for one."""
+        if resource is None:
+            return None
+        samples = self._blocks(_WARM_UP_HOPS + self._hops_in(seconds)).ravel()
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "speech.wav"
+            soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
+            command = [
+                sys.executable, "-m", "ser_live", "--json", "--model", str(self._path),
+                "--file", str(path), "--hop", str(self._hop_seconds), "--pace",
+            ]  # fmt: skip
+            first_seconds = _first_speech_seconds([*command, "fast"])
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            child = subprocess.run([*command, "realtime"], capture_output=True, check=False)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        if child.returncode:
+            raise SerError(f"ser-live failed: {child.stderr.decode(errors='replace').strip()}")
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        seconds = samples.size / SAMPLE_RATE_HZ
+        resident_bytes = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return LiveCost(seconds, used / seconds, resident_bytes, _import_seconds(), first_seconds)
+
+    def _compare(self, baseline: Baseline) -> BaselineCost:
+        """Time our hop and a baseline in turn, so that a drift of the machine meets both."""
+        window = self._speech[: round(self._model.card.window.seconds * SAMPLE_RATE_HZ)]
+        recognizer, blocks = self._warm(baseline.runs)
+        baseline.recognize(window)
+        ours, theirs = [], []
+        for block in blocks:
+            started = time.perf_counter()
+            recognizer.process(block)
+            between = time.perf_counter()
+            baseline.recognize(window)
+            ours.append(between - started)
+            theirs.append(time.perf_counter() - between)
+        our_p50 = float(np.median(ours))
+        p50, p95 = (float(value) for value in np.quantile(theirs, (0.5, 0.95)))
+        return BaselineCost(baseline.name, baseline.runs, p50, p95, our_p50, p50 / our_p50)
 
 
 def processor_name() -> str:
@@ -182,68 +270,6 @@ def continuous_speech() -> NDArray[np.float32]:
     ]
     speech: NDArray[np.float32] = soxr.resample(np.concatenate(spoken), rate, SAMPLE_RATE_HZ)
     return speech
-
-
-def _blocks(
-    speech: NDArray[np.float32], hop_seconds: float, seconds: float
-) -> list[NDArray[np.float32]]:
-    """Repeat the speech and cut it into blocks of one hop, with more in front to warm up."""
-    hop = max(1, round(hop_seconds * SAMPLE_RATE_HZ))
-    count = _WARM_UP_HOPS + max(1, round(seconds / hop_seconds))
-    endless = np.resize(speech, count * hop)
-    return [endless[k * hop : (k + 1) * hop] for k in range(count)]
-
-
-def _run_hops(
-    name: str,
-    plan: Plan,
-    model: OnnxClassifier,
-    speech: NDArray[np.float32],
-    *,
-    vad: bool = True,
-    paced: bool = False,
-) -> HopCost:
-    """Run hop after hop, without waiting or (paced) one each hop, its caches cold."""
-    recognizer = StreamRecognizer(model, hop_seconds=plan.hop_seconds, vad=vad)
-    seconds = plan.paced_seconds if paced else plan.seconds
-    blocks = _blocks(speech, plan.hop_seconds, seconds)
-    for block in blocks[:_WARM_UP_HOPS]:
-        recognizer.process(block)
-    clock, used, due = StageClock(), time.process_time(), time.monotonic()
-    for block in blocks[_WARM_UP_HOPS:]:
-        if paced:
-            due += plan.hop_seconds
-            time.sleep(max(0.0, due - time.monotonic()))
-        for prediction in recognizer.process(block):
-            if prediction.timing is not None:
-                clock.count(prediction.timing)
-    used = time.process_time() - used
-    hops = len(blocks) - _WARM_UP_HOPS
-    return HopCost(name, hops, clock.summaries(), used / (hops * plan.hop_seconds))
-
-
-def _run_process(plan: Plan, model: Path, speech: NDArray[np.float32]) -> LiveCost | None:
-    """Measure a real ``ser-live`` process; None where the system cannot account for one."""
-    if resource is None:
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "speech.wav"
-        samples = np.concatenate(_blocks(speech, plan.hop_seconds, plan.paced_seconds))
-        soundfile.write(path, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
-        command = [
-            sys.executable, "-m", "ser_live", "--json", "--model", str(model),
-            "--file", str(path), "--hop", str(plan.hop_seconds), "--pace",
-        ]  # fmt: skip
-        first_seconds = _first_speech_seconds([*command, "fast"])
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        child = subprocess.run([*command, "realtime"], capture_output=True, check=False)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if child.returncode:
-        raise SerError(f"ser-live failed: {child.stderr.decode(errors='replace').strip()}")
-    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    seconds = samples.size / SAMPLE_RATE_HZ
-    resident_bytes = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
-    return LiveCost(seconds, used / seconds, resident_bytes, _import_seconds(), first_seconds)
 
 
 def _first_speech_seconds(command: list[str]) -> float:
@@ -273,26 +299,3 @@ def _import_seconds() -> float:
         for _ in range(5)
     ]
     return statistics.median(runs)
-
-
-def _compare(
-    baseline: Baseline, plan: Plan, model: OnnxClassifier, speech: NDArray[np.float32]
-) -> BaselineCost:
-    """Time our hop and a baseline in turn, so that a drift of the machine meets both."""
-    window = speech[: round(model.card.window.seconds * SAMPLE_RATE_HZ)]
-    recognizer = StreamRecognizer(model, hop_seconds=plan.hop_seconds)
-    blocks = _blocks(speech, plan.hop_seconds, baseline.runs * plan.hop_seconds)
-    for block in blocks[:_WARM_UP_HOPS]:
-        recognizer.process(block)
-    baseline.recognize(window)
-    ours, theirs = [], []
-    for block in blocks[_WARM_UP_HOPS:]:
-        started = time.perf_counter()
-        recognizer.process(block)
-        between = time.perf_counter()
-        baseline.recognize(window)
-        ours.append(between - started)
-        theirs.append(time.perf_counter() - between)
-    our_p50 = float(np.median(ours))
-    p50, p95 = (float(value) for value in np.quantile(theirs, (0.5, 0.95)))
-    return BaselineCost(baseline.name, baseline.runs, p50, p95, our_p50, p50 / our_p50)
