@@ -16,7 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from doctor_process import COMMAND, PACKAGE, Findings, found, run
-from ser_live.doctor.level import Recording, judge_capture, judge_level, record
+from ser_live.doctor.level import Capture, Recording, judge_capture, judge_level, record
 from ser_live.errors import SerError
 from ser_live.sources import Block, SourceCounters
 from ser_live.testing import FakeMicrophone, Fault, Stall, Unplug, demo_voice
@@ -200,11 +200,16 @@ def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:
     ]
 
 
+def recording_of(samples: NDArray[np.float32]) -> Recording:
+    """A stereo recording without a fault of capture."""
+    return Recording("x", samples, Capture(48000, 48000.0, 2, 0, 0, 0, 0, ()))
+
+
 class TestRecording:
     @pytest.mark.parametrize("fault", [Unplug(1.0, 60.0), Stall(1.0, 60.0)])
     def test_a_device_that_is_lost_gives_what_came(self, fault: Fault) -> None:
         recording = record(FakeMicrophone(demo_voice(), [fault]))
-        assert len(recording.samples) / recording.sample_rate_hz == pytest.approx(0.75, abs=0.2)
+        assert len(recording.samples) / recording.capture.rate_hz == pytest.approx(0.75, abs=0.2)
         capture = judge_capture(recording)
         assert capture.verdict == "warning"
         assert "only" in capture.finding
@@ -217,7 +222,7 @@ class TestRecording:
     @pytest.mark.parametrize("rate_hz", [16000, 8000, 14500])
     def test_the_rate_is_measured(self, rate_hz: int) -> None:
         recording = record(Scripted(blocks(rate_hz)))
-        assert recording.measured_rate_hz == pytest.approx(rate_hz, rel=1e-3)
+        assert recording.capture.measured_rate_hz == pytest.approx(rate_hz, rel=1e-3)
         assert (judge_capture(recording).verdict == "ok") == (rate_hz == 16000)
 
     def test_what_was_lost_is_told(self) -> None:
@@ -225,13 +230,13 @@ class TestRecording:
         finding = judge_capture(recording)
         assert finding.verdict == "warning"
         assert "overrun" in finding.finding
-        assert finding.figures["missing_frames"] == 7 * recording.overruns
+        assert finding.figures["missing_frames"] == 7 * recording.capture.overruns
 
     def test_numbers_that_are_none(self) -> None:
         poisoned = blocks(16000)
         poisoned[9].samples[3] = np.nan
         recording = record(Scripted(poisoned))
-        assert recording.broken_samples == 1
+        assert recording.capture.broken_samples == 1
         assert judge_level(recording)[0].verdict == "ok"
         assert judge_capture(recording).verdict == "warning"
 
@@ -255,7 +260,7 @@ class TestRecording:
         samples = amplitude * sine(2.0)
         stereo = np.stack((samples + offset, right * samples + offset), axis=1)
         clipped = np.clip(stereo, -1, 1 - 2**-15).astype(np.float32)
-        (level,) = judge_level(Recording("x", 48000, clipped, 48000.0, 0, 0, 0, ()))
+        (level,) = judge_level(recording_of(clipped))
         assert level.verdict == "warning"
         assert words in level.finding
         assert level.remedy
@@ -263,7 +268,7 @@ class TestRecording:
     @pytest.mark.parametrize("amplitude", [0.5, 0.1, 0.001])
     def test_the_level_of_a_sine(self, amplitude: float) -> None:
         samples = np.tile((amplitude * sine(2.0)).astype(np.float32)[:, None], 2)
-        (level,) = judge_level(Recording("x", 48000, samples, 48000.0, 0, 0, 0, ()))
+        (level,) = judge_level(recording_of(samples))
         assert level.verdict == "ok"
         wanted_dbfs = 20.0 * np.log10(amplitude)
         assert level.figures["peak_dbfs"] == pytest.approx(wanted_dbfs, abs=0.1)
@@ -271,5 +276,4 @@ class TestRecording:
 
     def test_a_constant_is_silence(self) -> None:
         samples = np.full((32000, 2), 0.01, np.float32)
-        recording = Recording("x", 16000, samples, 16000.0, 0, 0, 0, ())
-        assert [f.verdict for f in judge_level(recording)] == ["problem"]
+        assert [f.verdict for f in judge_level(recording_of(samples))] == ["problem"]

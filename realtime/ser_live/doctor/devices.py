@@ -16,16 +16,17 @@ from ser_live.doctor.machine import run_python
 _CONNECT_SECONDS = 1.0
 _PULSE_PORT = 4713
 _LOAD_SECONDS = 5.0
-_SAID_WHY = 3
-_LOAD = f"""
-import sys
-from ser_live.errors import SerError
+_MEND_ALSA = (
+    "mend ALSA's configuration (ALSA_CONFIG_PATH, ~/.asoundrc, /etc/asound.conf), or "
+    "reinstall it: apt install --reinstall libasound2-data"
+)
+_RESTART_SERVER = (
+    "restart the sound server: systemctl --user restart pipewire-pulse, or pulseaudio -k"
+)
+_RESTART_MACHINE = "unplug audio devices one by one, or restart the machine: a driver hangs"
+_LOAD = """
 from ser_live.sources.devices import load_portaudio
-try:
-    print(load_portaudio().get_portaudio_version()[1])
-except SerError as error:
-    print(error, file=sys.stderr)
-    sys.exit({_SAID_WHY})
+print(load_portaudio().get_portaudio_version()[1])
 """
 
 
@@ -51,18 +52,19 @@ class SoundSystem:
 def check_portaudio() -> Iterator[Finding]:
     """Load PortAudio, which may be missing, crash or hang, in a process of its own."""
     end = run_python(_LOAD, [()], _LOAD_SECONDS)[0]
-    sentence, remedy = "it cannot be loaded", end.error
-    if end.code is None:
-        sentence = f"it does not come up within {_LOAD_SECONDS:g} s"
-        remedy = _restart_hint()
-    elif end.code < 0:
-        sentence = f"it crashes while it looks for devices ({signal.Signals(-end.code).name})"
-        remedy = _crash_hint()
-    elif end.code == 0:
+    if end.code == 0:
         version = end.out.partition(", revision")[0]
         yield Finding("portaudio", "ok", version, None, {"version": end.out})
         return
-    elif end.code != _SAID_WHY:
+    # A SerError of ours says what to do; its name stands before it in the traceback.
+    sentence, remedy = "it cannot be loaded", end.error.partition("SerError: ")[2]
+    if end.code is None:
+        sentence = f"it does not come up within {_LOAD_SECONDS:g} s"
+        remedy = _for_system(_RESTART_SERVER, _RESTART_MACHINE)
+    elif end.code < 0:
+        sentence = f"it crashes while it looks for devices ({signal.Signals(-end.code).name})"
+        remedy = _for_system(_MEND_ALSA, "update the driver of the sound card")
+    elif not remedy:
         sentence += f" ({end.error or f'exit code {end.code}'})"
         remedy = "pip install --force-reinstall sounddevice"
     yield Finding("portaudio", "problem", sentence, remedy)
@@ -211,16 +213,5 @@ def _plug_in_hint() -> str:
     return "see sound system" if mend(found) else f"plug one in; {permission_hint()}"
 
 
-def _crash_hint() -> str:
-    if platform.system() != "Linux":
-        return "update the driver of the sound card"
-    return (
-        "mend ALSA's configuration (ALSA_CONFIG_PATH, ~/.asoundrc, /etc/asound.conf), or "
-        "reinstall it: apt install --reinstall libasound2-data"
-    )
-
-
-def _restart_hint() -> str:
-    if platform.system() != "Linux":
-        return "unplug audio devices one by one, or restart the machine: a driver hangs"
-    return "restart the sound server: systemctl --user restart pipewire-pulse, or pulseaudio -k"
+def _for_system(linux: str, other: str) -> str:
+    return linux if platform.system() == "Linux" else other

@@ -132,10 +132,8 @@ def _run(check: Check) -> list[Finding]:
             findings.append(finding)  # what came before an error counts
     except SerError as error:
         # The last part of such a message says what to do.
-        sentence, _, remedy = str(error).rpartition("; ")
-        findings.append(
-            Finding(check.name, "problem", sentence or remedy, remedy if sentence else None)
-        )
+        sentence, *remedies = str(error).rsplit("; ", 1)
+        findings.append(Finding(check.name, "problem", sentence, next(iter(remedies), None)))
     except Exception as error:  # an error that no check foresaw is a finding, too
         reason = " ".join(f"{type(error).__name__}: {error}".split())
         remedy = "please report this line together with the output of ser-live doctor --json"
@@ -145,13 +143,7 @@ def _run(check: Check) -> list[Finding]:
 
 def _later(module: str, function: str, *arguments: object) -> Callable[[], Iterable[Finding]]:
     """Import only when the check runs: what it needs may be what is broken."""
-
-    def run() -> Iterable[Finding]:
-        check = getattr(import_module(f"ser_live.doctor.{module}"), function)
-        findings: Iterable[Finding] = check(*arguments)
-        return findings
-
-    return run
+    return lambda: getattr(import_module(f"ser_live.doctor.{module}"), function)(*arguments)
 
 
 def _microphone(device: str | None) -> list[Check]:

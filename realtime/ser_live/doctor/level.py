@@ -5,7 +5,7 @@ import math
 import platform
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,24 +29,32 @@ _OFF_DBFS = -200.0
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
-    """A few seconds of a microphone."""
+class Capture:
+    """The way in which the frames of a recording came."""
 
-    name: str
-    sample_rate_hz: int
+    rate_hz: int
     """As the device promises."""
-    samples: NDArray[np.float32]
-    """Shape (frames, channels), without the settling time."""
     measured_rate_hz: float | None
     """Frames per second of wall clock; None where too little came."""
+    channels: int
     missing_frames: int
     overruns: int
     late_blocks: int
     """Times that nothing came for three quarters of a second."""
+    broken_samples: int
+    """NaN or infinite ones, which became zero."""
     notices: tuple[str, ...]
     """Events that the source reported."""
-    broken_samples: int = 0
-    """NaN or infinite ones, which became zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A few seconds of a microphone."""
+
+    name: str
+    samples: NDArray[np.float32]
+    """Shape (frames, channels), without the settling time."""
+    capture: Capture
 
 
 def check_level(device: str | None) -> Iterator[Finding]:
@@ -102,13 +110,13 @@ def judge_level(recording: Recording) -> list[Finding]:
         "loudest_channel_rms_dbfs": _dbfs(float(samples.std(axis=0, dtype=np.float64).max())),
         "offset": float(mix.mean()),
         "clipped_share": float(np.mean(np.abs(samples) >= FULL_SCALE)),
-        "seconds": len(samples) / recording.sample_rate_hz,
+        "seconds": len(samples) / recording.capture.rate_hz,
     }
     level = (
         f"{recording.name!r}: peak {figures['peak_dbfs']:.1f} dBFS, "
         f"rms {figures['rms_dbfs']:.1f} dBFS"
     )
-    problems = [*_too_little(recording.name, level, figures), *_too_much(level, figures)]
+    problems = list(_level_problems(recording.name, level, figures))
     return [Finding("level", *problem, figures) for problem in problems] or [
         Finding("level", "ok", level, None, figures)
     ]
@@ -116,22 +124,13 @@ def judge_level(recording: Recording) -> list[Finding]:
 
 def judge_capture(recording: Recording) -> Finding:
     """Judge how the frames came."""
-    rate_hz, measured_hz = recording.sample_rate_hz, recording.measured_rate_hz
-    figures = {
-        "rate_hz": rate_hz,
-        "measured_rate_hz": measured_hz,
-        "channels": recording.samples.shape[1],
-        "missing_frames": recording.missing_frames,
-        "overruns": recording.overruns,
-        "late_blocks": recording.late_blocks,
-        "broken_samples": recording.broken_samples,
-        "notices": list(recording.notices),
-    }
+    capture = recording.capture
+    rate_hz, measured_hz = capture.rate_hz, capture.measured_rate_hz
     counts = {
-        "frame missing": recording.missing_frames,
-        "overrun": recording.overruns,
-        "late block": recording.late_blocks,
-        "NaN or infinity": recording.broken_samples,
+        "frame missing": capture.missing_frames,
+        "overrun": capture.overruns,
+        "late block": capture.late_blocks,
+        "NaN or infinity": capture.broken_samples,
     }
     faults = [f"{count} x {fault}" for fault, count in counts.items() if count]
     remedy = "close other programs that use the processor or the device"
@@ -140,14 +139,13 @@ def judge_capture(recording: Recording) -> Finding:
         remedy = "choose another device: the driver of this one is mistaken about its rate"
     if measured_hz is None:
         faults.append(f"only {len(recording.samples) / rate_hz:.1f} s came in time")
-    if measured_hz is None or recording.notices:
+    if measured_hz is None or capture.notices:
         remedy = "restart the sound server, or plug the device in again, elsewhere"
-    faults += recording.notices
+    faults += capture.notices
     measured = "unknown" if measured_hz is None else f"{measured_hz:.0f} Hz"
-    sentence = f"{rate_hz} Hz promised, {measured} measured"
-    if not faults:
-        return judged("capture", f"{sentence}, nothing lost, nothing late", None, figures)
-    return judged("capture", f"{sentence}; {', '.join(faults)}", remedy, figures, "warning")
+    told = f"; {', '.join(faults)}" if faults else ", nothing lost, nothing late"
+    sentence = f"{rate_hz} Hz promised, {measured} measured{told}"
+    return judged("capture", sentence, remedy if faults else None, asdict(capture), "warning")
 
 
 def _recording(source: Source, came: Sequence[tuple[float, Block | Notice]]) -> Recording:
@@ -157,17 +155,17 @@ def _recording(source: Source, came: Sequence[tuple[float, Block | Notice]]) -> 
     finite = np.isfinite(raw)
     settling = min(round(_SETTLING_SECONDS * source.sample_rate_hz), len(raw) // 2)
     waits = (after - before for before, after in itertools.pairwise(came_at))
-    return Recording(
-        name=source.name,
-        sample_rate_hz=source.sample_rate_hz,
-        samples=np.where(finite, raw, np.float32(0))[settling:],
+    capture = Capture(
+        rate_hz=source.sample_rate_hz,
         measured_rate_hz=_measured_rate_hz(blocks, came_at),
+        channels=raw.shape[1],
         missing_frames=sum(block.missing_frames for block in blocks),
         overruns=sum(block.overruns for block in blocks),
         late_blocks=sum(wait > _LATE_SECONDS for wait in waits),
-        notices=tuple(item.detail for _, item in came if isinstance(item, Notice)),
         broken_samples=int(raw.size - np.count_nonzero(finite)),
+        notices=tuple(item.detail for _, item in came if isinstance(item, Notice)),
     )
+    return Recording(source.name, np.where(finite, raw, np.float32(0))[settling:], capture)
 
 
 def _measured_rate_hz(blocks: Sequence[Block], came_at: Sequence[float]) -> float | None:
@@ -182,23 +180,22 @@ def _measured_rate_hz(blocks: Sequence[Block], came_at: Sequence[float]) -> floa
     return float(np.polyfit(np.array(times) - times[0], counts, 1)[0])
 
 
-def _too_little(
+def _level_problems(
     name: str, level: str, figures: dict[str, float]
 ) -> Iterator[tuple[Verdict, str, str]]:
     rms_dbfs, channel_dbfs = figures["rms_dbfs"], figures["loudest_channel_rms_dbfs"]
     if channel_dbfs <= _OFF_DBFS:
         is_zero = figures["peak_dbfs"] <= _OFF_DBFS
         signal = "digital silence" if is_zero else "nothing but a constant"
-        yield "problem", f"{name!r} gives {signal}", _silence_hint()
+        hint = "unmute it or choose another source: 'pactl list sources', or alsamixer"
+        remedy = hint if platform.system() == "Linux" else permission_hint()
+        yield "problem", f"{name!r} gives {signal}", remedy
     elif rms_dbfs < channel_dbfs - _CANCELLED_DB:
         remedy = "choose a mono profile of the device: one of its channels is turned over"
         yield "warning", f"{level}; the channels cancel each other", remedy
     elif rms_dbfs < _QUIET_DBFS:
         remedy = "raise the input level of the microphone; is it muted or far away?"
         yield "warning", f"{level}; that is very quiet", remedy
-
-
-def _too_much(level: str, figures: dict[str, float]) -> Iterator[tuple[Verdict, str, str]]:
     if figures["clipped_share"] > _CLIPPED_SHARE:
         remedy = "lower the input level of the microphone until loud speech stays below -6 dBFS"
         yield "warning", f"{level}; {figures['clipped_share']:.1%} of it is clipped", remedy
@@ -210,9 +207,3 @@ def _too_much(level: str, figures: dict[str, float]) -> Iterator[tuple[Verdict, 
 def _dbfs(amplitude: float) -> float:
     """Return an amplitude in dB of full scale; the rms of a full sine is -3.01."""
     return 20.0 * math.log10(max(amplitude, 10.0 ** (_OFF_DBFS / 20.0)))
-
-
-def _silence_hint() -> str:
-    if platform.system() == "Linux":
-        return "unmute it or choose another source: 'pactl list sources', or alsamixer"
-    return permission_hint()

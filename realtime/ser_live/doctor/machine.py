@@ -22,6 +22,7 @@ _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?[^;]*$")
 _COARSE_SECONDS = 0.02
 _SCARCE_BYTES = 256 * 2**20
+_FREE_KIB_OF_WINDOWS = "(Get-CimInstance Win32_OperatingSystem).FreePhysicalMemory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +225,8 @@ def _tick_seconds() -> float:
 
 def _free_bytes() -> int | None:
     if sys.platform == "win32":
-        return _free_bytes_of_windows()
+        free_kib = _output_of("powershell", "-NoProfile", "-Command", _FREE_KIB_OF_WINDOWS)
+        return int(free_kib) * 1024 if free_kib.isdecimal() else None
     if sys.platform == "darwin":
         pages = _output_of("vm_stat")
         size = re.search(r"page size of (\d+)", pages)
@@ -234,23 +236,6 @@ def _free_bytes() -> int | None:
         found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
         return int(found[1]) * 1024 if found else None
     return None
-
-
-def _free_bytes_of_windows() -> int | None:
-    if sys.platform != "win32":
-        return None
-    import ctypes  # noqa: PLC0415 - Windows alone needs it
-
-    class Status(ctypes.Structure):
-        _fields_ = (
-            ("length", ctypes.c_ulong),
-            ("load", ctypes.c_ulong),
-            *((name, ctypes.c_ulonglong) for name in ("total", "free", "a", "b", "c", "d", "e")),
-        )
-
-    status = Status(length=ctypes.sizeof(Status))
-    known = ctypes.windll.kernel32.GlobalMemoryStatusEx(ctypes.byref(status))
-    return int(status.free) if known else None
 
 
 def _processor_name() -> str:

@@ -18,13 +18,13 @@ from ser_live.doctor.finding import Finding, Verdict
 if TYPE_CHECKING:
     from rich.console import Console
 
-_MARKS: dict[Verdict, str] = {"ok": "✓", "warning": "!", "problem": "✗", "skipped": "-"}
-_ASCII_MARKS: dict[Verdict, str] = {"ok": "+", "warning": "!", "problem": "x", "skipped": "-"}
-_STYLES: dict[Verdict, str] = {
-    "ok": "green",
-    "warning": "bold yellow",
-    "problem": "bold red",
-    "skipped": "dim",
+# Mark, its replacement in ASCII, and style.
+_MARKS: dict[Verdict | None, tuple[str, str, str]] = {
+    "ok": ("✓", "+", "green"),
+    "warning": ("!", "!", "bold yellow"),
+    "problem": ("✗", "x", "bold red"),
+    "skipped": ("-", "-", "dim"),
+    None: ("", "", "bold"),
 }
 _NAME_WIDTH = 18
 
@@ -46,8 +46,7 @@ class Report:
         self._stream = stream
         self._is_json = is_json
         self._console = _console(progress if is_json else stream) if stream.isatty() else None
-        self._is_ascii = is_json or _shown("".join(_MARKS.values()), stream).isascii()
-        self._marks = _ASCII_MARKS if self._is_ascii else _MARKS
+        self._is_ascii = is_json or _shown("✓✗", stream).isascii()
 
     def waiting(self, hint: str) -> AbstractContextManager[object]:
         """Show a hint while a check runs, on a terminal."""
@@ -68,7 +67,7 @@ class Report:
         counts = Counter(finding.verdict for finding in findings)
         severities: tuple[Verdict, ...] = ("problem", "warning")
         worst = [verdict for verdict in severities if counts[verdict]]
-        verdict = worst[0] if worst else "ok"
+        verdict: Verdict = worst[0] if worst else "ok"
         if self._is_json:
             document = {
                 "ser_live": __version__,
@@ -83,7 +82,8 @@ class Report:
 
     def _line(self, verdict: Verdict | None, name: str, sentence: str) -> None:
         """Print a row of three columns; a remedy has no verdict."""
-        mark, style = (self._marks[verdict], _STYLES[verdict]) if verdict else ("", "bold")
+        mark, in_ascii, style = _MARKS[verdict]
+        mark = in_ascii if self._is_ascii else mark
         name, sentence = _shown(name, self._stream), _shown(sentence, self._stream)
         if self._console is None:
             line = f"{mark:1} {name:{_NAME_WIDTH}} {sentence}"
