@@ -2,7 +2,8 @@
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from ser_live import __version__
 from ser_live.command_line import Parser
@@ -35,6 +36,76 @@ predictions come out, bit for bit. Options that are given here replace those of 
 """
 
 
+Row = tuple[str, str, Mapping[str, Any]]
+"""Flags, help, and what else argparse is told."""
+
+_FLAG = {"action": "store_true"}
+_SECONDS = {"type": float, "metavar": "S"}
+_PACE = {"choices": ("realtime", "fast")}
+_PACE_HELP = "default: realtime in the live view, else fast"
+_HOP_HELP = "seconds from one prediction to the next"
+_VERSION = {"action": "version", "version": f"%(prog)s {__version__}"}
+
+_SOURCES: tuple[Row, ...] = (
+    ("--device", "a microphone; part of its name will do", {"metavar": "NAME|INDEX"}),
+    ("--file", "an audio file of any rate and channel count", {"metavar": "PATH"}),
+    ("--stdin", "raw PCM from a pipe", _FLAG),
+    ("--demo", "a synthetic voice, to see it work", _FLAG),
+)
+_SOURCE_DETAILS: tuple[Row, ...] = (
+    ("--no-reconnect", "end when the microphone is lost, instead of opening it again", _FLAG),
+    ("--pace", f"of --file and --demo; {_PACE_HELP}", _PACE),
+    ("--rate", "of --stdin; default: 16000", {"type": int, "metavar": "HZ"}),
+    ("--format", "of --stdin; default: s16le", {"choices": ("s16le", "f32le")}),
+    ("--channels", "of --stdin; default: 1", {"type": int, "metavar": "N"}),
+)
+_MODEL: Row = ("--model", "a name of --list-models or an .onnx file", {"metavar": "NAME|PATH"})
+_RECOGNITION: tuple[Row, ...] = (
+    _MODEL,
+    ("--hop", f"{_HOP_HELP}; default: 0.25", _SECONDS),
+    ("--smoothing", "seconds; 0: none; default: from the model", _SECONDS),
+    ("--no-vad", "take everything for speech", {"dest": "vad", "action": "store_false"}),
+)
+_POLICY_HELP = (
+    "of a microphone, when predictions come too late: leave the old ones out, give all, or end; "
+    "default: latest"
+)
+_BUDGET_HELP = "of one core; above it predictions come less often"
+_OVERLOAD: tuple[Row, ...] = (
+    ("--policy", _POLICY_HELP, {"choices": ("latest", "block", "error")}),
+    ("--cpu-budget", _BUDGET_HELP, {"type": float, "metavar": "PERCENT"}),
+)
+_EVENTS_HELP = "among the JSON lines also those of gaps, lost devices ...; else they go to stderr"
+_OUTPUT_HELP = (
+    "also write .jsonl, .csv, .srt, .rttm, or .txt for Audacity; may be repeated; overwrites"
+)
+_VERBOSE_HELP = "say on stderr what goes on; -vv: everything"
+_RECORD_HELP = "keep the audio, for 'ser-live replay'; without it nothing is kept"
+_OUTPUT: tuple[Row, ...] = (
+    ("--json", "JSON lines, also on a terminal", _FLAG),
+    ("--events", _EVENTS_HELP, _FLAG),
+    ("--output", _OUTPUT_HELP, {"action": "append", "default": [], "metavar": "FILE"}),
+    ("-v --verbose", _VERBOSE_HELP, {"action": "count", "default": 0}),
+)
+_RECORD: Row = ("--record", _RECORD_HELP, {"metavar": "FILE.wav"})
+_INSTEAD: tuple[Row, ...] = (
+    ("--list-devices", "list microphones and exit", _FLAG),
+    ("--list-models", "list shipped models and exit", _FLAG),
+    ("--version", "show program's version number and exit", _VERSION),
+)
+_RECORDING: tuple[Row, ...] = (
+    ("replay", "the WAV file; its .wav.jsonl is beside it", {"metavar": "FILE"}),
+    ("--pace", _PACE_HELP, _PACE),
+)
+_VAD_HELP = "let the speech gate decide, or take everything for speech"
+_REPLAY_RECOGNITION: tuple[Row, ...] = (
+    _MODEL,
+    ("--hop", _HOP_HELP, _SECONDS),
+    ("--smoothing", "seconds; 0: none", _SECONDS),
+    ("--vad", _VAD_HELP, {"action": argparse.BooleanOptionalAction}),
+)
+
+
 def parse(words: Sequence[str]) -> argparse.Namespace:
     """Read the words behind ``ser-live``; ``replay`` is the recording's name or None.
 
@@ -46,80 +117,33 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if words[:1] == ["replay"]:
         arguments = _replay_parser().parse_args(words[1:])
     else:
-        arguments = _parser().parse_args(words)
+        arguments = _live_parser().parse_args(words)
         _check_source(arguments)
     _check_files(arguments)
     return arguments
 
 
-def _parser() -> argparse.ArgumentParser:
+def _live_parser() -> argparse.ArgumentParser:
     parser = _new_parser(PROGRAM, _USAGE, _DESCRIPTION, _EPILOG)
     parser.set_defaults(replay=None)
     source = parser.add_argument_group("source (default: the default microphone)")
-    one = source.add_mutually_exclusive_group()
-    one.add_argument(
-        "--device", metavar="NAME|INDEX", help="a microphone; part of its name will do"
-    )
-    one.add_argument("--file", metavar="PATH", help="an audio file of any rate and channel count")
-    one.add_argument("--stdin", action="store_true", help="raw PCM from a pipe")
-    one.add_argument("--demo", action="store_true", help="a synthetic voice, to see it work")
-    source.add_argument(
-        "--no-reconnect",
-        action="store_true",
-        help="end when the microphone is lost, instead of opening it again",
-    )
-    _add_pace(source, "of --file and --demo; ")
-    source.add_argument("--rate", type=int, metavar="HZ", help="of --stdin; default: 16000")
-    source.add_argument("--format", choices=("s16le", "f32le"), help="of --stdin; default: s16le")
-    source.add_argument("--channels", type=int, metavar="N", help="of --stdin; default: 1")
-    recognition = parser.add_argument_group("recognition")
-    _add_recognition(recognition, hop="; default: 0.25", smoothing="; default: from the model")
-    recognition.add_argument(
-        "--no-vad", dest="vad", action="store_false", help="take everything for speech"
-    )
-    overload = parser.add_argument_group("when there is too much to do")
-    overload.add_argument(
-        "--policy",
-        choices=("latest", "block", "error"),
-        help="of a microphone, when predictions come too late: leave the old ones out, give all, "
-        "or end; default: latest",
-    )
-    overload.add_argument(
-        "--cpu-budget",
-        type=float,
-        metavar="PERCENT",
-        help="of one core; above it predictions come less often",
-    )
-    _add_output(parser).add_argument(
-        "--record",
-        metavar="FILE.wav",
-        help="keep the audio, for 'ser-live replay'; without it nothing is kept",
-    )
-    other = parser.add_argument_group("instead of listening")
-    other.add_argument("--list-devices", action="store_true", help="list microphones and exit")
-    other.add_argument("--list-models", action="store_true", help="list shipped models and exit")
-    other.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    _add(source.add_mutually_exclusive_group(), _SOURCES)
+    _add(source, _SOURCE_DETAILS)
+    _add(parser.add_argument_group("recognition"), _RECOGNITION)
+    _add(parser.add_argument_group("when there is too much to do"), _OVERLOAD)
+    _add(parser.add_argument_group("output"), (*_OUTPUT, _RECORD))
+    _add(parser.add_argument_group("instead of listening"), _INSTEAD)
     return parser
 
 
 def _replay_parser() -> argparse.ArgumentParser:
-    usage = f"{PROGRAM} replay FILE [OPTIONS]"
-    parser = _new_parser(f"{PROGRAM} replay", usage, _REPLAY_DESCRIPTION)
-    recording = parser.add_argument_group("recording")
-    recording.add_argument(
-        "replay", metavar="FILE", help="the WAV file; its .wav.jsonl is beside it"
-    )
-    _add_pace(recording)
+    program = f"{PROGRAM} replay"
+    parser = _new_parser(program, f"{program} FILE [OPTIONS]", _REPLAY_DESCRIPTION)
+    _add(parser.add_argument_group("recording"), _RECORDING)
     recognition = parser.add_argument_group("recognition (default: as it was recorded)")
-    _add_recognition(recognition)
-    recognition.add_argument(
-        "--vad",
-        action=argparse.BooleanOptionalAction,
-        help="let the speech gate decide, or take everything for speech",
-    )
-    _add_output(parser)
-    for name in ("file", "record", "policy", "cpu_budget"):
-        parser.set_defaults(**{name: None})
+    _add(recognition, _REPLAY_RECOGNITION)
+    _add(parser.add_argument_group("output"), _OUTPUT)
+    parser.set_defaults(**dict.fromkeys(("file", "record", "policy", "cpu_budget")))
     parser.set_defaults(stdin=False, demo=False, list_devices=False, list_models=False)
     return parser
 
@@ -132,68 +156,31 @@ def _new_parser(
         usage=usage,
         description=description,
         epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
 
 
-def _add_pace(group: argparse._ArgumentGroup, of: str = "") -> None:
-    group.add_argument(
-        "--pace",
-        choices=("realtime", "fast"),
-        help=f"{of}default: realtime in the live view, else fast",
-    )
-
-
-def _add_recognition(group: argparse._ArgumentGroup, hop: str = "", smoothing: str = "") -> None:
-    group.add_argument(
-        "--model", metavar="NAME|PATH", help="a name of --list-models or an .onnx file"
-    )
-    hop_help = f"seconds from one prediction to the next{hop}"
-    group.add_argument("--hop", type=float, metavar="S", help=hop_help)
-    smoothing_help = f"seconds; 0: none{smoothing}"
-    group.add_argument("--smoothing", type=float, metavar="S", help=smoothing_help)
-
-
-def _add_output(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    group = parser.add_argument_group("output")
-    group.add_argument("--json", action="store_true", help="JSON lines, also on a terminal")
-    group.add_argument(
-        "--events",
-        action="store_true",
-        help="among the JSON lines also those of gaps, lost devices ...; else they go to stderr",
-    )
-    group.add_argument(
-        "--output",
-        action="append",
-        default=[],
-        metavar="FILE",
-        help="also write .jsonl, .csv, .srt, .rttm, or .txt for Audacity; may be repeated; "
-        "overwrites",
-    )
-    group.add_argument(
-        "-v",
-        "--verbose",
-        action="count",
-        default=0,
-        help="say on stderr what goes on; -vv: everything",
-    )
-    return group
+def _add(group: argparse._ActionsContainer, rows: Iterable[Row]) -> None:
+    for flags, words, settings in rows:
+        group.add_argument(*flags.split(), help=words, **settings)
 
 
 def _check_source(arguments: argparse.Namespace) -> None:
     """Refuse options that the chosen source would ignore."""
     is_file = arguments.file is not None or arguments.demo
-    if arguments.pace and not is_file:
-        raise SerError("--pace belongs to --file or --demo")
-    for name in ("rate", "format", "channels"):
-        if getattr(arguments, name) is not None and not arguments.stdin:
-            raise SerError(f"--{name} belongs to --stdin")
-    if is_file or arguments.stdin:
-        if arguments.no_reconnect:
-            raise SerError("--no-reconnect belongs to a microphone")
-        if arguments.policy:
-            raise SerError("--policy belongs to a microphone: files and pipes wait")
+    is_microphone = not (is_file or arguments.stdin)
+    belongs = {
+        "pace": (is_file, "--file or --demo"),
+        "rate": (arguments.stdin, "--stdin"),
+        "format": (arguments.stdin, "--stdin"),
+        "channels": (arguments.stdin, "--stdin"),
+        "no_reconnect": (is_microphone, "a microphone"),
+        "policy": (is_microphone, "a microphone: files and pipes wait"),
+    }
+    for name, (is_used, owner) in belongs.items():
+        if not is_used and getattr(arguments, name) not in (None, False):
+            raise SerError(f"--{name.replace('_', '-')} belongs to {owner}")
     if arguments.cpu_budget is not None and not 0.0 < arguments.cpu_budget <= 6400.0:
         raise SerError(
             f"--cpu-budget is {arguments.cpu_budget:g}, wanted percent of one core, like 10"
