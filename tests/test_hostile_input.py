@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,18 +15,17 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ser_live import ModelCard, Prediction, SerError, StreamRecognizer
+from fuzz import attempt, cards, check_message, manifests, raw
+from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.engine.resample import MonoConverter
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import check_graph
 from ser_live.sources import FileSource, RawSource
 from ser_live.testing import tiny_card, write_tiny_model
-from ser_live.text import find_control_char
-from ser_train.corpora import find_clips, read_manifest, relabel
+from ser_train.corpora import find_clips
 from test_stream_laws import as_format, demo_voice, run
 
 Samples = NDArray[Any]
-Result = TypeVar("Result")
 
 DTYPES = ("int16", "float32", "float64")
 RATES_HZ = st.sampled_from((8000, 11025, 16000, 44100, 48000, 192000, 384000)) | st.integers(
@@ -54,22 +53,6 @@ def hostile(count: int, *strategies: st.SearchStrategy[Any]) -> Callable[[Any], 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("hostile")
-
-
-def check_message(error: SerError, begins: str = "") -> None:
-    assert str(error).startswith(begins)
-    assert len(str(error)) > len(begins)
-    assert not find_control_char(str(error))
-    assert len(str(error)) < 600
-
-
-def attempt(work: Callable[..., Result], *arguments: Any, begins: str = "") -> Result | None:
-    """Give what the work gives, or None after a refusal in one decent line."""
-    try:
-        return work(*arguments)
-    except SerError as error:
-        check_message(error, begins)
-        return None
 
 
 def check_numbers(predictions: list[Prediction]) -> None:
@@ -271,17 +254,6 @@ def test_formats_that_no_stream_has(model: OnnxClassifier, rate: Any, channels: 
 # Sources.
 
 
-class Portions(io.BytesIO):
-    """A pipe that gives its bytes in portions of given sizes."""
-
-    def __init__(self, data: bytes, sizes: list[int]) -> None:
-        super().__init__(data)
-        self._sizes = iter(sizes)
-
-    def read1(self, size: int | None = -1, /) -> bytes:
-        return super().read1(next(self._sizes, size))
-
-
 @hostile(
     15,
     st.binary(max_size=300),
@@ -295,7 +267,7 @@ def test_bytes_in_any_portions_are_the_same_samples(
     dtype = {"s16le": "<i2", "f32le": "<f4"}[sample_format]
     frame_bytes = np.dtype(dtype).itemsize * channels
     whole = len(data) // frame_bytes * frame_bytes
-    source = RawSource(Portions(data, sizes), 16000, channels, sample_format)
+    source = RawSource(raw.Portions(data, sizes), 16000, channels, sample_format)
     if whole == 0:
         with source, pytest.raises(SerError, match="before the first sample"):
             list(source)
@@ -431,11 +403,6 @@ JSON = st.recursive(
 FIELDS = sorted(json.loads(tiny_card().to_json()))
 
 
-def check_card(text: str) -> None:
-    card = attempt(ModelCard.from_json, text, "card.json", begins="card.json: card")
-    assert card is None or ModelCard.from_json(card.to_json()) == card
-
-
 @hostile(25, st.sampled_from(FIELDS), st.none() | st.text(max_size=12), JSON)
 def test_cards_with_any_value_anywhere(field: str, inner: str | None, value: Any) -> None:
     data = json.loads(tiny_card().to_json())
@@ -444,12 +411,12 @@ def test_cards_with_any_value_anywhere(field: str, inner: str | None, value: Any
         data[field][names[len(inner) % len(names)]] = value
     else:
         data[field] = value
-    check_card(json.dumps(data))
+    cards.check(json.dumps(data).encode())
 
 
 @hostile(15, JSON.map(json.dumps) | st.text())
 def test_any_text_as_a_card(text: str) -> None:
-    check_card(text)
+    cards.check(text.encode())
 
 
 @hostile(
@@ -492,16 +459,8 @@ CELLS = st.text(max_size=6) | st.sampled_from(
     st.lists(st.lists(CELLS, max_size=4).map(",".join), max_size=4).map("\n".join),
     st.sampled_from(("utf-8", "utf-16", "utf-8-sig")),
 )
-def test_any_text_as_a_manifest(folder: Path, head: str, rows: str, encoding: str) -> None:
-    path = folder / "table.csv"
-    path.write_text(f"{head}\n{rows}", encoding=encoding, newline="")
-    clips = attempt(read_manifest, path, begins=f"{path}")
-    for clip in clips or ():
-        assert clip.label
-        assert not any(map(find_control_char, (str(clip.path), clip.label, clip.speaker)))
-    if clips is not None:
-        assert clips
-        attempt(relabel, clips)
+def test_any_text_as_a_manifest(head: str, rows: str, encoding: str) -> None:
+    manifests.check(f"{head}\n{rows}".encode(encoding))
 
 
 @pytest.mark.parametrize("name", ["missing", "file.txt", "a\0b", "a" * 5000, "empty"])

@@ -27,15 +27,7 @@ SUBCOMMANDS = {
     "ser-live": ("", "replay", "doctor"),
     "ser-serve": ("",),
     "ser-bench": ("",),
-    "ser-train": (
-        "",
-        "fit",
-        "cross-validate",
-        "report",
-        "evaluate",
-        "ensemble",
-        "predict",
-    ),
+    "ser-train": ("", "fit", "cross-validate", "report", "evaluate", "ensemble", "predict"),
     "ser-export": ("",),
 }
 MISTAKES = {

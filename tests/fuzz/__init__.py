@@ -11,7 +11,9 @@ import atexit
 import functools
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from ser_live import SerError
 from ser_live.text import find_control_char
@@ -20,11 +22,23 @@ TARGETS = ("cards", "models", "archives", "audio", "raw", "manifests")
 
 LONGEST_MESSAGE = 600
 
+Result = TypeVar("Result")
 
-def check_message(error: SerError) -> None:
+
+def attempt(work: Callable[..., Result], *arguments: Any, begins: str = "") -> Result | None:
+    """Return what some work gives, or None after a refusal in one decent line."""
+    try:
+        return work(*arguments)
+    except SerError as error:
+        check_message(error, begins)
+        return None
+
+
+def check_message(error: SerError, begins: str = "") -> None:
     """Check that a refusal is one line that a terminal can show."""
     message = str(error)
-    assert message, "an empty message"
+    assert message.startswith(begins)
+    assert len(message) > len(begins), "an empty message"
     assert not find_control_char(message), "control characters in a message"
     assert len(message) <= LONGEST_MESSAGE, "a long message"
 

@@ -4,11 +4,9 @@ import io
 import json
 import struct
 import zipfile
-from pathlib import Path
 from random import Random
 
-from fuzz import cards, check_message, scratch
-from ser_live import SerError
+from fuzz import attempt, cards, scratch
 from ser_live.model.card import KERAS_MEMBER
 from ser_live.model.json_records import record_from_json
 from ser_train.models.keras_file import (
@@ -26,12 +24,9 @@ RECORD = {"training_speakers": ["a"], "validation_speakers": [], "test_speakers"
 def check(data: bytes) -> None:
     path = scratch("input.keras")
     path.write_bytes(data)
-    try:
-        _, record = read_archive(Path(path))
-        if record is not None:
-            record_from_json(TrainingRecord, record, RECORD_MEMBER)
-    except SerError as error:
-        check_message(error)
+    _, record = attempt(read_archive, path) or (None, None)
+    if record is not None:
+        attempt(record_from_json, TrainingRecord, record, RECORD_MEMBER)
 
 
 def seeds() -> list[bytes]:

@@ -4,8 +4,8 @@ import json
 from random import Random
 from typing import Any
 
-from fuzz import check_message
-from ser_live import ModelCard, SerError
+from fuzz import attempt
+from ser_live import ModelCard
 from ser_live.model.card import Corpus, GoldenTest, Metric
 from ser_live.testing import tiny_card
 from ser_live.text import find_control_char
@@ -21,10 +21,8 @@ VALUES: tuple[Any, ...] = (
 
 def check(data: bytes) -> None:
     text = data.decode("utf-8", "surrogateescape")
-    try:
-        card = ModelCard.from_json(text, "card.json")
-    except SerError as error:
-        check_message(error)
+    card = attempt(ModelCard.from_json, text, "card.json", begins="card.json: card")
+    if card is None:
         return
     assert ModelCard.from_json(card.to_json()) == card
     json.loads(card.to_json(), parse_constant=_refuse_constant)

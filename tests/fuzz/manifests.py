@@ -3,8 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from fuzz import check_message, scratch
-from ser_live import SerError
+from fuzz import attempt, scratch
 from ser_live.text import find_control_char
 from ser_train.corpora import Clip, find_clips, read_manifest, relabel
 
@@ -27,20 +26,15 @@ def check(data: bytes) -> None:
 
 
 def _check(read: Callable[[Path], tuple[Clip, ...]], path: Path) -> None:
-    try:
-        clips = read(path)
-    except SerError as error:
-        check_message(error)
+    clips = attempt(read, path, begins=str(path))
+    if clips is None:
         return
     assert clips
     for clip in clips:
         assert clip.label
         assert clip.speaker
         assert not any(map(find_control_char, (str(clip.path), clip.label, clip.speaker)))
-    try:
-        relabel(clips)
-    except SerError as error:
-        check_message(error)
+    attempt(relabel, clips)
 
 
 def seeds() -> list[bytes]:

@@ -2,6 +2,8 @@
 
 import functools
 import io
+import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -24,15 +26,16 @@ DICTIONARY = [
 FORMATS = ("s16le", "f32le", "u8", "")
 
 
-class _Portions(io.BytesIO):
-    """Stream of a few bytes at a time."""
+class Portions(io.BytesIO):
+    """Pipe that gives its bytes in portions of given sizes."""
 
-    def __init__(self, data: bytes, most: int) -> None:
+    def __init__(self, data: bytes, sizes: Iterable[int]) -> None:
         super().__init__(data)
-        self._most = most
+        self._sizes = iter(sizes)
 
     def read1(self, size: int | None = -1, /) -> bytes:
-        return super().read1(min(self._most, size or self._most))
+        most = size or len(self.getbuffer())
+        return super().read1(min(most, next(self._sizes, most)))
 
 
 def check(data: bytes) -> None:
@@ -42,7 +45,7 @@ def check(data: bytes) -> None:
     portion = head[3] * head[3] + 1
     if len(samples) // portion > 2000:
         return  # slow, and nothing new
-    stream = _Portions(samples, portion)
+    stream = Portions(samples, itertools.repeat(portion))
     try:
         source = RawSource(stream, rate, channels, FORMATS[head[2] % len(FORMATS)])  # type: ignore[arg-type]
         recognizer = StreamRecognizer(_model(), rate, channels, vad=head[2] < 128)
