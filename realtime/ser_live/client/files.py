@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_live.client.address import DEFAULT_SERVER, Address
-from ser_live.client.error_translation import refused, unreachable
-from ser_live.client.messages import event, prediction, segment
+from ser_live.client.messages import event, prediction, record, refused, unreachable
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
@@ -133,13 +132,11 @@ def _send(
 
 def _recognition(body: bytes) -> Recognition:
     answer = json.loads(body)
-    return Recognition(
-        model=answer["model"],
-        sample_rate_hz=answer["sample_rate_hz"],
-        channels=answer["channels"],
-        seconds=answer["seconds"],
-        predictions=tuple(prediction(p) for p in answer["predictions"]),
-        segments=tuple(segment(s) for s in answer["segments"]),
-        events=tuple(event(e) for e in answer["events"]),
+    return record(
+        Recognition,
+        answer,
+        predictions=tuple(map(prediction, answer["predictions"])),
+        segments=tuple(record(Segment, told) for told in answer["segments"]),
+        events=tuple(map(event, answer["events"])),
         notes=tuple(answer.get("notes", ())),
     )

@@ -1,12 +1,13 @@
-"""Messages of a server, as records."""
+"""Messages of a server as records, and its mistakes as errors."""
 
-import dataclasses
+import contextlib
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from dataclasses import dataclass, fields
+from typing import Any, TypeVar, cast
 
+from ser_live.client.address import Address
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
@@ -15,6 +16,19 @@ from ser_live.text import quoted, sanitize
 
 Item = Prediction | Segment | Event
 Record = TypeVar("Record")
+
+_STATUS_CODES = {
+    400: "bad_request",
+    401: "unauthorized",
+    403: "forbidden",
+    404: "not_found",
+    413: "too_large",
+    415: "no_audio",
+    422: "bad_option",
+    429: "rate_limit",
+    500: "internal",
+    503: "overloaded",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +97,28 @@ class ServerError(SerError):
         self.is_fatal = is_fatal
 
 
+def unreachable(address: Address, error: Exception) -> SerError:
+    """Return the error for a server that cannot be reached."""
+    reason = getattr(error, "strerror", None) or error
+    return SerError(f"{address}: cannot reach the server ({sanitize(reason)}); does ser-serve run?")
+
+
+def refused(address: Address, status: int, body: bytes) -> ServerError:
+    """Return the error that an HTTP answer stands for, from its ``problem+json`` if it has one."""
+    problem = _problem(body)
+    detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
+    code = problem.get("code") or _STATUS_CODES.get(status, f"http_{status}")
+    return ServerError(str(code), f"{address}: {detail}")
+
+
+def _problem(body: bytes) -> dict[str, Any]:
+    with contextlib.suppress(ValueError):
+        problem = json.loads(body)
+        if isinstance(problem, dict):
+            return problem
+    return {}
+
+
 def decode(text: str | bytes) -> Started | Ended | Item | ServerError:
     """Read one message of a stream.
 
@@ -104,12 +140,7 @@ def decode(text: str | bytes) -> Started | Ended | Item | ServerError:
 def prediction(message: dict[str, Any]) -> Prediction:
     """Make the record of its JSON values."""
     timing = message.get("timing")
-    return _record(Prediction, message, timing=timing and _record(Timing, timing))
-
-
-def segment(message: dict[str, Any]) -> Segment:
-    """Make the record of its JSON values."""
-    return _record(Segment, message)
+    return record(Prediction, message, timing=timing and record(Timing, timing))
 
 
 def event(message: dict[str, Any]) -> Event:
@@ -120,38 +151,20 @@ def event(message: dict[str, Any]) -> Event:
 def _started(message: dict[str, Any]) -> Started:
     model = message["model"]
     labels = tuple(model["labels"])
-    return _record(Started, message, model=_record(ServedModel, model, labels=labels))
+    return record(Started, message, model=record(ServedModel, model, labels=labels))
 
 
-def _ended(message: dict[str, Any]) -> Ended:
-    return _record(Ended, message)
-
-
-def _error(message: dict[str, Any]) -> ServerError:
-    return ServerError(message["code"], message["detail"], message["fatal"])
+def record(wanted: Callable[..., Record], message: dict[str, Any], **made: object) -> Record:
+    """Take the fields of a record; what a later version of the server adds is left alone."""
+    names = {field.name for field in fields(cast(Any, wanted))} & message.keys()
+    return wanted(**{name: message[name] for name in names} | made)
 
 
 _DECODERS: dict[str, Callable[[dict[str, Any]], Started | Ended | Item | ServerError]] = {
     "started": _started,
     "prediction": prediction,
-    "segment": segment,
+    "segment": functools.partial(record, Segment),
     "event": event,
-    "error": _error,
-    "ended": _ended,
+    "error": lambda message: ServerError(message["code"], message["detail"], message["fatal"]),
+    "ended": functools.partial(record, Ended),
 }
-
-
-def _record(wanted: Callable[..., Record], message: dict[str, Any], **made: object) -> Record:
-    """Take the fields of a record; what a later version of the server adds is left alone."""
-    names, needed = _fields(wanted)
-    missing = needed - message.keys() - made.keys()
-    if missing:
-        raise KeyError(min(missing))
-    return wanted(**{name: message[name] for name in names if name in message} | made)
-
-
-@functools.cache
-def _fields(wanted: Any) -> tuple[tuple[str, ...], frozenset[str]]:
-    fields = dataclasses.fields(wanted)
-    needed = (field.name for field in fields if field.default is dataclasses.MISSING)
-    return tuple(field.name for field in fields), frozenset(needed)

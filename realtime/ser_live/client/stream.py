@@ -5,16 +5,25 @@ import contextlib
 import time
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
-from ser_live.client.address import DEFAULT_SERVER
+from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.conversation import Conversation, Samples, StreamOptions
-from ser_live.client.error_translation import required_package, translated_errors
-from ser_live.client.messages import Ended, Item, Started
+from ser_live.client.messages import Ended, Item, ServerError, Started, refused, unreachable
+from ser_live.errors import SerError
+from ser_live.stream_protocol import BAD_START, CLOSE_CODES
+from ser_live.text import sanitize
 
 if TYPE_CHECKING:
     from websockets.asyncio.client import ClientConnection as AsyncConnection
     from websockets.sync.client import ClientConnection as Connection
+
+
+# What a close frame says, where no error message came through before it.
+_CLOSE_REASONS = {code: reason for reason, code in CLOSE_CODES.items() if reason != "end"} | {
+    1008: "policy",
+    BAD_START: "bad_message",
+}
 
 
 class _Both:
@@ -89,10 +98,10 @@ class AsyncStream(_Both):
     _connection: "AsyncConnection"
 
     async def __aenter__(self) -> Self:
-        with required_package("websockets"):
+        with _required_package("websockets"):
             from websockets.asyncio.client import connect  # noqa: PLC0415 - slow to load
         talk = self._conversation
-        with translated_errors(talk.address):
+        with _translated_errors(talk.address):
             self._connection = await connect(talk.address.stream_url, **talk.connecting())
             # Without an answer to its start message the stream is of no use: close it at once.
             try:
@@ -118,7 +127,7 @@ class AsyncStream(_Both):
     async def __anext__(self) -> Item:
         if self._conversation.is_over:
             raise StopAsyncIteration
-        with translated_errors(self._conversation.address):
+        with _translated_errors(self._conversation.address):
             item = self._conversation.receive(await self._connection.recv())
         if item is None:
             raise StopAsyncIteration
@@ -133,17 +142,17 @@ class AsyncStream(_Both):
         for frame, wait_seconds in self._conversation.frames(samples):
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            with translated_errors(self._conversation.address):
+            with _translated_errors(self._conversation.address):
                 await self._connection.send(frame)
 
     async def skip(self, samples: int) -> None:
         """Send that so many samples per channel were lost: the stream's clock goes on."""
-        with translated_errors(self._conversation.address):
+        with _translated_errors(self._conversation.address):
             await self._connection.send(self._conversation.skip(samples))
 
     async def end(self) -> None:
         """Send that no more comes: what is due follows, then the iteration ends."""
-        with translated_errors(self._conversation.address):
+        with _translated_errors(self._conversation.address):
             await self._connection.send(self._conversation.end())
 
 
@@ -157,10 +166,10 @@ class Stream(_Both):
     _connection: "Connection"
 
     def __enter__(self) -> Self:
-        with required_package("websockets"):
+        with _required_package("websockets"):
             from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
         talk = self._conversation
-        with translated_errors(talk.address), contextlib.ExitStack() as closing:
+        with _translated_errors(talk.address), contextlib.ExitStack() as closing:
             opening = connect(talk.address.stream_url, **talk.connecting())
             self._connection = closing.enter_context(opening)
             self._connection.send(talk.start())
@@ -196,21 +205,78 @@ class Stream(_Both):
         for frame, wait_seconds in self._conversation.frames(samples):
             if wait_seconds:
                 time.sleep(wait_seconds)
-            with translated_errors(self._conversation.address):
+            with _translated_errors(self._conversation.address):
                 self._connection.send(frame)
 
     def skip(self, samples: int) -> None:
         """Send that so many samples per channel were lost: the stream's clock goes on."""
-        with translated_errors(self._conversation.address):
+        with _translated_errors(self._conversation.address):
             self._connection.send(self._conversation.skip(samples))
 
     def end(self) -> None:
         """Send that no more comes: what is due follows, then the iteration ends."""
-        with translated_errors(self._conversation.address):
+        with _translated_errors(self._conversation.address):
             self._connection.send(self._conversation.end())
 
     def _next(self, timeout_seconds: float | None) -> Item | None:
         if self._conversation.is_over:
             return None
-        with translated_errors(self._conversation.address, waits=timeout_seconds is None):
+        with _translated_errors(self._conversation.address, waits=timeout_seconds is None):
             return self._conversation.receive(self._connection.recv(timeout_seconds))
+
+
+@contextlib.contextmanager
+def _required_package(package: str) -> Iterator[None]:
+    """Turn a missing package into a `SerError`."""
+    try:
+        yield
+    except ImportError as error:
+        raise SerError(
+            f"a stream to a server needs the package {package} ({error}): pip install {package}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _translated_errors(address: Address, waits: bool = True) -> Iterator[None]:
+    """Turn errors of the ``websockets`` library into a `SerError`.
+
+    Parameters
+    ----------
+    address : Address
+        Of the server.
+    waits : bool
+        The caller waits, so a TimeoutError means that the server did not answer.
+    """
+    from websockets.exceptions import (  # noqa: PLC0415 - slow to load
+        ConnectionClosed,
+        InvalidStatus,
+        WebSocketException,
+    )
+
+    try:
+        yield
+    except InvalidStatus as error:
+        response = error.response
+        raise refused(address, response.status_code, bytes(response.body or b"")) from error
+    except ConnectionClosed as error:
+        raise _closed(address, error) from error
+    except TimeoutError as error:
+        if not waits:
+            raise
+        raise SerError(f"{address}: no answer in time; is that a server of ser-live?") from error
+    except OSError as error:
+        raise unreachable(address, error) from error
+    except WebSocketException as error:
+        raise SerError(
+            f"{address}: does not speak WebSocket as wanted ({sanitize(error)}); "
+            "is that a server of ser-live?"
+        ) from error
+
+
+def _closed(address: Address, error: Any) -> ServerError:
+    received = error.rcvd
+    if received is None:
+        return ServerError("connection_lost", f"{address}: the connection was lost")
+    code = _CLOSE_REASONS.get(received.code, f"close_{received.code}")
+    reason = f": {received.reason}" if received.reason else ""
+    return ServerError(code, f"{address}: the server closed the stream{reason}")

@@ -82,8 +82,9 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     metrics.show("ser_engine_busy_share", "Of the last seconds", lambda: engine.busy_share)
     metrics.show("ser_engine_queue_seconds", "Age of the oldest job", lambda: engine.queue_seconds)
     metrics.show("ser_tasks", "Of the event loop", lambda: len(asyncio.all_tasks()))
+    overload = streams.overload
     metrics.show(
-        "ser_hops_per_prediction", "More than 1: widened", lambda: _hops_per_prediction(streams)
+        "ser_hops_per_prediction", "More than 1: widened", lambda: overload.hops_per_prediction
     )
     app = FastAPI(
         title="ser-live",
@@ -209,7 +210,3 @@ async def _served(models: Models, name: str) -> ServedModel:
         window_seconds=card.window.seconds,
         default=name == models.default,
     )
-
-
-def _hops_per_prediction(streams: Streams) -> float:
-    return float(streams.overload.hops_per_prediction)

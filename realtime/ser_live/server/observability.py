@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from prometheus_client import (
@@ -38,60 +39,41 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
+        counter, histogram = (
+            partial(Counter, registry=registry),
+            partial(Histogram, registry=registry),
+        )
         self.streams_open = Gauge("ser_streams_open", "Streams now", registry=registry)
-        self.streams = Counter(
-            "ser_streams", "Streams that ended, by reason", ["reason"], registry=registry
-        )
-        self.refused = Counter(
-            "ser_streams_refused", "Streams not taken, by reason", ["reason"], registry=registry
-        )
-        self.errors = Counter(
-            "ser_stream_errors", "Error messages sent, by code", ["code"], registry=registry
-        )
-        self.received_bytes = Counter(
-            "ser_received_bytes", "Bytes of audio that came in", registry=registry
-        )
-        self.heard_seconds = Counter(
-            "ser_heard_seconds", "Seconds of audio recognized", registry=registry
-        )
-        self.dropped_samples = Counter(
+        self.streams = counter("ser_streams", "Streams that ended, by reason", ["reason"])
+        self.refused = counter("ser_streams_refused", "Streams not taken, by reason", ["reason"])
+        self.errors = counter("ser_stream_errors", "Error messages sent, by code", ["code"])
+        self.received_bytes = counter("ser_received_bytes", "Bytes of audio that came in")
+        self.heard_seconds = counter("ser_heard_seconds", "Seconds of audio recognized")
+        self.dropped_samples = counter(
             "ser_dropped_samples",
             "Samples per channel that came in and were not recognized, by reason",
             ["reason"],
-            registry=registry,
         )
-        self.recordings = Counter(
-            "ser_recordings", "Recordings recognized whole", registry=registry
-        )
-        self._predictions = Counter(
-            "ser_predictions", "Predictions (hops), by state", ["state"], registry=registry
-        )
+        self.recordings = counter("ser_recordings", "Recordings recognized whole")
+        predictions = counter("ser_predictions", "Predictions (hops), by state", ["state"])
         # Looked up once: `labels` takes a lock, and predictions are many.
         self._by_state = {
-            state: self._predictions.labels(state)
+            state: predictions.labels(state)
             for state in ("speech", "silence", "uncertain", "warming_up")
         }
-        self.lag = Histogram(
-            "ser_lag_seconds",
-            "From the receipt of the last sample to its message",
-            buckets=_LAGS,
-            registry=registry,
+        self.lag = histogram(
+            "ser_lag_seconds", "From the receipt of the last sample to its message", buckets=_LAGS
         )
-        self._batch_size = Histogram(
-            "ser_batch_size",
-            "Streams that shared a run of a network",
-            ["kind"],
-            buckets=_SIZES,
-            registry=registry,
+        self._batch_size = histogram(
+            "ser_batch_size", "Streams that shared a run of a network", ["kind"], buckets=_SIZES
         )
-        self._batch_seconds = Histogram(
-            "ser_batch_seconds", "Time of such a run", ["kind"], buckets=_RUNS, registry=registry
+        self._batch_seconds = histogram(
+            "ser_batch_seconds", "Time of such a run", ["kind"], buckets=_RUNS
         )
-        self._requests = Counter(
+        self._requests = counter(
             "ser_http_requests",
             "Answers, by route and status; streams that were refused among them",
             ["method", "route", "status"],
-            registry=registry,
         )
 
     def count_prediction(self, state: str, lag_seconds: float | None) -> None:
@@ -204,15 +186,14 @@ class Requests:
                 ]
             await send(message)
 
-        is_stream = scope["type"] == "websocket"
         try:
             await self._app(scope, receive, send_and_see)
         finally:
             if status:
-                self._tell(scope, status, time.monotonic() - began, is_stream)
+                self._tell(scope, status, time.monotonic() - began)
 
-    def _tell(self, scope: Scope, status: int, seconds: float, is_stream: bool) -> None:
-        method = "GET" if is_stream else scope["method"]
+    def _tell(self, scope: Scope, status: int, seconds: float) -> None:
+        method = scope.get("method", "GET")  # a WebSocket has none
         self._metrics.count_request(method, scope.get("route"), status)
         # Monitors ask every few seconds; only what fails of that is worth a line.
         level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO

@@ -1,5 +1,6 @@
 """Problems: what is wrong with a request, in the form of RFC 9457."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -24,32 +25,16 @@ class Problem(BaseModel):
     """One line: what came, what was wanted, what to do."""
 
 
-class ProblemError(Exception):
-    """A request that cannot be answered.
-
-    Parameters
-    ----------
-    status : int
-        Of the answer.
-    detail : str
-        One line for people.
-    headers : dict or None
-        Of the answer.
-    """
-
-    def __init__(self, status: int, detail: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(detail)
-        self.status = status
-        self.detail = detail
-        self.headers = headers
+class ProblemError(HTTPException):
+    """A request that cannot be answered: the status, a line for people, and headers."""
 
     def response(self) -> JSONResponse:
         """Make the answer."""
-        return problem_response(self.status, self.detail, self.headers)
+        return problem_response(self.status_code, self.detail, self.headers)
 
 
 def problem_response(
-    status: int, detail: str, headers: dict[str, str] | None = None
+    status: int, detail: str, headers: Mapping[str, str] | None = None
 ) -> JSONResponse:
     """Make the answer that tells a problem."""
     problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
@@ -79,7 +64,7 @@ async def on_http(request: Request, error: Exception) -> Response:
     detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
         error.status_code, sanitize(error.detail)
     )
-    return problem_response(error.status_code, detail, dict(error.headers or {}))
+    return problem_response(error.status_code, detail, error.headers)
 
 
 async def on_invalid(_: Request, error: Exception) -> Response:

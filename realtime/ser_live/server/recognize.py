@@ -3,7 +3,7 @@
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
@@ -19,7 +19,7 @@ from ser_live.events import EventKind
 from ser_live.prediction import Prediction
 from ser_live.server.messages import SessionOptions
 from ser_live.server.problems import ProblemError
-from ser_live.server.stream_session import Message, StreamSession, UnknownModelError
+from ser_live.server.stream_session import Message, StreamSession
 from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
@@ -82,7 +82,12 @@ class Recordings:
                     message["lag_seconds"] = None  # it means nothing here
                     self._streams.metrics.count_prediction(str(message["state"]), None)
                 told[kind].append(json.dumps(message))
-                self._require_few(told["prediction"], session)
+                if len(told["prediction"]) > _MOST_PREDICTIONS:
+                    detail = (
+                        f"hop_seconds is {session.recognizer.hop_seconds:g}, which gives more than "
+                        f"{_MOST_PREDICTIONS} predictions; widen it, or send the recording in parts"
+                    )
+                    raise ProblemError(422, detail)
         self._streams.metrics.recordings.inc()
         head = {
             "model": options.model or self._streams.models.default,
@@ -139,11 +144,12 @@ class Recordings:
     async def _session(self, file: Any, options: SessionOptions) -> StreamSession:
         streams = self._streams
         try:
-            return await StreamSession.open(
-                streams.engine, streams.models, options, file.samplerate, file.channels
-            )
-        except UnknownModelError as error:
+            classifier = await streams.models.get(options.model)
+        except SerError as error:
             raise ProblemError(404, str(error)) from error
+        form = (file.samplerate, file.channels)
+        try:
+            return StreamSession(streams.engine, classifier, options, *form)
         except SerError as error:
             raise ProblemError(422, str(error)) from error
 
@@ -156,7 +162,9 @@ class Recordings:
                 session.add(samples)
             except SerError as error:
                 raise ProblemError(422, str(error)) from error
-            self._require_short(session.seconds)
+            if session.seconds > (most := self._limits.max_seconds):
+                detail = f"the recording is longer than {most:g} s; send it in parts"
+                raise ProblemError(413, detail)
             while session.is_due:
                 await self._wait_for_turn(request)
                 for message in session.messages(await session.recognize_piece()):
@@ -178,27 +186,15 @@ class Recordings:
             detail = "the streams leave no time for recordings; try again later"
             raise ProblemError(503, detail, {"Retry-After": "60"}) from error
 
-    def _require_short(self, seconds: float) -> None:
-        if seconds > self._limits.max_seconds:
-            most = self._limits.max_seconds
-            raise ProblemError(413, f"the recording is longer than {most:g} s; send it in parts")
-
-    def _require_few(self, predictions: Sequence[str], session: StreamSession) -> None:
-        if len(predictions) > _MOST_PREDICTIONS:
-            raise ProblemError(
-                422,
-                f"hop_seconds is {session.recognizer.hop_seconds:g}, which gives more than "
-                f"{_MOST_PREDICTIONS} predictions; widen it, or send the recording in parts",
-            )
-
 
 @contextmanager
 def _opened(body: io.BytesIO) -> Iterator[Any]:
     try:
         file = soundfile.SoundFile(body)
     except (soundfile.SoundFileError, TypeError) as error:
-        reason = sanitize(getattr(error, "error_string", error)).rstrip(".")
-        raise ProblemError(415, f"no audio that can be read ({reason}); {_FORMATS}") from error
+        raise ProblemError(
+            415, f"no audio that can be read ({_reason(error)}); {_FORMATS}"
+        ) from error
     with file:
         yield file
 
@@ -208,6 +204,9 @@ def _read(file: Any, notes: list[str]) -> Any:
     try:
         return file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
     except soundfile.SoundFileError as error:
-        reason = sanitize(getattr(error, "error_string", error)).rstrip(".")
-        notes.append(f"the file is damaged ({reason})")
+        notes.append(f"the file is damaged ({_reason(error)})")
         return ()
+
+
+def _reason(error: Exception) -> str:
+    return sanitize(getattr(error, "error_string", error)).rstrip(".")

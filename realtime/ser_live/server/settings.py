@@ -7,7 +7,8 @@ import re
 import secrets
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
+from typing import TypeVar
 
 from ser_live import __version__
 from ser_live.command_line import Parser
@@ -32,33 +33,32 @@ end; a second one ends at once. Exit codes: 0 stopped, 2 a mistake, told on stde
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
 
+Value = TypeVar("Value")
+
+
+def _limit(default: Value, told: str) -> Value:
+    """Make the field of a limit, with the words of its option."""
+    return field(default=default, metadata={"told": told})
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one client, and of all of them."""
 
-    max_streams: int = 200
-    """Open streams."""
-    max_streams_per_address: int | None = None
-    """Of these, from one address."""
-    max_frame_bytes: int = 1 << 20
+    max_streams: int = _limit(200, "open at a time")
+    max_streams_per_address: int | None = _limit(None, "of one client's address")
+    max_frame_bytes: int = _limit(1 << 20, "of one message")
     """Of one WebSocket message."""
-    max_bytes_per_second: int = 4_000_000
-    """Of one stream, in the long run; a message counts as `COUNTED_BYTES` at least."""
-    max_seconds: float = 14400.0
-    """Longest stream or recording."""
-    idle_seconds: float = 60.0
-    """Longest silence on the line."""
-    start_seconds: float = 10.0
-    """From the connection to the start message."""
-    max_unsent: int = 256
-    """Messages of one stream that may wait for a slow reader; its audio waits meanwhile."""
-    unsent_seconds: float = 10.0
-    """So long may a reader take nothing at all."""
-    max_upload_bytes: int = 100 << 20
-    """Of one recording."""
-    max_uploads: int = 4
-    """Recordings at a time."""
+    max_bytes_per_second: int = _limit(4_000_000, "of one stream")
+    """In the long run; a message counts as `COUNTED_BYTES` at least."""
+    max_seconds: float = _limit(14400.0, "of a stream or recording")
+    idle_seconds: float = _limit(60.0, "without a message")
+    start_seconds: float = _limit(10.0, "to the start message")
+    """From the connection on."""
+    max_unsent: int = _limit(256, "messages that wait for a slow reader; its audio waits meanwhile")
+    unsent_seconds: float = _limit(10.0, "in which a reader takes nothing")
+    max_upload_bytes: int = _limit(100 << 20, "of a recording")
+    max_uploads: int = _limit(4, "recordings at a time")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +73,11 @@ class Settings:
     """Only this machine can connect."""
     token: str | None = None
     """Secret that a client must show; None: none."""
-    origins: tuple[str, ...] = ()
+    origins: Sequence[str] = ()
     """Web pages from elsewhere that may connect, as ``https://name``."""
-    hosts: tuple[str, ...] = ()
+    hosts: Sequence[str] = ()
     """Names under which the server is known, beside its own."""
-    models: tuple[str, ...] = ()
+    models: Sequence[str] = ()
     """Names or paths that are served beside the shipped ones; the first is the default."""
     certificate: str | None = None
     key: str | None = None
@@ -94,29 +94,18 @@ def parse(argv: Sequence[str] | None) -> Settings:
     SerError
         If one makes no sense.
     """
-    arguments = _parser().parse_args(argv)
-    limits = Limits(**{field.name: getattr(arguments, field.name) for field in fields(Limits)})
-    _check(arguments, limits)
-    is_loopback = _is_loopback(arguments.host, arguments.port)
-    token = arguments.token or os.environ.get(TOKEN_VARIABLE) or None
+    given = vars(_parser().parse_args(argv))
+    limits = Limits(**{limit.name: given.pop(limit.name) for limit in fields(Limits)})
+    settings = Settings(**given, limits=limits)
+    _check(settings)
+    is_loopback = _is_loopback(settings.host, settings.port)
+    token = settings.token or os.environ.get(TOKEN_VARIABLE) or None
     # A microphone's audio and the processor's time are not for everyone on the network.
     if token is None and not is_loopback:
         token = secrets.token_urlsafe(24)
     if token is not None and not _TOKEN.fullmatch(token):
         raise SerError("the token must be 16 to 200 letters, digits, '.', '_', '~' or '-'")
-    return Settings(
-        host=arguments.host,
-        port=arguments.port,
-        is_loopback=is_loopback,
-        token=token,
-        origins=tuple(origin.rstrip("/") for origin in arguments.origin),
-        hosts=tuple(arguments.allow_host),
-        models=tuple(arguments.model),
-        certificate=arguments.certificate,
-        key=arguments.key,
-        log_level=arguments.log_level,
-        limits=limits,
-    )
+    return replace(settings, is_loopback=is_loopback, token=token)
 
 
 def _is_loopback(host: str, port: int) -> bool:
@@ -128,20 +117,20 @@ def _is_loopback(host: str, port: int) -> bool:
     return ipaddress.ip_address(str(found[0][4][0]).partition("%")[0]).is_loopback
 
 
-def _check(arguments: argparse.Namespace, limits: Limits) -> None:
-    for field in fields(limits):
-        value = getattr(limits, field.name)
+def _check(settings: Settings) -> None:
+    for limit in fields(Limits):
+        value = getattr(settings.limits, limit.name)
         if value is not None and not value > 0:
-            option = "--" + field.name.replace("_", "-")
+            option = "--" + limit.name.replace("_", "-")
             raise SerError(f"{option} is {value:g}, wanted more than 0")
-    if not 0 <= arguments.port < 2**16:
-        raise SerError(f"--port is {arguments.port}, wanted 0 to 65535")
-    for origin in arguments.origin:
-        if not _ORIGIN.fullmatch(origin.rstrip("/")):
+    if not 0 <= settings.port < 2**16:
+        raise SerError(f"--port is {settings.port}, wanted 0 to 65535")
+    for origin in settings.origins:
+        if not _ORIGIN.fullmatch(origin):
             raise SerError(f"--origin is {quoted(origin)}, wanted something like https://name")
-    if (arguments.certificate is None) != (arguments.key is None):
+    if (settings.certificate is None) != (settings.key is None):
         raise SerError("--certificate and --key belong together")
-    for path in filter(None, (arguments.certificate, arguments.key)):
+    for path in filter(None, (settings.certificate, settings.key)):
         if not os.access(path, os.R_OK):
             raise SerError(f"{sanitize(path)}: cannot read it; wanted a PEM file")
 
@@ -165,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_limits(parser.add_argument_group("limits"))
     other = parser.add_argument_group("other")
     other.add_argument(
-        "--model", action="append", default=[], metavar="NAME|PATH",
+        "--model", action="append", default=[], metavar="NAME|PATH", dest="models",
         help="to serve beside the shipped ones; the first is the default; may be repeated",
     )  # fmt: skip
     other.add_argument(
@@ -179,35 +168,23 @@ def _parser() -> argparse.ArgumentParser:
 def _add_access(whom: argparse._ArgumentGroup) -> None:
     whom.add_argument("--token", help="that clients must show")
     whom.add_argument(
-        "--origin", action="append", default=[], metavar="URL",
+        "--origin", action="append", default=[], metavar="URL", dest="origins",
+        type=lambda url: url.rstrip("/"),
         help="another site whose pages may connect; may be repeated",
     )  # fmt: skip
     whom.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME",
+        "--allow-host", action="append", default=[], metavar="NAME", dest="hosts",
         help="another name of the server, behind a proxy; may be repeated",
     )  # fmt: skip
 
 
 def _add_limits(limits: argparse._ArgumentGroup) -> None:
-    told = {
-        "max_streams": "open at a time",
-        "max_streams_per_address": "of one client's address",
-        "max_frame_bytes": "of one message",
-        "max_bytes_per_second": "of one stream",
-        "max_seconds": "of a stream or recording",
-        "idle_seconds": "without a message",
-        "start_seconds": "to the start message",
-        "max_unsent": "messages that wait for a slow reader; its audio waits meanwhile",
-        "unsent_seconds": "in which a reader takes nothing",
-        "max_upload_bytes": "of a recording",
-        "max_uploads": "recordings at a time",
-    }
-    for field in fields(Limits):
-        is_whole = not isinstance(field.default, float)
+    for limit in fields(Limits):
+        is_whole = not isinstance(limit.default, float)
         limits.add_argument(
-            "--" + field.name.replace("_", "-"),
+            "--" + limit.name.replace("_", "-"),
             type=int if is_whole else float,
-            default=field.default,
+            default=limit.default,
             metavar="N" if is_whole else "S",
-            help=f"{told[field.name]}; default: {field.default or 'none'}",
+            help=f"{limit.metadata['told']}; default: {limit.default or 'none'}",
         )

@@ -12,7 +12,7 @@ from ser_live.server.connection import CloseReason, Connection, GoneError, StopE
 from ser_live.server.messages import MessageError, Skip, Start, StreamLimits, read
 from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
-from ser_live.server.stream_session import FrameError, Message, StreamSession, UnknownModelError
+from ser_live.server.stream_session import FrameError, Message, StreamSession
 from ser_live.server.streams import Streams
 from ser_live.stream_protocol import SUBPROTOCOL, ErrorCode, Reason
 
@@ -140,19 +140,18 @@ class Stream:
         if not isinstance(start, Start):
             raise StopError("wrong_order", f"{start.type!r} came first, wanted 'start'")
         self._format = start.format
+        streams, form = self._streams, (start.sample_rate_hz, start.channels)
         try:
-            self._session = session = await StreamSession.open(
-                self._streams.engine,
-                self._streams.models,
-                start,
-                start.sample_rate_hz,
-                start.channels,
-                self._limits.max_unsent,
-            )
-        except UnknownModelError as error:
+            classifier = await streams.models.get(start.model)
+        except SerError as error:
             raise StopError("unknown_model", str(error)) from error
+        try:
+            session = StreamSession(
+                streams.engine, classifier, start, *form, self._limits.max_unsent
+            )
         except SerError as error:
             raise StopError("bad_option", str(error)) from error
+        self._session = session
         await self._connection.send(self._started(start.model, session.recognizer))
         return session
 

@@ -17,10 +17,10 @@ from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
 from ser_live.live.gaps import Gaps
 from ser_live.live.input_monitor import InputMonitor
+from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.server.engine import Engine
 from ser_live.server.messages import SessionOptions
-from ser_live.server.models import Models
 from ser_live.text import quoted
 
 Message = dict[str, object]
@@ -37,10 +37,6 @@ class FrameError(SerError):
     """A block of samples that cannot be taken; the stream may go on without it."""
 
 
-class UnknownModelError(SerError):
-    """The model that a client asks for is not served, or cannot be loaded."""
-
-
 class StreamSession:
     """Way from a client's samples to messages; however they are cut, the messages are the same.
 
@@ -48,27 +44,40 @@ class StreamSession:
     ----------
     engine : Engine
         Where the samples are recognized.
-    recognizer : StreamRecognizer
-        Of this stream alone.
-    labels : sequence of str or None
-        Labels whose probabilities are sent; None: all.
+    classifier : OnnxClassifier
+        Model that the client asks for.
+    options : SessionOptions
+        Of the recognizer, and the labels whose probabilities are sent.
+    sample_rate_hz, channels : int
+        Of the samples.
     most_predictions : int
         Most predictions that one piece may give.
 
     Raises
     ------
     SerError
-        If the model has no such label.
+        If an option makes no sense, or the model has no such label.
     """
 
     def __init__(
         self,
         engine: Engine,
-        recognizer: StreamRecognizer,
-        labels: Sequence[str] | None = None,
+        classifier: OnnxClassifier,
+        options: SessionOptions,
+        sample_rate_hz: int,
+        channels: int,
         most_predictions: int = 256,
     ) -> None:
-        unknown = [label for label in labels or () if label not in recognizer.labels]
+        recognizer = StreamRecognizer(
+            classifier,
+            sample_rate_hz=sample_rate_hz,
+            channels=channels,
+            window_seconds=options.window_seconds,
+            hop_seconds=options.hop_seconds,
+            smoothing_seconds=options.smoothing_seconds,
+            vad=options.vad,
+        )
+        unknown = [label for label in options.labels or () if label not in recognizer.labels]
         if unknown:
             known = ", ".join(recognizer.labels)
             raise SerError(f"labels holds {quoted(unknown[0])}; the model knows {known}")
@@ -78,8 +87,8 @@ class StreamSession:
         self.processed_samples = 0
         self.skipped_samples = 0
         self.predictions = 0
-        self._labels = None if labels is None else tuple(labels)
-        self._rate_hz = recognizer.sample_rate_hz
+        self._labels = options.labels
+        self._rate_hz = sample_rate_hz
         piece_seconds = min(_PIECE_SECONDS, most_predictions * recognizer.hop_seconds)
         by_size = _PIECE_VALUES // recognizer.channels
         self._piece_samples = max(1, min(int(piece_seconds * self._rate_hz), by_size))
@@ -90,40 +99,6 @@ class StreamSession:
         self._gaps = Gaps()
         self._segmenter = Segmenter()
         self._monitor = InputMonitor(self._rate_hz)
-
-    @classmethod
-    async def open(
-        cls,
-        engine: Engine,
-        models: Models,
-        options: SessionOptions,
-        sample_rate_hz: int,
-        channels: int,
-        most_predictions: int = 256,
-    ) -> "StreamSession":
-        """Make the session that a client asks for.
-
-        Raises
-        ------
-        UnknownModelError
-            If there is no such model.
-        SerError
-            If another option makes no sense.
-        """
-        try:
-            classifier = await models.get(options.model)
-        except SerError as error:
-            raise UnknownModelError(str(error)) from error
-        recognizer = StreamRecognizer(
-            classifier,
-            sample_rate_hz=sample_rate_hz,
-            channels=channels,
-            window_seconds=options.window_seconds,
-            hop_seconds=options.hop_seconds,
-            smoothing_seconds=options.smoothing_seconds,
-            vad=options.vad,
-        )
-        return cls(engine, recognizer, options.labels, most_predictions)
 
     @property
     def seconds(self) -> float:

@@ -5,14 +5,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
 from ser_live.server.observability import Metrics, logger
 from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Limits
-from ser_live.stream_protocol import Reason
+
+if TYPE_CHECKING:
+    from ser_live.server.stream import Stream
 
 # Late streams are judged by shares of predictions, so that one slow stream changes nothing.
 _SLOW_SECONDS = 0.05
@@ -28,18 +30,6 @@ _CALM_TICKS = 20
 _WIDEST_HOPS = 8
 _TICK_SECONDS = 0.5
 _RETRY_SECONDS = "5"
-
-
-class OpenStream(Protocol):
-    """Stream, as far as all of them together look at one."""
-
-    def check(self, now: float) -> None:
-        """Stop if a limit of time is overrun, at a moment of the monotonic clock."""
-        ...
-
-    def stop(self, reason: Reason, detail: str) -> None:
-        """End from outside: flushed, told and closed."""
-        ...
 
 
 class Overload:
@@ -137,7 +127,7 @@ class Streams:
         self.overload = Overload()
         self.is_draining = False
         self._is_empty = asyncio.Event()
-        self._open: set[OpenStream] = set()
+        self._open: set[Stream] = set()
         self._addresses: Counter[str] = Counter()
         metrics.streams_open.set_function(lambda: len(self._open))
 
@@ -152,7 +142,7 @@ class Streams:
             raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS})
 
     @contextmanager
-    def opened(self, stream: OpenStream, address: str) -> Iterator[None]:
+    def opened(self, stream: "Stream", address: str) -> Iterator[None]:
         """Count a stream among the open ones."""
         self._open.add(stream)
         self._is_empty.clear()
