@@ -6,7 +6,6 @@ Needs espeak-ng. Its bytes differ from version to version, so the results are co
 import io
 import json
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,66 +20,22 @@ ROOM_DBFS = -80.0
 """Level of the faint noise under everything: a real room is never digitally silent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """One sentence and the way it is spoken."""
-
-    temperament: str
-    text: str
-    voice: str
-    words_per_minute: int
-    pitch: int
-    """0 to 99, as espeak-ng counts."""
-    pitch_range: int
-    """Percent of the usual liveliness."""
-    peak_dbfs: float
+UTTERANCES = """
+    calm     en-us+f3  165  48   80  -14.0  the evening is mild and we are walking along the river
+    excited  en-us+f2  215  78  170   -5.0  we really won the whole thing and everyone in the room is singing
+    sad      en-us+m3  150  25   40  -15.0  now all the rooms are lonely and no one knows my name
+    angry    en-us+m7  215  42  150   -1.5  no you never ever listen and now everything has gone wrong again
+"""  # noqa: E501
+"""Temperament, voice, words per minute, pitch (0 to 99, as espeak-ng counts), percent of the usual
+liveliness, peak in dBFS, and the sentence."""
 
 
-UTTERANCES = (
-    Utterance(
-        "calm",
-        "the evening is mild and we are walking along the river",
-        "en-us+f3",
-        165,
-        48,
-        80,
-        -14.0,
-    ),
-    Utterance(
-        "excited",
-        "we really won the whole thing and everyone in the room is singing",
-        "en-us+f2",
-        215,
-        78,
-        170,
-        -5.0,
-    ),
-    Utterance(
-        "sad",
-        "now all the rooms are lonely and no one knows my name",
-        "en-us+m3",
-        150,
-        25,
-        40,
-        -15.0,
-    ),
-    Utterance(
-        "angry",
-        "no you never ever listen and now everything has gone wrong again",
-        "en-us+m7",
-        215,
-        42,
-        150,
-        -1.5,
-    ),
-)
-
-
-def speak(utterance: Utterance) -> NDArray[np.float64]:
+def speak(
+    text: str, voice: str, words_per_minute: str, pitch: str, liveliness: str, peak_dbfs: str
+) -> NDArray[np.float64]:
     """Synthesize one utterance at `RATE_HZ`, trimmed to its speech and set to its level."""
-    text = f'<prosody range="{utterance.pitch_range}%">{utterance.text}</prosody>'
-    command = ["espeak-ng", "-m", "-v", utterance.voice, "-s", str(utterance.words_per_minute)]
-    command += ["-p", str(utterance.pitch), "--stdout", text]
+    command = ["espeak-ng", "-m", "-v", voice, "-s", words_per_minute, "-p", pitch, "--stdout"]
+    command.append(f'<prosody range="{liveliness}%">{text}</prosody>')
     wav = subprocess.run(command, check=True, capture_output=True).stdout
     samples: NDArray[np.float64]
     samples, rate_hz = soundfile.read(io.BytesIO(wav))
@@ -88,29 +43,30 @@ def speak(utterance: Utterance) -> NDArray[np.float64]:
         raise SystemExit(f"espeak-ng speaks at {rate_hz} Hz, wanted {RATE_HZ}")
     loud = np.flatnonzero(np.abs(samples) > 0.02 * np.abs(samples).max())
     samples = samples[loud[0] : loud[-1] + 1]
-    return samples * float(10 ** (utterance.peak_dbfs / 20) / np.abs(samples).max())
+    return samples * float(10 ** (float(peak_dbfs) / 20) / np.abs(samples).max())
 
 
 def main() -> None:
     """Write the voice and its timeline."""
     pieces = [np.zeros(round(LEAD_SECONDS * RATE_HZ))]
     timeline: list[dict[str, object]] = []
-    position = pieces[0].size
-    for utterance in UTTERANCES:
-        for kind, piece in (
-            ("utterance", speak(utterance)),
-            ("pause", np.zeros(round(PAUSE_SECONDS * RATE_HZ))),
-        ):
-            entry: dict[str, object] = {
+
+    def add(piece: NDArray[np.float64], kind: str, **said: str) -> None:
+        start = sum(map(len, pieces))
+        pieces.append(piece)
+        timeline.append(
+            {
                 "kind": kind,
-                "start_seconds": round(position / RATE_HZ, 4),
-                "end_seconds": round((position + piece.size) / RATE_HZ, 4),
+                "start_seconds": round(start / RATE_HZ, 4),
+                "end_seconds": round((start + piece.size) / RATE_HZ, 4),
+                **said,
             }
-            if kind == "utterance":
-                entry |= {"temperament": utterance.temperament, "text": utterance.text}
-            timeline.append(entry)
-            pieces.append(piece)
-            position += piece.size
+        )
+
+    for row in UTTERANCES.strip().splitlines():
+        temperament, *manner, text = row.split(maxsplit=6)
+        add(speak(text, *manner), "utterance", temperament=temperament, text=text)
+        add(np.zeros(round(PAUSE_SECONDS * RATE_HZ)), "pause")
     voice = np.concatenate(pieces)
     noise = np.random.default_rng(0).standard_normal(voice.size) * 10 ** (ROOM_DBFS / 20)
     folder = Path(__file__).parent

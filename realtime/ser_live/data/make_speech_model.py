@@ -13,23 +13,45 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 from numpy.typing import NDArray
-from onnx import TensorProto, helper, numpy_helper
+from onnx import numpy_helper
 
 TARGET = Path(__file__).with_name("silero_vad_16k.onnx")
 HIDDEN = 128
-NOTICE = """Weights: Silero VAD v5, Copyright (c) 2020-present Silero Team, MIT License.
-Permission is hereby granted, free of charge, to any person obtaining a copy of this software and
-associated documentation files (the "Software"), to deal in the Software without restriction,
-including without limitation the rights to use, copy, modify, merge, publish, distribute,
-sublicense, and/or sell copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions: The above copyright notice and this
-permission notice shall be included in all copies or substantial portions of the Software. THE
-SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
-LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND
-NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM,
-DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT
-OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE."""
+NOTICE = Path(__file__).with_name("silero_vad_licence.txt").read_text(encoding="utf-8").strip()
+GRAPH = """
+<ir_version: 8, opset_import: ["": 17]>
+silero_vad_16k (float[rows, 576] input, float[2, streams, 128] state)
+    => (float[rows, 1] output, float[2, streams, 128] stateN) {
+    padded = Pad<mode = "reflect">(input, pads)
+    wave = Unsqueeze(padded, channel)
+    complex = Conv<strides = [128]>(wave, basis)
+    real, imaginary = Split<axis = 1>(complex, halves)
+    real2 = Mul(real, real)
+    imaginary2 = Mul(imaginary, imaginary)
+    power = Add(real2, imaginary2)
+    layer0 = Sqrt(power)
+    linear0 = Conv<pads = [1, 1], strides = [1]>(layer0, weight0, bias0)
+    layer1 = Relu(linear0)
+    linear1 = Conv<pads = [1, 1], strides = [2]>(layer1, weight1, bias1)
+    layer2 = Relu(linear1)
+    linear2 = Conv<pads = [1, 1], strides = [2]>(layer2, weight2, bias2)
+    layer3 = Relu(linear2)
+    linear3 = Conv<pads = [1, 1], strides = [1]>(layer3, weight3, bias3)
+    layer4 = Relu(linear3)
+    streams = Shape<end = 2, start = 1>(state)
+    shape = Concat<axis = 0>(steps, streams, width)
+    sequence = Reshape(layer4, shape)
+    hidden, cell = Split<axis = 0>(state, states)
+    all, new_h, new_c = LSTM<hidden_size = 128>(sequence, w, r, b, "", hidden, cell)
+    stateN = Concat<axis = 0>(new_h, new_c)
+    active = Relu(all)
+    row = Reshape(active, rows)
+    logit = Gemm(row, out_w, out_b)
+    output = Sigmoid(logit)
+}"""
+"""The graph without its constants, in the text form of ONNX."""
 
 
 def weights_16k() -> dict[str, NDArray[np.float32]]:
@@ -63,8 +85,10 @@ def build() -> onnx.ModelProto:
     (2, streams, 128); output has a row for each row of the input.
     """
     weights = weights_16k()
-    rnn = {name: gates(weights[f"decoder.rnn.{name}"]) for name in (
-        "weight_ih", "weight_hh", "bias_ih", "bias_hh")}  # fmt: skip
+    rnn = {
+        name: gates(weights[f"decoder.rnn.{name}"])
+        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+    }
     constants: dict[str, NDArray[np.generic]] = {
         "pads": np.array([0, 0, 0, 64], np.int64),
         "basis": weights["stft.forward_basis_buffer"],
@@ -80,58 +104,16 @@ def build() -> onnx.ModelProto:
         "out_w": weights["decoder.decoder.2.weight"][:, :, 0].T.copy(),
         "out_b": weights["decoder.decoder.2.bias"],
     }
-    node = helper.make_node
-    nodes = [
-        node("Pad", ["input", "pads"], ["padded"], mode="reflect"),
-        node("Unsqueeze", ["padded", "channel"], ["wave"]),
-        node("Conv", ["wave", "basis"], ["complex"], strides=[128]),
-        node("Split", ["complex", "halves"], ["real", "imaginary"], axis=1),
-        node("Mul", ["real", "real"], ["real2"]),
-        node("Mul", ["imaginary", "imaginary"], ["imaginary2"]),
-        node("Add", ["real2", "imaginary2"], ["power"]),
-        node("Sqrt", ["power"], ["layer0"]),
-    ]
-    for k, stride in enumerate((1, 2, 2, 1)):
+    for layer in range(4):
         for kind in ("weight", "bias"):
-            constants[f"{kind}{k}"] = weights[f"encoder.{k}.reparam_conv.{kind}"]
-        nodes += [
-            node(
-                "Conv", [f"layer{k}", f"weight{k}", f"bias{k}"], [f"linear{k}"],
-                strides=[stride], pads=[1, 1],
-            ),
-            node("Relu", [f"linear{k}"], [f"layer{k + 1}"]),
-        ]  # fmt: skip
-    nodes += [
-        node("Shape", ["state"], ["streams"], start=1, end=2),
-        node("Concat", ["steps", "streams", "width"], ["shape"], axis=0),
-        node("Reshape", ["layer4", "shape"], ["sequence"]),
-        node("Split", ["state", "states"], ["hidden", "cell"], axis=0),
-        node(
-            "LSTM", ["sequence", "w", "r", "b", "", "hidden", "cell"], ["all", "new_h", "new_c"],
-            hidden_size=HIDDEN,
-        ),
-        node("Concat", ["new_h", "new_c"], ["stateN"], axis=0),
-        node("Relu", ["all"], ["active"]),
-        node("Reshape", ["active", "rows"], ["row"]),
-        node("Gemm", ["row", "out_w", "out_b"], ["logit"]),
-        node("Sigmoid", ["logit"], ["output"]),
-    ]  # fmt: skip
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "silero_vad_16k",
-        [
-            value("input", TensorProto.FLOAT, ["rows", 576]),
-            value("state", TensorProto.FLOAT, [2, "streams", HIDDEN]),
-        ],
-        [
-            value("output", TensorProto.FLOAT, ["rows", 1]),
-            value("stateN", TensorProto.FLOAT, [2, "streams", HIDDEN]),
-        ],
-        [numpy_helper.from_array(array, name) for name, array in constants.items()],
-        doc_string=NOTICE,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+            constants[f"{kind}{layer}"] = weights[f"encoder.{layer}.reparam_conv.{kind}"]
+    model = onnx.parser.parse_model(GRAPH)
+    for node in model.graph.node:
+        node.ClearField("domain")  # the parser writes that it is empty
+    model.graph.doc_string = NOTICE
+    tensors = [numpy_helper.from_array(array, name) for name, array in constants.items()]
+    model.graph.initializer.extend(tensors)
+    return model
 
 
 if __name__ == "__main__":
