@@ -84,6 +84,7 @@ class StreamRecognizer:
         self._hops_per_prediction = 1
         self._index = 0
         self._fed_samples = 0
+        self._smoother = Smoother(SmoothingSpec())
         self._configure(_loaded(model))
         self._make_window()
         # A model that is swapped in may have the longest window, where the caller fixed none.
@@ -333,11 +334,10 @@ class StreamRecognizer:
         SerError
             If it cannot be loaded; the old one then goes on.
         """
-        old_card, old_smoother, old_window_samples = self.card, self._smoother, self._window_samples
+        old_card, old_window_samples = self.card, self._window_samples
         self._configure(_loaded(model))
-        if self.labels == old_card.labels:
-            # The same emotions from another network: the distribution goes on.
-            self._smoother.resume(old_smoother)
+        if self.labels != old_card.labels:  # else the distribution goes on
+            self._smoother.reset()
         if (self.card.spectrum, self._window_samples) != (old_card.spectrum, old_window_samples):
             self._make_window()
             self._refill_window()
@@ -345,7 +345,7 @@ class StreamRecognizer:
     def _configure(self, classifier: OnnxClassifier) -> None:
         card = classifier.card
         self._window_samples = _window_samples(self._window_seconds, card)
-        self._smoother = Smoother(_smoothing(self._smoothing_seconds, card))
+        self._smoother.spec = _smoothing(self._smoothing_seconds, card)
         self._warm_up_samples = round(card.window.warm_up_seconds * SAMPLE_RATE_HZ)
         self._closing_samples = round(card.window.closing_seconds * SAMPLE_RATE_HZ)
         self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
@@ -362,7 +362,7 @@ class StreamRecognizer:
         start = self._fed_samples - recent.size
         # Frames lie at multiples of the hop from the start of the stream, for this model too.
         first_frame = -(-start // spec.hop_samples)
-        self._window.begin(first_frame)
+        self._window.reset(first_frame)
         frames = self._spectrum.process(recent[first_frame * spec.hop_samples - start :])
         self._window.process(frames)
 
@@ -514,9 +514,8 @@ def _loaded(model: str | os.PathLike[str] | OnnxClassifier | None) -> OnnxClassi
 
 
 def _hop_samples(hop_seconds: float) -> int:
-    samples = round(hop_seconds * SAMPLE_RATE_HZ) if _is_time(hop_seconds) else 0
-    exact = abs(samples - hop_seconds * SAMPLE_RATE_HZ) < 1e-6 if samples else False
-    if not exact or samples % _GRID_SAMPLES:
+    samples = _GRID_SAMPLES * round(hop_seconds * 100) if _is_time(hop_seconds) else 0
+    if samples == 0 or abs(samples - hop_seconds * SAMPLE_RATE_HZ) >= 1e-6:
         raise SerError(
             f"hop_seconds is {hop_seconds!r}, wanted a whole multiple of 0.01 from 0.01 to "
             f"{LONGEST_WINDOW_SECONDS:g}"

@@ -91,15 +91,14 @@ class MonoConverter:
                 f"samples have shape {block.shape}, wanted (n, {self.channels})"
                 + (" or (n,)" if self.channels == 1 else "")
             )
-        is_float = block.dtype.kind == "f"
-        if is_float:
+        if block.dtype.kind == "f":
             check_values(block)
         # Before soxr, whose int16 mode depends on the chunks.
-        scale = np.float32(1.0 if is_float else 1.0 / 32768.0)
+        floats = as_float(block)
+        mono: NDArray[np.float32] = floats[:, 0].copy()
         # Channel by channel, not a mean over an axis: the order of additions never depends on n.
-        mono: NDArray[np.float32] = block[:, 0].astype(np.float32) * scale
         for channel in range(1, self.channels):
-            mono += block[:, channel].astype(np.float32) * scale
+            mono += floats[:, channel]
         if self.channels > 1:
             mono /= np.float32(self.channels)
         return mono

@@ -43,12 +43,6 @@ class Smoother:
         self._at_sample = 0
         self._label_since_sample = 0
 
-    def resume(self, other: "Smoother") -> None:
-        """Take over the state of another smoother of the same labels."""
-        self._latest = other._latest
-        self._at_sample = other._at_sample
-        self._label_since_sample = other._label_since_sample
-
     def process(self, probabilities: NDArray[np.float32], end_sample: int) -> Smoothed:
         """Take one window's probabilities and the 16 kHz sample at which it ends."""
         # A quantized softmax does not sum to 1 exactly; the smoothed distribution does.

@@ -21,13 +21,14 @@ STEP_SAMPLES = 512
 _CONTEXT_SAMPLES = 64
 # Silero finds less speech in quiet audio, so a loud voice sets the level for some seconds.
 _TARGET_RMS = 0.1
-_LEVEL_RELEASE_SECONDS = 5.0
+_LEVEL_RELEASE = math.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / 5.0)
 # Steady noise stays within 3 dB of its quietest step, speech does not.
 _FLOOR_SECONDS = 4.0
 _FLOOR_MARGIN = 10.0 ** (3.0 / 20.0)
 _DIGITAL_SILENCE_RMS = 1e-9
 _RESET_SECONDS = 30.0
 _SMALLEST_LEVEL_RMS = 1e-12
+_NO_STATE = np.zeros((2, 1, 128), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class GateRequest:
     """Consecutive steps of one stream, for Silero."""
 
     rows: NDArray[np.float32]
-    """Shape (steps, 576), as `SileroVad.prepare` gives them."""
+    """Shape (steps, 576), each 64 samples of context and the 512 of the step."""
     state: NDArray[np.float32]
     """Recurrent state before the first step, shape (2, 1, 128)."""
 
@@ -94,44 +95,13 @@ def run_gate(requests: Sequence[GateRequest]) -> list[GateResult]:
     return [GateResult(probabilities[k], new_state[:, k : k + 1].copy()) for k in range(streams)]
 
 
-class SileroVad:
-    """Probability of speech per step, of audio at any level.
-
-    The input of Silero VAD v5 is the last 64 samples before a step, the step, and its own
-    recurrent state. Its output depends on the level, so the audio is normalised by a level
-    follower (instant attack, slow release) that never looks ahead.
-    """
-
-    def __init__(self) -> None:
-        _silero()  # a broken installation shows here, not in the middle of a stream
-        self._release = math.exp(-STEP_SAMPLES / SAMPLE_RATE_HZ / _LEVEL_RELEASE_SECONDS)
-        self.reset()
-
-    def reset(self) -> None:
-        """Clear state, context and level: as new."""
-        self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
-        self._level_rms = 0.0
-        self.reset_state()
-
-    def reset_state(self) -> None:
-        """Clear the recurrent state only, which drifts over hours of noise."""
-        # Public: the network runs outside, together with that of other streams.
-        self.state = np.zeros((2, 1, 128), np.float32)
-
-    def prepare(self, step: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
-        """Return the network's row (576,) for the next step of shape (512,) with its rms."""
-        self._level_rms = max(rms, self._level_rms * self._release, _SMALLEST_LEVEL_RMS)
-        row = np.concatenate((self._context, step)) * np.float32(_TARGET_RMS / self._level_rms)
-        self._context = step[-_CONTEXT_SAMPLES:].copy()
-        return row
-
-
 class SpeechGate:
     """Decide for each 32 ms step whether it is speech.
 
     A step no louder than the running noise floor (the quietest step of the last four seconds)
-    is silence and costs nothing; the others go through Silero. Nothing here depends on the
-    absolute level, so a quiet microphone behaves as a loud one.
+    is silence and costs nothing; the others go through Silero. Its output depends on the level,
+    so the audio is normalised by a level follower (instant attack, slow release) that never looks
+    ahead: a quiet microphone behaves as a loud one.
 
     Parameters
     ----------
@@ -141,14 +111,16 @@ class SpeechGate:
 
     def __init__(self, spec: GateSpec) -> None:
         self.spec = spec
-        self._vad = SileroVad()
+        _silero()  # a broken installation shows here, not in the middle of a stream
         self._release_steps = _steps(spec.release_seconds)
         self._restart_samples = round(spec.restart_seconds * SAMPLE_RATE_HZ)
         self.reset()
 
     def reset(self) -> None:
         """Clear everything: as new."""
-        self._vad.reset()
+        self._context = np.zeros(_CONTEXT_SAMPLES, np.float32)
+        self._level_rms = 0.0
+        self._state = _NO_STATE
         self._held = np.empty(0, np.float32)
         self._waiting: list[NDArray[np.float32] | None] = []
         self._levels: deque[float] = deque(maxlen=_steps(_FLOOR_SECONDS))
@@ -171,7 +143,7 @@ class SpeechGate:
         while self._held.size >= STEP_SAMPLES:
             step, self._held = self._held[:STEP_SAMPLES], self._held[STEP_SAMPLES:]
             rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
-            row = self._vad.prepare(step, rms)
+            row = self._network_row(step, rms)
             # Also steps below the floor are prepared: they are the context of the next one.
             self._waiting.append(row if self._is_open(rms) else None)
         self._held = self._held.copy()
@@ -188,19 +160,26 @@ class SpeechGate:
     def request(self) -> GateRequest | None:
         """Return what `decide` would run; None: no network is needed. `apply` takes the result."""
         rows = [row for row in self._waiting if row is not None]
-        return GateRequest(np.stack(rows), self._vad.state) if rows else None
+        return GateRequest(np.stack(rows), self._state) if rows else None
 
     def apply(self, result: GateResult | None) -> list[GateStep]:
         """Decide the waiting steps by the result of `request`."""
         waiting, self._waiting = self._waiting, []
         judged = iter(() if result is None else result.probabilities)
         if result is not None:
-            self._vad.state = result.state
+            self._state = result.state
         steps = []
         for row in waiting:
             self._latest = self._decide(0.0 if row is None else next(judged))
             steps.append(self._latest)
         return steps
+
+    def _network_row(self, step: NDArray[np.float32], rms: float) -> NDArray[np.float32]:
+        """Return the network's row (576,) for the next step of shape (512,) with its rms."""
+        self._level_rms = max(rms, self._level_rms * _LEVEL_RELEASE, _SMALLEST_LEVEL_RMS)
+        row = np.concatenate((self._context, step)) * np.float32(_TARGET_RMS / self._level_rms)
+        self._context = step[-_CONTEXT_SAMPLES:].copy()
+        return row
 
     def _is_open(self, rms: float) -> bool:
         # Until the floor is known, every sound goes through the network.
@@ -214,9 +193,9 @@ class SpeechGate:
         self._counted.append(probability >= spec.onset_probability)
         quiet = probability < spec.release_probability
         self._quiet_steps = self._quiet_steps + 1 if quiet else 0
-        # In the middle of long silence, so that a reset never falls into speech.
+        # The state drifts over hours of noise. In long silence a reset never falls into speech.
         if self._quiet_steps and self._quiet_steps % _steps(_RESET_SECONDS) == 0:
-            self._vad.reset_state()
+            self._state = _NO_STATE
 
         is_speech, onset_sample, utterance = before.is_speech, before.onset_sample, before.utterance
         if is_speech:

@@ -29,12 +29,8 @@ class FrameWindow:
         self._frames = np.empty((self.longest_frames, spec.bins), np.float32)
         self.reset()
 
-    def reset(self) -> None:
-        """Clear all frames: as new."""
-        self.begin(0)
-
-    def begin(self, first_frame: int) -> None:
-        """Clear all frames; the next one has this number."""
+    def reset(self, first_frame: int = 0) -> None:
+        """Clear all frames: as new; the next one has this number."""
         self._first = first_frame
         self._count = first_frame
 
@@ -63,7 +59,7 @@ class FrameWindow:
         """
         start_sample = max(start_sample, end_sample - self._longest_samples, 0)
         first = -(-start_sample // self.spec.hop_samples)
-        # Neither frames before `begin` nor those that newer ones have overwritten.
+        # Neither frames before the first one nor those that newer ones have overwritten.
         first = max(first, self._first, self._count - self.longest_frames)
         return self._frames[np.arange(first, self._count) % self.longest_frames]
 

@@ -18,7 +18,6 @@ _NAMES = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    type(None): "null",
 }
 
 Record = typing.TypeVar("Record")
@@ -31,7 +30,7 @@ def record_from_json(wanted: type[Record], text: str, name: str) -> Record:
     ----------
     wanted : dataclass
         Fields may be texts, numbers, truth values, other records, tuples of any one of these, or
-        one of these or None.
+        one of these or None (written in this order).
     text : str
         The JSON.
     name : str
@@ -67,47 +66,33 @@ def _whole(digits: str) -> int | float:
 
 def _decode(wanted: Any, value: object, field: str) -> object:
     """Turn parsed JSON into the type that a field wants, or say what does not fit."""
-    container, inner = _layers(wanted)
-    if container is types.NoneType:
-        return None if value is None else _decode(inner, value, field)
-    if container is tuple:
+    inner = typing.get_args(wanted)
+    if isinstance(wanted, types.UnionType):  # of a type and None
+        return None if value is None else _decode(inner[0], value, field)
+    if inner:
         if not isinstance(value, list):
             raise SerError(f"{field} is {quoted(value)}, wanted a list")
-        return tuple(_decode(inner, v, f"{field}[{i}]") for i, v in enumerate(value))
+        return tuple(_decode(inner[0], v, f"{field}[{i}]") for i, v in enumerate(value))
     if wanted in _NAMES:
         return _single(wanted, value, field)
     return _record(wanted, value, field)
 
 
-@functools.cache
-def _layers(wanted: Any) -> tuple[type | None, Any]:
-    """Tell tuples and optional types from the rest, and return the type inside."""
-    origin, arguments = typing.get_origin(wanted), typing.get_args(wanted)
-    if origin is types.UnionType:
-        return types.NoneType, next(a for a in arguments if a is not types.NoneType)
-    return (tuple, arguments[0]) if origin is tuple else (None, wanted)
-
-
-def _single(wanted: type, value: object, field: str) -> object:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if wanted is float and (is_whole or isinstance(value, float)):
-        number = typing.cast(float, value)
-        if abs(number) < _HUGE:
-            return float(number)
+def _single(wanted: type, value: Any, field: str) -> object:
+    kind: type = type(value)  # not isinstance, as True is no number here
+    if wanted is float and kind is int:
+        kind, value = float, float(value)
+    if kind is not wanted or (wanted is int and abs(value) > _LARGEST_WHOLE):
+        raise SerError(f"{field} is {quoted(value)}, wanted {_NAMES[wanted]}")
+    if wanted is float and not abs(value) < _HUGE:
         raise SerError(f"{field} is {quoted(value)}, wanted a finite number")
-    if wanted is int and is_whole and abs(typing.cast(int, value)) <= _LARGEST_WHOLE:
-        return value
-    if wanted is str and isinstance(value, str):
-        character = find_control_char(value)
-        if character is None:
-            return value
+    character = find_control_char(value) if wanted is str else None
+    if character is not None:
         raise SerError(
             f"{field} is {quoted(value)} with the character U+{ord(character):04X}, wanted a text "
             "of one line without control characters"
         )
-    if wanted is bool and isinstance(value, bool):
-        return value
-    raise SerError(f"{field} is {quoted(value)}, wanted {_NAMES[wanted]}")
+    return value
 
 
 def _record(wanted: Any, value: object, field: str) -> object:
