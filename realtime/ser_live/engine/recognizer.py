@@ -249,7 +249,8 @@ class StreamRecognizer:
         Raises
         ------
         SerError
-            If a network fails, now or in an earlier call.
+            If a network fails, now or in an earlier call. A prediction that the drained rest had
+            finished before is lost then: after a flush no next call would tell of the failure.
         """
         return run(self.flush_steps())
 

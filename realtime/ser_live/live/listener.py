@@ -201,7 +201,7 @@ class Listener(Generic[Item]):
         )
 
     def steps(self) -> Iterator[LiveStep]:
-        """Iterate block by block, for callers that want the level too; one more step at the end."""
+        """Iterate block by block, for callers that want the level too; two more at the end."""
         self.open()
         try:
             for item in self.source:
@@ -210,8 +210,9 @@ class Listener(Generic[Item]):
                     yield self._step([], _NO_SAMPLES)
                 else:
                     yield self._take(item)
-            predictions = self._process() + self.recognizer.flush()
-            yield self._step(predictions, _NO_SAMPLES)
+            # Two steps: if a network fails in the second, what the first finished is out.
+            yield self._step(self._process(), _NO_SAMPLES)
+            yield self._step(self.recognizer.flush(), _NO_SAMPLES)
         finally:
             self.close()
 

@@ -79,8 +79,18 @@ class OnnxClassifier:
         """
         where = str(path)
         session = open_session(_read(Path(path)), where)
-        card = _card_of(session, where)
-        return cls(session, card, where)
+        try:
+            text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+            if text is None:
+                raise SerError(
+                    f"{where}: no model card inside (metadata key {METADATA_KEY!r}); "
+                    "make the file with ser-export"
+                )
+            return cls(session, ModelCard.from_json(text, where), where)
+        except UnicodeDecodeError as error:
+            raise SerError(
+                f"{where}: a name in the graph or its metadata is no UTF-8; export the model again"
+            ) from error
 
     def __repr__(self) -> str:
         card = self.card
@@ -130,19 +140,18 @@ class OnnxClassifier:
         """
         frames = windows.shape[1]
         try:
-            output = self._run(windows, options)
+            probabilities = self._run(windows, options)
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise SerError(
                 f"{self.where}: the network fails on {frames} frames ({reason(error)}); "
                 "export the model again"
             ) from error
         wanted = (len(windows), len(self.card.labels))
-        if output.shape != wanted:
+        if probabilities.shape != wanted:
             raise SerError(
-                f"{self.where}: the network gave numbers of shape {output.shape} for {frames} "
-                f"frames, wanted {wanted}; export the model again"
+                f"{self.where}: the network gave numbers of shape {probabilities.shape} for "
+                f"{frames} frames, wanted {wanted}; export the model again"
             )
-        probabilities = output
         sums, lowest = probabilities.sum(axis=1), probabilities.min(axis=1)
         # Also false where the sum is not a number.
         are_valid = (np.abs(sums - 1.0) <= _SUM_TOLERANCE) & (lowest >= 0.0)
@@ -188,13 +197,8 @@ class OnnxClassifier:
         return output
 
     def _check_axes(self) -> None:
-        try:
-            inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
-            outputs = {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
-        except UnicodeDecodeError as error:
-            raise SerError(
-                f"{self.where}: a name in the graph is no UTF-8; export the model again"
-            ) from error
+        inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
+        outputs = {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
         bins, labels = self.card.spectrum.bins, len(self.card.labels)
         kind, shape = inputs.get(INPUT_NAME, ("", []))
         fits = len(shape) == 3 and shape[2] == bins and not isinstance(shape[1], int)
@@ -255,18 +259,3 @@ def _read(path: Path) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SerError(f"{path}: cannot read the model ({reason})") from error
-
-
-def _card_of(session: onnxruntime.InferenceSession, where: str) -> ModelCard:
-    try:
-        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-    except UnicodeDecodeError as error:
-        raise SerError(
-            f"{where}: the file's metadata are no UTF-8; export the model again"
-        ) from error
-    if text is None:
-        raise SerError(
-            f"{where}: no model card inside (metadata key {METADATA_KEY!r}); "
-            "make the file with ser-export"
-        )
-    return ModelCard.from_json(text, where)

@@ -91,12 +91,7 @@ def _limit_memory() -> None:
 
     A graph of some hundred bytes may ask for any amount.
     """
-    limits = {
-        "max_mem": MOST_MEMORY_BYTES,
-        "arena_extend_strategy": -1,
-        "initial_chunk_size_bytes": -1,
-        "max_dead_bytes_per_chunk": -1,
-    }
+    limits = onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY_BYTES})
     memory = onnxruntime.OrtMemoryInfo(
         "Cpu",
         onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR,
@@ -104,4 +99,4 @@ def _limit_memory() -> None:
         onnxruntime.OrtMemType.DEFAULT,
     )
     with suppress(Exception):  # the program around us has made one already: it decides
-        onnxruntime.create_and_register_allocator(memory, onnxruntime.OrtArenaCfg(limits))
+        onnxruntime.create_and_register_allocator(memory, limits)
