@@ -1,9 +1,10 @@
-"""Run ser-live within this process: what it prints, and its exit code."""
+"""Run a command within this process: what it prints, and its exit code."""
 
 import contextlib
 import io
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import IO
 from unittest import mock
 
@@ -30,8 +31,9 @@ def call(
     stdin: bytes | IO[str] | None = b"",
     encoding: str = "utf-8",
     is_terminal: bool = False,
+    main: Callable[[list[str]], int] = main,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the command; on a terminal stdout receives what goes to stderr, too."""
+    """Run ser-live, or another ``main``; on a terminal stdout receives what goes to stderr, too."""
     words = [*map(str, arguments)]
     out = Stream(encoding, is_terminal)
     err = out if is_terminal else Stream(encoding)

@@ -41,6 +41,7 @@ from tools.load.hostile import faults
 from tools.load.server import Server
 from tools.machine import usage
 from tools.report import Report, Table, at_most, growth, no_more, none
+from tools.soak.__main__ import main as soak
 
 try:
     import uvloop
@@ -342,25 +343,41 @@ class TestCommand:
     @pytest.mark.parametrize(
         ("words", "told"),
         [
-            ("streams --step 0", "--step is 0, wanted more than 0"),
-            ("streams --first 301", "--first is 301, wanted at most --most 300"),
-            ("streams --beyond -1", "--beyond is -1, wanted 0 or more"),
-            ("streams --hop 0.123", "wanted a whole multiple of 0.01"),
-            ("streams --rate 11025 --block-ms 7", "wanted a whole number of samples"),
-            ("streams --pid 1", "belongs to the --server"),
-            ("streams --report report", "wanted a name like report.md"),
-            ("churn --cycles 0", "--cycles is 0"),
-            ("churn --model nothing", "there is no model 'nothing'"),
-            ("hostile --minutes 0", "--minutes is 0"),
-            ("hostile --server http://127.0.0.1:1", "no healthy server there"),
-            ("hostile --server nowhere", "is no address of a server"),
-            ("churn --server https://127.0.0.1:1", "wanted plain http"),
+            ("load streams --step 0", "--step is 0, wanted more than 0"),
+            ("load streams --first 301", "--first is 301, wanted at most --most 300"),
+            ("load streams --beyond -1", "--beyond is -1, wanted 0 or more"),
+            ("load streams --hop 0.123", "wanted a whole multiple of 0.01"),
+            ("load streams --rate 11025 --block-ms 7", "wanted a whole number of samples"),
+            ("load streams --pid 1", "belongs to the --server"),
+            ("load streams --report report", "wanted a name like report.md"),
+            ("load churn --cycles 0", "--cycles is 0"),
+            ("load churn --model nothing", "there is no model 'nothing'"),
+            ("load hostile --minutes 0", "--minutes is 0"),
+            ("load hostile --server http://127.0.0.1:1", "no healthy server there"),
+            ("load hostile --server nowhere", "is no address of a server"),
+            ("load churn --server https://127.0.0.1:1", "wanted plain http"),
+            ("soak", "wanted more than 0"),
+            ("soak --hours -1", "wanted more than 0"),
+            ("soak --hours nan", "wanted more than 0"),
+            ("soak --minutes 1 --virtual --device usb", "leave one of them out"),
+            ("soak --minutes 1 --virtual --faults-per-hour -1", "wanted 0 to 3600"),
+            ("soak --minutes 1 --virtual --seed -1", "wanted 0 or more"),
+            ("soak --minutes 1 --virtual --model nothing.onnx", "nothing.onnx"),
+            ("soak --minutes 1 --virtual --report report", "wanted a name like report.md"),
+            ("soak --minutes 1 --virtual --report no/where.md", "cannot write the report"),
         ],
     )
     def test_mistakes_take_one_line(
-        self, words: str, told: str, capsys: pytest.CaptureFixture[str]
+        self,
+        words: str,
+        told: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
     ) -> None:
-        assert main(words.split()) == 2
+        monkeypatch.chdir(tmp_path)
+        tool, *options = words.split()
+        assert {"load": main, "soak": soak}[tool](options) == 2
         out, err = capsys.readouterr()
         assert out == ""
         assert told in err

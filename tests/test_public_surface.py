@@ -4,9 +4,7 @@ After a change that is meant, ``python tests/test_public_surface.py`` writes the
 at what it changed, and say so in the changelog.
 """
 
-import contextlib
 import importlib
-import io
 import json
 import re
 import sys
@@ -20,6 +18,8 @@ from typing import Any
 from unittest import mock
 
 import pytest
+
+from in_process import call
 
 ROOT = Path(__file__).parent.parent
 SNAPSHOT = Path(__file__).with_suffix(".json")
@@ -48,15 +48,10 @@ def scripts() -> dict[str, str]:
 def run(command: str, *words: str) -> tuple[int, str]:
     """Run a command in this process; return its exit code and what it printed."""
     module, _, function = scripts()[command].partition(":")
-    out = io.StringIO()
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(io.StringIO()):
-        try:
-            # Some parsers take their name from the program that runs.
-            with mock.patch.object(sys, "argv", [command, *words]):
-                code = getattr(importlib.import_module(module), function)(list(words))
-        except SystemExit as end:
-            code = end.code
-    return int(code or 0), out.getvalue()
+    # Some parsers take their name from the program that runs.
+    with mock.patch.object(sys, "argv", [command, *words]):
+        done = call(*words, main=getattr(importlib.import_module(module), function))
+    return done.returncode, done.stdout
 
 
 def flags(command: str, subcommand: str) -> list[str]:

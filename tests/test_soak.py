@@ -196,35 +196,6 @@ class TestCommand:
         for words in ("| frames unaccounted, at any moment | 0 | 0 | met |", "| Unplug |", "tiny"):
             assert words in out
 
-    @pytest.mark.parametrize(
-        ("options", "words"),
-        [
-            ("", "wanted more than 0"),
-            ("--hours -1", "wanted more than 0"),
-            ("--hours nan", "wanted more than 0"),
-            ("--minutes 1 --virtual --device usb", "leave one of them out"),
-            ("--minutes 1 --virtual --faults-per-hour -1", "wanted 0 to 3600"),
-            ("--minutes 1 --virtual --seed -1", "wanted 0 or more"),
-            ("--minutes 1 --virtual --model nothing.onnx", "nothing.onnx"),
-            ("--minutes 1 --virtual --report report", "wanted a name like report.md"),
-            ("--minutes 1 --virtual --report no/where.md", "cannot write the report"),
-        ],
-    )
-    def test_mistakes_take_one_line(
-        self,
-        options: str,
-        words: str,
-        tmp_path: Path,
-        monkeypatch: pytest.MonkeyPatch,
-        capsys: pytest.CaptureFixture[str],
-    ) -> None:
-        monkeypatch.chdir(tmp_path)
-        assert main(options.split()) == 2
-        out, err = capsys.readouterr()
-        assert out == ""
-        assert words in err
-        assert err.count("\n") == 1
-
     @integration
     def test_ctrl_c_prints_the_report_so_far(
         self, tiny_model: Path, tmp_path: Path, environment: dict[str, str]

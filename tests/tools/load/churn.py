@@ -170,11 +170,12 @@ class Sessions:
     async def _leave(
         self,
         begun: Awaitable[ClientConnection],
-        leave: Callable[[ClientConnection], Awaitable[None]],
+        leave: Callable[[ClientConnection], Awaitable[None]] | None = None,
     ) -> None:
         connection = await begun
         await self._linger()
-        await leave(connection)
+        if leave is not None:
+            await leave(connection)
         connection.transport.abort()
 
     async def _linger(self) -> None:
@@ -202,10 +203,6 @@ class Sessions:
         await self._linger()
 
 
-async def _abort(connection: ClientConnection) -> None:
-    connection.transport.abort()
-
-
 async def _reset(connection: ClientConnection) -> None:
     reset(connection)
 
@@ -217,12 +214,12 @@ async def _end(connection: ClientConnection) -> None:
 WAYS: dict[str, Callable[[Sessions], Awaitable[None]]] = {
     "whole": Sessions._whole,
     "goodbye while speaking": lambda s: s._leave(s._speaking(), ClientConnection.close),
-    "gone while speaking": lambda s: s._leave(s._speaking(), _abort),
+    "gone while speaking": lambda s: s._leave(s._speaking()),
     "reset while speaking": lambda s: s._leave(s._speaking(), _reset),
     "gone without a word": lambda s: s._raw(b""),
     "gone in the handshake": lambda s: s._raw(_HALF_REQUEST),
-    "gone before the start": lambda s: s._leave(s.server.connect(), _abort),
-    "gone after the start": lambda s: s._leave(s._started(), _abort),
+    "gone before the start": lambda s: s._leave(s.server.connect()),
+    "gone after the start": lambda s: s._leave(s._started()),
     "gone within a frame": lambda s: s._leave(s._speaking(), s._half_frame),
     "gone after the end": lambda s: s._leave(s._speaking(), _end),
     "gone without listening": lambda s: s._leave(s._started(), s._deaf),
