@@ -20,7 +20,7 @@ from rich.console import Console
 
 from ser_live import Prediction
 from ser_live.cli.view import LiveView, palette
-from ser_live.cli.view.big_letters import letters
+from ser_live.cli.view.headline import letters
 from ser_live.events import Event
 from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.card import SmoothingSpec

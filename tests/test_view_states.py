@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ser_live import Prediction
 from ser_live.cli.view import LiveView
-from ser_live.cli.view.big_letters import letters
+from ser_live.cli.view.headline import letters
 from ser_live.cli.view.tracker import EVENT_SECONDS, EventQueue, ViewState
 from ser_live.events import Event, EventKind
 from ser_live.live.listener import Listener, LiveStep, listen

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ser_live.live.listener import Listener, ListenOptions, LiveStep
     from ser_live.live.summary import Summary
     from ser_live.output import Outputs
-    from ser_live.recording import Session
     from ser_live.sources import Pace, Source
 
 _DONE = 0
@@ -43,7 +42,7 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
-    from ser_live.cli.stderr import Stderr, logging_to  # noqa: PLC0415 - --help needs no engine
+    from ser_live.cli.stderr import Stderr  # noqa: PLC0415 - --help needs no engine
     from ser_live.live.listener import listen  # noqa: PLC0415
     from ser_live.live.summary import Summary  # noqa: PLC0415
     from ser_live.output import Outputs  # noqa: PLC0415
@@ -53,7 +52,7 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
         raise SerError("--events belongs to JSON lines; add --json")
     summary = Summary()
     exit_code = _DONE
-    with Stderr(PROGRAM, is_held=has_view) as stderr, logging_to(stderr, arguments.verbose):
+    with Stderr(PROGRAM, has_view, arguments.verbose) as stderr:
         source, options, notice = _session(arguments, stderr, has_view)
         with (
             listen(source, **options) as listener,
@@ -124,17 +123,37 @@ def _print_events(step: "LiveStep", stderr: "Stderr") -> None:
 def _session(
     arguments: argparse.Namespace, stderr: "Stderr", has_view: bool
 ) -> tuple["Source", "ListenOptions", str]:
-    """Return the source, the options of `listen`, and a notice for the user."""
-    from ser_live.recording import Recorder, ReplaySource  # noqa: PLC0415
+    """Return the source, the options of `listen`, and a notice for the user.
+
+    The options are those of the command line, else those of a recording, else the usual ones.
+    """
+    from ser_live.recording import Recorder, ReplaySource, model_sha256  # noqa: PLC0415
     from ser_live.sources import DEMO_NOTICE  # noqa: PLC0415
 
     pace: Pace = arguments.pace or ("realtime" if has_view else "fast")
+    budget = arguments.cpu_budget
+    given = {
+        "model": arguments.model,
+        "hop_seconds": arguments.hop,
+        "smoothing_seconds": arguments.smoothing,
+        "vad": arguments.vad,
+        "policy": arguments.policy,
+        "cpu_budget": None if budget is None else budget / 100.0,
+    }
+    given = {name: value for name, value in given.items() if value is not None}
     if arguments.replay is not None:
         replay = ReplaySource(arguments.replay, pace)
         session = replay.session
+        names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad")
+        options = {name: getattr(session, name) for name in names} | given
+        if arguments.model is None and (now := model_sha256(session.model)) != session.model_sha256:
+            stderr.print(
+                f"warning: model {session.model} has changed since the recording (sha256 "
+                f"{now[:12]} now, {session.model_sha256[:12]} then); predictions may differ"
+            )
         notice = f"replay of {session.source}, recorded by ser-live {session.version}"
-        return replay, _options(arguments, session, stderr), notice
-    source, options = _source(arguments, pace), _options(arguments, None, stderr)
+        return replay, cast("ListenOptions", options), notice
+    source, options = _source(arguments, pace), {"hop_seconds": 0.25} | given
     notices = [DEMO_NOTICE] if arguments.demo else []
     if arguments.record is not None:
         notices.append(f"recording to {arguments.record}")
@@ -146,41 +165,7 @@ def _session(
             smoothing_seconds=arguments.smoothing,
             vad=arguments.vad,
         )
-    return source, options, "; ".join(notices)
-
-
-def _options(
-    arguments: argparse.Namespace, session: "Session | None", stderr: "Stderr"
-) -> "ListenOptions":
-    """Return the options of the command line, else those of a recording, else the usual ones."""
-    budget = arguments.cpu_budget
-    given = {
-        "model": arguments.model,
-        "hop_seconds": arguments.hop,
-        "smoothing_seconds": arguments.smoothing,
-        "vad": arguments.vad,
-        "policy": arguments.policy,
-        "cpu_budget": None if budget is None else budget / 100.0,
-    }
-    options: dict[str, object] = {"hop_seconds": 0.25}
-    if session is not None:
-        names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad")
-        options = {name: getattr(session, name) for name in names}
-        if arguments.model is None:
-            _compare_models(session, stderr)
-    options |= {name: value for name, value in given.items() if value is not None}
-    return cast("ListenOptions", options)
-
-
-def _compare_models(session: "Session", stderr: "Stderr") -> None:
-    from ser_live.recording import model_sha256  # noqa: PLC0415
-
-    now = model_sha256(session.model)
-    if now != session.model_sha256:
-        stderr.print(
-            f"warning: model {session.model} has changed since the recording (sha256 "
-            f"{now[:12]} now, {session.model_sha256[:12]} then); predictions may differ"
-        )
+    return source, cast("ListenOptions", options), "; ".join(notices)
 
 
 def _source(arguments: argparse.Namespace, pace: "Pace") -> "Source":

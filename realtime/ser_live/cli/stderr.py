@@ -4,15 +4,15 @@ import contextlib
 import logging
 import sys
 from collections import deque
-from collections.abc import Iterator
 from typing import Self
 
 _MOST_HELD = 1000
 _LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)
+_LOGGER = logging.getLogger("ser_live")
 
 
-class Stderr:
-    """Lines for people on stderr, at once or when the screen is free again.
+class Stderr(logging.Handler):
+    """Lines for people and log records on stderr, at once or when the screen is free again.
 
     Parameters
     ----------
@@ -20,17 +20,30 @@ class Stderr:
         Stands before each line.
     is_held : bool
         A live view has the screen: keep the latest thousand lines until the context ends.
+    verbosity : int
+        Log records that are printed: 0: warnings, 1: also information, 2 and more: everything.
     """
 
-    def __init__(self, program: str, is_held: bool = False) -> None:
+    def __init__(self, program: str, is_held: bool = False, verbosity: int = 0) -> None:
+        super().__init__()
+        origin = "%(asctime)s %(name)s: " if verbosity else ""
+        self.setFormatter(logging.Formatter(f"{origin}%(message)s", "%H:%M:%S"))
         self.program = program
+        self._verbosity = verbosity
         self._held: deque[str] | None = deque(maxlen=_MOST_HELD) if is_held else None
         self._count = 0
 
     def __enter__(self) -> Self:
+        self._before = (_LOGGER.level, _LOGGER.propagate)
+        _LOGGER.addHandler(self)
+        _LOGGER.setLevel(_LEVELS[min(self._verbosity, 2)])
+        _LOGGER.propagate = False
         return self
 
     def __exit__(self, *_: object) -> None:
+        _LOGGER.removeHandler(self)
+        _LOGGER.setLevel(self._before[0])
+        _LOGGER.propagate = self._before[1]
         held, self._held = self._held or (), None
         if self._count > len(held):
             self.print(f"{self._count - len(held)} lines before these are left out")
@@ -46,33 +59,7 @@ class Stderr:
             self._held.append(line)
             self._count += 1
 
-
-class _Handler(logging.Handler):
-    """Hand log records to a `Stderr`."""
-
-    def __init__(self, stderr: Stderr, verbosity: int) -> None:
-        super().__init__()
-        self._stderr = stderr
-        origin = "%(asctime)s %(name)s: " if verbosity else ""
-        self.setFormatter(logging.Formatter(f"{origin}%(message)s", "%H:%M:%S"))
-
     def emit(self, record: logging.LogRecord) -> None:
+        """Print or keep a log record."""
         with contextlib.suppress(OSError):  # a closed stderr must not end the thread that logs
-            self._stderr.print(f"{record.levelname.lower()}: {self.format(record)}")
-
-
-@contextlib.contextmanager
-def logging_to(stderr: Stderr, verbosity: int) -> Iterator[None]:
-    """Print log records of the package: 0: warnings, 1: also information, 2: everything."""
-    logger = logging.getLogger("ser_live")
-    before = (logger.level, logger.propagate)
-    handler = _Handler(stderr, verbosity)
-    logger.addHandler(handler)
-    logger.setLevel(_LEVELS[min(verbosity, 2)])
-    logger.propagate = False
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        logger.setLevel(before[0])
-        logger.propagate = before[1]
+            self.print(f"{record.levelname.lower()}: {self.format(record)}")

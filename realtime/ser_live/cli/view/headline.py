@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from rich.cells import cell_len
 from rich.text import Text
 
-from ser_live.cli.view.big_letters import letters
 from ser_live.cli.view.palette import AMBER, EVENT_COLORS, GREY, RED
 from ser_live.cli.view.tracker import Problem, ViewState
 from ser_live.events import Event
@@ -18,6 +17,30 @@ _PROBLEMS = {
     "input_silent": (("no signal",), f"bold {AMBER}"),
     "no_audio": (("waiting",), GREY),
 }
+
+# Large letters, five pixels high: strips of letters, five rows each, under the characters that
+# they draw; "#" is a lit pixel.
+_SHEET = """
+a    b    c    d    e    f    g    h    i j   k    l    m     n    o    p
+.##. ###. .### ###. #### #### .### #..# # ..# #..# #... #...# #..# .##. ###.
+#..# #..# #... #..# #... #... #... #..# # ..# #.#. #... ##.## ##.# #..# #..#
+#### ###. #... #..# ###. ###. #.## #### # ..# ##.. #... #.#.# #.## #..# ###.
+#..# #..# #... #..# #... #... #..# #..# # ..# #.#. #... #...# #..# #..# #...
+#..# ###. .### ###. #### #... .### #..# # ##. #..# #### #...# #..# .##. #...
+
+q    r    s    t     u    v     w     x     y     z    -   ?    .
+.##. ###. .### ##### #..# #...# #...# #...# #...# #### ... ###. .
+#..# #..# #... ..#.. #..# #...# #...# .#.#. .#.#. ...# ... ...# .
+#..# ###. .##. ..#.. #..# #...# #.#.# ..#.. ..#.. .##. ### .##. .
+#.#. #.#. ...# ..#.. #..# .#.#. ##.## .#.#. ..#.. #... ... .... .
+.#.# #..# ###. ..#.. .##. ..#.. #...# #...# ..#.. #### ... .#.. #
+"""
+_GLYPHS = {" ": ("..",) * 5} | {
+    character: glyph
+    for strip in _SHEET.split("\n\n")
+    for character, *glyph in zip(*(row.split() for row in strip.strip().split("\n")), strict=True)
+}
+_HALVES = {"..": " ", "#.": "▀", ".#": "▄", "##": "█"}
 
 
 def header_rows(state: ViewState, width: int) -> list[Text]:
@@ -119,6 +142,28 @@ def clock_time(seconds: float) -> str:
     minutes, left = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{left:02d}" if hours else f"{minutes}:{left:02d}"
+
+
+def letters(text: str, width: int, *, large: bool) -> list[str] | None:
+    """Draw a word, three rows high, or five if it shall be large.
+
+    Returns
+    -------
+    list of str or None
+        One string per row; None if it does not fit into ``width`` or has other characters than
+        letters, hyphen, question mark, period and blank.
+    """
+    glyphs = [_GLYPHS.get(character) for character in text.lower()]
+    if None in glyphs:
+        return None
+    pixels = [".".join(row) for row in zip(*filter(None, glyphs), strict=True)]
+    if large:
+        rows = [row.replace("#", "██").replace(".", "  ") for row in pixels]
+    else:
+        pixels.append("." * len(pixels[0]))
+        pairs = zip(pixels[::2], pixels[1::2], strict=True)
+        rows = ["".join(_HALVES[a + b] for a, b in zip(*pair, strict=True)) for pair in pairs]
+    return rows if len(rows[0]) <= width else None
 
 
 def _words(state: ViewState, colors: Mapping[str, str]) -> tuple[tuple[str, ...], str]:
