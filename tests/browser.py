@@ -243,7 +243,7 @@ class Browser:
 
 
 def of_type(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Records of a type, without it and without what a clock measured."""
+    """Return the records of a type, without it and without what a clock measured."""
     return [
         {name: value for name, value in record.items() if name not in ("type", *_CLOCKED)}
         for record in records

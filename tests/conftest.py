@@ -88,5 +88,5 @@ def speaker(tmp_path: Path) -> Iterator[sound_server.SoundServer]:
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """What our processes need in a checkout without an installation."""
+    """Environment that our processes need in a checkout without an installation."""
     return {**os.environ, "PYTHONPATH": os.pathsep.join(SOURCE_ROOTS)}

@@ -28,7 +28,7 @@ def run(environment: dict[str, str], *arguments: object) -> "subprocess.Complete
 
 
 def found(done: "subprocess.CompletedProcess[str]") -> Findings:
-    """The findings of a JSON report, by name."""
+    """Return the findings of a JSON report, by name."""
     document = json.loads(done.stdout)
     assert document["verdict"] in ("ok", "warning", "problem")
     assert (document["verdict"] == "problem") == (done.returncode == 1)
@@ -36,7 +36,7 @@ def found(done: "subprocess.CompletedProcess[str]") -> Findings:
 
 
 def shadowed(environment: dict[str, str], folder: Path, **modules: str) -> dict[str, str]:
-    """An environment in which modules of our own stand before the installed ones."""
+    """Return an environment in which modules of our own stand before the installed ones."""
     folder.mkdir(exist_ok=True)
     for name, code in modules.items():
         (folder / f"{name}.py").write_text(code)

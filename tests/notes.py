@@ -1,4 +1,4 @@
-"""What a training says, for tests that read it."""
+"""Notes of a training, for tests that read them."""
 
 import io
 

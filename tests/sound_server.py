@@ -80,7 +80,7 @@ class SoundServer:
         self._reap()
 
     def kill(self) -> None:
-        """Let it die without a word to anybody."""
+        """Let it die without a word to its clients."""
         self.signal(signal.SIGKILL)
         self._reap()
 

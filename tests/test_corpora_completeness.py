@@ -1,4 +1,4 @@
-"""What is said of an incomplete corpus, its licence, and the real ones where they are at hand."""
+"""Notes on incomplete corpora, their licences, and the real ones where they are at hand."""
 
 import os
 import shutil

@@ -12,7 +12,7 @@ RAVDESS_CODES = {"neutral": "01", "calm": "02", "happy": "03", "sad": "04", "ang
 
 
 def sound(label: str, seed: int, seconds: float = 0.7) -> NDArray[np.float32]:
-    """A buzz between two quiet stretches; its pitch tells the label."""
+    """Return a buzz between two quiet stretches; its pitch tells the label."""
     random = np.random.default_rng(seed)
     times = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
     pitch_hz = 120.0 + 90.0 * (sum(label.encode()) % 5) + random.uniform(-5, 5)
@@ -31,7 +31,7 @@ def write_sound(path: Path, label: str, seed: int, seconds: float = 0.7) -> Path
 def write_ravdess(
     folder: Path, actors: Sequence[int], labels: Sequence[str] = ("happy", "sad"), takes: int = 1
 ) -> Path:
-    """Only as many takes as RAVDESS has: at most two."""
+    """Write RAVDESS with as many takes as it has: at most two."""
     for actor in actors:
         for label in labels:
             for take in range(1, takes + 1):
@@ -48,7 +48,7 @@ def write_emodb(folder: Path) -> Path:
 
 
 def write_nemo(folder: Path) -> Path:
-    """The table pads the speakers with spaces and names a recording that is not there."""
+    """Write nEMO, whose table pads the speakers with spaces and names a file that is not there."""
     write_sound(folder / "samples" / "KD0_anger_1.ogg", "angry", 1)
     write_sound(folder / "samples" / "EB0_fear_2.wav", "fearful", 2)
     header = "file_id\temotion\traw_text\tnormalized_text\tspeaker_id\tgender\tage"
@@ -62,7 +62,7 @@ def write_nemo(folder: Path) -> Path:
 
 
 def write_iemocap(release: Path, sessions: Sequence[int] = (1,)) -> Path:
-    """Two dialogues a session; in the second the markers are on the man, and a woman speaks.
+    """Write two dialogues a session; in the second the markers are on the man, and a woman speaks.
 
     Beside them lies what is not to be read: single listeners' judgements, whole dialogues, hidden
     copies, and turns without a number, without a recording or without an agreed emotion.
@@ -111,7 +111,7 @@ def _write_judgements(session: Path, dialogue: str, turns: Sequence[str]) -> Non
 
 
 def write_crema_d(folder: Path) -> Path:
-    """With the one name that is too short, and names of no actor and of no sentence."""
+    """Write CREMA-D with its one short name, and names of no actor and of no sentence."""
     names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO", "1040_ITH_SAD_X", "1091_WSI_NEU_XX")
     for seed, name in enumerate((*names, "1092_DFA_ANG_XX", "1001_ABC_ANG_XX")):
         write_sound(folder / "AudioWAV" / f"{name}.wav", name[9:12], seed)
@@ -121,7 +121,7 @@ def write_crema_d(folder: Path) -> Path:
 
 
 def write_pointer(path: Path) -> Path:
-    """What Git puts in a recording's place where Git LFS is not installed."""
+    """Write what Git puts in a recording's place where Git LFS is not installed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(
         f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 82028\n"
@@ -130,7 +130,7 @@ def write_pointer(path: Path) -> Path:
 
 
 def write_tess(folder: Path) -> Path:
-    """As it is published: folders and names of either case, one speaker's name too short."""
+    """Write TESS as published: folders and names of either case, one speaker's name too short."""
     for seed, name in enumerate(TESS_NAMES):
         write_sound(folder / name, "angry", seed)
     return folder

@@ -73,7 +73,7 @@ class Outage:
     """From the start of the new server to the first prediction."""
     gap_seconds: float
     error_seconds: float
-    """How much the timeline moved against the host's clock."""
+    """Move of the timeline against the host's clock."""
 
 
 class Witness(Microphone):
@@ -119,22 +119,22 @@ class Session:
         self._thread.join(PATIENCE_SECONDS)
 
     def first(self, kind: str, since: float) -> float:
-        """Wait for an event or a prediction after a moment; give when it came."""
+        """Wait for an event or a prediction after a moment; return when it came."""
         return self._wait(lambda: (at for at, what in self.items if at > since and what == kind))
 
     def first_block(self, since: float) -> float:
-        """Wait for a block after a gap after a moment; give when it came."""
+        """Wait for a block after a gap after a moment; return when it came."""
         heard = self.microphone.heard
         return self._wait(
             lambda: (h.arrived_at for h in heard if h.arrived_at > since and h.missing_seconds)
         )
 
     def gap_seconds(self, since: float) -> float:
-        """All that is missing on the timeline after a moment."""
+        """Return all that is missing on the timeline after a moment."""
         return sum(h.missing_seconds for h in self.microphone.heard if h.arrived_at > since)
 
     def offset_seconds(self, since: float) -> float:
-        """How far the timeline is from the host's clock, by the blocks after a moment."""
+        """Return the timeline less the host's clock, by the blocks after a moment."""
         heard = [block for block in self.microphone.heard if block.arrived_at > since]
         return statistics.median(block.end_seconds - block.captured_at for block in heard)
 
