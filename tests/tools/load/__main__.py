@@ -132,7 +132,6 @@ def _parser() -> argparse.ArgumentParser:
     _number(streams, "--wanted", 80, "streams that are promised")
     _number(streams, "--limit-ms", 100.0, "promised p95, from the last sample of a hop")
     streams.add_argument("--continuous", action="store_true", help="speech without its pauses")
-    streams.add_argument("--together", action="store_true", help="all begin at the same moment")
     churn = tools.add_parser("churn", help="connect, speak and leave, politely or not")
     _number(churn, "--cycles", 10_000, "sessions in all")
     _number(churn, "--at-once", 16, "sessions at any moment")

@@ -134,7 +134,7 @@ class _Clients:
         place = number * _BLOCKS_BETWEEN
         client = LiveClient(self._server.address, self._voice, self._recorder, place)
         async with limit:
-            if await client.open(0.0 if self._options.together else spread_phase(number)):
+            if await client.open(spread_phase(number)):
                 self._clients.append(client)
 
     async def measure(self) -> Step:
@@ -174,10 +174,9 @@ def _promise(options: argparse.Namespace, voice: Voice, steps: Sequence[Step]) -
     asked = 0 if most is None else most.asked
     name = f"streams with p95 of at most {options.limit_ms:g} ms and nothing lost"
     pauses = "without" if options.continuous else "with its"
-    begin = "all at one moment" if options.together else "spread evenly over time"
     voices = (
         f"the demo voice {pauses} pauses, {voice.sample_rate_hz} Hz s16le, blocks of "
-        f"{voice.block_ms} ms, a hop every {voice.hop_ms} ms, {begin}"
+        f"{voice.block_ms} ms, a hop every {voice.hop_ms} ms, spread evenly over time"
     )
     figures = [
         Figure(name, asked, "", f"at least {options.wanted}", asked >= options.wanted),
