@@ -273,11 +273,10 @@ class TestInput:
         samples[8500:8502, 1] = -1.0
         if as_integers:
             samples = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
-        monitor, found = InputMonitor(400), []
+        monitor, found = InputMonitor(400), list[Event]()
         for start in range(0, len(samples), frames):
-            for finding in monitor.process(samples[start : start + frames]):
-                found.append((finding.kind, start + finding.frames, finding.detail.split(";")[0]))
-        assert [(kind, at) for kind, at, _ in found] == [
+            found += monitor.process(samples[start : start + frames], start)
+        assert [(event.kind, round(event.at_seconds * 400)) for event in found] == [
             ("input_silent", 1300),
             ("input_clipping", 2400),
             ("input_offset", 4400),
@@ -285,8 +284,8 @@ class TestInput:
             ("input_silent", 8401),
             ("input_clipping", 8800),
         ]
-        assert found[1][2] == "7.5 % of a second clips"
-        assert found[5][2] == "0.2 % of a second clips"
+        assert found[1].detail.startswith("7.5 % of a second clips;")
+        assert found[5].detail.startswith("0.2 % of a second clips;")
 
     @pytest.mark.parametrize("fault", [Zeros(2.0, 10.0), Clipping(2.0, 10.0), Offset(2.0, 8.0)])
     def test_a_file_may_be_as_it_is(

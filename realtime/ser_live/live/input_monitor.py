@@ -2,14 +2,13 @@
 
 import math
 import platform
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.engine.resample import FULL_SCALE, as_float
-from ser_live.events import EventKind
+from ser_live.events import Event
 
 _SILENT_SECONDS = 2.0
 _CLIPPED_SHARE = 0.001
@@ -21,17 +20,6 @@ _MUTE_HINTS = {
     "Windows": "see Settings, Privacy & security, Microphone, and the mute key",
     "Linux": "see 'pactl list sources': muted, or the wrong source?",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """A fault of the input that has just shown."""
-
-    kind: EventKind
-    detail: str
-    """One sentence: what it is, what to do."""
-    frames: int
-    """Frames of the block up to where it showed."""
 
 
 class InputMonitor:
@@ -61,21 +49,23 @@ class InputMonitor:
         self._seconds_since_clipping = _QUIET_SECONDS
         self._begin_second()
 
-    def process(self, samples: NDArray[Any]) -> list[Finding]:
+    def process(self, samples: NDArray[Any], start_frame: int) -> list[Event]:
         """Take a block and return what showed in it.
 
         Parameters
         ----------
         samples : ndarray, shape (frames, channels), int16 or float
             Finite; full scale is 1.0 for floats.
+        start_frame : int
+            Place of the first one on the timeline.
         """
-        found: list[Finding] = []
+        found: list[Event] = []
         start = 0
         while start < len(samples):
             end = start + self.sample_rate_hz - self._frames  # of the second at most
             second = as_float(samples[start:end])
             values = second.ravel()
-            found += self._silence(values, samples.shape[1], start)
+            found += self._silence(values, samples.shape[1], start_frame + start)
             self._frames += len(second)
             self._values += values.size
             # One addition after the other: `sum` adds in an order that depends on the length.
@@ -85,11 +75,12 @@ class InputMonitor:
             self._clipped += int(np.count_nonzero(np.abs(values) >= FULL_SCALE))
             start += len(second)
             if self._frames == self.sample_rate_hz:
-                found += self._clipping(start) + self._offset(start)
+                end_seconds = (start_frame + start) / self.sample_rate_hz
+                found += self._clipping(end_seconds) + self._offset(end_seconds)
                 self._begin_second()
         return found
 
-    def _silence(self, values: NDArray[np.float32], channels: int, start: int) -> list[Finding]:
+    def _silence(self, values: NDArray[np.float32], channels: int, start: int) -> list[Event]:
         """Find where a value has stayed the same for long, on all channels."""
         long_values = round(_SILENT_SECONDS * self.sample_rate_hz) * channels
         begins = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
@@ -105,12 +96,13 @@ class InputMonitor:
             reached = int(begins[run]) + long_values - (before if run == 0 else 0)
             level = values[begins[run]]
             detail = f"every sample is {level:g} for {_SILENT_SECONDS:g} s; {hint}"
-            found.append(Finding("input_silent", detail, start + math.ceil(reached / channels)))
+            reached_seconds = (start + math.ceil(reached / channels)) / self.sample_rate_hz
+            found.append(Event("input_silent", reached_seconds, detail))
         self._level, self._constant_values = float(values[-1]), int(lengths[-1])
         self._is_silent = self._constant_values >= long_values
         return found
 
-    def _clipping(self, end: int) -> list[Finding]:
+    def _clipping(self, end_seconds: float) -> list[Event]:
         share = self._clipped / self._values
         clips = share >= _CLIPPED_SHARE
         quiet = self._seconds_since_clipping >= _QUIET_SECONDS
@@ -118,9 +110,9 @@ class InputMonitor:
         if not clips or not quiet:
             return []
         detail = f"{100 * share:.1f} % of a second clips; lower the input level"
-        return [Finding("input_clipping", detail, end)]
+        return [Event("input_clipping", end_seconds, detail)]
 
-    def _offset(self, end: int) -> list[Finding]:
+    def _offset(self, end_seconds: float) -> list[Event]:
         mean = self._sum / self._values
         before, self._is_offset = (
             self._is_offset,
@@ -129,7 +121,7 @@ class InputMonitor:
         if before or not self._is_offset or self._is_silent:
             return []
         detail = f"the mean is {mean:+.3f} of full scale, not 0; the input has a fault"
-        return [Finding("input_offset", f"{detail}: try another input or cable", end)]
+        return [Event("input_offset", end_seconds, f"{detail}: try another input or cable")]
 
     def _begin_second(self) -> None:
         self._frames = 0

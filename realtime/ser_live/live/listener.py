@@ -264,9 +264,7 @@ class Listener(Generic[Item]):
             self._gaps.add(self._seconds, self._seconds)
         samples = self._gaps.fill(block.samples, self._frames, self._rate_hz)
         if self.source.is_live:  # a file may be as it is
-            for found in self._monitor.process(samples):
-                at_seconds = (self._frames + found.frames) / self._rate_hz
-                self._happened.append(Event(found.kind, at_seconds, found.detail))
+            self._happened += self._monitor.process(samples, self._frames)
         self._frames += len(samples)
         self._waiting.append(samples)
         # Blocks wait for the next point of the grid: the result is the same however the stream

@@ -2,16 +2,14 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Self
 
 from ser_live.errors import SerError
-from ser_live.recording.sidecar import BlockMark, NoticeMark, StopMark, read_marks, read_session
+from ser_live.recording.sidecar import NoticeMark, StopMark, read_marks, read_session
 from ser_live.sources.contract import Block, Notice, SourceCounters, WaitingSource
 from ser_live.sources.files import FileSource, Pace
 
@@ -67,23 +65,23 @@ class ReplaySource(WaitingSource):
         self._audio.__exit__(None, None, None)
 
     def __iter__(self) -> Iterator[Block | Notice]:
-        cut = _Cutter(self._audio)
         usual_frames = 0
         for mark in read_marks(self.path):
-            yield from self._blocks(cut, usual_frames, mark.at_frame)
+            yield from self._blocks(usual_frames, mark.at_frame)
             if isinstance(mark, NoticeMark):
                 yield Notice(mark.kind, mark.detail)
             elif isinstance(mark, StopMark):
                 self._notes += (f"{self.path}: {mark.reason}; the recording ends here",)
-            elif (block := cut.take(mark.frames)) is not None:
+            elif (block := self._audio.take(mark.frames)) is not None:
                 usual_frames = mark.frames
-                yield self._counted(block, mark)
-        yield from self._blocks(cut, usual_frames or self.sample_rate_hz, None)
+                self._overruns += mark.overruns
+                yield replace(block, missing_frames=mark.missing_frames, overruns=mark.overruns)
+        yield from self._blocks(usual_frames or self.sample_rate_hz, sys.maxsize)
 
     @property
     def counters(self) -> SourceCounters:
         """Account of every frame of the file up to now."""
-        return replace(super().counters, overruns=self._overruns)
+        return replace(self._audio.counters, overruns=self._overruns)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -94,39 +92,10 @@ class ReplaySource(WaitingSource):
         """End the iteration, also one that waits in another thread."""
         self._audio.close()
 
-    def _blocks(self, cut: "_Cutter", frames: int, up_to: int | None) -> Iterator[Block]:
-        """Yield blocks of the usual length up to a frame, or all that are left."""
-        while frames and (up_to is None or self._frames < up_to):
-            wanted = frames if up_to is None else min(frames, up_to - self._frames)
-            block = cut.take(wanted)
+    def _blocks(self, frames: int, up_to_frame: int) -> Iterator[Block]:
+        """Yield blocks of the usual length up to a frame, or all that are left before it."""
+        while frames and (left := up_to_frame - self._audio.counters.processed) > 0:
+            block = self._audio.take(min(frames, left))
             if block is None:
                 return
-            yield self._counted(block, None)
-
-    def _counted(self, block: Block, mark: BlockMark | None) -> Block:
-        self._frames += len(block.samples)
-        if mark is None:
-            return block
-        self._overruns += mark.overruns
-        return Block(block.samples, block.end_captured_at, mark.missing_frames, mark.overruns)
-
-
-class _Cutter:
-    """Cut the blocks of a file anew."""
-
-    def __init__(self, source: FileSource) -> None:
-        self._blocks = iter(source)
-        self._rate_hz = source.sample_rate_hz
-        self._held: NDArray[Any] = np.empty((0, source.channels), np.float32)
-        self._end_captured_at: float | None = None
-
-    def take(self, frames: int) -> Block | None:
-        """Return the next frames, fewer at the end of the file, None after it."""
-        while len(self._held) < frames and (block := next(self._blocks, None)) is not None:
-            self._held = np.concatenate((self._held, block.samples))
-            self._end_captured_at = block.end_captured_at
-        samples, self._held = self._held[:frames], self._held[frames:]
-        end_captured_at = self._end_captured_at
-        if end_captured_at is not None:
-            end_captured_at -= len(self._held) / self._rate_hz
-        return None if len(samples) == 0 < frames else Block(samples, end_captured_at)
+            yield block

@@ -246,12 +246,11 @@ class StreamSession:
         self._waiting_samples = len(rest)
         start_sample = self.processed_samples + self.skipped_samples
         self.processed_samples += len(piece)
-        for finding in self._monitor.process(piece):
+        for event in self._monitor.process(piece, start_sample):
             # The hint is about a microphone of this machine, and it is at the other end.
-            kind, detail = finding.kind, finding.detail
-            said = detail.partition(";")[0] if kind == "input_silent" else detail
-            at_seconds = (start_sample + finding.frames) / self._rate_hz
-            self._events.append(Event(kind, at_seconds, said))
+            is_hinted = event.kind == "input_silent"
+            said = event.detail.partition(";")[0] if is_hinted else event.detail
+            self._events.append(Event(event.kind, event.at_seconds, said))
         return piece
 
     def _note_receipt(self, now: float) -> None:

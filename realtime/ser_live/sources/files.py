@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 import soundfile
+from numpy.typing import NDArray
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
@@ -21,6 +23,7 @@ DEMO_PATH = Path(__file__).parent.parent / "data" / "demo.ogg"
 DEMO_NOTICE = "synthetic voice: shows the mechanics, not the accuracy"
 
 _BLOCK_SECONDS = {"realtime": 0.125, "fast": 0.25}
+_PIECE_FRAMES = 1 << 20
 _UNKNOWN_FRAMES = 2**63 - 1
 _DAMAGE = re.compile(r"should be|unexpectedly")
 
@@ -50,6 +53,7 @@ class FileSource(WaitingSource):
         self.name = sanitize(self.path.name)
         self.pace: Pace = pace
         self._file: Any = None
+        self._begun_at: float | None = None
         self._closed = threading.Event()
         self._in_use = threading.Lock()  # a file closed under a read crashes libsndfile
 
@@ -72,36 +76,51 @@ class FileSource(WaitingSource):
     def __iter__(self) -> Iterator[Block]:
         if self._file is None:
             raise SerError(f"{self.name}: not open; use the source in a with statement")
-        started_at = time.monotonic()
         size = max(1, round(_BLOCK_SECONDS[self.pace] * self.sample_rate_hz))
-        while not self._closed.is_set():
-            samples = self._read(size)
-            if len(samples) == 0:
-                break
-            end_captured_at = None
-            if self.pace == "realtime":
-                end = self._frames + len(samples)
-                end_captured_at = started_at + end / self.sample_rate_hz
-                if self._closed.wait(max(0.0, end_captured_at - time.monotonic())):
-                    return
-            self._frames += len(samples)
-            yield Block(samples, end_captured_at)
-        if not self._closed.is_set():
-            self._finish()
+        while (block := self.take(size)) is not None:
+            yield block
+
+    def take(self, frames: int) -> Block | None:
+        """Return the next frames, fewer at the end of the file; None after it or once closed.
+
+        Raises
+        ------
+        SerError
+            At the end of a file without samples.
+        """
+        # In pieces: a damaged recording may ask for more frames than memory holds.
+        pieces = [self._read(min(frames, _PIECE_FRAMES))]
+        while len(pieces[-1]) and (left := frames - sum(map(len, pieces))):
+            pieces.append(self._read(min(left, _PIECE_FRAMES)))
+        samples = np.concatenate(pieces)
+        if len(samples) == 0 < frames:
+            if not self._closed.is_set():
+                self._finish()
+            return None
+        end_captured_at = None
+        if self.pace == "realtime":
+            self._begun_at = self._begun_at or time.monotonic()
+            end = self._frames + len(samples)
+            end_captured_at = self._begun_at + end / self.sample_rate_hz
+            self._closed.wait(max(0.0, end_captured_at - time.monotonic()))
+        if self._closed.is_set():
+            return None
+        self._frames += len(samples)
+        return Block(samples, end_captured_at)
 
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""
         self._closed.set()
 
-    def _read(self, size: int) -> Any:
+    def _read(self, frames: int) -> NDArray[np.float32]:
+        samples = np.empty((0, self.channels), np.float32)
         try:
             with self._in_use:
-                if self._file.closed:
-                    return ()
-                return self._file.read(size, dtype="float32", always_2d=True)
+                if not self._file.closed:
+                    samples = self._file.read(frames, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             self._note(f"the file is damaged ({_reason(error)})")
-            return ()
+        return samples
 
     def _finish(self) -> None:
         # A header may claim more than there is, or, written into a pipe, nothing at all.
