@@ -21,11 +21,11 @@ from ser_live.sources import (
     FileSource,
     RawSource,
     SourceCounters,
-    device_stream,
+    capture_worker,
     devices,
 )
 from ser_live.sources.capture_clock import CaptureClock
-from ser_live.sources.device_stream import DeviceStream
+from ser_live.sources.capture_worker import DeviceStream
 from ser_live.sources.ring import FrameRing
 
 
@@ -471,7 +471,7 @@ class FakePortAudio:
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
     fake = FakePortAudio()
     monkeypatch.setattr(devices, "load_portaudio", lambda: fake)
-    monkeypatch.setattr(device_stream, "load_portaudio", lambda: fake)
+    monkeypatch.setattr(capture_worker, "load_portaudio", lambda: fake)
     yield fake
     fake.is_over.set()
     for thread in fake.threads:

@@ -143,22 +143,20 @@ def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: 
     SerError
         For any other ending.
     """
-    match Path(path).suffix.lower():
-        case ".jsonl":
-            return JsonLines()
-        case ".csv":
-            return CsvTable(labels)
-        case ".srt":
-            return Subtitles()
-        case ".rttm":
-            return Rttm(source_name)
-        case ".txt":
-            return AudacityLabels()
-        case ending:
-            raise SerError(
-                f"{path}: the ending is {ending or 'missing'}, wanted .jsonl, .csv, .srt, .rttm "
-                "or .txt: it says what to write"
-            )
+    formats: dict[str, Format] = {
+        ".jsonl": JsonLines(),
+        ".csv": CsvTable(labels),
+        ".srt": Subtitles(),
+        ".rttm": Rttm(source_name),
+        ".txt": AudacityLabels(),
+    }
+    ending = Path(path).suffix.lower()
+    if ending not in formats:
+        raise SerError(
+            f"{path}: the ending is {ending or 'missing'}, wanted .jsonl, .csv, .srt, .rttm "
+            "or .txt: it says what to write"
+        )
+    return formats[ending]
 
 
 def _csv_row(fields: Sequence[object]) -> str:

@@ -4,6 +4,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
@@ -52,10 +53,14 @@ class Recorder:
         self.source = source
         self.path = Path(path)
         self._model = model
-        self._window_seconds = window_seconds
-        self._hop_seconds = hop_seconds
-        self._smoothing_seconds = smoothing_seconds
-        self._vad = vad
+        self._session = partial(
+            Session,
+            version=__version__,
+            window_seconds=window_seconds,
+            hop_seconds=hop_seconds,
+            smoothing_seconds=smoothing_seconds,
+            vad=vad,
+        )
         self._files: RecordingFiles | None = None
         self._in_use = threading.Lock()
         self._notes: tuple[str, ...] = ()
@@ -64,7 +69,7 @@ class Recorder:
         check_recording(self.path)
         self.source.__enter__()
         try:
-            self._files = RecordingFiles(self.path, self._session())
+            self._files = RecordingFiles(self.path, self._described())
             _LOG.info("recording %s to %s", self.source.name, self.path)
         except BaseException:
             self.source.__exit__(None, None, None)
@@ -132,20 +137,15 @@ class Recorder:
         """Stop capturing; the files are complete already."""
         self.source.close()
 
-    def _session(self) -> Session:
+    def _described(self) -> Session:
         file = find_model(self._model)
         wanted = DEFAULT_MODEL if self._model is None else os.fspath(self._model)
-        return Session(
-            version=__version__,
+        return self._session(
             source=self.source.name,
             sample_rate_hz=self.source.sample_rate_hz,
             channels=self.source.channels,
             model=wanted if wanted == file.stem else str(file.resolve()),
             model_sha256=model_sha256(file),
-            window_seconds=self._window_seconds,
-            hop_seconds=self._hop_seconds,
-            smoothing_seconds=self._smoothing_seconds,
-            vad=self._vad,
         )
 
     def _keep(self, item: Block | Notice) -> None:

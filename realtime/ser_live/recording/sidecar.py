@@ -37,13 +37,6 @@ class Session:
     vad: bool
     format_version: int = FORMAT_VERSION
 
-    def __post_init__(self) -> None:
-        _check_counts(self)
-        if self.format_version != FORMAT_VERSION:
-            raise ValueError(f"format {self.format_version}, wanted {FORMAT_VERSION}")
-        if not (isinstance(self.model, str) and isinstance(self.vad, bool)):
-            raise ValueError("model or vad is of another type")
-
 
 @dataclass(frozen=True, slots=True)
 class BlockMark:
@@ -56,9 +49,6 @@ class BlockMark:
     missing_frames: int = 0
     overruns: int = 0
 
-    def __post_init__(self) -> None:
-        _check_counts(self)
-
 
 @dataclass(frozen=True, slots=True)
 class NoticeMark:
@@ -68,11 +58,6 @@ class NoticeMark:
     kind: EventKind
     detail: str
 
-    def __post_init__(self) -> None:
-        _check_counts(self)
-        if self.kind not in typing.get_args(EventKind) or not isinstance(self.detail, str):
-            raise ValueError(f"unknown notice {self.kind!r}")
-
 
 @dataclass(frozen=True, slots=True)
 class StopMark:
@@ -80,9 +65,6 @@ class StopMark:
 
     at_frame: int
     reason: str
-
-    def __post_init__(self) -> None:
-        _check_counts(self)
 
 
 Mark = Session | BlockMark | NoticeMark | StopMark
@@ -173,13 +155,24 @@ def _marks(path: str | os.PathLike[str]) -> Iterator[Mark]:
 def _mark(line: str, where: str) -> Mark:
     try:
         fields = json.loads(line)
-        return _TYPES[fields.pop("type")](**fields)
+        mark = _TYPES[fields.pop("type")](**fields)
+        _check(mark)
+        return mark
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SerError(f"{where}: is no line of a recording ({error!r})") from error
 
 
-def _check_counts(mark: Mark) -> None:
+def _check(mark: Mark) -> None:
     for field in dataclasses.fields(mark):
         value = getattr(mark, field.name)
         if field.type is int and (type(value) is not int or value < 0):
             raise ValueError(f"{field.name} is {value!r}, wanted a count")
+    match mark:
+        case Session() if mark.format_version != FORMAT_VERSION:
+            raise ValueError(f"format {mark.format_version}, wanted {FORMAT_VERSION}")
+        case Session() if not (isinstance(mark.model, str) and isinstance(mark.vad, bool)):
+            raise ValueError("model or vad is of another type")
+        case NoticeMark() if mark.kind not in typing.get_args(EventKind) or not isinstance(
+            mark.detail, str
+        ):
+            raise ValueError(f"unknown notice {mark.kind!r}")

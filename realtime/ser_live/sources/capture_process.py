@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import queue
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from ser_live.errors import SerError
 from ser_live.latency import StageLatency
 from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.devices import InputDevice, permission_hint
+from ser_live.sources.ring import Wakeup
 
 _log = logging.getLogger(__name__)
 
@@ -32,9 +32,10 @@ _LAST_WORDS_SECONDS = 0.2  # its output may come a little after its end
 _PIPE_BYTES = 1 << 18
 _LINES_PER_PERIOD = 20
 _PERIOD_SECONDS = 10.0
-_LONGEST_LINE = 200
-_STDERR_READ_BYTES = 1 << 16
-_FLOODED_SECONDS = 0.01
+_LONGEST_LINE_BYTES = 1 << 12
+_LONGEST_TEXT = 200
+_LINES_PER_PAUSE = 1000
+_FLOODED_SECONDS = 0.02
 _CLOSED = "the microphone was closed"
 
 AudioSink = Callable[[protocol.Audio], None]
@@ -99,9 +100,7 @@ class CaptureProcess:
         self._stderr: StderrLog | None = None
         self._is_closed = False
         self._closing = threading.Lock()
-        self._arrived: queue.SimpleQueue[None] = (
-            queue.SimpleQueue()
-        )  # an Event costs thrice as much
+        self._arrived = Wakeup()
         self._answer: protocol.Opened | protocol.Devices | None = None
         self._sink: AudioSink | None = None
         self._frames = 0  # of the stream of the process
@@ -156,8 +155,7 @@ class CaptureProcess:
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait until something came or the process ended, but no longer than that."""
-        with contextlib.suppress(queue.Empty):
-            self._arrived.get(timeout=max(0.0, timeout_seconds))
+        self._arrived.wait(timeout_seconds)
 
     def close(self) -> None:
         """Kill the process: it holds nothing but the device, which the system takes back."""
@@ -165,7 +163,7 @@ class CaptureProcess:
             self._is_closed = True
             process, self._process = self._process, None
         self._sink = None
-        self._wake()
+        self._arrived.set()
         if process is None:
             return
         deadline = time.monotonic() + _END_SECONDS
@@ -181,10 +179,6 @@ class CaptureProcess:
             self._pump.join(max(0.0, deadline - time.monotonic()))
         if self._stderr is not None:
             self._stderr.join(deadline - time.monotonic())
-
-    def _wake(self) -> None:
-        if self._arrived.empty():  # else it is on its way
-            self._arrived.put(None)
 
     def _order(self, frames: int) -> None:
         process = self._process
@@ -232,7 +226,7 @@ class CaptureProcess:
                 fcntl.fcntl(process.stdout, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         with self._closing:
             self._process = process
-            self._stderr = StderrLog(cast(IO[bytes], process.stderr), _log, "capture: ")
+            self._stderr = StderrLog(cast(IO[bytes], process.stderr))
             self._pump = threading.Thread(target=self._read, args=(process,), daemon=True)
             self._pump.start()
 
@@ -245,7 +239,7 @@ class CaptureProcess:
         except Exception as error:  # whatever it is, it must not look like silence
             reason = str(error)
         self.failure = self.failure or reason
-        self._wake()
+        self._arrived.set()
 
     def _take(self, message: protocol.Message) -> None:
         match message:
@@ -259,7 +253,7 @@ class CaptureProcess:
                 self.callback = message
             case _:
                 self._answer = message
-        self._wake()
+        self._arrived.set()
 
     def _epitaph(self, process: "subprocess.Popen[bytes]") -> str:
         """Return a sentence on how the process ended, with its last words."""
@@ -279,66 +273,58 @@ class StderrLog:
     """Log of a few lines of what a process prints, kept by a thread of its own.
 
     Native libraries print gigabytes when a sound server dies. Beyond some lines per ten seconds
-    only their number is logged, and the process has to wait: 6 MB per second are taken.
+    only their number is logged, and the process has to wait: some MB per second are taken.
 
     Parameters
     ----------
     stream : binary file
         The reading end; closed when the other one is.
-    logger : Logger
-        Takes the lines at level info.
-    prefix : str
-        Before each line.
     """
 
-    def __init__(self, stream: IO[bytes], logger: logging.Logger, prefix: str) -> None:
-        self.last_line = ""
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._last = b""
         self._stream = stream
-        self._logger = logger
-        self._prefix = prefix
         self._period_at = time.monotonic()
         self._lines = self._unlogged = 0
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
+
+    @property
+    def last_line(self) -> str:
+        """The last line that is not blank, as text that prints."""
+        text = self._last[:_LONGEST_TEXT].decode(errors="replace").strip()
+        return "".join(c if c.isprintable() else " " for c in text)
 
     def join(self, timeout_seconds: float) -> None:
         """Wait for the end of the process's output, but no longer than that."""
         self._thread.join(max(0.0, timeout_seconds))
 
     def _run(self) -> None:
-        held = b""
         with self._stream:
-            while data := os.read(self._stream.fileno(), _STDERR_READ_BYTES):
-                *lines, held = (held + data).split(b"\n")
-                self._take([*lines, held] if len(held) > _LONGEST_LINE else lines)
-                held = b"" if len(held) > _LONGEST_LINE else held
-                if self._unlogged:  # the pipe fills, so that the process waits instead of this one
+            while line := self._stream.readline(_LONGEST_LINE_BYTES):
+                self._take(line)
+                # The pipe fills, so that the process waits instead of this one.
+                if self._unlogged % _LINES_PER_PAUSE == 1:
                     time.sleep(_FLOODED_SECONDS)
-        self._take([held])
         self._tell_unlogged()
 
-    def _take(self, lines: list[bytes]) -> None:
+    def _take(self, line: bytes) -> None:
         if time.monotonic() - self._period_at >= _PERIOD_SECONDS:
             self._tell_unlogged()
             self._period_at, self._lines = time.monotonic(), 0
-        lines = [line for line in lines if line.strip()]
-        few = lines[: max(0, _LINES_PER_PERIOD - self._lines)]
-        for line in few:
-            self._logger.info("%s%s", self._prefix, _readable(line))
-        self._lines += len(few)
-        self._unlogged += len(lines) - len(few)
-        if lines:
-            self.last_line = _readable(lines[-1])
+        if not line.strip():
+            return
+        self._last = line
+        if self._lines < _LINES_PER_PERIOD:
+            self._lines += 1
+            _log.info("capture: %s", self.last_line)
+        else:
+            self._unlogged += 1
 
     def _tell_unlogged(self) -> None:
         if self._unlogged:
-            self._logger.info("%s%d more lines", self._prefix, self._unlogged)
+            _log.info("capture: %d more lines", self._unlogged)
         self._unlogged = 0
-
-
-def _readable(line: bytes) -> str:
-    text = line[:_LONGEST_LINE].decode(errors="replace").strip()
-    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def input_devices() -> list[InputDevice]:

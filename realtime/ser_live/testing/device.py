@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -75,10 +75,9 @@ class FakeDevice:
         self.clock_offset_seconds = 0.0
         self.random = np.random.default_rng(seed)
         self._signal = signal if callable(signal) else _repeated(signal, sample_rate_hz)
-        lasting = [fault for fault in ordered if isinstance(fault, LastingFault)]
         self._moments = deque(fault for fault in ordered if not isinstance(fault, LastingFault))
-        self._delays = _Lasting(fault for fault in lasting if isinstance(fault, Jitter | Stall))
-        self._others = _Lasting(fault for fault in lasting if not isinstance(fault, Jitter | Stall))
+        self._coming = deque(fault for fault in ordered if isinstance(fault, LastingFault))
+        self._present: list[LastingFault] = []
         self._known: set[Fault] = set()
         self._hangs: deque[HangOnOpen] = deque()
         self._back_at_seconds = 0.0
@@ -119,17 +118,19 @@ class FakeDevice:
     def delay_seconds(self, start_seconds: float, end_seconds: float) -> float:
         """Return how late a block is handed over."""
         delay = 0.0
-        for fault in self._delays.between(start_seconds, end_seconds):
+        for fault in self._lasting_between(start_seconds, end_seconds):
             if isinstance(fault, Jitter):
                 delay = max(delay, float(self.random.uniform(0.0, fault.most_seconds)))
-            else:
+                self._feel(fault)
+            elif isinstance(fault, Stall):
                 delay = max(delay, fault.end_seconds - end_seconds)
-            self._feel(fault)
+                self._feel(fault)
         return delay
 
     def faults_between(self, start_seconds: float, end_seconds: float) -> list[LastingFault]:
         """Return the faults of the samples of a block."""
-        faults = self._others.between(start_seconds, end_seconds)
+        present = self._lasting_between(start_seconds, end_seconds)
+        faults = [fault for fault in present if not isinstance(fault, Jitter | Stall)]
         for fault in faults:
             self._feel(fault)
         return faults
@@ -145,6 +146,13 @@ class FakeDevice:
             samples = _spoilt(samples, fault, within(times, fault))
         return samples
 
+    def _lasting_between(self, start_seconds: float, end_seconds: float) -> list[LastingFault]:
+        """Return the lasting faults of a block; blocks are asked for in order."""
+        while self._coming and self._coming[0].at_seconds < end_seconds:
+            self._present.append(self._coming.popleft())
+        self._present = [f for f in self._present if f.end_seconds > start_seconds]
+        return [f for f in self._present if f.at_seconds < end_seconds]
+
     def _unplug(self, fault: Unplug) -> None:
         self.losses += 1
         self.ended_by = "the device is gone"
@@ -157,22 +165,6 @@ class FakeDevice:
         if fault not in self._known:
             self._known.add(fault)
             self.felt.append(fault)
-
-
-class _Lasting:
-    """Faults that last for a while, looked up block by block, never backwards."""
-
-    def __init__(self, faults: Iterable[LastingFault]) -> None:
-        self._coming = deque(faults)
-        self._present: list[LastingFault] = []
-
-    def between(self, start_seconds: float, end_seconds: float) -> list[LastingFault]:
-        while self._coming and self._coming[0].at_seconds < end_seconds:
-            self._present.append(self._coming.popleft())
-        if not self._present:
-            return []
-        self._present = [f for f in self._present if f.end_seconds > start_seconds]
-        return [f for f in self._present if f.at_seconds < end_seconds]
 
 
 def within(times: NDArray[np.float64], fault: LastingFault) -> NDArray[np.bool_]:

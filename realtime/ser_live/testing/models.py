@@ -60,30 +60,23 @@ def write_tiny_model(
 def tiny_graph(card: ModelCard, seed: int = 0) -> Any:
     """Make an `onnx.ModelProto`: a linear classifier of the mean log spectrum, deaf to gain."""
     onnx = _onnx()
-    helper, numpy_helper, kind = onnx.helper, onnx.numpy_helper, onnx.TensorProto.FLOAT
     bins, labels = card.spectrum.bins, len(card.labels)
     weights = np.random.default_rng(seed).normal(size=(bins, labels)).astype(np.float32) / 4
     weights -= weights.mean(axis=0)
-    nodes = [
-        helper.make_node("Transpose", [INPUT_NAME], ["bands"], perm=[0, 2, 1]),
-        helper.make_node("ReduceMean", ["bands", "last"], ["mean"], keepdims=0),
-        helper.make_node("Add", ["mean", "floor"], ["floored"]),
-        helper.make_node("Log", ["floored"], ["log"]),
-        helper.make_node("MatMul", ["log", "weights"], ["logits"]),
-        helper.make_node("Softmax", ["logits"], [OUTPUT_NAME], axis=-1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "tiny",
-        [helper.make_tensor_value_info(INPUT_NAME, kind, ["batch", "frames", bins])],
-        [helper.make_tensor_value_info(OUTPUT_NAME, kind, ["batch", labels])],
-        [
-            numpy_helper.from_array(np.array([2], np.int64), "last"),
-            numpy_helper.from_array(np.array(1e-20, np.float32), "floor"),
-            numpy_helper.from_array(weights, "weights"),
-        ],
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    model = onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["" : 18]>
+        tiny (float[batch, frames, {bins}] {INPUT_NAME}) => (float[batch, {labels}] {OUTPUT_NAME})
+        <int64[1] last = {{2}}, float floor = {{1e-20}}>
+        {{
+            bands = Transpose <perm = [0, 2, 1]> ({INPUT_NAME})
+            mean = ReduceMean <keepdims = 0> (bands, last)
+            floored = Add (mean, floor)
+            log = Log (floored)
+            logits = MatMul (log, weights)
+            {OUTPUT_NAME} = Softmax <axis = -1> (logits)
+        }}""")
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "weights"))
+    return model
 
 
 def with_golden(card: ModelCard, graph: Any) -> ModelCard:
@@ -110,6 +103,7 @@ def _onnx() -> Any:
         import onnx  # noqa: PLC0415 - only making models needs it
         import onnx.helper  # noqa: PLC0415
         import onnx.numpy_helper  # noqa: PLC0415
+        import onnx.parser  # noqa: PLC0415
     except ImportError as error:
         raise SerError(
             f"a tiny model cannot be made without the onnx package ({error}); "
