@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
-from ser_live.live.input_monitor import InputMonitor
+from ser_live.live.input_faults import InputMonitor
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import Block, FileSource, Notice, SourceCounters

@@ -1,14 +1,15 @@
 """Rings, files, pipes and devices: every sample arrives once, or is counted as lost."""
 
+import importlib.util
 import io
 import os
 import shutil
 import sys
 import threading
 import time
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -375,107 +376,24 @@ class TestRaw:
             RawSource(io.BytesIO(), rate, channels)
 
 
-class PortAudioError(Exception):
-    pass
-
-
-class FakeStream:
-    """Calls back from a thread until it has given all its blocks."""
-
-    def __init__(
-        self,
-        backend: "FakePortAudio",
-        rate: int,
-        blocksize: int,
-        channels: int,
-        callback: Callable[..., None],
-        finished_callback: Callable[[], None],
-    ) -> None:
-        self.samplerate, self.channels = float(rate), channels
-        self._backend, self._blocksize = backend, blocksize
-        self._callback, self._finished_callback = callback, finished_callback
-
-    def start(self) -> None:
-        thread = threading.Thread(target=self._run)
-        self._backend.threads.append(thread)
-        thread.start()
-
-    def _run(self) -> None:
-        times = types.SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
-        for index in range(self._backend.blocks):
-            if self._backend.is_over.wait(self._blocksize / self.samplerate):
-                return
-            status = types.SimpleNamespace(input_overflow=index in self._backend.overflows)
-            samples = numbered(index * self._blocksize, self._blocksize, self.channels)
-            if index == self._backend.broken_block:
-                samples = samples[:, :0]
-            self._backend.given_frames += self._blocksize
-            self._callback(samples, self._blocksize, times, status)
-        self._finished_callback()
-
-
-class FakePortAudio:
-    """What `sounddevice` looks like to the capture process."""
-
-    PortAudioError = PortAudioError
-
-    def __init__(self) -> None:
-        self.inputs = [("Built-in Audio", 2), ("USB Headset Mono", 1), ("USB Camera", 2)]
-        self.refused: set[tuple[int, int]] = set()
-        self.tried: list[tuple[int, int]] = []
-        self.blocks = 10**6
-        self.overflows: set[int] = set()
-        self.broken_block = -1
-        self.given_frames = 0
-        self.threads: list[threading.Thread] = []
-        self.is_over = threading.Event()
-        self.default = types.SimpleNamespace(device=(1, 0))
-
-    def query_devices(self) -> list[dict[str, object]]:
-        names = [("HDMI output", 0), *self.inputs]
-        return [
-            {
-                "index": index,
-                "name": name,
-                "max_input_channels": channels,
-                "default_samplerate": 44100.0,
-            }
-            for index, (name, channels) in enumerate(names)
-        ]
-
-    def check_input_settings(
-        self, *, device: int, channels: int, dtype: str, samplerate: int
-    ) -> None:
-        if (samplerate, channels) in self.refused:
-            raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
-
-    def InputStream(  # noqa: N802 - the name in sounddevice
-        self,
-        *,
-        samplerate: int,
-        blocksize: int,
-        device: int,
-        channels: int,
-        dtype: str,
-        callback: Callable[..., None],
-        finished_callback: Callable[[], None],
-    ) -> FakeStream:
-        self.tried.append((samplerate, channels))
-        self.check_input_settings(
-            device=device, channels=channels, dtype=dtype, samplerate=samplerate
-        )
-        return FakeStream(self, samplerate, blocksize, channels, callback, finished_callback)
-
-
 @pytest.fixture
-def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakePortAudio]:
-    fake = FakePortAudio()
-    monkeypatch.setattr(devices, "load_portaudio", lambda: fake)
-    monkeypatch.setattr(capture_worker, "load_portaudio", lambda: fake)
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The fake sounddevice, new for each test, with an output and three inputs."""
+    path = Path(__file__).parent / "fake_audio" / "sounddevice.py"
+    spec = importlib.util.spec_from_file_location("fake_sounddevice", path)
+    assert spec is not None
+    assert spec.loader is not None
+    fake: Any = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fake)
+    fake.devices = [
+        ("HDMI output", 0), ("Built-in Audio", 2), ("USB Headset Mono", 1), ("USB Camera", 2),
+    ]  # fmt: skip
+    fake.default.device = (1, 0)
+    fake.default_rate_hz = 44100.0
+    for module in (devices, capture_worker):
+        monkeypatch.setattr(module, "load_portaudio", lambda: fake)
     yield fake
     fake.is_over.set()
-    for thread in fake.threads:
-        thread.join()
 
 
 def wait_for_failure(stream: DeviceStream) -> None:
@@ -487,7 +405,7 @@ def wait_for_failure(stream: DeviceStream) -> None:
 class TestDevice:
     """What runs in the capture process."""
 
-    def test_gives_every_frame_in_order(self, portaudio: FakePortAudio) -> None:
+    def test_gives_every_frame_in_order(self, portaudio: Any) -> None:
         portaudio.overflows = {3}
         stream = DeviceStream(devices.find_input_device(None))
         assert (stream.name, stream.sample_rate_hz, stream.channels) == (
@@ -508,42 +426,42 @@ class TestDevice:
         assert stream.callback_latency().count >= 10
         assert stream.failure is None
 
-    def test_what_came_before_the_device_ended_is_there(self, portaudio: FakePortAudio) -> None:
-        portaudio.blocks = 3
+    def test_what_came_before_the_device_ended_is_there(self, portaudio: Any) -> None:
+        portaudio.last_block = 2
         stream = DeviceStream(devices.find_input_device(None))
         stream.start()
         wait_for_failure(stream)
         assert stream.failure == "the device is gone"
-        assert sum(len(audio.samples) for audio in stream.audio()) == portaudio.given_frames > 0
+        assert sum(len(audio.samples) for audio in stream.audio()) == 3 * 2205
 
-    def test_falls_back_over_rates_and_channels(self, portaudio: FakePortAudio) -> None:
+    def test_falls_back_over_rates_and_channels(self, portaudio: Any) -> None:
         portaudio.refused = {(44100, 2), (44100, 1), (48000, 2)}
         stream = DeviceStream(devices.find_input_device(None))
         assert (stream.sample_rate_hz, stream.channels) == (48000, 1)
         assert portaudio.tried == [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]
 
-    def test_a_format_that_is_asked_for_is_tried_first(self, portaudio: FakePortAudio) -> None:
+    def test_a_format_that_is_asked_for_is_tried_first(self, portaudio: Any) -> None:
         stream = DeviceStream(devices.find_input_device(None), 16000, 1)
         assert (stream.sample_rate_hz, stream.channels) == (16000, 1)
         portaudio.refused = {(16000, 1), (16000, 2)}
         stream = DeviceStream(devices.find_input_device(None), 16000, 1)
         assert (stream.sample_rate_hz, stream.channels) == (44100, 1)
 
-    def test_says_what_it_tried(self, portaudio: FakePortAudio) -> None:
+    def test_says_what_it_tried(self, portaudio: Any) -> None:
         portaudio.refused = {(r, c) for r in (44100, 48000, 16000) for c in (1, 2)}
         with pytest.raises(SerError, match="access to the microphone denied") as caught:
             DeviceStream(devices.find_input_device("built-in"))
         for words in ("1 'Built-in Audio'", "48000 Hz x 1", "16000 Hz x 2", "-9997"):
             assert words in str(caught.value)
 
-    def test_a_failure_in_the_callback_is_kept(self, portaudio: FakePortAudio) -> None:
+    def test_a_failure_in_the_callback_is_kept(self, portaudio: Any) -> None:
         portaudio.broken_block = 5
         stream = DeviceStream(devices.find_input_device(None))
         stream.start()
         wait_for_failure(stream)
         assert "capture failed (ValueError: " in str(stream.failure)
 
-    def test_devices_come_with_the_rates_that_they_accept(self, portaudio: FakePortAudio) -> None:
+    def test_devices_come_with_the_rates_that_they_accept(self, portaudio: Any) -> None:
         portaudio.refused = {(8000, 2), (96000, 1), (96000, 2)}
         found = devices.portaudio_inputs(with_rates=True)
         assert [(d.index, d.name, d.channels, d.is_default) for d in found] == [
@@ -563,9 +481,7 @@ class TestDevice:
             ("camera", "USB Camera"),
         ],
     )
-    def test_finds_devices(
-        self, portaudio: FakePortAudio, wanted: str | int | None, name: str
-    ) -> None:
+    def test_finds_devices(self, portaudio: Any, wanted: str | int | None, name: str) -> None:
         assert devices.find_input_device(wanted).name == name
 
     @pytest.mark.parametrize(
@@ -577,13 +493,13 @@ class TestDevice:
         ],
     )
     def test_lists_devices_when_none_is_meant(
-        self, portaudio: FakePortAudio, wanted: str | int, words: str
+        self, portaudio: Any, wanted: str | int, words: str
     ) -> None:
         with pytest.raises(SerError, match=words):
             devices.find_input_device(wanted)
 
-    def test_without_any_input_it_lists_what_there_is(self, portaudio: FakePortAudio) -> None:
-        portaudio.inputs = []
+    def test_without_any_input_it_lists_what_there_is(self, portaudio: Any) -> None:
+        portaudio.devices = [("HDMI output", 0)]
         with pytest.raises(SerError, match=r"no input device.*only outputs: 0 'HDMI output'"):
             devices.find_input_device(None)
 

@@ -1,8 +1,9 @@
-"""What the capture process needs of sounddevice, without a sound card: ``FAKE_AUDIO`` says what
-goes wrong. The value of a frame is its number, modulo `MODULUS`, so that nothing can get lost
-unseen.
+"""Fake of sounddevice for the capture process, without a sound card: ``FAKE_AUDIO`` says what goes
+wrong there, and a test that imports it may set the names below. The value of a frame is its number,
+modulo `MODULUS`, so that nothing can get lost unseen.
 """
 
+import itertools
 import os
 import signal
 import sys
@@ -17,6 +18,13 @@ MODULUS = 1 << 20
 MODE = os.environ.get("FAKE_AUDIO", "")
 
 default = SimpleNamespace(device=(0, 0))
+devices = [("fake", 2)]  # name, input channels
+default_rate_hz = 48000.0
+refused: set[tuple[int, int]] = set()  # rate, channels
+tried: list[tuple[int, int]] = []
+overflows: set[int] = set()  # numbers of blocks
+broken_block = last_block = -1
+is_over = threading.Event()
 
 
 class PortAudioError(Exception):
@@ -36,14 +44,20 @@ def query_devices() -> list[dict[str, object]]:
         os.kill(os.getpid(), signal.SIGSEGV)
     if MODE == "fails":
         raise PortAudioError("Error\nquerying device")
-    if MODE == "none":
-        return []
-    device = {"index": 0, "name": "fake", "max_input_channels": 2, "default_samplerate": 48000.0}
-    return [device]
+    return [
+        {
+            "index": index,
+            "name": name,
+            "max_input_channels": channels,
+            "default_samplerate": default_rate_hz,
+        }
+        for index, (name, channels) in enumerate([] if MODE == "none" else devices)
+    ]
 
 
-def check_input_settings(**_: object) -> None:
-    pass
+def check_input_settings(*, samplerate: int, channels: int, **_: object) -> None:
+    if (samplerate, channels) in refused:
+        raise PortAudioError("Invalid sample rate [PaErrorCode -9997]")
 
 
 class InputStream:
@@ -54,12 +68,13 @@ class InputStream:
         *,
         samplerate: int,
         blocksize: int,
-        device: int,
         channels: int,
-        dtype: str,
         callback: Callable[..., None],
         finished_callback: Callable[[], None],
+        **_: object,
     ) -> None:
+        tried.append((samplerate, channels))
+        check_input_settings(samplerate=samplerate, channels=channels)
         self.samplerate, self.channels = float(samplerate), channels
         self._blocksize = blocksize
         self._callback, self._finished_callback = callback, finished_callback
@@ -73,9 +88,8 @@ class InputStream:
 
     def _run(self) -> None:
         times = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
-        status = SimpleNamespace(input_overflow=False)
         begun_at, frames = time.monotonic(), 0
-        while not (MODE == "ends" and frames > self.samplerate / 2):
+        for block in itertools.count():
             if MODE == "stalls" and frames > self.samplerate / 2:
                 time.sleep(1000)
             numbers = np.arange(frames, frames + self._blocksize) % MODULUS
@@ -85,9 +99,15 @@ class InputStream:
                 due_seconds = min(due_seconds, 0.5 + (due_seconds - 0.5) / 4.0)
             if MODE == "late":
                 due_seconds = max(due_seconds, 0.4)
-            time.sleep(max(0.0, begun_at + due_seconds - time.monotonic()))
+            if is_over.wait(max(0.0, begun_at + due_seconds - time.monotonic())):
+                return
             samples = np.repeat(numbers.astype(np.float32)[:, None], self.channels, axis=1)
+            if block == broken_block:
+                samples = samples[:, :0]
+            status = SimpleNamespace(input_overflow=block in overflows)
             self._callback(samples, self._blocksize, times, status)
+            if block == last_block or (MODE == "ends" and frames > self.samplerate / 2):
+                break
         self._finished_callback()
 
 

@@ -19,8 +19,7 @@ from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
 from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
 from ser_live.live.backpressure import Backpressure, HopController, Policy
-from ser_live.live.gaps import Gaps
-from ser_live.live.input_monitor import InputMonitor
+from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.sources.capture_clock import CaptureTimes

@@ -15,8 +15,7 @@ from ser_live.engine.resample import check_values
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
-from ser_live.live.gaps import Gaps
-from ser_live.live.input_monitor import InputMonitor
+from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.server.engine import Engine

@@ -106,7 +106,6 @@ class Microphone:
         self._capture: Capture | None = None
         self._heard: Capture | None = None
         self._ring: FrameRing | None = None
-        self._before = SourceCounters()  # what rings of other formats counted
         self._dropped_capture = 0
         self._restarts = 0
         self._lost_at: float | None = None
@@ -123,9 +122,7 @@ class Microphone:
         self.close()
 
     def __iter__(self) -> Iterator[Block | Notice]:
-        if self._capture is None or self._ring is None:
-            raise SerError("microphone: not open; use the source in a with statement")
-        self._start(self._capture)
+        self._start(self._parts()[1])
         while not self._closed.is_set():
             reason = yield from self._blocks_until_loss()
             if not self._closed.is_set():
@@ -136,7 +133,7 @@ class Microphone:
         """Account of every frame up to now."""
         if self._ring is None:
             return SourceCounters()
-        heard, lost = self._heard_counters(self._ring), self._dropped_capture
+        heard, lost = self._ring.counters, self._dropped_capture
         return dataclasses.replace(
             heard,
             captured=heard.captured + lost,
@@ -228,14 +225,12 @@ class Microphone:
 
     def _reopen(self) -> None:
         """Open at the rate that it had, or as it likes now, and wait for the first samples."""
-        # Frames of one ring share a format; what rings before it counted is added to its counts.
         rate_hz, channels = self.sample_rate_hz, self.channels
         self._capture = self._open_capture(self.name, rate_hz, channels)
         if self._closed.is_set():
             raise SerError("closed")
         opened = self._capture.open()
         if (opened.sample_rate_hz, opened.channels) != (rate_hz, channels):
-            self._before = self._heard_counters(self._parts()[0])
             self._take_format(opened)
         ring, capture = self._parts()
         written = ring.written_frames
@@ -252,19 +247,9 @@ class Microphone:
         self.sample_rate_hz = opened.sample_rate_hz
         self.channels = opened.channels
         frames = round(self.buffer_seconds * self.sample_rate_hz)
-        self._ring = FrameRing(frames, self.channels, self.sample_rate_hz)
-
-    def _heard_counters(self, ring: FrameRing) -> SourceCounters:
-        """Return the counts of this ring and of those of other formats before it."""
-        before, now = self._before, ring.counters
-        return SourceCounters(
-            captured=before.captured + now.captured,
-            processed=before.processed + now.processed,
-            dropped_overrun=before.dropped_overrun + now.dropped_overrun,
-            dropped_stale=before.dropped_stale + now.dropped_stale,
-            buffered=now.buffered,
-            overruns=before.overruns + now.overruns,
-        )
+        # Frames of one ring share a format.
+        before = SourceCounters() if self._ring is None else self._ring.counters
+        self._ring = FrameRing(frames, self.channels, self.sample_rate_hz, before)
 
     def _start(self, capture: Capture) -> None:
         def deliver(audio: protocol.Audio) -> None:

@@ -43,9 +43,18 @@ class FrameRing:
         Capacity.
     sample_rate_hz : int
         Turns positions into capture times.
+    before : SourceCounters
+        Counts of rings of other formats before this one, which are added to its own.
     """
 
-    def __init__(self, frames: int, channels: int, sample_rate_hz: int) -> None:
+    def __init__(
+        self,
+        frames: int,
+        channels: int,
+        sample_rate_hz: int,
+        before: SourceCounters = SourceCounters(),  # noqa: B008 - frozen
+    ) -> None:
+        self.before = before
         self.frames = frames
         self.channels = channels
         self.sample_rate_hz = sample_rate_hz
@@ -150,16 +159,17 @@ class FrameRing:
 
     @property
     def counters(self) -> SourceCounters:
-        """Account of every frame, from one look at each end."""
+        """Account of every frame, also of rings before this one, from one look at each end."""
+        before = self.before
         (start, overwritten, skipped), written = self._consumed, self._written[0]
         lapped = max(0, written - self.frames - start)
         return SourceCounters(
-            captured=written,
-            processed=start - overwritten - skipped,
-            dropped_overrun=overwritten + lapped,
-            dropped_stale=skipped,
+            captured=before.captured + written,
+            processed=before.processed + start - overwritten - skipped,
+            dropped_overrun=before.dropped_overrun + overwritten + lapped,
+            dropped_stale=before.dropped_stale + skipped,
             buffered=written - start - lapped,
-            overruns=self._noted[1],
+            overruns=before.overruns + self._noted[1],
         )
 
     def _copy(self, start: int, count: int) -> NDArray[np.float32]:
