@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,39 +12,8 @@ from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer, alisten, listen
 from ser_live.live.listener import Listener
-from ser_live.sources import DEMO_PATH, Block, FileSource, Microphone, SourceCounters
-
-
-class Blocks:
-    """A source of given blocks."""
-
-    name = "blocks"
-    notes: tuple[str, ...] = ()
-    counters = SourceCounters()
-    is_live = False
-
-    def __init__(self, blocks: list[Block], sample_rate_hz: int = 16000) -> None:
-        self.blocks = blocks
-        self.sample_rate_hz = sample_rate_hz
-        self.channels = 1
-        self.opened = 0
-        self.closed = 0
-
-    def __enter__(self) -> "Blocks":
-        self.opened += 1
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Block]:
-        return iter(self.blocks)
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        raise AssertionError("no reader is late")
-
-    def close(self) -> None:
-        self.closed += 1
+from ser_live.sources import DEMO_PATH, Block, FileSource, Microphone
+from streams import GivenSource
 
 
 def demo_samples(seconds: float) -> tuple[NDArray[np.float32], int]:
@@ -91,7 +60,7 @@ def test_a_recognizer_of_another_rate_is_refused(tiny_model: Path) -> None:
 
 def test_the_source_is_opened_once_and_closed_at_the_end(tiny_model: Path) -> None:
     samples, rate = demo_samples(1)
-    source = Blocks(cut(samples), rate)
+    source = GivenSource(cut(samples), rate)
     with Listener[Prediction](source, model=tiny_model) as predictions:
         assert source.opened == 1
         list(predictions)
@@ -100,7 +69,7 @@ def test_the_source_is_opened_once_and_closed_at_the_end(tiny_model: Path) -> No
 
 
 def test_a_model_that_does_not_load_closes_the_source(tmp_path: Path) -> None:
-    source = Blocks([])
+    source = GivenSource([])
     with pytest.raises(SerError, match=r"nothing\.onnx"):
         Listener[Prediction](source, model=tmp_path / "nothing.onnx").__enter__()
     assert source.closed == 1
@@ -122,10 +91,10 @@ def test_samples_that_are_no_numbers_become_zero_and_mark_their_windows(
     broken[gap] = bad
     zeroed[gap] = 0.0
     kept = broken.copy()
-    listener = Listener[Prediction](Blocks(cut(broken), rate), model=tiny_model)
+    listener = Listener[Prediction](GivenSource(cut(broken), rate), model=tiny_model)
     got = list(listener)
     np.testing.assert_array_equal(broken, kept)
-    wanted = list(Listener[Prediction](Blocks(cut(zeroed), rate), model=tiny_model))
+    wanted = list(Listener[Prediction](GivenSource(cut(zeroed), rate), model=tiny_model))
     assert [dataclasses.replace(p, degraded=False) for p in got] == wanted
     marked = [p for p in got if p.degraded]
     assert len(marked) == listener.stats.degraded >= 2
@@ -142,7 +111,7 @@ def test_a_gap_marks_the_windows_that_span_it(
     samples, rate = demo_samples(16)
     blocks = cut(samples, rate // 10)
     blocks[65] = Block(blocks[65].samples, None, missing_frames, overruns)
-    for prediction in Listener[Prediction](Blocks(blocks, rate), model=tiny_model):
+    for prediction in Listener[Prediction](GivenSource(blocks, rate), model=tiny_model):
         spans = prediction.start_seconds < 6.5 < prediction.end_seconds
         assert prediction.degraded == spans
 
@@ -156,7 +125,7 @@ def test_lag_is_now_minus_the_capture_of_the_last_sample(tiny_model: Path) -> No
         dataclasses.replace(block, end_captured_at=now - late_seconds + 0.4 * (index + 1) - 4.0)
         for index, block in enumerate(cut(samples, round(0.4 * rate)))
     ]
-    listener = Listener[Prediction](Blocks(blocks, rate), model=tiny_model)
+    listener = Listener[Prediction](GivenSource(blocks, rate), model=tiny_model)
     predictions = list(listener)[:-1]
     elapsed_seconds = time.monotonic() - now
     for prediction in predictions:
@@ -175,7 +144,7 @@ def test_levels_are_relative_to_full_scale(tiny_model: Path) -> None:
         ((wave * 0.5).astype(np.float32), False),
         (np.clip(wave * 70000, -32768, 32767).astype(np.int16), True),
     ):
-        step = next(Listener[Prediction](Blocks([Block(samples)]), model=tiny_model).steps())
+        step = next(Listener[Prediction](GivenSource([Block(samples)]), model=tiny_model).steps())
         assert step.is_clipping == clips
         if not clips:
             assert step.peak == pytest.approx(0.5, abs=0.001)

@@ -14,7 +14,7 @@ from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
 from ser_live.live.input_faults import InputMonitor
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.sources import Block, FileSource, Notice, SourceCounters
+from ser_live.sources import Block, FileSource, Notice
 from ser_live.testing import (
     Clipping,
     Crash,
@@ -29,25 +29,15 @@ from ser_live.testing import (
     tiny_card,
     write_tiny_model,
 )
+from streams import is_accounted, listening, offline
 
 VOICE = demo_voice()
 HOP_SECONDS = 0.25
 
 
-def listening(
-    microphone: FakeMicrophone, model: OnnxClassifier, **options: object
-) -> Listener[Prediction | Event]:
-    clock = microphone.clock.monotonic
-    return listen(microphone, events=True, model=model, clock=clock, **options)  # type: ignore[call-overload, no-any-return]
-
-
 def sleep_on(microphone: FakeMicrophone, seconds: float) -> None:
     assert isinstance(microphone.clock, VirtualClock)
     microphone.clock.advance(seconds)
-
-
-def is_accounted(counters: SourceCounters) -> bool:
-    return counters.captured == counters.processed + counters.dropped + counters.buffered
 
 
 def parted(items: list[Prediction | Event]) -> tuple[list[Prediction], list[Event]]:
@@ -145,8 +135,7 @@ class TestBlock:
         microphone = FakeMicrophone(VOICE, seconds=18.0)
         listener = listening(microphone, model, policy="block")
         predictions, events = taken(microphone, listener, {7: 5.0, 30: 5.0})
-        recognizer = StreamRecognizer(model)
-        assert predictions == recognizer.process(VOICE[: 18 * 16000]) + recognizer.flush()
+        assert predictions == offline(model, VOICE[: 18 * 16000])
         assert events == []
         assert listener.stats.skipped_predictions == 0
         late = max(p.lag_seconds for p in predictions if p.lag_seconds is not None)
@@ -160,8 +149,7 @@ class TestBlock:
         with listen(source, model=model) as predictions:
             assert predictions.policy == "block"
             got = list(predictions)
-        recognizer = StreamRecognizer(model)
-        assert got == recognizer.process(VOICE) + recognizer.flush()
+        assert got == offline(model, VOICE)
 
 
 class TestError:
@@ -339,8 +327,7 @@ class TestConsumers:
         listener = listening(microphone, model)
         got = [next(listener) for _ in range(5)]
         got += list(listener)
-        recognizer = StreamRecognizer(model)
-        assert got == recognizer.process(VOICE[:160_000]) + recognizer.flush()
+        assert got == offline(model, VOICE[:160_000])
 
     def test_the_order_of_events_and_predictions_is_that_of_the_stream(
         self, model: OnnxClassifier

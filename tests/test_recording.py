@@ -4,7 +4,7 @@ import json
 import logging
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,49 +16,20 @@ from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, listen
 from ser_live.recording import Recorder, ReplaySource, files, model_sha256
-from ser_live.sources import DEMO_PATH, Block, FileSource, Notice, Source, SourceCounters
+from ser_live.sources import DEMO_PATH, Block, FileSource, Notice, Source
+from streams import GivenSource
 
 Item = Block | Notice
 RATE_HZ = 22050
 
 
-class Given:
-    """A source of given blocks and notices, with the rate that each block has."""
-
-    name = "a given\u00fc source"
-    notes: tuple[str, ...] = ("a note of the source",)
-    is_live = True
-
-    def __init__(self, items: list[Item], rates_hz: dict[int, int] | None = None) -> None:
-        self.items = items
-        self.rates_hz = rates_hz or {}
-        self.sample_rate_hz = RATE_HZ
-        self.channels = next(i.samples.shape[1] for i in items if isinstance(i, Block))
-        self.counters = SourceCounters(captured=7)
-        self.kept_seconds = 0.0
-        self.closed = 0
-
-    def __enter__(self) -> "Given":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __iter__(self) -> Iterator[Item]:
-        for index, item in enumerate(self.items):
-            self.sample_rate_hz = self.rates_hz.get(index, self.sample_rate_hz)
-            yield item
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        self.kept_seconds = keep_seconds
-
-    def close(self) -> None:
-        self.closed += 1
+def fed(items: Sequence[Item], rates_hz: dict[int, int] | None = None) -> GivenSource:
+    return GivenSource(items, RATE_HZ, rates_hz, is_live=True)
 
 
 def recorded(path: Path, items: list[Item], model: Path, **options: object) -> list[Item]:
     """Pass items through a recorder; give what came out on the other side."""
-    with Recorder(Given(items), path, model, **options) as recorder:  # type: ignore[arg-type]
+    with Recorder(fed(items), path, model, **options) as recorder:  # type: ignore[arg-type]
         return list(recorder)
 
 
@@ -148,7 +119,7 @@ class TestFiles:
         recorded(path, items, tiny_model, hop_seconds=0.5, vad=False)
         first = json.loads((tmp_path / "a.wav.jsonl").read_text().splitlines()[0])
         assert first["type"] == "session"
-        assert first["source"] == Given.name
+        assert first["source"] == GivenSource.name
         assert (first["sample_rate_hz"], first["channels"]) == (RATE_HZ, 2)
         assert first["model"] == str(tiny_model)
         assert first["model_sha256"] == model_sha256(tiny_model)
@@ -162,7 +133,7 @@ class TestFiles:
         assert ReplaySource(tmp_path / "a.wav").session.model == "emotion"
 
     def test_a_recorder_is_a_source(self, tmp_path: Path, tiny_model: Path) -> None:
-        source = Given([Block(np.zeros((10, 1), np.int16))])
+        source = fed([Block(np.zeros((10, 1), np.int16))])
         recorder = Recorder(source, tmp_path / "a.wav", tiny_model)
         with recorder:
             assert (recorder.name, recorder.is_live) == (source.name, True)
@@ -176,7 +147,7 @@ class TestFiles:
         assert source.closed == 2
 
     def test_nothing_captured_leaves_nothing_behind(self, tmp_path: Path, tiny_model: Path) -> None:
-        with Recorder(Given([Block(np.zeros((1, 1), np.int16))]), tmp_path / "a.wav", tiny_model):
+        with Recorder(fed([Block(np.zeros((1, 1), np.int16))]), tmp_path / "a.wav", tiny_model):
             assert len(list(tmp_path.iterdir())) == 2
         assert list(tmp_path.iterdir()) == []
 
@@ -211,7 +182,7 @@ class TestTheLaw:
     ) -> None:
         path = tmp_path / "session.wav"
         items = self.session(seed, channels)
-        recorder = Recorder(Given(items), path, tiny_model, hop_seconds=0.1, smoothing_seconds=0.2)
+        recorder = Recorder(fed(items), path, tiny_model, hop_seconds=0.1, smoothing_seconds=0.2)
         got = self.heard(recorder, tiny_model, 0.1, 0.2)
         again = ReplaySource(path)
         session = again.session
@@ -318,7 +289,7 @@ class TestBadEndings:
         items: list[Item] = [block, Notice("device_restored", "back"), block, block]
         with (
             caplog.at_level(logging.WARNING),
-            Recorder(Given(items, {2: 48000}), path, tiny_model) as recorder,
+            Recorder(fed(items, {2: 48000}), path, tiny_model) as recorder,
         ):
             assert list(recorder) == items
         assert "came back with 48000 Hz x 1 instead of 22050 Hz x 1" in recorder.notes[-1]
@@ -329,7 +300,7 @@ class TestBadEndings:
 
     def test_another_channel_count_does_too(self, tmp_path: Path, tiny_model: Path) -> None:
         blocks: list[Item] = [Block(np.zeros((50, n), np.float32)) for n in (2, 1)]
-        with Recorder(Given(blocks), tmp_path / "a.wav", tiny_model) as recorder:
+        with Recorder(fed(blocks), tmp_path / "a.wav", tiny_model) as recorder:
             assert len(list(recorder)) == 2
         assert "x 1 instead of" in recorder.notes[-1]
 
@@ -338,7 +309,7 @@ class TestMistakes:
     ITEMS: tuple[Item, ...] = (Block(np.zeros((10, 1), np.float32)),)
 
     def error(self, path: Path, model: Path) -> str:
-        source = Given(list(self.ITEMS))
+        source = fed(list(self.ITEMS))
         with pytest.raises(SerError) as error, Recorder(source, path, model):
             pass
         assert str(path) in str(error.value)
@@ -359,7 +330,7 @@ class TestMistakes:
         assert "ends in .wav" in self.error(tmp_path / "a.flac", tiny_model)
 
     def test_a_model_that_is_missing_leaves_no_file(self, tmp_path: Path) -> None:
-        source = Given(list(self.ITEMS))
+        source = fed(list(self.ITEMS))
         with (
             pytest.raises(SerError, match="no model"),
             Recorder(source, tmp_path / "a.wav", "missing"),

@@ -13,10 +13,10 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
+from ser_live import Event, Prediction, SerError, StreamRecognizer
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.sources import Block, Notice, SourceCounters
+from ser_live.sources import Block, Notice
 from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_process import AudioSink
 from ser_live.sources.microphone import SystemClock
@@ -38,6 +38,7 @@ from ser_live.testing import (
     demo_voice,
 )
 from ser_live.testing.microphone import FakeCapture
+from streams import is_accounted, listening
 
 RATE = 16000
 SECONDS = 9.0
@@ -64,17 +65,6 @@ class Recorded(FakeMicrophone):
             if isinstance(item, Block):
                 self.blocks.append((item, self.sample_rate_hz))
             yield item
-
-
-def listening(
-    microphone: FakeMicrophone, model: OnnxClassifier, **options: object
-) -> Listener[Prediction | Event]:
-    clock = microphone.clock.monotonic
-    return listen(microphone, events=True, model=model, clock=clock, **options)  # type: ignore[call-overload, no-any-return]
-
-
-def is_accounted(counters: SourceCounters) -> bool:
-    return counters.captured == counters.processed + counters.dropped + counters.buffered
 
 
 def is_on_grid(prediction: Prediction) -> bool:

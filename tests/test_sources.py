@@ -28,15 +28,12 @@ from ser_live.sources import (
 from ser_live.sources.capture_clock import CaptureClock
 from ser_live.sources.capture_worker import DeviceStream
 from ser_live.sources.ring import FrameRing
+from streams import is_accounted
 
 
 def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
     """Frames whose value is their position: exact in float32 up to 16 million."""
     return np.repeat(np.arange(start, start + count, dtype=np.float32)[:, None], channels, axis=1)
-
-
-def is_accounted(counters: SourceCounters) -> bool:
-    return counters.captured == counters.processed + counters.dropped + counters.buffered
 
 
 class TestRing:
@@ -421,7 +418,8 @@ class TestDevice:
                 np.testing.assert_array_equal(audio.samples, numbered(position, len(audio.samples)))
                 position += len(audio.samples)
                 overruns += audio.overruns
-                assert 0.0 <= time.monotonic() - audio.captured_at < 1.0
+                # A block that came late moves the estimate of those after it.
+                assert -0.05 < time.monotonic() - audio.captured_at < 1.0
         assert overruns == 1
         assert stream.callback_latency().count >= 10
         assert stream.failure is None

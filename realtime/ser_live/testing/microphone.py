@@ -82,6 +82,7 @@ class FakeMicrophone(Microphone):
         """Let the device's time begin, if it has not, and return it."""
         if self._began_at is None:
             self._began_at = self.clock.monotonic()
+            return 0.0  # time passes meanwhile
         return self.device_seconds
 
     def clock_seconds(self, device_seconds: float) -> float:
