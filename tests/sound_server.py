@@ -4,22 +4,32 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
+REALTIME = Path(__file__).parent.parent / "realtime"
 PROGRAMS = ("pulseaudio", "pactl", "paplay")
 SPEAKER = "spk"
 _ALSA = "".join(f"{name} {{ type pulse }}\n" for name in ("pcm.pulse", "ctl.pulse"))
 _ALSA += "".join(f"{name} {{ type pulse }}\n" for name in ("pcm.!default", "ctl.!default"))
 # Without norewinds captures stall for two seconds now and then.
-_SINK = f"module-null-sink sink_name={SPEAKER} rate=48000 norewinds=1"
+SINK = f"module-null-sink sink_name={SPEAKER} rate=48000 norewinds=1"
 _SCRIPT = f"""\
 load-module module-native-protocol-unix
-load-module {_SINK}
+load-module {SINK}
 set-default-source {SPEAKER}.monitor
 """
 _START_SECONDS = 20.0
+
+
+def wait_for(condition: Callable[[], bool], timeout_seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + timeout_seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def is_installed() -> bool:
@@ -58,9 +68,8 @@ class SoundServer:
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        log = (self.folder / "server.log").open("ab")
         command = ["pulseaudio", "-n", "--daemonize=no", "--exit-idle-time=-1", "-F"]
-        with log:
+        with (self.folder / "server.log").open("ab") as log:
             self._process = subprocess.Popen(
                 [*command, str(self.folder / "server.pa")],
                 env=self.environment,
@@ -69,7 +78,7 @@ class SoundServer:
                 stderr=log,
             )
         deadline = time.monotonic() + _START_SECONDS
-        while f"{SPEAKER}.monitor" not in self._answer("info"):
+        while f"{SPEAKER}.monitor" not in self.control("info", check=False):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self.folder / "server.log").read_text()[-2000:])
             time.sleep(0.02)
@@ -93,29 +102,34 @@ class SoundServer:
         """None while it runs, or was told to end."""
         return None if self._process is None else self._process.poll()
 
-    def control(self, *arguments: str) -> str:
-        """Run ``pactl`` and give what it prints."""
+    def control(self, *arguments: str, check: bool = True) -> str:
+        """Run ``pactl`` and return what it prints."""
         process = subprocess.run(
             ["pactl", *arguments],
             env=self.environment,
-            check=True,
+            check=check,
             capture_output=True,
             text=True,
             timeout=20,
         )
         return process.stdout
 
-    def unplug(self) -> None:
-        """Take the only microphone away, while the server runs on."""
-        self.control("unload-module", "module-null-sink")
+    def python(self, *arguments: str) -> "subprocess.Popen[str]":
+        """Start Python where the microphone is this server's."""
+        return subprocess.Popen(
+            [sys.executable, *arguments],
+            env={**self.environment, "PYTHONPATH": str(REALTIME)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
-    def plug(self) -> None:
-        """Bring it back."""
-        self.control("load-module", *_SINK.split())
-        self.control("set-default-source", f"{SPEAKER}.monitor")
+    def wait_for_recorders(self, count: int, timeout_seconds: float = 20.0) -> None:
+        """Wait until so many programs record."""
+        wait_for(lambda: self.recorders() == count, timeout_seconds)
 
     def recorders(self) -> int:
-        """Give the number of programs that record."""
+        """Return the number of programs that record."""
         return len(self.control("list", "short", "source-outputs").splitlines())
 
     def play(self, file: Path) -> "subprocess.Popen[bytes]":
@@ -127,21 +141,10 @@ class SoundServer:
         )
 
     def beep(self, file: Path) -> float:
-        """Speak a file into the microphone to its end; give when that began."""
+        """Speak a file into the microphone to its end; return when that began."""
         began_at = time.monotonic()
         self.play(file).wait(20.0)
         return began_at
-
-    def _answer(self, question: str) -> str:
-        answer = subprocess.run(
-            ["pactl", question],
-            env=self.environment,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=20,
-        )
-        return answer.stdout
 
     def _reap(self) -> None:
         process, self._process = self._process, None

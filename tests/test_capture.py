@@ -39,8 +39,8 @@ def bad(how: str) -> CaptureProcess:
     return CaptureProcess(command=[sys.executable, "-I", "-S", str(HERE / "bad_capture.py"), how])
 
 
-def microphone(how: str, *, reconnect: bool = True) -> Microphone:
-    return Microphone(reconnect=reconnect, open_capture=lambda *_: bad(how))
+def microphone(how: str) -> Microphone:
+    return Microphone(open_capture=lambda *_: bad(how))
 
 
 def closed_in(capture: CaptureProcess | Microphone) -> float:
@@ -159,16 +159,6 @@ class TestHearing:
         assert words in notices[0].detail
         assert heard_at > 0.0
         assert lost_at - heard_at < 2.5  # usually one
-
-    @INTEGRATION
-    @pytest.mark.parametrize("how", ["stalling", "crashing"])
-    def test_without_reconnection_a_loss_is_the_end(self, how: str) -> None:
-        with (
-            microphone(how, reconnect=False) as source,
-            pytest.raises(SerError, match="bad: the device stopped") as caught,
-        ):
-            list(source)
-        assert "\n" not in str(caught.value)
 
     @INTEGRATION
     def test_it_comes_back_again_and_again(self) -> None:

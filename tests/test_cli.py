@@ -273,7 +273,7 @@ class TestOutput:
         assert [line for line in kept if line.pop("type") == "prediction"] == lines
         rows = list(csv.DictReader(texts[".csv"].splitlines()))
         assert [int(row["index"]) for row in rows] == [line["index"] for line in lines]
-        counts = {len(READERS[e](texts[e])) for e in (".srt", ".rttm", ".txt")}  # type: ignore[arg-type]
+        counts = {len(READERS[e](texts[e])) for e in (".srt", ".rttm", ".txt")}
         assert counts == {len(kept) - len(lines)}
         assert counts.pop() >= 3
         assert "SPEAKER demo.ogg 1 " in texts[".rttm"]

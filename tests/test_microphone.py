@@ -4,8 +4,6 @@ import dataclasses
 import json
 import re
 import signal
-import subprocess
-import sys
 import time
 from itertools import groupby
 from pathlib import Path
@@ -21,7 +19,6 @@ from ser_live.sources import DEMO_PATH
 from sound_server import SoundServer
 
 pytestmark = pytest.mark.integration
-REALTIME = Path(__file__).parent.parent / "realtime"
 SECONDS = 5.0
 
 
@@ -33,23 +30,6 @@ def voice(tmp_path: Path) -> Path:
     resampled = soxr.resample(samples, rate, 48000)[: round((SECONDS + 1) * 48000)]
     soundfile.write(path, np.stack((resampled, resampled), axis=1), 48000, subtype="PCM_16")
     return path
-
-
-def started(speaker: SoundServer, arguments: list[str]) -> "subprocess.Popen[str]":
-    environment = {**speaker.environment, "PYTHONPATH": str(REALTIME)}
-    return subprocess.Popen(
-        [sys.executable, *arguments],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_recorder(speaker: SoundServer) -> None:
-    deadline = time.monotonic() + 20.0
-    while speaker.recorders() != 1:
-        assert time.monotonic() < deadline
 
 
 def told(line: str) -> dict[str, object]:
@@ -74,8 +54,8 @@ def test_the_command_hears_what_its_recording_and_the_original_give(
 ) -> None:
     wav = tmp_path / "captured.wav"
     options = ["--device", "pulse", "--json", "--record", str(wav), "--model", str(tiny_model)]
-    process = started(speaker, ["-m", "ser_live", *options])
-    wait_for_recorder(speaker)
+    process = speaker.python("-m", "ser_live", *options)
+    speaker.wait_for_recorders(1)
     speaker.play(voice).wait(timeout=30)
     time.sleep(1.0)
     process.send_signal(signal.SIGINT)
@@ -102,7 +82,7 @@ def test_the_command_hears_what_its_recording_and_the_original_give(
 
 
 def test_devices_are_listed_with_the_rates_that_they_take(speaker: SoundServer) -> None:
-    process = started(speaker, ["-m", "ser_live", "--list-devices"])
+    process = speaker.python("-m", "ser_live", "--list-devices")
     out, err = process.communicate(timeout=20)
     assert process.returncode == 0, err
     assert "pulse" in out
@@ -114,8 +94,7 @@ def test_devices_are_listed_with_the_rates_that_they_take(speaker: SoundServer) 
 def test_an_unknown_device_is_one_line_with_the_known_ones(
     speaker: SoundServer, tiny_model: Path, device: str
 ) -> None:
-    command = ["-m", "ser_live", "--device", device, "--model", str(tiny_model)]
-    process = started(speaker, command)
+    process = speaker.python("-m", "ser_live", "--device", device, "--model", str(tiny_model))
     out, err = process.communicate(timeout=20)
     assert process.returncode == 2
     assert out == ""

@@ -1,5 +1,6 @@
 """A real microphone path that breaks: the sound server dies, hangs, mutes, loses its device."""
 
+import functools
 import json
 import os
 import pty
@@ -18,13 +19,11 @@ import soundfile
 from numpy.typing import NDArray
 
 from processes import captures, children, handles, have_ended
-from ser_live import SerError
-from ser_live.sources import Block, Microphone, Notice, capture_process
-from sound_server import SoundServer
+from ser_live.sources import Microphone, Notice
+from sound_server import REALTIME, SINK, SPEAKER, SoundServer, wait_for
 from tools.recovery import Session, outage, written_voice
 
 pytestmark = pytest.mark.integration
-REALTIME = Path(__file__).parent.parent / "realtime"
 RATE_HZ = 48000
 
 
@@ -36,33 +35,16 @@ def here(speaker: SoundServer, monkeypatch: pytest.MonkeyPatch) -> SoundServer:
     return speaker
 
 
-@pytest.fixture
-def command(speaker: SoundServer, tiny_model: Path) -> Callable[..., "subprocess.Popen[str]"]:
-    """Start ``ser-live --json`` on the microphone."""
-
-    def start(*arguments: str) -> "subprocess.Popen[str]":
-        options = ["--device", "pulse", "--json", "--model", str(tiny_model), *arguments]
-        return subprocess.Popen(
-            [sys.executable, "-m", "ser_live", *options],
-            env={**speaker.environment, "PYTHONPATH": str(REALTIME)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    return start
-
-
-def wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def first_line(process: "subprocess.Popen[str]") -> None:
     assert process.stdout is not None
     assert process.stdout.readline()
+
+
+@pytest.fixture
+def command(speaker: SoundServer, tiny_model: Path) -> Callable[..., "subprocess.Popen[str]"]:
+    """Start ``ser-live --json`` on the microphone."""
+    options = ["-m", "ser_live", "--device", "pulse", "--json", "--model", str(tiny_model)]
+    return functools.partial(speaker.python, *options)
 
 
 class TestServer:
@@ -132,15 +114,6 @@ class TestServer:
         assert "Traceback" not in err
         assert "ser-live: error: pulse: the device stopped (the device is gone)" in err
 
-    def test_without_reconnection_its_death_raises(self, here: SoundServer) -> None:
-        with Microphone("pulse", reconnect=False) as source:
-            items = iter(source)
-            assert isinstance(next(items), Block)
-            here.kill()
-            with pytest.raises(SerError, match="pulse: the device stopped") as caught:
-                list(items)
-        assert "\n" not in str(caught.value)
-
     def test_when_it_is_down_the_command_says_so_at_once(
         self, speaker: SoundServer, command: Callable[..., "subprocess.Popen[str]"]
     ) -> None:
@@ -154,45 +127,34 @@ class TestServer:
         assert err.count("\n") == 1
         assert "no input device; PortAudio sees no device at all" in err
 
-    def test_when_it_hangs_opening_says_so_in_time(
-        self, here: SoundServer, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setattr(capture_process, "_OPEN_SECONDS", 1.0)
-        here.signal(signal.SIGSTOP)
-        started_at = time.monotonic()
-        try:
-            with pytest.raises(SerError, match="did not open within 1 s") as caught:
-                Microphone("pulse").__enter__()
-        finally:
-            here.signal(signal.SIGCONT)
-        assert 0.9 < time.monotonic() - started_at < 4.0
-        assert "\n" not in str(caught.value)
-
 
 class TestDevice:
-    def test_one_that_is_suspended_comes_back(self, here: SoundServer) -> None:
+    @pytest.mark.parametrize(
+        ("away", "back"),
+        [
+            ([["suspend-sink", SPEAKER, "1"]], [["suspend-sink", SPEAKER, "0"]]),
+            (
+                [["unload-module", "module-null-sink"]],
+                [["load-module", *SINK.split()], ["set-default-source", f"{SPEAKER}.monitor"]],
+            ),
+        ],
+        ids=["suspended", "unplugged"],
+    )
+    def test_one_that_goes_away_comes_back(
+        self, here: SoundServer, away: list[list[str]], back: list[list[str]]
+    ) -> None:
         with Session() as session:
             session.first("prediction", time.monotonic())
-            here.control("suspend-sink", "spk", "1")
-            suspended_at = time.monotonic()
-            assert session.first("device_lost", suspended_at) - suspended_at < 2.5
+            for order in away:
+                here.control(*order)
+            gone_at = time.monotonic()
+            assert session.first("device_lost", gone_at - 1.0) - gone_at < 2.5
             time.sleep(1.5)
-            here.control("suspend-sink", "spk", "0")
-            resumed_at = time.monotonic()
-            assert session.first("device_restored", resumed_at) - resumed_at < 10.0
-            session.first("prediction", session.first("gap", resumed_at))
-
-    def test_one_that_is_taken_away_comes_back(self, here: SoundServer) -> None:
-        with Session() as session:
-            session.first("prediction", time.monotonic())
-            here.unplug()
-            unplugged_at = time.monotonic()
-            session.first("device_lost", unplugged_at - 1.0)
-            time.sleep(1.0)
-            here.plug()
-            plugged_at = time.monotonic()
-            assert session.first("device_restored", plugged_at) - plugged_at < 10.0
-            session.first("prediction", session.first("gap", plugged_at))
+            for order in back:
+                here.control(*order)
+            back_at = time.monotonic()
+            assert session.first("device_restored", back_at) - back_at < 10.0
+            session.first("prediction", session.first("gap", back_at))
 
     def test_one_that_is_muted_is_noticed_and_heard_on(
         self, here: SoundServer, tmp_path: Path
@@ -224,7 +186,7 @@ class TestDevice:
         for _ in range(6):
             cycle()
         wait_for(lambda: held() == before)
-        wait_for(lambda: here.recorders() == 0)
+        here.wait_for_recorders(0)
         clients = here.control("list", "clients")
         assert clients.count("application.name") == 1  # pactl itself
         assert "python" not in clients
@@ -240,7 +202,7 @@ class TestControlC:
             os.execv(sys.executable, [sys.executable, "-m", "ser_live", *options])
         capture, shown = set[int](), b""
         try:
-            wait_for(lambda: speaker.recorders() == 1, 20.0)
+            speaker.wait_for_recorders(1)
             capture = captures(pid)
             shown += os.read(terminal, 1 << 20)
             os.write(terminal, b"\x03")
@@ -254,7 +216,7 @@ class TestControlC:
         assert b"Traceback" not in shown
         assert len(capture) == 1
         assert have_ended(capture, 3.0)
-        wait_for(lambda: speaker.recorders() == 0, 3.0)
+        speaker.wait_for_recorders(0, 3.0)
 
     @pytest.mark.parametrize("apart_seconds", [0.0, 0.01])
     def test_two_end_it_at_once(

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -91,7 +92,7 @@ def read_labels(text: str) -> list[tuple[float, float, str]]:
     return found
 
 
-READERS: dict[str, Callable[[str], object]] = dict(
+READERS: dict[str, Callable[[str], list[Any]]] = dict(
     zip(ENDINGS, (read_json, read_csv, read_srt, read_rttm, read_labels), strict=True)
 )
 
@@ -134,34 +135,30 @@ class TestFormats:
                 else:
                     assert float(share) == prediction.probabilities[label]
 
-    def test_subtitles_are_the_segments(
-        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    @pytest.mark.parametrize(
+        ("ending", "start_accuracy", "end_accuracy"),
+        [(".srt", 0.0006, 0.0006), (".rttm", 0.0006, 0.0011), (".txt", 1e-6, 1e-6)],
+    )
+    def test_other_formats_are_the_segments(
+        self,
+        tmp_path: Path,
+        stream: list[Prediction],
+        segments: list[Segment],
+        ending: str,
+        start_accuracy: float,
+        end_accuracy: float,
     ) -> None:
-        found = read_srt(written(tmp_path, stream)[".srt"])
-        for (start, end, words), segment in zip(found, segments, strict=True):
-            assert start == pytest.approx(segment.start_seconds, abs=0.0006)
-            assert end == pytest.approx(segment.end_seconds, abs=0.0006)
-            assert words == f"{segment.label} ({100 * segment.mean_confidence:.0f} %)"
-
-    def test_rttm_is_the_segments(
-        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
-    ) -> None:
-        text = written(tmp_path, stream)[".rttm"]
-        assert {line.split(" ")[1] for line in text.splitlines()} == {"a_USB_mic"}
-        for (start, end, name, confidence), segment in zip(read_rttm(text), segments, strict=True):
-            assert start == pytest.approx(segment.start_seconds, abs=0.0006)
-            assert end == pytest.approx(segment.end_seconds, abs=0.0011)
-            assert name == segment.label
-            assert confidence == pytest.approx(segment.mean_confidence, abs=0.0006)
-
-    def test_audacity_labels_are_the_segments(
-        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
-    ) -> None:
-        found = read_labels(written(tmp_path, stream)[".txt"])
-        for (start, end, label), segment in zip(found, segments, strict=True):
-            assert start == pytest.approx(segment.start_seconds, abs=1e-6)
-            assert end == pytest.approx(segment.end_seconds, abs=1e-6)
-            assert label == segment.label
+        text = written(tmp_path, stream)[ending]
+        for (start, end, label, *rest), segment in zip(
+            READERS[ending](text), segments, strict=True
+        ):
+            assert start == pytest.approx(segment.start_seconds, abs=start_accuracy)
+            assert end == pytest.approx(segment.end_seconds, abs=end_accuracy)
+            share = f" ({100 * segment.mean_confidence:.0f} %)" if ending == ".srt" else ""
+            assert label == segment.label + share
+            assert rest == [pytest.approx(segment.mean_confidence, abs=0.0006)] * len(rest)
+        if ending == ".rttm":
+            assert {line.split(" ")[1] for line in text.splitlines()} == {"a_USB_mic"}
 
     def test_long_streams_have_long_clocks(self, tmp_path: Path) -> None:
         prediction = Prediction(
@@ -191,7 +188,7 @@ class TestFormats:
                 )
         for path in paths:
             records = READERS[path.suffix](path.read_bytes().decode())
-            assert len(records) == (8 if path.suffix == ".jsonl" else 4)  # type: ignore[arg-type]
+            assert len(records) == (8 if path.suffix == ".jsonl" else 4)
 
     def test_every_file_is_whole_after_every_record(
         self, tmp_path: Path, stream: list[Prediction]

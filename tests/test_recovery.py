@@ -361,35 +361,34 @@ def test_without_reconnection_a_loss_is_an_error(model: OnnxClassifier, fault: F
     assert list(listener) == []
 
 
+def slept(
+    microphone: FakeMicrophone, model: OnnxClassifier, from_seconds: float, sleep_seconds: float
+) -> tuple[Told, float]:
+    """Hear it to the end, with a sleep of the whole machine; return how long the stream was."""
+    told, has_slept = Told(), False
+    assert isinstance(microphone.clock, VirtualClock)
+    for step in listening(microphone, model).steps():
+        told.events += step.events
+        if not has_slept and step.seconds >= from_seconds:
+            microphone.clock.advance(sleep_seconds)
+            has_slept = True
+    return told, step.seconds
+
+
 @pytest.mark.parametrize("is_known", [True, False])
 def test_waking_from_sleep_is_no_loss(model: OnnxClassifier, is_known: bool) -> None:
     """The machine slept for ten minutes: no block came, and none was waited for."""
     faults = [Overrun(3.0, 600.0, is_known)]
     microphone = FakeMicrophone(VOICE, faults, seconds=606.0, block_seconds=0.25)
-    told = Told()
-    clock = microphone.clock
-    assert isinstance(clock, VirtualClock)
-    has_slept = False
-    for step in listening(microphone, model).steps():
-        told.events += step.events
-        if not has_slept and step.seconds >= 3.0:
-            clock.advance(600.05)
-            has_slept = True
+    told, heard_seconds = slept(microphone, model, 3.0, 600.05)
     assert told.kinds() == (["gap"] if is_known else [])
     assert microphone.counters.restarts == 0
-    assert step.seconds == pytest.approx(606.0 if is_known else 6.0, abs=0.001)
+    assert heard_seconds == pytest.approx(606.0 if is_known else 6.0, abs=0.001)
 
 
 def test_a_device_that_stays_silent_after_the_sleep_is_lost(model: OnnxClassifier) -> None:
     microphone = FakeMicrophone(VOICE, [Unplug(3.0, 3700.0)], seconds=3720.0)
-    clock = microphone.clock
-    assert isinstance(clock, VirtualClock)
-    told, has_slept = Told(), False
-    for step in listening(microphone, model).steps():
-        told.events += step.events
-        if not has_slept and step.seconds >= 2.9:
-            clock.advance(3600.0)
-            has_slept = True
+    told, _ = slept(microphone, model, 2.9, 3600.0)
     assert told.kinds() == ["device_lost", "device_restored", "gap"]
     (gap,) = told.gaps()
     assert gap[1] - gap[0] == pytest.approx(3700.0, abs=6.0)

@@ -1,10 +1,10 @@
 """The fault kit itself: time, devices, slow models, tiny models."""
 
-import builtins
 import doctest
+import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -205,30 +205,34 @@ class TestFaults:
         assert timeline_errors_seconds(blocks).max() < 1e-3
         assert microphone.counters.captured == 5 * RATE
 
-    def test_an_overrun_tells_what_is_missing(self) -> None:
-        microphone = FakeMicrophone(ramp, [Overrun(1.013, 0.5)], seconds=3.0)
-        blocks = blocks_of(collected(microphone))
-        assert [b.missing_frames for b in blocks if b.missing_frames] == [8000]
-        assert microphone.counters.overruns == 1
-        assert timeline_errors_seconds(blocks).max() < 1e-4
-        assert microphone.counters.captured == 3 * RATE - 8000
-
-    def test_an_overrun_may_keep_it_a_secret(self) -> None:
-        microphone = FakeMicrophone(ramp, [Overrun(1.013, 0.5, is_known=False)], seconds=3.0)
-        blocks = blocks_of(collected(microphone))
-        assert not any(block.missing_frames for block in blocks)
-        assert [block.overruns for block in blocks if block.overruns] == [1]
-        assert microphone.hardware.untold_seconds == pytest.approx(0.5)
-        assert timeline_errors_seconds(blocks).max() == pytest.approx(0.5, abs=1e-4)
-
-    def test_a_backlog_counts_as_captured_and_dropped(self) -> None:
-        microphone = FakeMicrophone(ramp, [Backlog(1.0, 0.25)], seconds=3.0)
-        blocks = blocks_of(collected(microphone))
+    @pytest.mark.parametrize(
+        ("fault", "missing", "overruns", "dropped_frames", "untold_seconds"),
+        [
+            (Overrun(1.013, 0.5), [8000], [1], 0, 0.0),
+            (Overrun(1.013, 0.5, is_known=False), [], [1], 0, 0.5),
+            (Backlog(1.0, 0.25), [4000], [], 4000, 0.0),
+        ],
+        ids=str,
+    )
+    def test_a_loss_is_told_as_far_as_it_is_known(
+        self,
+        fault: LastingFault,
+        missing: list[int],
+        overruns: list[int],
+        dropped_frames: int,
+        untold_seconds: float,
+    ) -> None:
+        microphone = FakeMicrophone(ramp, [fault], seconds=3.0)
+        blocks, hardware = blocks_of(collected(microphone)), microphone.hardware
+        assert [b.missing_frames for b in blocks if b.missing_frames] == missing
+        assert [b.overruns for b in blocks if b.overruns] == overruns
         counters = microphone.counters
-        assert counters.captured == 3 * RATE == microphone.hardware.captured_frames
-        assert counters.dropped_capture == 4000
-        assert counters.processed == 3 * RATE - 4000
-        assert timeline_errors_seconds(blocks).max() < 1e-4
+        assert (counters.overruns, counters.dropped_capture) == (sum(overruns), dropped_frames)
+        assert counters.processed == 3 * RATE - round(fault.duration_seconds * RATE)
+        assert counters.captured == counters.processed + dropped_frames == hardware.captured_frames
+        assert hardware.untold_seconds == pytest.approx(untold_seconds)
+        error_seconds = timeline_errors_seconds(blocks).max()
+        assert error_seconds == pytest.approx(untold_seconds, abs=1e-4)
 
     @pytest.mark.parametrize("fault", [Unplug(1.0, 1.5), Unplug(1.0, 0.1, refusals=5), Crash(1.0)])
     def test_a_lost_device_comes_back(self, fault: Fault) -> None:
@@ -356,20 +360,7 @@ class TestModels:
     def test_without_onnx_it_says_what_to_install(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        real_import = builtins.__import__
-
-        def without_onnx(
-            name: str,
-            scope: Mapping[str, object] | None = None,
-            local: Mapping[str, object] | None = None,
-            fromlist: Sequence[str] = (),
-            level: int = 0,
-        ) -> object:
-            if name.partition(".")[0] == "onnx":
-                raise ImportError("No module named 'onnx'")
-            return real_import(name, scope, local, fromlist, level)
-
-        monkeypatch.setattr(builtins, "__import__", without_onnx)
+        monkeypatch.setitem(sys.modules, "onnx", None)
         with pytest.raises(SerError, match="pip install onnx"):
             write_tiny_model(tmp_path / "a.onnx")
 
