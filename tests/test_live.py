@@ -30,6 +30,7 @@ def test_a_file_gives_what_the_recognizer_gives(tiny_model: Path) -> None:
     recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=rate)
     wanted = recognizer.process(samples) + recognizer.flush()
     with listen(DEMO_PATH, model=tiny_model) as predictions:
+        assert predictions.policy == "block"
         assert list(predictions) == wanted
     assert list(listen(str(DEMO_PATH), model=tiny_model)) == wanted
     assert list(listen(FileSource(DEMO_PATH), model=tiny_model)) == wanted

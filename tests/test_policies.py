@@ -1,7 +1,6 @@
 """Readers, models and machines that are too slow, and inputs that are wrong."""
 
 import itertools
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
 from ser_live.live.input_faults import InputMonitor
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.sources import Block, FileSource, Notice
+from ser_live.sources import Block, Notice
 from ser_live.testing import (
     Clipping,
     Crash,
@@ -140,16 +139,6 @@ class TestBlock:
         assert listener.stats.skipped_predictions == 0
         late = max(p.lag_seconds for p in predictions if p.lag_seconds is not None)
         assert 4.5 < late < 6.0
-
-    def test_files_are_given_whole_whatever_the_reader_does(
-        self, model: OnnxClassifier, tmp_path: Path
-    ) -> None:
-        soundfile.write(tmp_path / "a.wav", VOICE, 16000, subtype="FLOAT")
-        source = FileSource(tmp_path / "a.wav")
-        with listen(source, model=model) as predictions:
-            assert predictions.policy == "block"
-            got = list(predictions)
-        assert got == offline(model, VOICE)
 
 
 class TestError:
@@ -359,15 +348,6 @@ class TestConsumers:
         assert [p.raw_probabilities for p in predictions] == raw
         with pytest.raises(SerError, match=r"nothing\.onnx"):
             listener.swap(tmp_path / "nothing.onnx")
-
-    def test_many_listeners_one_after_the_other_leave_no_thread(
-        self, model: OnnxClassifier
-    ) -> None:
-        before = threading.active_count()
-        for _ in range(50):
-            with listening(FakeMicrophone(VOICE, seconds=1.0), model) as listener:
-                next(listener)
-        assert threading.active_count() == before
 
 
 class TestLag:

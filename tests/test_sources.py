@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -267,38 +267,26 @@ class TestFile:
         assert time.monotonic() - started_at < 1.0
 
     @pytest.mark.parametrize(
-        ("content", "words"),
+        ("make", "words"),
         [
-            (None, "No such file"),
-            (b"", "empty"),
-            (b"Dear diary, today I felt " * 50, "no audio that can be read"),
-            (b"RIFF", "no audio that can be read"),
+            (lambda path: None, "No such file"),
+            (Path.mkdir, "is a folder"),
+            (os.mkfifo, "no ordinary file"),  # it would be waited for
+            (Path.touch, "empty"),
+            (lambda path: path.write_bytes(b"Dear diary " * 50), "no audio that can be read"),
+            (lambda path: path.write_bytes(b"RIFF"), "no audio that can be read"),
+            (lambda path: soundfile.write(path, noise(0, 1), 16000), "0 samples"),
         ],
     )
     def test_says_what_is_wrong_with_a_file(
-        self, tmp_path: Path, content: bytes | None, words: str
+        self, tmp_path: Path, make: Callable[[Path], object], words: str
     ) -> None:
         path = tmp_path / "talk.wav"
-        if content is not None:
-            path.write_bytes(content)
-        with pytest.raises(SerError, match=words) as caught, FileSource(path):
-            pass
+        make(path)
+        with pytest.raises(SerError, match=words) as caught:
+            gathered(FileSource(path))
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
-
-    def test_refuses_a_folder(self, tmp_path: Path) -> None:
-        with pytest.raises(SerError, match="is a folder"), FileSource(tmp_path):
-            pass
-
-    def test_refuses_a_pipe_instead_of_waiting_for_it(self, tmp_path: Path) -> None:
-        os.mkfifo(tmp_path / "a.wav")
-        with pytest.raises(SerError, match="no ordinary file"), FileSource(tmp_path / "a.wav"):
-            pass
-
-    def test_refuses_a_recording_without_samples(self, tmp_path: Path) -> None:
-        soundfile.write(tmp_path / "a.wav", noise(0, 1), 16000)
-        with pytest.raises(SerError, match="0 samples"):
-            gathered(FileSource(tmp_path / "a.wav"))
 
     @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
     def test_plays_what_is_left_of_a_damaged_file(self, tmp_path: Path, name: str) -> None:

@@ -32,7 +32,6 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
     def __init__(self, listener: Listener[Item]) -> None:
         self.listener = listener
         self._is_closed = False
-        self._is_over = False
         self._turn = asyncio.Lock()
         self._pending: asyncio.Future[Any] | None = None
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -52,7 +51,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
 
     async def __anext__(self) -> Item:
         async with self._turn:
-            if self._is_closed or self._is_over:
+            if self._is_closed:
                 raise StopAsyncIteration
             # It outlives a caller that is cancelled: no prediction is lost with it.
             if self._pending is None:
@@ -81,7 +80,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
             return
         self._is_closed = True
         self.listener.close()
-        if self._worker.ident and not self._is_over:
+        if self._worker.ident:
             # Once more behind what was asked for before: that may just be opening the source.
             closed = self._run(self.listener.close)
             self._orders.put(None)
@@ -89,8 +88,8 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
                 await asyncio.wait_for(asyncio.shield(closed), _CLOSE_SECONDS)
 
     def _end(self) -> None:
-        """Let the thread go: nothing more comes."""
-        self._is_over = True
+        """Let the thread go: nothing more comes, and the listener has closed the source."""
+        self._is_closed = True
         self._orders.put(None)
 
     def _run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
