@@ -41,12 +41,16 @@ def test_the_loss_counts_from_how_frequent_a_label_is() -> None:
     np.testing.assert_allclose(half.offsets, 0.5 * targets.offsets, rtol=1e-6)
 
 
-def test_an_epoch_draws_as_many_clips_of_each_corpus_as_the_smallest_has() -> None:
-    corpora = ["large"] * 9 + ["small"] * 3
+def numbered(corpora: list[str], batch_clips: int) -> Batches:
+    """Batches of clips whose input is their place."""
     clips = [Clip(Path("a"), "happy", f"{name}/1", name) for name in corpora]
     targets = Targets(clips, ("happy", "sad"), 0.0, mask_missing=False)
-    numbers = np.arange(12, dtype=np.float32).reshape(12, 1, 1)
-    batches = Batches(FeatureSource(numbers), targets, 4, 0.0, 0, corpora)
+    places = np.arange(len(clips), dtype=np.float32).reshape(-1, 1, 1)
+    return Batches(FeatureSource(places), targets, batch_clips, 0.0, 0, corpora)
+
+
+def test_an_epoch_draws_as_many_clips_of_each_corpus_as_the_smallest_has() -> None:
+    batches = numbered(["large"] * 9 + ["small"] * 3, batch_clips=4)
     assert batches.count == 2
     heard = [
         np.sort(np.concatenate([batch.inputs for batch in batches.epoch(epoch)])[:, 0])
@@ -59,11 +63,7 @@ def test_an_epoch_draws_as_many_clips_of_each_corpus_as_the_smallest_has() -> No
 
 
 def test_a_handful_beside_a_corpus_is_repeated_and_the_epoch_stays_long() -> None:
-    corpora = ["large"] * 37 + ["handful"] * 3
-    clips = [Clip(Path("a"), "happy", f"{name}/1", name) for name in corpora]
-    targets = Targets(clips, ("happy", "sad"), 0.0, mask_missing=False)
-    numbers = np.arange(40, dtype=np.float32).reshape(40, 1, 1)
-    batches = Batches(FeatureSource(numbers), targets, 10, 0.0, 0, corpora)
+    batches = numbered(["large"] * 37 + ["handful"] * 3, batch_clips=10)
     drawn = np.sort(np.concatenate([batch.inputs for batch in batches.epoch(0)])[:, 0])
     assert len(set(drawn[:5])) == 5
     counts = np.bincount(drawn[5:].astype(int))[37:]  # a quarter of the mean: five of three

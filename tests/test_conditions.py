@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,7 +13,6 @@ import tiny_corpora
 from notes import Notes
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
-from ser_train.commands import cli
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation import clips as evaluation_clips
@@ -25,15 +22,6 @@ from ser_train.evaluation.live.conditions import Condition, evaluate_conditions
 from ser_train.evaluation.live.sounds import Samples
 
 SPEECH = slice(8000, 56000)
-OUTSIDE = """
-import sys
-from ser_train.commands import cli
-from ser_train.evaluation.live import conditions
-
-conditions.BED_SECONDS = 20.0
-status = cli.main({arguments!r})
-sys.exit(status or "tensorflow" in sys.modules)
-"""
 
 
 def recording() -> Samples:
@@ -153,10 +141,6 @@ def test_a_recording_has_the_same_conditions_every_time(made: dict[str, Conditio
         assert power_db(a - b) > power_db(a - clean) - 6.0, "each recording has its own noise"
 
 
-def job(corpus: Path, model: Path, *speakers: str) -> Evaluation:
-    return Evaluation(model, Recordings((corpus,)), speakers or None)
-
-
 @pytest.fixture(name="corpus", scope="module")
 def miniature_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ravdess")
@@ -197,36 +181,9 @@ def test_the_babble_is_never_of_a_measured_speaker(
         return real(clips, what, *rest)
 
     monkeypatch.setattr(conditions, "find_voices", listening)
-    evaluate_conditions(job(corpus, tiny_model, "ravdess/02"), Notes())
+    job = Evaluation(tiny_model, Recordings((corpus,)), ("ravdess/02",))
+    evaluate_conditions(job, Notes())
     assert set(heard) == {"ravdess/01", "ravdess/03"}
-
-
-@pytest.mark.integration
-def test_the_command_from_outside(
-    corpus: Path, tiny_model: Path, environment: dict[str, str]
-) -> None:
-    arguments = ["evaluate", str(tiny_model), "--conditions", "--corpus", str(corpus)]
-    arguments += ["--speakers", "ravdess/02,ravdess/03"]
-    command = [sys.executable, "-c", OUTSIDE.format(arguments=arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[0].startswith("2 speakers; ")
-
-
-def test_mistakes_are_one_line(
-    corpus: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    given = ["--conditions", "--corpus", str(corpus)]
-    for arguments, reason in (
-        ([str(tiny_model), *given], "none is left; name some of ravdess/01, ravdess/02, "),
-        ([str(tiny_model), *given, "--drop", "happy", "--drop", "sad"], "wanted two or more"),
-    ):
-        assert cli.main(["evaluate", *arguments]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        last = told.err.splitlines()[-1]
-        assert last.startswith("ser-train: error: ")
-        assert reason in last
 
 
 @pytest.mark.corpora

@@ -16,7 +16,7 @@ import tiny_network
 from notes import Notes
 from ser_live import SerError
 from ser_train.commands import cli
-from ser_train.commands.cross_validate import cross_validate
+from ser_train.commands.cli import cross_validate
 from ser_train.cross_validation.ledger import LEDGER, Ledger
 from ser_train.cross_validation.plan import CrossValidation, make_plan
 from ser_train.data.recordings import Recordings

@@ -1,4 +1,4 @@
-"""Figures of hand-made answers: intervals, excess calibration error, ensembles, temperatures."""
+"""Figures of hand-made answers: ensembles, temperatures, seeds and folds."""
 
 import dataclasses
 from pathlib import Path
@@ -10,13 +10,7 @@ from numpy.typing import NDArray
 from ser_live import SerError
 from ser_train.cross_validation.ledger import WHOLE, Ledger, Posteriors
 from ser_train.cross_validation.measurement import Measurement, figures_of, measure_ledger
-from ser_train.metrics import (
-    calibration_error,
-    excess_calibration_error,
-    risk_coverage,
-    speaker_intervals,
-    with_temperature,
-)
+from ser_train.metrics import with_temperature
 from ser_train.reports.cross_validation import (
     headline,
     repeat_command,
@@ -24,16 +18,9 @@ from ser_train.reports.cross_validation import (
     summarise,
 )
 from test_ledger import CONFIGURATION, make_row
+from test_metrics import answers
 
 LABELS = ("neutral", "happy", "sad", "angry")
-
-
-def answers(clips: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Probabilities, and labels that are drawn from them: perfectly calibrated."""
-    random = np.random.default_rng(seed)
-    probabilities = random.dirichlet([0.4] * 4, clips)
-    truth = (probabilities.cumsum(axis=1) > random.random((clips, 1))).argmax(axis=1)
-    return probabilities, truth
 
 
 def write(
@@ -69,58 +56,6 @@ def posteriors_of(
         ("1", WHOLE),
         np.stack([probabilities] * 2),
     )
-
-
-@pytest.mark.parametrize("clips", [60, 500, 5000])
-def test_a_perfectly_calibrated_model_has_no_excess(clips: int) -> None:
-    errors, excess = [], []
-    for seed in range(20):
-        probabilities, truth = answers(clips, seed)
-        errors.append(calibration_error(probabilities, truth))
-        excess.append(excess_calibration_error(probabilities, truth))
-    assert np.mean(errors) > 0.3 / np.sqrt(clips)
-    assert abs(np.mean(excess)) < 0.15 * np.mean(errors)
-
-
-def test_overconfidence_is_excess() -> None:
-    probabilities, truth = answers(4000)
-    loud = with_temperature(probabilities, 0.4)
-    gap = calibration_error(loud, truth)
-    assert gap > 0.08
-    assert excess_calibration_error(loud, truth) == pytest.approx(gap, abs=0.015)
-
-
-def test_the_interval_of_equal_speakers_is_a_point() -> None:
-    clips = np.full((6, 2), 10)
-    right = np.tile([5.0, 8.0], (6, 1))
-    uar, wa = speaker_intervals(right, clips)
-    assert (uar.low, uar.high, wa.low, wa.high) == pytest.approx((0.65, 0.65, 0.65, 0.65))
-
-
-def test_the_interval_is_as_wide_as_the_theory_says() -> None:
-    """The mean over n speakers has the standard error sd / sqrt(n)."""
-    random = np.random.default_rng(5)
-    accuracy = random.uniform(0.3, 0.9, 40)
-    clips = np.full((40, 1), 50)
-    _, wa = speaker_intervals(accuracy[:, None] * 50, clips)
-    error = accuracy.std() / np.sqrt(40)
-    assert wa.high - wa.low == pytest.approx(2 * 1.96 * error, rel=0.06)
-    assert (wa.high + wa.low) / 2 == pytest.approx(accuracy.mean(), abs=0.3 * error)
-    assert speaker_intervals(accuracy[:, None] * 50, clips)[1] == wa
-
-
-def test_a_label_that_few_speakers_have_is_left_out_where_none_is_drawn() -> None:
-    clips = np.array([[10, 1], [10, 0], [10, 0]])
-    right = np.array([[10.0, 0.0], [10.0, 0.0], [10.0, 0.0]])
-    uar, wa = speaker_intervals(right, clips)
-    assert (uar.low, uar.high) == (0.5, 1.0)
-    assert wa.low < wa.high == 1.0
-
-
-def test_risk_coverage_of_known_answers() -> None:
-    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
-    curve = risk_coverage(probabilities, np.array([1, 0, 1, 0]))
-    assert curve.tolist() == pytest.approx([1.0, 1.0, 2 / 3, 0.5])
 
 
 def test_the_other_folds_of_a_seed_set_the_temperature(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Figures of merit of known predictions."""
+"""Figures of merit of known predictions, and the part of chance in them."""
 
 import numpy as np
 import pytest
@@ -20,17 +20,16 @@ def test_scores_of_known_predictions() -> None:
     np.testing.assert_array_equal(counts, [[2, 0, 0], [1, 1, 0], [0, 0, 0]])
 
 
-def honest_answers(
-    random: np.random.Generator, clips: int
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Probabilities of four labels, and truth that is drawn from them."""
-    logits = random.normal(0, 1.5, (clips, 4))
-    honest = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    return honest, np.array([random.choice(4, p=row) for row in honest])
+def answers(clips: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Probabilities, and labels that are drawn from them: perfectly calibrated."""
+    random = np.random.default_rng(seed)
+    probabilities = random.dirichlet([0.4] * 4, clips)
+    truth = (probabilities.cumsum(axis=1) > random.random((clips, 1))).argmax(axis=1)
+    return probabilities, truth
 
 
 def test_the_temperature_undoes_overconfidence() -> None:
-    honest, truth = honest_answers(np.random.default_rng(0), 4000)
+    honest, truth = answers(4000)
     loud = metrics.with_temperature(honest, 1 / 2.5)
     temperature = metrics.fit_temperature([(loud, truth)])
     assert temperature == pytest.approx(2.5, rel=0.08)
@@ -42,10 +41,9 @@ def test_the_temperature_undoes_overconfidence() -> None:
 
 
 def test_a_speaker_with_many_recordings_decides_no_more_than_one_with_few() -> None:
-    random = np.random.default_rng(0)
     parts = []
     for clips, temperature in ((2000, 2.0), (200, 0.5)):
-        honest, truth = honest_answers(random, clips)
+        honest, truth = answers(clips)
         parts.append((metrics.with_temperature(honest, 1 / temperature), truth))
     probabilities = np.concatenate([part for part, _ in parts])
     truth = np.concatenate([truth for _, truth in parts])
@@ -62,3 +60,55 @@ def test_a_speaker_with_many_recordings_decides_no_more_than_one_with_few() -> N
     several = [sure, sure, sure, sure, sure, calm]
     assert metrics.uncertain_threshold(several) == 0.4
     assert metrics.uncertain_threshold(several, each_alike=True) == 0.55
+
+
+@pytest.mark.parametrize("clips", [60, 500, 5000])
+def test_a_perfectly_calibrated_model_has_no_excess(clips: int) -> None:
+    errors, excess = [], []
+    for seed in range(20):
+        probabilities, truth = answers(clips, seed)
+        errors.append(metrics.calibration_error(probabilities, truth))
+        excess.append(metrics.excess_calibration_error(probabilities, truth))
+    assert np.mean(errors) > 0.3 / np.sqrt(clips)
+    assert abs(np.mean(excess)) < 0.15 * np.mean(errors)
+
+
+def test_overconfidence_is_excess() -> None:
+    probabilities, truth = answers(4000)
+    loud = metrics.with_temperature(probabilities, 0.4)
+    gap = metrics.calibration_error(loud, truth)
+    assert gap > 0.08
+    assert metrics.excess_calibration_error(loud, truth) == pytest.approx(gap, abs=0.015)
+
+
+def test_the_interval_of_equal_speakers_is_a_point() -> None:
+    clips = np.full((6, 2), 10)
+    right = np.tile([5.0, 8.0], (6, 1))
+    uar, wa = metrics.speaker_intervals(right, clips)
+    assert (uar.low, uar.high, wa.low, wa.high) == pytest.approx((0.65, 0.65, 0.65, 0.65))
+
+
+def test_the_interval_is_as_wide_as_the_theory_says() -> None:
+    """The mean over n speakers has the standard error sd / sqrt(n)."""
+    random = np.random.default_rng(5)
+    accuracy = random.uniform(0.3, 0.9, 40)
+    clips = np.full((40, 1), 50)
+    _, wa = metrics.speaker_intervals(accuracy[:, None] * 50, clips)
+    error = accuracy.std() / np.sqrt(40)
+    assert wa.high - wa.low == pytest.approx(2 * 1.96 * error, rel=0.06)
+    assert (wa.high + wa.low) / 2 == pytest.approx(accuracy.mean(), abs=0.3 * error)
+    assert metrics.speaker_intervals(accuracy[:, None] * 50, clips)[1] == wa
+
+
+def test_a_label_that_few_speakers_have_is_left_out_where_none_is_drawn() -> None:
+    clips = np.array([[10, 1], [10, 0], [10, 0]])
+    right = np.array([[10.0, 0.0], [10.0, 0.0], [10.0, 0.0]])
+    uar, wa = metrics.speaker_intervals(right, clips)
+    assert (uar.low, uar.high) == (0.5, 1.0)
+    assert wa.low < wa.high == 1.0
+
+
+def test_risk_coverage_of_known_answers() -> None:
+    probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
+    curve = metrics.risk_coverage(probabilities, np.array([1, 0, 1, 0]))
+    assert curve.tolist() == pytest.approx([1.0, 1.0, 2 / 3, 0.5])

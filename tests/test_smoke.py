@@ -78,6 +78,7 @@ def test_one_epoch_becomes_a_model_that_recognizes(
     assert told.out == ""
     assert "epoch 1/1  loss" in told.err
     assert "held-out speakers ravdess/03" in told.err
+    assert (tmp_path / "m-run" / "metrics.json").is_file()
     assert export.main([str(keras_file), "-o", str(model)]) == 0
     recognizer = StreamRecognizer(model, vad=False)
     sound = np.concatenate([tiny_corpora.sound("happy", seed) for seed in range(4)])

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-import tiny_corpora
-import tiny_network
 from ser_train.commands import cli
 from ser_train.commands.arguments import make_parser
 from ser_train.cross_validation.plan import CrossValidation
@@ -130,26 +128,3 @@ def test_options_of_a_training_reach_the_job() -> None:
         limits="o",
         cross_validations=(Path("c"), Path("d")),
     )
-
-
-@pytest.mark.integration
-def test_fit_then_predict(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tiny_network.register(monkeypatch)
-    corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 6), takes=2)
-    model = tmp_path / "m.keras"
-    arguments = [
-        *("fit", "-B", "4", "--epochs", "8", "--network", "tiny", "-o", str(model)),
-        *("--train-dir", str(corpus), "--cache-dir", str(tmp_path / "cache"), "--seed", "1"),
-        *("--validation-speakers", "ravdess/02", "--test-speakers", "ravdess/03"),
-    ]
-    assert cli.main(arguments) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "epoch 8/8  loss" in told.err
-    assert "held-out speakers ravdess/03" in told.err
-    assert (tmp_path / "m-run" / "metrics.json").is_file()
-    voice = tiny_corpora.write_sound(tmp_path / "voice.wav", "happy", 5)
-    assert cli.main(["predict", str(model), str(voice)]) == 0
-    assert capsys.readouterr().out.startswith(f"{voice}\thappy\t")

@@ -15,6 +15,7 @@ from ser_train.evaluation.calibration import (
     Calibrated,
     Comparison,
     Measured,
+    answers_of_speakers,
     calibrate,
     common_labels,
     compare,
@@ -137,7 +138,8 @@ def _calibrate(task: _Task, model: Any) -> Calibrated:
     """
     card, validation = task.first.card, task.roles.split.validation
     if validation:
-        fitted = calibrate(model, task.prepared, validation, task.labels)
+        answers = answers_of_speakers(model, task.prepared, validation, task.labels)
+        fitted = calibrate(model, answers)
         threshold = fitted.smoothing.uncertain_below
         smoothing = dataclasses.replace(card.smoothing, uncertain_below=threshold)
         return Calibrated(fitted.calibration, smoothing)

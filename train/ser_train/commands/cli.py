@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ser_live.errors import SerError
 from ser_train.commands.arguments import make_parser, recordings_of
+
+if TYPE_CHECKING:
+    from ser_train.cross_validation.plan import CrossValidation
+    from ser_train.progress import Reporter
 
 _Job = TypeVar("_Job")
 _FIELDS = {
@@ -38,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(argv)
     try:
-        return _COMMANDS[options.command](options)
+        _COMMANDS[options.command](options)
     except SerError as error:
         return _fail(f"error: {error}", 2)
     except ModuleNotFoundError as error:
@@ -47,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(f"error: {error}; training needs: pip install 'ser-live[train]'", 2)
     except KeyboardInterrupt:
         return _fail("interrupted; checkpoints are kept", 130)
+    return 0
 
 
 def _fail(text: str, status: int) -> int:
@@ -54,7 +59,7 @@ def _fail(text: str, status: int) -> int:
     return status
 
 
-def _fit(options: argparse.Namespace) -> int:
+def _fit(options: argparse.Namespace) -> None:
     _start_tensorflow(options.threads)
     from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415
@@ -71,27 +76,61 @@ def _fit(options: argparse.Namespace) -> int:
         fit(job, Reporter())
     else:
         adapt(job, options.init, Reporter())
-    return 0
 
 
-def _cross_validate(options: argparse.Namespace) -> int:
-    from ser_train.commands.cross_validate import cross_validate  # noqa: PLC0415 - libsndfile, soxr
-    from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415
+def _cross_validate(options: argparse.Namespace) -> None:
+    from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415 - libsndfile, soxr
     from ser_train.progress import Reporter  # noqa: PLC0415
 
     job = _job(CrossValidation, options)
     print("\n".join(cross_validate(job, Reporter(), lambda: _start_tensorflow(options.threads))))
-    return 0
 
 
-def _report(options: argparse.Namespace) -> int:
+def cross_validate(
+    job: "CrossValidation", report: "Reporter", before_training: Callable[[], None] = lambda: None
+) -> tuple[str, ...]:
+    """Run the folds that are not finished, then sum up all that are.
+
+    Parameters
+    ----------
+    job : CrossValidation
+    report : Reporter
+    before_training : callable
+        Called once, before TensorFlow is needed, and not at all if every fold is finished.
+
+    Returns
+    -------
+    tuple of str
+        The figures as lines of text; the report is in the folder.
+
+    Raises
+    ------
+    SerError
+        If the recordings do not fit the protocol, or the folder holds folds of other settings.
+    """
+    from ser_train.cross_validation.plan import make_plan  # noqa: PLC0415 - libsndfile, soxr
+    from ser_train.reports.cross_validation import summarise  # noqa: PLC0415 - Matplotlib takes a second
+
+    plan = make_plan(job)
+    plan.ledger.require(plan.configuration)
+    missing = plan.missing()
+    if missing:
+        before_training()
+        from ser_train.cross_validation.folds import run_folds  # noqa: PLC0415 - TensorFlow takes seconds
+
+        run_folds(plan, missing, report)
+    else:
+        report.note("every fold is finished: kept")
+    return summarise(job.report_folder)
+
+
+def _report(options: argparse.Namespace) -> None:
     from ser_train.reports.cross_validation import summarise  # noqa: PLC0415 - Matplotlib takes a second
 
     print("\n".join(summarise(options.folder)))
-    return 0
 
 
-def _evaluate(options: argparse.Namespace) -> int:
+def _evaluate(options: argparse.Namespace) -> None:
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
     from ser_train.progress import Reporter  # noqa: PLC0415
@@ -104,10 +143,9 @@ def _evaluate(options: argparse.Namespace) -> int:
     else:
         _start_tensorflow(None)
     print("\n".join(measure(_job(Evaluation, options), Reporter())))
-    return 0
 
 
-def _predict(options: argparse.Namespace) -> int:
+def _predict(options: argparse.Namespace) -> None:
     from ser_train.commands.predict import load_predictor  # noqa: PLC0415 - TensorFlow takes seconds
 
     if options.model.suffix != ".onnx":
@@ -115,17 +153,15 @@ def _predict(options: argparse.Namespace) -> int:
     predictor = load_predictor(options.model)
     for path in options.files:
         print(predictor.predict(path).line(options.json), flush=True)
-    return 0
 
 
-def _ensemble(options: argparse.Namespace) -> int:
+def _ensemble(options: argparse.Namespace) -> None:
     _start_tensorflow(None)
     from ser_train.commands.merge import merge  # noqa: PLC0415 - TensorFlow takes seconds
 
     card = merge(options.models, options.output, options.name)
     print(f"wrote {options.output}: {card.description}")
     print("its members' figures are not its own; measure it with ser-train evaluate")
-    return 0
 
 
 def _start_tensorflow(threads: int | None) -> None:
@@ -169,7 +205,7 @@ def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "fit": _fit,
     "cross-validate": _cross_validate,
     "report": _report,

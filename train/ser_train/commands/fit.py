@@ -22,8 +22,8 @@ from ser_train.evaluation.calibration import (
     Calibrated,
     HeldOutAnswers,
     Measured,
+    answers_of_speakers,
     calibrate,
-    calibrate_by_folds,
     measure,
 )
 from ser_train.metrics import Scores
@@ -163,11 +163,10 @@ def _train(task: _Task, report: Reporter) -> Trained:
 
 
 def _calibrate(task: _Task, trained: Trained) -> Calibrated:
-    if task.split.validation:
-        return calibrate(trained.model, task.prepared, task.split.validation, task.labels)
-    if task.answers:
-        return calibrate_by_folds(trained.model, task.answers)
-    return Calibrated(Calibration(), SmoothingSpec())
+    model, answers, validation = trained.model, task.answers, task.split.validation
+    if validation:
+        answers = answers_of_speakers(model, task.prepared, validation, task.labels)
+    return calibrate(model, answers) if answers else Calibrated(Calibration(), SmoothingSpec())
 
 
 def _measure(task: _Task, trained: Trained) -> Measured | None:

@@ -64,7 +64,9 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         (fold.folder / CHECKPOINT).unlink(missing_ok=True)
         if first:
             forget(fold.folder, first)
-        _remove_empty(fold.folder, fold.folder.parent)
+        with contextlib.suppress(OSError):  # other folds' checkpoints are in it
+            fold.folder.rmdir()
+            fold.folder.parent.rmdir()
         report.note(f"{name}: finished")
 
 
@@ -164,9 +166,3 @@ def _row(
         commit=plan.commit,
         history=tuple(epoch.rounded(_DIGITS) for epoch in trained.history),
     )
-
-
-def _remove_empty(*folders: Path) -> None:
-    with contextlib.suppress(OSError):  # other folds' checkpoints are in it
-        for folder in folders:
-            folder.rmdir()

@@ -99,19 +99,10 @@ class Row:
     @classmethod
     def from_line(cls, line: bytes) -> "Row":
         """Read a line that `to_line` returned."""
-        data = json.loads(line)
-        given = data["configuration"]
-        configuration = Configuration(
-            **{
-                **given,
-                "also": tuple(given["also"]),
-                "mapping": tuple((old, new) for old, new in given["mapping"]),
-                "dropped": tuple(given["dropped"]),
-            }
-        )
-        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
-        history = tuple(EpochRecord(**epoch) for epoch in data["history"])
-        return cls(**{**data, **lists, "configuration": configuration, "history": history})
+        data = _with_tuples(json.loads(line))
+        data["configuration"] = Configuration(**_with_tuples(data["configuration"]))
+        data["history"] = tuple(EpochRecord(**epoch) for epoch in data["history"])
+        return cls(**data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -258,6 +249,15 @@ class Ledger:
     def posteriors_file(self, row: Row) -> Path:
         """Name the file of a row's posteriors."""
         return self.folder / "posteriors" / f"seed{row.seed}-fold{row.fold}.npz"
+
+
+def _with_tuples(values: Any) -> dict[str, Any]:
+    """Turn the lists of a JSON object into tuples, those of the objects in it excepted."""
+
+    def frozen(value: Any) -> Any:
+        return tuple(map(frozen, value)) if isinstance(value, list) else value
+
+    return {key: frozen(value) for key, value in dict(values).items()}
 
 
 def _switched_on(values: dict[str, Any]) -> dict[str, Any]:

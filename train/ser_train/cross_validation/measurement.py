@@ -157,8 +157,7 @@ def measure_ledger(ledger: Ledger) -> Measurement:
     of_seed = {row.seed: [r for r in rows if r.seed == row.seed] for row in rows}
     complete = [seed for seed, own in of_seed.items() if len(own) == rows[0].folds]
     seeds = tuple(complete or list(of_seed)[:1])
-    pooled = _pooled(ledger, [of_seed[seed] for seed in seeds])
-    pools = tuple(one for one, _ in pooled)
+    pools = _pooled(ledger, [of_seed[seed] for seed in seeds])
     protocol = find_protocol(rows[0].configuration.protocol)
     headline = pools[0].heard.index(rows[0].window)
     together = (ensemble(pools),) if len(pools) > 1 else ()
@@ -175,7 +174,7 @@ def measure_ledger(ledger: Ledger) -> Measurement:
         among_tested=_optional(_among(pools, protocol), headline),
         together_among_tested=_optional(_among(together, protocol), headline),
         normalised=_optional(_normalised(pools, seeds, protocol), headline),
-        per_fold=tuple(_fold(row, pooled, headline, protocol) for row in of_seed[seeds[0]]),
+        per_fold=tuple(_fold(row, pools, headline, protocol) for row in of_seed[seeds[0]]),
     )
 
 
@@ -249,20 +248,16 @@ def _normalised(pools: Sequence[Pool], seeds: Sequence[int], protocol: Protocol)
     return [one for one in found if one is not None]
 
 
-def _pooled(
-    ledger: Ledger, of_seeds: Sequence[Sequence[Row]]
-) -> list[tuple[Pool, dict[int, float]]]:
+def _pooled(ledger: Ledger, of_seeds: Sequence[Sequence[Row]]) -> tuple[Pool, ...]:
     """Pool each seed, with what all of their folds heard."""
     folds = [[ledger.posteriors(row) for row in rows] for rows in of_seeds]
     every = [set(fold.heard) for of_seed in folds for fold in of_seed]
     heard = [name for name in folds[0][0].heard if all(name in names for names in every)]
-    return [pool(rows, own, heard) for rows, own in zip(of_seeds, folds, strict=True)]
+    return tuple(pool(rows, own, heard) for rows, own in zip(of_seeds, folds, strict=True))
 
 
-def _fold(
-    row: Row, pooled: Sequence[tuple[Pool, dict[int, float]]], heard: int, protocol: Protocol
-) -> FoldFigures:
-    own = [one.only(one.folds == row.fold) for one, _ in pooled]
+def _fold(row: Row, pools: Sequence[Pool], heard: int, protocol: Protocol) -> FoldFigures:
+    own = [one.only(one.folds == row.fold) for one in pools]
     scores, among = _scores(own, heard), _scores(_among(own, protocol), heard)
     lacking = [label for label in own[0].labels if label not in row.corpus_labels]
     untested = [label for label in own[0].labels if label not in protocol.tested]
@@ -275,7 +270,7 @@ def _fold(
         test_clips=row.test_clips,
         uar=_figure([s.uar for s in scores]),
         wa=_figure([s.wa for s in scores]),
-        temperatures=tuple(temperatures[row.fold] for _, temperatures in pooled),
+        temperatures=tuple(one.temperatures[row.fold] for one in pools),
         among_tested=_figure([s.uar for s in among]) if among else None,
         untested_mass=_mass(own, heard, untested) if among else None,
         missing_mass=_mass(own, heard, lacking) if among else None,

@@ -4,9 +4,9 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
@@ -17,6 +17,8 @@ from ser_train.metrics import fit_temperature, with_temperature
 
 _PRIOR_CLIPS = 8
 """Of other speakers' mean, before the voice's own clips count."""
+_COLUMNS = ("names", "speakers", "folds", "truth")
+"""Of a pool: what it holds of each clip beside probabilities."""
 _LEAST = 1e-9
 """Probabilities are not taken for smaller."""
 
@@ -37,13 +39,14 @@ class Pool:
     """(heard, clips, labels), tempered."""
     raw: NDArray[np.float64]
     """The same at temperature 1."""
+    temperatures: dict[int, float] = dataclasses.field(default_factory=dict)
+    """Of each fold; 1 for a single fold without validation speakers."""
 
-    def only(self, chosen: NDArray[np.bool_]) -> "Pool":
-        """Keep some of the clips."""
-        columns = ("names", "speakers", "folds", "truth")
+    def only(self, chosen: NDArray[np.bool_ | np.intp]) -> "Pool":
+        """Keep some of the clips, by a mask or in the order of indices."""
         return dataclasses.replace(
             self,
-            **{name: getattr(self, name)[chosen] for name in columns},
+            **{name: getattr(self, name)[chosen] for name in _COLUMNS},
             probabilities=self.probabilities[:, chosen],
             raw=self.raw[:, chosen],
         )
@@ -59,9 +62,7 @@ class Pool:
         )
 
 
-def pool(
-    rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str]
-) -> tuple[Pool, dict[int, float]]:
+def pool(rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str]) -> Pool:
     """Put the folds of one seed together.
 
     Parameters
@@ -72,11 +73,6 @@ def pool(
         Of the same rows.
     heard : sequence of str
         Lengths of speech to take; all folds have them.
-
-    Returns
-    -------
-    tuple of Pool and dict
-        The temperature of each fold; it is 1 for a single fold without validation speakers.
 
     Raises
     ------
@@ -90,24 +86,25 @@ def pool(
         _of_fold(row, fold, temperature, labels, heard)
         for row, fold, temperature in zip(rows, folds, temperatures, strict=True)
     ]
-    names = np.concatenate([part.names for part in parts])
-    order = np.argsort(names, kind="stable")
-    twice = names[order][1:][names[order][1:] == names[order][:-1]]
+
+    def joined(column: str, axis: int = 0) -> Any:
+        return np.concatenate([getattr(part, column) for part in parts], axis=axis)
+
+    pooled = dataclasses.replace(
+        parts[0],
+        **{column: joined(column) for column in _COLUMNS},
+        probabilities=joined("probabilities", axis=1),
+        raw=joined("raw", axis=1),
+        temperatures={row.fold: one for row, one in zip(rows, temperatures, strict=True)},
+    )
+    pooled = pooled.only(np.argsort(pooled.names, kind="stable"))
+    twice = pooled.names[1:][pooled.names[1:] == pooled.names[:-1]]
     if len(twice):
         raise SerError(
             f"{twice[0]} was tested in two folds of seed {rows[0].seed}: the recordings have "
             "changed between them; give another --report-dir"
         )
-    return Pool(
-        names[order],
-        np.concatenate([part.speakers for part in parts])[order],
-        np.concatenate([part.folds for part in parts])[order],
-        np.concatenate([part.truth for part in parts])[order],
-        labels,
-        tuple(heard),
-        np.concatenate([part.probabilities for part in parts], axis=1)[:, order],
-        np.concatenate([part.raw for part in parts], axis=1)[:, order],
-    ), dict(zip((row.fold for row in rows), temperatures, strict=True))
+    return pooled
 
 
 def ensemble(pools: Sequence[Pool]) -> Pool:
@@ -234,7 +231,8 @@ def _normalised(
         before = np.cumsum(logarithms[own], axis=0) - logarithms[own]
         mean = (_PRIOR_CLIPS * everyone + before) / (_PRIOR_CLIPS + heard)
         result[own] = logarithms[own] - mean + everyone
-    normalised: NDArray[np.float64] = scipy.special.softmax(result, axis=1)
+    shares = np.exp(result - result.max(axis=1, keepdims=True))
+    normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
     return normalised
 
 

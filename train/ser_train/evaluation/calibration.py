@@ -50,6 +50,8 @@ class HeldOutAnswers:
     """(clips, labels) probabilities and the index of each true label, by fold or by speaker."""
     held_out: str
     """Their description, in words."""
+    each_alike: bool = False
+    """Each part counts as much as any other, however many clips it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,10 @@ def common_labels(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
     return tuple(label for label in new if label in old)
 
 
-def calibrate(
+def answers_of_speakers(
     model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
-) -> Calibrated:
-    """Set the model's temperature, and the threshold of uncertainty, on held-out speakers.
+) -> HeldOutAnswers:
+    """Predict the clips of held-out speakers, for `calibrate`.
 
     Each speaker counts alike, however many recordings they made: the next stranger may resemble
     any of them.
@@ -127,27 +129,23 @@ def calibrate(
     held_out = f"{len(chosen)} clips of the held-out speakers {', '.join(speakers)}"
     if len(speakers) > 1:
         held_out += ", each counting alike"
-    return _calibrated(model, HeldOutAnswers(parts, held_out), each_alike=True)
+    return HeldOutAnswers(parts, held_out, each_alike=True)
 
 
-def calibrate_by_folds(model: Any, answers: HeldOutAnswers) -> Calibrated:
-    """Calibrate by the answers of a cross-validation, so that no speaker need be held out.
+def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
+    """Set the model's temperature, and the threshold of uncertainty, by held-out answers.
 
     Parameters
     ----------
     model : keras.Model
-        Of the same network and recipe.
     answers : HeldOutAnswers
-        Of `ser_train.cross_validation.pooling.answers_of_folds`.
+        Of `answers_of_speakers`, or of `ser_train.cross_validation.pooling.answers_of_folds` from
+        networks of the same recipe, so that no speaker need be held out.
     """
-    return _calibrated(model, answers, each_alike=False)
-
-
-def _calibrated(model: Any, answers: HeldOutAnswers, each_alike: bool) -> Calibrated:
-    temperature = round(fit_temperature(answers.parts, each_alike), 4)
+    temperature = round(fit_temperature(answers.parts, answers.each_alike), 4)
     model.get_layer("temperature").temperature.assign(temperature)
     tempered = [with_temperature(probabilities, temperature) for probabilities, _ in answers.parts]
-    threshold = uncertain_threshold(tempered, each_alike)
+    threshold = uncertain_threshold(tempered, answers.each_alike)
     return Calibrated(
         Calibration(temperature, f"least NLL on {answers.held_out}"),
         SmoothingSpec(uncertain_below=threshold),

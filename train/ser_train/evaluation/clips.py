@@ -99,8 +99,13 @@ def choose(job: Evaluation, labels: Sequence[str]) -> Chosen:
     return Chosen(clips, tuple(clip for clip in found if clip.speaker not in named))
 
 
-def begin(job: Evaluation) -> tuple[OnnxClassifier, Chosen]:
+def begin(job: Evaluation) -> tuple[OnnxClassifier, Chosen, str]:
     """Make the folder of the report, load the model and find the recordings, in this order.
+
+    Returns
+    -------
+    tuple of OnnxClassifier, Chosen and str
+        The last is the `leakage`.
 
     Raises
     ------
@@ -108,8 +113,15 @@ def begin(job: Evaluation) -> tuple[OnnxClassifier, Chosen]:
         If one of them cannot be, or a speaker or a label does not fit.
     """
     make_report_folder(job.report_folder)
-    classifier = open_onnx(job.model)
-    return classifier, choose(job, classifier.card.labels)
+    path = job.model
+    if path.suffix != ".onnx":
+        raise SerError(
+            f"{path}: --stream and --conditions measure the .onnx file that runs live; make it "
+            f"with ser-export {path.with_suffix('.keras')} -o {path.with_suffix('.onnx')}"
+        )
+    classifier = OnnxClassifier.load(path)
+    chosen = choose(job, classifier.card.labels)
+    return classifier, chosen, leakage(record_beside(path, classifier.card), chosen.clips)
 
 
 def find_voices(
@@ -138,22 +150,6 @@ def make_report_folder(folder: Path | None) -> None:
         raise SerError(
             f"--report-dir {sanitize(folder)} cannot be made ({reason(error)}); name another folder"
         ) from error
-
-
-def open_onnx(path: Path) -> OnnxClassifier:
-    """Load the model as a live stream runs it.
-
-    Raises
-    ------
-    SerError
-        If it is no ``.onnx`` file, or does not fit its card.
-    """
-    if path.suffix != ".onnx":
-        raise SerError(
-            f"{path}: --stream and --conditions measure the .onnx file that runs live; make it "
-            f"with ser-export {path.with_suffix('.keras')} -o {path.with_suffix('.onnx')}"
-        )
-    return OnnxClassifier.load(path)
 
 
 def window_probabilities(

@@ -1,7 +1,7 @@
 """Report of a cross-validation: ``report.md`` with its plots, and ``summary.json``."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +134,14 @@ def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tup
 def _data(measured: Measurement, folder: str) -> dict[str, Any]:
     truth = np.concatenate([one.truth for one in measured.pools])
     answers = np.concatenate([one.probabilities[measured.headline] for one in measured.pools])
+    figures = {
+        "figures": measured.single,
+        "ensemble": measured.together,
+        "among_tested": measured.among_tested,
+        "ensemble_among_tested": measured.together_among_tested,
+        "untempered": measured.untempered,
+        "normalised_by_speaker": measured.normalised,
+    }
     return {
         "command": repeat_command(measured, folder),
         "configuration": dataclasses.asdict(measured.rows[0].configuration),
@@ -144,12 +152,7 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
         "folds": measured.folds,
         "finished_folds": len(measured.rows),
         "heard": measured.heard,
-        "figures": dataclasses.asdict(measured.single),
-        "ensemble": _optional(measured.together),
-        "among_tested": _optional(measured.among_tested),
-        "ensemble_among_tested": _optional(measured.together_among_tested),
-        "untempered": dataclasses.asdict(measured.untempered),
-        "normalised_by_speaker": _optional(measured.normalised),
+        **{name: dataclasses.asdict(of) if of else None for name, of in figures.items()},
         "by_seconds_heard": {
             name: {"uar": uar, "wa": wa} for name, (uar, wa) in measured.heard_figures().items()
         },
@@ -159,10 +162,6 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
         "confusion": confusion(answers, truth).tolist(),
         "reliability": [dataclasses.asdict(one) for one in reliability(answers, truth)],
     }
-
-
-def _optional(record: Figures | None) -> dict[str, Any] | None:
-    return dataclasses.asdict(record) if record else None
 
 
 def _opening(measured: Measurement, folder: str) -> tuple[str, ...]:
@@ -197,32 +196,18 @@ def _figures_table(measured: Measurement) -> str:
         ("one network, temperature 1", measured.untempered),
         ("one network, normalised by speaker", measured.normalised),
     )
-    head = (
-        "",
-        "UAR %",
-        "95 %",
-        "WA %",
-        "95 %",
-        "ECE %",
-        "excess ECE %",
-        "NLL",
-        "surest 80 %: WA %",
+    columns: tuple[tuple[str, Callable[[Figures], str]], ...] = (
+        ("UAR %", lambda of: _spread(of.uar)),
+        ("95 %", lambda of: _interval(of.uar)),
+        ("WA %", lambda of: _spread(of.wa)),
+        ("95 %", lambda of: _interval(of.wa)),
+        ("ECE %", lambda of: _spread(of.ece)),
+        ("excess ECE %", lambda of: _spread(of.excess_ece)),
+        ("NLL", lambda of: f"{of.nll.mean:.3f}"),
+        ("surest 80 %: WA %", lambda of: _spread(of.wa_of_surest)),
     )
-    return markdown_table([head, *(_figures_row(name, of) for name, of in rows if of)])
-
-
-def _figures_row(name: str, figures: Figures) -> tuple[str, ...]:
-    return (
-        name,
-        _spread(figures.uar),
-        _interval(figures.uar),
-        _spread(figures.wa),
-        _interval(figures.wa),
-        _spread(figures.ece),
-        _spread(figures.excess_ece),
-        f"{figures.nll.mean:.3f}",
-        _spread(figures.wa_of_surest),
-    )
+    cells = [(name, *(cell(of) for _, cell in columns)) for name, of in rows if of]
+    return markdown_table([("", *(title for title, _ in columns)), *cells])
 
 
 def _legend(measured: Measurement) -> tuple[str, ...]:

@@ -71,21 +71,9 @@ def held_out_metrics(
             mass = float(probabilities[:, lacking].sum(axis=1).mean())
             name = f"mass on {' and '.join(labels[place] for place in lacking)}"
             metrics += (Metric(name, round(mass, 6), alone, True, len(clips)),)
-    recalls = zip(labels, measured.scores.recalls, strict=True)
-    return metrics + _recalls(recalls, measured.scores.count, protocol, True)
-
-
-def _recalls(
-    recalls: Iterable[tuple[str, float | None]],
-    count: int,
-    protocol: str,
-    speaker_independent: bool,
-) -> tuple[Metric, ...]:
-    return tuple(
-        Metric(f"{RECALL_OF}{label}", round(recall, 6), protocol, speaker_independent, count)
-        for label, recall in recalls
-        if recall is not None
-    )
+    names = [f"{RECALL_OF}{label}" for label in labels]
+    recalls = zip(names, measured.scores.recalls, strict=True)
+    return metrics + _metrics(recalls, protocol, True, measured.scores.count)
 
 
 def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
@@ -137,7 +125,8 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
             ("ECE", single.ece, []),
         )
     )
-    return figures + _recalls(single.recalls.items(), single.clips, protocol, independent)
+    recalls = ((f"{RECALL_OF}{label}", recall) for label, recall in single.recalls.items())
+    return figures + _metrics(recalls, protocol, independent, single.clips)
 
 
 def _spread(figure: Figure, folds: Sequence[float]) -> float | None:
@@ -159,9 +148,19 @@ def _metrics_of(
 ) -> tuple[Metric, ...]:
     """Turn scores into metrics of a card."""
     values = (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
+    return _metrics(values, protocol, speaker_independent, scores.count)
+
+
+def _metrics(
+    values: Iterable[tuple[str, float | None]],
+    protocol: str,
+    speaker_independent: bool,
+    count: int,
+) -> tuple[Metric, ...]:
     return tuple(
-        Metric(name, round(value, 6), protocol, speaker_independent, scores.count)
+        Metric(name, round(value, 6), protocol, speaker_independent, count)
         for name, value in values
+        if value is not None
     )
 
 

@@ -21,8 +21,6 @@ from ser_train.evaluation.clips import (
     begin,
     describe_speakers,
     find_voices,
-    leakage,
-    record_beside,
     window_probabilities,
 )
 from ser_train.evaluation.live import sounds
@@ -81,39 +79,31 @@ class Condition:
 
 def make_conditions(babble: Samples) -> tuple[Condition, ...]:
     """Make all conditions out of a bed of babble, shape (n,)."""
-    noise = f"at {SNR_DB:g} dB SNR"
-    street, rooms = (
-        sounds.street_bed(BED_SECONDS),
-        [room_response(number) for number in range(_ROOMS)],
+    noise, street = f"at {SNR_DB:g} dB SNR", sounds.street_bed(BED_SECONDS)
+    rooms = [room_response(number) for number in range(_ROOMS)]
+    room = (
+        f"{_ROOMS} synthetic rooms with an RT60 of {RT60_SECONDS:g} s, direct to reverberant "
+        f"{DIRECT_TO_REVERBERANT_DB:g} dB"
     )
+    low_hz, high_hz = TELEPHONE_BAND_HZ
+    telephone = f"{low_hz:g} to {high_hz:g} Hz, 8 kHz, mu-law of 8 bits"
 
     def in_some_room(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
         return in_room(samples, rooms[random.integers(_ROOMS)])
 
+    def by_telephone(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
+        return over_telephone(samples, speech)
+
+    talkers, cars = (
+        f"{sounds.TALKERS} other talkers at once",
+        "synthetic traffic with cars that pass",
+    )
     return (
-        Condition(
-            "babble",
-            f"{sounds.TALKERS} other talkers at once {noise}",
-            sounds.BABBLE,
-            _over(babble),
-        ),
-        Condition(
-            "street", f"synthetic traffic with cars that pass {noise}", sounds.STREET, _over(street)
-        ),
+        Condition("babble", f"{talkers} {noise}", sounds.BABBLE, _over(babble)),
+        Condition("street", f"{cars} {noise}", sounds.STREET, _over(street)),
         Condition("hum", f"50 Hz mains hum with harmonics {noise}", sounds.HUM, _over_hum),
-        Condition(
-            "room",
-            f"{_ROOMS} synthetic rooms with an RT60 of {RT60_SECONDS:g} s, direct to reverberant "
-            f"{DIRECT_TO_REVERBERANT_DB:g} dB",
-            sounds.ROOM,
-            in_some_room,
-        ),
-        Condition(
-            "telephone",
-            f"{TELEPHONE_BAND_HZ[0]:g} to {TELEPHONE_BAND_HZ[1]:g} Hz, 8 kHz, mu-law of 8 bits",
-            sounds.TELEPHONE,
-            lambda samples, speech, random: over_telephone(samples, speech),
-        ),
+        Condition("room", room, sounds.ROOM, in_some_room),
+        Condition("telephone", telephone, sounds.TELEPHONE, by_telephone),
     )
 
 
@@ -206,13 +196,12 @@ def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
         If the model, the recordings, their labels or the speakers do not fit, or if no speaker
         is left for the babble.
     """
-    classifier, chosen = begin(job)
+    classifier, chosen, warning = begin(job)
     if not chosen.others:
         raise SerError(
             "the babble needs recordings of speakers who are not measured, and none is left; "
             f"name some of {', '.join(speakers_of(chosen.clips))} with --speakers"
         )
-    warning = leakage(record_beside(job.model, classifier.card), chosen.clips)
     if warning:
         report.warn(warning)
     conditions = make_conditions(_babble(chosen.others, report, job.skip_broken))

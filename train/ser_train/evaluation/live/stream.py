@@ -14,8 +14,6 @@ from ser_train.evaluation.clips import (
     begin,
     describe_speakers,
     find_voices,
-    leakage,
-    record_beside,
     window_probabilities,
 )
 from ser_train.evaluation.live import stream_measures as measures
@@ -109,8 +107,7 @@ def evaluate_stream(job: Evaluation, report: Reporter) -> StreamResult:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
-    classifier, chosen = begin(job)
-    warning = leakage(record_beside(job.model, classifier.card), chosen.clips)
+    classifier, chosen, warning = begin(job)
     if warning:
         report.warn(warning)
     voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
