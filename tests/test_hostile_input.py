@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from fuzz import attempt, cards, check_message, manifests, raw
+from fuzz import attempt, cards, check_message, manifests, models, raw
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.engine.resample import MonoConverter
 from ser_live.model.classifier import OnnxClassifier
@@ -205,12 +205,12 @@ def spoilt(dtype: str, value: float, at: int) -> Samples:
     return block
 
 
-def check_refused(model: OnnxClassifier, bad: Any, before: int) -> None:
+def check_refused(model: OnnxClassifier, bad: Any, before: int, message: str) -> None:
     voice = as_format(demo_voice(16000, 1.5), 2, "float32")
     stranger, twin = (StreamRecognizer(model, channels=2) for _ in range(2))
     first = stranger.process(voice[:before])
     counted = stranger.stats.samples_in
-    with pytest.raises(SerError) as caught:
+    with pytest.raises(SerError, match=message) as caught:
         stranger.process(bad)
     check_message(caught.value)
     assert stranger.stats.samples_in == counted
@@ -220,7 +220,8 @@ def check_refused(model: OnnxClassifier, bad: Any, before: int) -> None:
 
 @pytest.mark.parametrize("bad", BAD.values(), ids=list(BAD))
 def test_what_is_no_sound_leaves_no_trace(model: OnnxClassifier, bad: Any) -> None:
-    check_refused(model, bad, before=17000)
+    wanted = r"^samples (are|have shape) .*[,;] wanted (int16, float32 or float64|\(n, 2\))$"
+    check_refused(model, bad, 17000, wanted)
 
 
 @hostile(
@@ -233,7 +234,10 @@ def test_what_is_no_sound_leaves_no_trace(model: OnnxClassifier, bad: Any) -> No
 def test_one_bad_number_anywhere_leaves_no_trace(
     model: OnnxClassifier, value: float, dtype: str, at: int, before: int
 ) -> None:
-    check_refused(model, spoilt(dtype, value, at), before)
+    message = (
+        "samples reach .*, wanted floats in" if math.isfinite(value) else "hold NaN or infinity"
+    )
+    check_refused(model, spoilt(dtype, value, at), before, message)
 
 
 @pytest.mark.parametrize(
@@ -430,13 +434,7 @@ def test_damaged_model_files_are_refused_or_work(
     data = bytearray(write_tiny_model(folder / "whole.onnx").read_bytes())
     for place, byte in damage:
         data[round(place * (len(data) - 1))] = byte
-    path = folder / "damaged.onnx"
-    path.write_bytes(data[: round(share * len(data))])
-    classifier = attempt(OnnxClassifier.load, path, begins=f"{path}: ")
-    if classifier is not None:
-        window = np.ones((50, classifier.card.spectrum.bins), np.float32)
-        shares = attempt(classifier.probabilities, window, begins=f"{path}: ")
-        assert shares is None or shares.sum() == pytest.approx(1.0, abs=0.02)
+    models.check(bytes(data[: round(share * len(data))]))
 
 
 @hostile(25, st.binary(max_size=200))

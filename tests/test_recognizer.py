@@ -5,6 +5,7 @@ import dataclasses
 import json
 import math
 import pickle
+import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +20,6 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import speech_like, tiny_card, write_tiny_model
 from ser_live.testing.models import TINY_LABELS
 from test_stream_laws import demo_voice
-
-
-@pytest.fixture(scope="module")
-def unsure_model(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
-    card = tiny_card(smoothing=SmoothingSpec(uncertain_below=1.0))
-    path = write_tiny_model(tmp_path_factory.mktemp("model") / "unsure.onnx", card)
-    return OnnxClassifier.load(path)
 
 
 def silence(seconds: float) -> NDArray[np.float32]:
@@ -69,8 +63,10 @@ def test_warming_up_lasts_one_second_from_the_onset(model: OnnxClassifier) -> No
     assert 1.0 <= first.end_seconds - onset_seconds < 1.05 + 1e-9
 
 
-def test_low_confidence_is_uncertain_and_keeps_its_best_guess(unsure_model: OnnxClassifier) -> None:
-    states = {p.state: p for p in StreamRecognizer(unsure_model).process(demo_voice(16000, 3.0))}
+def test_low_confidence_is_uncertain_and_keeps_its_best_guess(tmp_path: Path) -> None:
+    card = tiny_card(smoothing=SmoothingSpec(uncertain_below=1.0))
+    unsure = write_tiny_model(tmp_path / "unsure.onnx", card)
+    states = {p.state: p for p in StreamRecognizer(unsure).process(demo_voice(16000, 3.0))}
     assert "speech" not in states
     assert states["uncertain"].label in TINY_LABELS
 
@@ -142,37 +138,16 @@ def test_an_empty_stream_gives_nothing(model: OnnxClassifier) -> None:
     assert recognizer.flush() == []
 
 
-@pytest.mark.parametrize(
-    ("samples", "channels", "message"),
-    [
-        (np.array([0.0, np.nan]), 1, "NaN or infinity"),
-        (np.array([0.0, -np.inf], np.float32), 1, "NaN or infinity"),
-        (np.array([0.0, 1e30], np.float32), 1, r"in \[-1, 1\]"),
-        (np.zeros(4, np.int32), 1, "int32"),
-        (np.array(["a"]), 1, "<U1"),
-        (np.zeros((4, 2), np.float32), 1, r"\(4, 2\)"),
-        (np.zeros(4, np.float32), 2, r"\(4,\)"),
-        (np.zeros((4, 1, 1), np.float32), 1, r"\(4, 1, 1\)"),
-        (np.float32(0.5), 1, r"\(\)"),
-    ],
-)
-def test_bad_samples_change_nothing(
-    model: OnnxClassifier, samples: NDArray[np.generic], channels: int, message: str
-) -> None:
-    recognizer = StreamRecognizer(model, channels=channels)
-    voice = demo_voice(16000, 3.0)[:, np.newaxis].repeat(channels, axis=1)
-    predictions = recognizer.process(voice[:20000])
-    with pytest.raises(SerError, match=message):
-        recognizer.process(samples)
-    predictions += recognizer.process(voice[20000:])
-    assert predictions == StreamRecognizer(model, channels=channels).process(voice)
+@pytest.mark.parametrize("shape", [(4, 2), (4, 1, 1), ()])
+def test_mono_is_a_row_or_a_column(model: OnnxClassifier, shape: tuple[int, ...]) -> None:
+    with pytest.raises(SerError, match=re.escape(f"{shape}, wanted (n, 1) or (n,)")):
+        StreamRecognizer(model).process(np.zeros(shape, np.float32))
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"sample_rate_hz": 0}, {"sample_rate_hz": 7999}, {"sample_rate_hz": 44100.5},
-        {"channels": 0}, {"channels": 1000}, {"hop_seconds": 0.0}, {"hop_seconds": -0.25},
+        {"hop_seconds": 0.0}, {"hop_seconds": -0.25},
         {"hop_seconds": 0.255}, {"hop_seconds": math.nan}, {"hop_seconds": 1e9},
         {"window_seconds": 0.5}, {"window_seconds": math.inf}, {"window_seconds": 1000},
         {"smoothing_seconds": -1}, {"smoothing_seconds": math.nan}, {"model": "no-such-model"},

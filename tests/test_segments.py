@@ -1,6 +1,7 @@
 """Segments: ordered, apart, and as long as what they are made of."""
 
 import dataclasses
+from functools import partial
 from pathlib import Path
 
 from hypothesis import given, settings
@@ -37,10 +38,18 @@ def prediction(
     )
 
 
+sad = partial(prediction, state="speech", label="sad")
+silence = partial(prediction, state="silence")
+
+
 def segments_of(predictions: list[Prediction]) -> list[Segment]:
     segmenter = Segmenter()
     found = [segment for p in predictions for segment in segmenter.process(p)]
     return found + segmenter.flush()
+
+
+def spans(predictions: list[Prediction]) -> list[tuple[float, float]]:
+    return [(s.start_seconds, s.end_seconds) for s in segments_of(predictions)]
 
 
 @st.composite
@@ -129,42 +138,22 @@ def test_an_utterance_begins_at_its_onset_and_later_labels_at_their_hop() -> Non
 
 
 def test_a_pause_within_an_utterance_belongs_to_no_segment() -> None:
-    stream = [
-        prediction(3, "speech", "sad", 0.0),
-        prediction(4, "silence"),
-        prediction(5, "silence"),
-        prediction(6, "speech", "sad", 0.0),
-    ]
-    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
-        (0.0, 1.0),
-        (1.5, 1.75),
-    ]
+    stream = [sad(3, start_seconds=0.0), silence(4), silence(5), sad(6, start_seconds=0.0)]
+    assert spans(stream) == [(0.0, 1.0), (1.5, 1.75)]
 
 
 def test_missing_audio_ends_a_segment() -> None:
-    stream = [prediction(3, "speech", "sad", 0.0), prediction(40, "speech", "sad", 9.0)]
-    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
-        (0.0, 1.0),
-        (9.0, 10.25),
-    ]
+    assert spans([sad(3), sad(40, start_seconds=9.0)]) == [(0.0, 1.0), (9.0, 10.25)]
 
 
 def test_a_skipped_prediction_whose_audio_was_heard_does_not() -> None:
-    stream = [prediction(3, "speech", "sad", 0.0), prediction(5, "speech", "sad", 0.0)]
-    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [(0.0, 1.5)]
+    assert spans([sad(3), sad(5, start_seconds=0.0)]) == [(0.0, 1.5)]
 
 
 def test_audio_between_two_windows_belongs_to_no_segment() -> None:
-    stream = [
-        prediction(0, "speech", "sad", 2.0, hop_seconds=5.0),
-        prediction(1, "speech", "sad", 7.0, hop_seconds=5.0),
-        prediction(2, "speech", "happy", 10.0, hop_seconds=5.0),
-    ]
-    assert [(s.start_seconds, s.end_seconds) for s in segments_of(stream)] == [
-        (2.0, 5.0),
-        (7.0, 10.0),
-        (10.0, 15.0),
-    ]
+    stream = [sad(k, start_seconds=5.0 * k + 2.0, hop_seconds=5.0) for k in range(2)]
+    stream.append(prediction(2, "speech", "happy", 10.0, hop_seconds=5.0))
+    assert spans(stream) == [(2.0, 5.0), (7.0, 10.0), (10.0, 15.0)]
 
 
 def test_the_demo_speaks_in_turns(tiny_model: Path) -> None:
