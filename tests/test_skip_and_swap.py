@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.engine.resample import FULL_SCALE
@@ -34,22 +35,23 @@ whole = fixed(10**9)
 
 @dataclasses.dataclass(frozen=True)
 class Stretch:
-    """Samples, and the gap before them."""
+    """A stretch of the voice, and the gap before it."""
 
     gap_samples: int
-    samples: int
+    voice: NDArray[np.float32]
 
 
 @st.composite
 def streams(draw: st.DrawFn) -> tuple[int, list[Stretch]]:
     """A rate, and stretches that are worth hearing at it."""
     rate = draw(st.sampled_from(RATES))
-    script = []
+    voice, script = VOICES[rate], []
     for _ in range(draw(st.integers(2, 4))):
         gap_seconds = draw(st.sampled_from((0.0, 0.01, 0.3, 2.0)))
         seconds = draw(st.sampled_from((0.0, 0.4, 2.5, 4.5)))
         odd = [draw(st.integers(1, 300)) for _ in range(2)]
-        script.append(Stretch(round(gap_seconds * rate) + odd[0], round(seconds * rate) + odd[1]))
+        part, voice = np.split(voice, [round(seconds * rate) + odd[1]])
+        script.append(Stretch(round(gap_seconds * rate) + odd[0], part))
     return rate, script
 
 
@@ -57,8 +59,7 @@ def run(
     recognizer: StreamRecognizer, script: list[Stretch], cut: Cut
 ) -> tuple[list[list[Prediction]], list[int]]:
     """Give the predictions of each stretch (the last ones with its end), and where it begins."""
-    voice = VOICES[recognizer.sample_rate_hz]
-    given_samples, at = 0, 0
+    at = 0
     got: list[list[Prediction]] = []
     starts = []
     for stretch in script:
@@ -67,19 +68,17 @@ def run(
             got[-1] += ends
         else:
             assert ends == []
-        at += stretch.gap_samples
-        starts.append(at)
-        part = voice[given_samples : given_samples + stretch.samples]
-        got.append([p for block in cut(part) for p in recognizer.process(block)])
-        given_samples += len(part)
-        at += len(part)
+        starts.append(at + stretch.gap_samples)
+        got.append([p for block in cut(stretch.voice) for p in recognizer.process(block)])
+        at = starts[-1] + len(stretch.voice)
     got[-1] += recognizer.flush()
     return got, starts
 
 
-def is_on_grid(prediction: Prediction, hop_seconds: float = HOP_SECONDS) -> bool:
+def check_grid(predictions: list[Prediction], hop_seconds: float = HOP_SECONDS) -> None:
     """Index and end are in step, also where a gap or the end cut the hop short."""
-    return prediction.index == math.ceil(round(prediction.end_seconds / hop_seconds, 9)) - 1
+    hops = [math.ceil(round(p.end_seconds / hop_seconds, 9)) for p in predictions]
+    assert [p.index + 1 for p in predictions] == hops == sorted(set(hops))
 
 
 def same(one: list[Prediction], other: list[Prediction]) -> bool:
@@ -101,24 +100,15 @@ def test_gaps(
     assert run(recognizer, script, at_random(seed)) == (got, starts)
 
     everything = [p for part in got for p in part]
-    assert all(is_on_grid(p) for p in everything)
-    indices = [p.index for p in everything]
-    assert indices == sorted(set(indices))
-    for part, start in zip(got, starts, strict=True):
-        for prediction in part:
-            assert prediction.start_seconds >= start / rate - 1 / 16000
-    given_samples = 0
+    check_grid(everything)
     event(f"{sum(p.raw_probabilities is not None for p in everything) // 20 * 20} answers or more")
     for index, (stretch, start) in enumerate(zip(script, starts, strict=True)):
+        assert all(p.start_seconds >= start / rate - 1 / 16000 for p in got[index])
         alone = StreamRecognizer(model, sample_rate_hz=rate, vad=vad)
         alone.skip(start)
-        samples = VOICES[rate][given_samples : given_samples + stretch.samples]
-        given_samples += len(samples)
-        wanted = alone.process(samples)
-        if index + 1 < len(script):
-            wanted += alone.skip(script[index + 1].gap_samples)
-        else:
-            wanted += alone.flush()
+        wanted = alone.process(stretch.voice)
+        following = script[index + 1 :]
+        wanted += alone.skip(following[0].gap_samples) if following else alone.flush()
         assert same(got[index], wanted)
 
 
@@ -133,9 +123,7 @@ def test_the_clock_keeps_time_over_a_thousand_gaps(
     for start in range(0, 61 * 1000, 61):
         predictions += recognizer.process(voice[start : start + 61])
         predictions += recognizer.skip(gap_samples)
-    indices = [p.index for p in predictions]
-    assert indices == sorted(set(indices))
-    assert all(is_on_grid(p, 0.01) for p in predictions)
+    check_grid(predictions, 0.01)
     seconds = 1000 * (61 + gap_samples) / rate
     assert recognizer.next_due_seconds == pytest.approx(seconds, abs=0.0101)
 
@@ -205,9 +193,7 @@ class TestFormats:
         alone = StreamRecognizer(model, sample_rate_hz=after, channels=2)
         alone.skip(round(seconds * after))
         assert same(second, alone.process(voice) + alone.flush())
-        indices = [p.index for p in first + second]
-        assert indices == sorted(set(indices))
-        assert all(is_on_grid(p) for p in first + second)
+        check_grid(first + second)
         assert seconds + 4 - HOP_SECONDS < second[-1].end_seconds < seconds + 4.001
 
     def test_the_counters_go_on(self, model: OnnxClassifier) -> None:
@@ -258,12 +244,11 @@ class TestHops:
         narrow = {p.index: p for p in StreamRecognizer(model).process(VOICES[16000])}
         got = run(whole)
         assert got == run(at_random(seed))
+        check_grid(got)
         for prediction in got:
-            assert prediction.end_seconds == (prediction.index + 1) * HOP_SECONDS
+            assert prediction.end_seconds % HOP_SECONDS == 0.0
             assert prediction.raw_probabilities == narrow[prediction.index].raw_probabilities
             assert prediction.state in (narrow[prediction.index].state, "speech", "uncertain")
-        indices = [p.index for p in got]
-        assert indices == sorted(set(indices))
 
     def test_with_n_hops_every_nth_prediction_is_given(self, model: OnnxClassifier) -> None:
         recognizer = StreamRecognizer(model)
