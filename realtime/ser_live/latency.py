@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -66,14 +66,6 @@ class LatencyHistogram:
             p99_seconds=self.quantile_seconds(0.99),
             max_seconds=self._max_seconds,
         )
-
-
-def summary(name: str, durations_seconds: Iterable[float]) -> StageLatency:
-    """Return count, quantiles and maximum of durations that are all known."""
-    histogram = LatencyHistogram()
-    for seconds in durations_seconds:
-        histogram.add(seconds)
-    return histogram.summary(name)
 
 
 class StageClock:

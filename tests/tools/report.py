@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.latency import StageLatency
+from ser_live.latency import LatencyHistogram, StageLatency
 from tools.machine import conditions
 
 UNKNOWN = "unknown on this system"
@@ -127,6 +127,14 @@ def shown(value: Any, unit: str = "") -> str:  # noqa: PLR0911 - a return for ea
             return f"{value:.4g} {unit}".rstrip()
         case _:
             return f"{value} {unit}".rstrip()
+
+
+def summary(name: str, durations_seconds: Iterable[float]) -> StageLatency:
+    """Return count, quantiles and maximum of durations that are all known."""
+    histogram = LatencyHistogram()
+    for seconds in durations_seconds:
+        histogram.add(seconds)
+    return histogram.summary(name)
 
 
 def none(name: str, found: int | Mapping[str, int]) -> Figure:

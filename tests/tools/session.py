@@ -24,12 +24,11 @@ import psutil
 import soundfile
 
 from ser_live.command_line import Parser
-from ser_live.latency import summary
 from ser_live.model.catalog import DEFAULT_MODEL
 from ser_live.testing import demo_voice
 from sound_server import SoundServer
 from tools.machine import Usage, usage
-from tools.report import CORE, Figure, Report, check_report_path
+from tools.report import CORE, Figure, Report, check_report_path, summary
 
 RATE_HZ = 48000
 

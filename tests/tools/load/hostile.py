@@ -15,14 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from ser_live.latency import LatencyHistogram, summary
+from ser_live.latency import LatencyHistogram
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.text import sanitize
 from tools.load.attacks import ATTACKS, LET_IN, Attacker
 from tools.load.client import LiveClient, Recorder, Voice, differences
 from tools.load.server import Server
 from tools.machine import Usage
-from tools.report import Figure, Report, Table, growth, no_more, none
+from tools.report import Figure, Report, Table, growth, no_more, none, summary
 
 _ATTACK_SECONDS = 20.0
 _PAUSE_SECONDS = 0.05

@@ -10,11 +10,11 @@ from typing import Any
 
 import psutil
 
-from ser_live.latency import StageLatency, summary
+from ser_live.latency import StageLatency
 from tools.load.client import LiveClient, Recorder, Tally, Voice, spread_phase
 from tools.load.server import Server
 from tools.machine import Usage
-from tools.report import CORE, Figure, Report, Table, at_most, none
+from tools.report import CORE, Figure, Report, Table, at_most, none, summary
 
 MOST_MB_PER_STREAM = 3.0
 
