@@ -2,7 +2,6 @@ import dataclasses
 import os
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import keras
@@ -13,14 +12,15 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+import tiny_network
 from ser_export import verification
-from ser_export.cli import main
-from ser_export.conversion import convert
+from ser_export.conversion import convert, count_emulated_dilations
 from ser_export.exporting import Export, export_model
 from ser_live.errors import SerError
-from ser_live.model.card import KERAS_MEMBER, METADATA_KEY, ModelCard, SpectrumSpec
+from ser_live.model.card import METADATA_KEY, ModelCard, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier, decode_golden
-from ser_train.layers import Pooled193, Temperature
+from ser_train.layers import Pooled193
+from ser_train.models.keras_file import TrainingRecord, save_model
 
 pytestmark = pytest.mark.integration
 
@@ -46,16 +46,11 @@ def tiny_model(bins: int = BINS, strange: bool = False) -> keras.Model:
     x = keras.layers.Normalization(1, mean=statistics, variance=1e3 + statistics)(x)
     x = keras.layers.Conv1D(2, 5, padding="same")(x)
     x = keras.layers.Flatten()(Stranger()(x) if strange else x)
-    x = keras.layers.Dense(len(CARD.labels), name="logits")(x)
-    x = Temperature(name="temperature")(x)
-    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(x))
+    return tiny_network.ending_in_labels(spectrum, x, len(CARD.labels))
 
 
-def save(path: Path, model: keras.Model, card: ModelCard | None = CARD) -> Path:
-    model.save(path)
-    if card is not None:
-        with zipfile.ZipFile(path, "a") as archive:
-            archive.writestr(KERAS_MEMBER, card.to_json())
+def save(path: Path, model: keras.Model, card: ModelCard = CARD) -> Path:
+    save_model(path, model, card, TrainingRecord((), (), (), 0))
     return path
 
 
@@ -64,20 +59,15 @@ def ignore(text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("export")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(tmp_path_factory.mktemp("export") / "tiny.keras", tiny_model())
 
 
 @pytest.fixture(scope="module")
-def source(folder: Path) -> Path:
-    return save(folder / "tiny.keras", tiny_model())
-
-
-@pytest.fixture(scope="module")
-def export(source: Path, folder: Path) -> Export:
-    audio = folder / "noise.wav"
+def export(source: Path) -> Export:
+    audio = source.with_name("noise.wav")
     soundfile.write(audio, np.random.default_rng(0).normal(0, 0.1, 30000), 8000)
-    return export_model(source, folder / "tiny.onnx", [audio], ignore)
+    return export_model(source, source.with_suffix(".onnx"), [audio], ignore)
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +143,9 @@ def test_failed_verification_leaves_the_old_file(
     assert list(tmp_path.iterdir()) == [target]
 
 
-def test_loud_speech_stays_finite_in_the_golden_test() -> None:
+def test_loud_short_and_silent_audio_make_a_golden_test() -> None:
     samples = np.random.default_rng(0).normal(0, 100, 16000).astype(np.float32)
-    power = verification.golden_spectrum(samples, CARD)
-    assert np.isfinite(power).all()
-    assert 5e4 < power.max() < 65504
-
-
-def test_short_and_silent_audio_make_a_golden_test() -> None:
+    assert 5e4 < verification.golden_spectrum(samples, CARD).max() < 65504
     for size in (100, 5000, 16000):
         assert np.isfinite(verification.golden_spectrum(np.zeros(size, np.float32), CARD)).all()
 
@@ -173,8 +158,8 @@ def dilated_model(padding: str) -> keras.Model:
 
 
 def test_emulated_dilations_are_seen() -> None:
-    assert convert(dilated_model("valid")).emulated_dilations == 0
-    assert convert(dilated_model("same")).emulated_dilations > 0
+    seen = [count_emulated_dilations(convert(dilated_model(p), Path())) for p in ("valid", "same")]
+    assert seen[0] == 0 < seen[1]
 
 
 def refuse(source: Path, target: Path, *audio: Path) -> str:
@@ -188,14 +173,6 @@ def refuse(source: Path, target: Path, *audio: Path) -> str:
 def test_names_what_is_wrong_with_the_source(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
     assert "no such file" in refuse(tmp_path / "missing.keras", target)
-    text = tmp_path / "text.keras"
-    text.write_text("hello")
-    assert "not a .keras model" in refuse(text, target)
-    with zipfile.ZipFile(tmp_path / "other.keras", "w") as archive:
-        archive.writestr("hello", "hello")
-    assert "not a .keras model" in refuse(tmp_path / "other.keras", target)
-    bare = save(tmp_path / "bare.keras", tiny_model(), None)
-    assert "no model card inside" in refuse(bare, target)
     strange = save(tmp_path / "strange.keras", tiny_model(strange=True))
     assert "holds the layer 'Stranger'" in refuse(strange, target)
     wide = save(tmp_path / "wide.keras", tiny_model(bins=1025))
@@ -210,19 +187,14 @@ def test_names_what_is_wrong_with_the_target(source: Path, tmp_path: Path) -> No
     assert "ends in .onnx" in refuse(source, tmp_path / "tiny.bin")
     (tmp_path / "folder.onnx").mkdir()
     assert "ends in .onnx" in refuse(source, tmp_path / "folder.onnx")
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_names_a_folder_that_is_not_writable(source: Path, tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    assert "not writable" in refuse(source, tmp_path / "tiny.onnx")
+    if os.geteuid():  # root may write anywhere
+        tmp_path.chmod(0o500)
+        assert "not writable" in refuse(source, tmp_path / "tiny.onnx")
 
 
 def test_names_what_is_wrong_with_the_audio(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
     assert "no such audio file" in refuse(source, target, tmp_path / "missing.wav")
-    (tmp_path / "text.wav").write_text("hello")
-    assert "not readable as audio" in refuse(source, target, tmp_path / "text.wav")
     soundfile.write(tmp_path / "short.wav", np.zeros(10), 16000)
     assert "wanted at least 0.3 s" in refuse(source, target, tmp_path / "short.wav")
 
@@ -267,10 +239,7 @@ def test_command_says_that_the_extra_is_missing(source: Path, tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
-def test_help_is_light(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_light() -> None:
     done = command("--help", before="sys.modules['tensorflow'] = sys.modules['keras'] = None")
     assert done.returncode == 0
-    assert "--verify-audio" in done.stdout
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "MODEL.onnx" in capsys.readouterr().out
+    assert "MODEL.onnx" in done.stdout

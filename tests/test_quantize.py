@@ -1,7 +1,6 @@
 """Convolutions in int8: smaller, as right as before or refused, and a model file like any other."""
 
 import dataclasses
-import io
 import subprocess
 import sys
 from pathlib import Path
@@ -12,10 +11,10 @@ import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
-from rich.console import Console
 
 import tiny_corpora
 import tiny_network
+from notes import Notes
 from ser_export.cli import main
 from ser_export.exporting import Export, export_model
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, quantize
@@ -26,10 +25,10 @@ from ser_live.testing.models import tiny_graph
 from ser_train.commands.fit import fit
 from ser_train.data.for_export import hold_out
 from ser_train.data.recordings import Recordings
-from ser_train.layers import LogMel, Temperature
+from ser_train.layers import LogMel
 from ser_train.models import registry as networks
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
-from ser_train.progress import Reporter
+from test_stream_laws import fixed, run
 
 pytestmark = pytest.mark.integration
 
@@ -44,8 +43,7 @@ def build(n_labels: int, bins: int) -> Any:
     x = keras.layers.ReLU()(keras.layers.Conv2D(16, (1, 3), name="first")(x))
     x = keras.layers.ReLU()(keras.layers.Conv2D(16, (1, 3), name="second")(x))
     x = keras.layers.GlobalAveragePooling2D()(x)
-    logits = Temperature(name="temperature")(keras.layers.Dense(n_labels, name="logits")(x))
-    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(logits))
+    return tiny_network.ending_in_labels(spectrum, x, n_labels)
 
 
 @pytest.fixture(scope="module", name="folder")
@@ -71,7 +69,7 @@ def trained_model(folder: Path, corpus: Path) -> Path:
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(networks.NETWORKS, network.name, network)
-        fit(job, Reporter(Console(file=io.StringIO())))
+        fit(job, Notes())
     return job.output
 
 
@@ -151,9 +149,7 @@ def test_any_chunking_gives_the_same_predictions(export: Export) -> None:
     samples = speech_like(2.0, seed=3)
 
     def play(step: int) -> list[Prediction]:
-        recognizer = StreamRecognizer(export.path, hop_seconds=0.25, vad=False)
-        blocks = [samples[at : at + step] for at in range(0, len(samples), step)]
-        return [p for block in blocks for p in recognizer.process(block)] + recognizer.flush()
+        return run(StreamRecognizer(export.path, vad=False), fixed(step)(samples))
 
     whole = play(len(samples))
     assert any(prediction.raw_probabilities for prediction in whole)
@@ -199,10 +195,9 @@ def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
         parts = hold_out((corpus,), card, TrainingRecord(names[0], names[1], (), 0))
         assert parts.unknown_labels == ("calm",)
         assert not set(parts.calibration) & set(parts.measured)
-        heard = (
+        calibration, judges = (
             {clip.speaker[-1] for clip in clips} for clips in (parts.calibration, parts.measured)
         )
-        calibration, judges = heard
         return calibration, judges
 
     assert parted("123", "4") == ({"4"}, {"5", "6"})

@@ -22,14 +22,22 @@ if TYPE_CHECKING:  # TensorFlow takes seconds, and not every test that is collec
 def build(n_labels: int, bins: int, mels: int = 20) -> Any:
     import keras  # noqa: PLC0415
 
-    from ser_train.layers import LogMel, Temperature  # noqa: PLC0415
+    from ser_train.layers import LogMel  # noqa: PLC0415
 
     spectrum = keras.Input((None, bins), name="spectrum")
     x = keras.layers.GlobalAveragePooling2D()(
         keras.layers.Permute((2, 3, 1))(LogMel(mels=mels, name="frontend")(spectrum))
     )
-    x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(x))
-    logits = keras.layers.Dense(n_labels, name="logits")(x)
+    return ending_in_labels(spectrum, keras.layers.BatchNormalization(momentum=0.8)(x), n_labels)
+
+
+def ending_in_labels(spectrum: Any, x: Any, n_labels: int) -> Any:
+    """Return the model from a spectrum over (batch, features) to the layers that all end in."""
+    import keras  # noqa: PLC0415
+
+    from ser_train.layers import Temperature  # noqa: PLC0415
+
+    logits = keras.layers.Dense(n_labels, name="logits")(keras.layers.Dropout(0.2)(x))
     tempered = Temperature(name="temperature")(logits)
     return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
 
@@ -104,3 +112,9 @@ def weights(path: Path) -> list[np.ndarray]:
     from ser_train.models.keras_file import load_model  # noqa: PLC0415
 
     return [np.asarray(value) for value in load_model(path).model.get_weights()]
+
+
+def require_equal(first: list[np.ndarray], second: list[np.ndarray]) -> None:
+    """All weights, bit for bit."""
+    for one, two in zip(first, second, strict=True):
+        np.testing.assert_array_equal(one, two)

@@ -4,34 +4,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ser_live import __version__
-from ser_live.command_line import USER_ERROR, Parser
+from ser_live.command_line import Parser, exit_code_of, silent_stderr
 from ser_live.errors import SerError
-
-if TYPE_CHECKING:
-    from ser_export.exporting import Export
 
 _MAX_DROP_POINTS = 1.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Export a model; give the exit status: 0, or 2 after one line on stderr."""
+    """Export a model; return the exit status: 0, or 2 after one line on stderr."""
     arguments = _parser().parse_args(argv)
-    try:
-        export = _export(arguments)
-    except SerError as error:
-        print(f"ser-export: error: {error}", file=sys.stderr)
-        return USER_ERROR
-    except KeyboardInterrupt:
-        print("ser-export: interrupted", file=sys.stderr)
-        return 130
-    print(export.summary())
-    return 0
+    return exit_code_of("ser-export", lambda: _export(arguments))
 
 
-def _export(arguments: argparse.Namespace) -> "Export":
+def _export(arguments: argparse.Namespace) -> int:
     if not arguments.model.is_file():  # known at once, without the seconds that Keras takes
         raise SerError(f"{arguments.model}: no such file; wanted what ser-train fit wrote")
     if arguments.quantize and not arguments.corpus:
@@ -42,10 +29,8 @@ def _export(arguments: argparse.Namespace) -> "Export":
     if not arguments.quantize and (arguments.corpus or arguments.max_drop is not None):
         raise SerError("--corpus and --max-drop belong to --quantize; give it as well")
     _note("loading TensorFlow")
-    from ser_export.quiet import quiet  # noqa: PLC0415
-
     try:
-        with quiet():
+        with silent_stderr():
             from ser_export.exporting import export_model  # noqa: PLC0415 - takes seconds
             from ser_export.quantization import Quantization  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -61,7 +46,8 @@ def _export(arguments: argparse.Namespace) -> "Export":
     )
     if arguments.page:
         export.write_page()
-    return export
+    print(export.summary())
+    return 0
 
 
 def _parser() -> argparse.ArgumentParser:

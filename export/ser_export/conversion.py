@@ -1,7 +1,5 @@
 """A ``.keras`` file to an ONNX graph with named axes."""
 
-import logging
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -9,23 +7,15 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from ser_export.quiet import quiet
+from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
+from ser_live.text import sanitize
 from ser_train.models.keras_file import ModelFile, load_model
 
 OPSET = 17
 """Read by every onnxruntime that ser-live supports."""
-
-
-@dataclass(frozen=True, slots=True)
-class Converted:
-    """A graph and what was seen while it was made."""
-
-    graph: onnx.ModelProto
-    emulated_dilations: int
-    """Nodes that stand in for dilations which tf2onnx could not fold into a convolution."""
 
 
 def load_checkpoint(path: Path) -> ModelFile:
@@ -42,25 +32,44 @@ def load_checkpoint(path: Path) -> ModelFile:
     return loaded
 
 
-def convert(model: keras.Model) -> Converted:
+def convert(model: keras.Model, source: Path) -> onnx.ModelProto:
     """Convert from "spectrum" (batch, frames, bins) to "probabilities" (batch, labels).
+
+    Parameters
+    ----------
+    model : keras.Model
+    source : Path
+        Its file, for messages.
+
+    Raises
+    ------
+    SerError
+        If the model holds something that has no form in ONNX.
 
     Notes
     -----
     ``tf2onnx.convert.from_keras`` fails with Keras 3; ``from_function`` does not.
     """
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     signature = [tf.TensorSpec(model.input_shape, tf.float32, name=INPUT_NAME)]
     function = tf.function(
         lambda spectrum: {OUTPUT_NAME: model(spectrum, training=False)}, input_signature=signature
     )
-    with quiet():
-        traced = function.get_concrete_function().graph
-        graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    try:
+        with silent_stderr():
+            traced = function.get_concrete_function().graph
+            graph, _ = tf2onnx.convert.from_function(function, signature, opset=OPSET)
+    except Exception as error:  # tf2onnx raises many unrelated types
+        raise SerError(
+            f"{source}: the model cannot be converted to ONNX ({sanitize(error)})"
+        ) from error
     _embed_captures(graph, traced)
     _name_axes(graph)
-    emulated = sum("SpaceToBatch" in node.name for node in graph.graph.node)
-    return Converted(graph, emulated)
+    return graph
+
+
+def count_emulated_dilations(graph: onnx.ModelProto) -> int:
+    """Count the nodes for dilations which tf2onnx could not fold into a convolution."""
+    return sum("SpaceToBatch" in node.name for node in graph.graph.node)
 
 
 def _embed_captures(graph: onnx.ModelProto, traced: tf.Graph) -> None:

@@ -6,15 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import keras
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ser_export.conversion import OPSET, Converted, convert, load_checkpoint
+from ser_export.conversion import OPSET, convert, count_emulated_dilations, load_checkpoint
 from ser_export.page import card_as_page
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
-from ser_export.quiet import quiet
 from ser_export.verification import (
     TOLERANCE,
     Verification,
@@ -25,11 +23,12 @@ from ser_export.verification import (
     run,
     verify,
 )
+from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.classifier import OnnxClassifier, encode_golden
 from ser_live.model.onnx_session import open_session
-from ser_train.data.for_export import hold_out
+from ser_train.data.for_export import hold_out, write_atomically
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +52,7 @@ class Export:
         checked, golden = self.verification, self.card.golden
         frames = golden.frames if golden else 0
         quantized = self.quantized.summary(self.bytes) if self.quantized else ()
+        bitwise = "yes" if self.batch_is_bitwise else "no"
         return "\n".join(
             (
                 f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
@@ -60,7 +60,7 @@ class Export:
                 f"opset {OPSET}",
                 f"  worst difference from Keras {checked.worst_difference:.1e} over "
                 f"{checked.windows} windows (allowed: {TOLERANCE:g})",
-                f"  a batch gives the bits of single windows: {_yes(self.batch_is_bitwise)}",
+                f"  a batch gives the bits of single windows: {bitwise}",
                 f"  nodes that emulate dilations: {self.emulated_dilations}",
                 f"  golden test: {frames} frames",
                 *quantized,
@@ -108,16 +108,17 @@ def export_model(
     _check_target(target)
     speech = read_speech(verify_audio)
     note(f"reading {source}")
-    with quiet():
+    with silent_stderr():
         loaded = load_checkpoint(source)
     model, card = loaded.model, loaded.card
     clips = hold_out(quantization.corpora, card, loaded.record) if quantization else None
     note("converting")
-    converted = _convert(model, source)
-    session = open_session(converted.graph.SerializeToString(), str(source))
+    graph = convert(model, source)
+    emulated = count_emulated_dilations(graph)
+    session = open_session(graph.SerializeToString(), str(source))
     note("comparing with Keras")
     checked = verify(model, session, batches(speech, card))
-    graph, smaller = converted.graph, None
+    smaller = None
     if quantization and clips:
         smaller = quantized(graph, session, card, clips, quantization.max_drop_points, note)
         graph, session, card = smaller.graph, smaller.session, smaller.card
@@ -137,7 +138,7 @@ def export_model(
         bytes=len(data),
         parameters=model.count_params(),
         nodes=len(graph.graph.node),
-        emulated_dilations=converted.emulated_dilations,
+        emulated_dilations=emulated,
         verification=checked,
         batch_is_bitwise=bitwise,
         quantized=smaller,
@@ -154,14 +155,6 @@ def _check_target(target: Path) -> None:
         raise SerError(f"{target}: the folder {folder} is not writable")
 
 
-def _convert(model: keras.Model, source: Path) -> Converted:
-    try:
-        return convert(model)
-    except Exception as error:  # tf2onnx raises many unrelated types
-        reason = " ".join(str(error).split())[:200]
-        raise SerError(f"{source}: the model cannot be converted to ONNX ({reason})") from error
-
-
 def _golden(spectrum: NDArray[np.float16], probabilities: NDArray[np.float32]) -> GoldenTest:
     if not (np.isfinite(spectrum).all() and np.isfinite(probabilities).all()):
         raise SerError("the golden test is not finite; export with other --verify-audio")
@@ -176,15 +169,7 @@ def _with_card(graph: onnx.ModelProto, card: ModelCard) -> bytes:
 
 
 def _write(target: Path, data: bytes) -> None:
-    partial = target.with_name(f".{target.name}.{os.getpid()}")
     try:
-        partial.write_bytes(data)
-        partial.replace(target)
+        write_atomically(target, lambda path: path.write_bytes(data))
     except OSError as error:
         raise SerError(f"{target}: cannot be written ({error.strerror})") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "no"

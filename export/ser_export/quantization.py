@@ -1,12 +1,12 @@
 """Convolutions in eight bits instead of thirty-two: made, measured, refused if they cost much."""
 
+import copy
 import dataclasses
-import logging
 import tempfile
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+import timeit
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +15,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime import quantization as onnx_quantization
 
-from ser_export.quiet import quiet
 from ser_export.verification import run
+from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_live.model.card import LONGEST_NAME, SAMPLE_RATE_HZ, Metric, ModelCard
 from ser_live.model.classifier import INPUT_NAME
@@ -157,12 +157,10 @@ def quantize(graph: onnx.ModelProto, calibration: Iterable[NDArray[np.float32]])
     nodes = _worthwhile(graph)
     if not nodes:
         raise SerError("the network has no convolution that eight bits would make smaller")
-    with tempfile.TemporaryDirectory() as folder, _without_advice(), quiet():
+    with tempfile.TemporaryDirectory() as folder, silent_stderr():
         target = Path(folder) / "quantized.onnx"
-        copy = onnx.ModelProto()
-        copy.CopyFrom(graph)
         onnx_quantization.quantize_static(
-            copy,
+            copy.deepcopy(graph),
             target,
             _Reader(calibration),
             quant_format=onnx_quantization.QuantFormat.QDQ,
@@ -200,18 +198,6 @@ def _worthwhile(graph: onnx.ModelProto) -> list[str]:
     results = {name for node in chosen for name in node.output}
     chosen += [n for n in graph.graph.node if n.op_type == "Relu" and n.input[0] in results]
     return [node.name for node in chosen]
-
-
-@contextmanager
-def _without_advice() -> Iterator[None]:
-    """Keep the tool's hints on its own options from the user."""
-    logger = logging.getLogger()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
 
 
 def _measure_cost(
@@ -253,15 +239,13 @@ def _times(
     sessions: Sequence[onnxruntime.InferenceSession], window: NDArray[np.float32]
 ) -> tuple[float, float]:
     """Time both in turn, so that a busy machine slows both; medians in milliseconds."""
+    timers = [timeit.Timer(partial(run, session, window)) for session in sessions]
     seconds: list[list[float]] = [[] for _ in sessions]
-    for session in sessions:
-        run(session, window)
+    for timer in timers:
+        timer.timeit(1)
     for _ in range(_ROUNDS):
-        for times, session in zip(seconds, sessions, strict=True):
-            for _ in range(_RUNS):
-                start = time.perf_counter()
-                run(session, window)
-                times.append(time.perf_counter() - start)
+        for times, timer in zip(seconds, timers, strict=True):
+            times.extend(timer.repeat(_RUNS, 1))
     before, after = (1000.0 * float(np.median(times)) for times in seconds)
     return before, after
 

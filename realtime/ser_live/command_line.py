@@ -1,4 +1,4 @@
-"""Parsing, signals and exit codes of all commands of the project."""
+"""Parsing, signals, exit codes and a silent stderr for all commands of the project."""
 
 import argparse
 import contextlib
@@ -49,6 +49,26 @@ def exit_code_of(program: str, work: Callable[[], int]) -> int:
         # The reader has closed it. The interpreter must not find out again when it flushes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+@contextlib.contextmanager
+def silent_stderr() -> Iterator[None]:
+    """Send file descriptor 2 to nowhere for the length of a block.
+
+    TensorFlow's C++ side announces CUDA, oneDNN and processor features there at import and at
+    first use, whatever ``TF_CPP_MIN_LOG_LEVEL`` says. Exceptions pass through as ever.
+    """
+    sys.stderr.flush()
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 class Signals:

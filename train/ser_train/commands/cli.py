@@ -4,11 +4,11 @@ import argparse
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_train.commands.arguments import make_parser, recordings_of
 
@@ -168,7 +168,7 @@ def _start_tensorflow(threads: int | None) -> None:
     """Import TensorFlow quietly and limit its threads before it starts any."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a fifth faster on AVX2, where it is off
-    with _silent_stderr():
+    with silent_stderr():  # the libraries write before any of their settings
         import tensorflow as tf  # noqa: PLC0415 - takes seconds
 
     if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
@@ -178,20 +178,6 @@ def _start_tensorflow(threads: int | None) -> None:
         tf.config.threading.set_inter_op_parallelism_threads(1)
     except RuntimeError as error:
         raise SerError(f"--threads {threads} comes too late: {error}") from error
-
-
-@contextmanager
-def _silent_stderr() -> Iterator[None]:
-    """Keep out what TensorFlow's libraries write while they load, before any of their settings."""
-    sys.stderr.flush()
-    kept = os.dup(2)
-    with Path(os.devnull).open("w") as nowhere:
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:

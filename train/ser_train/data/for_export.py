@@ -17,10 +17,19 @@ from ser_train.audio import read_audio
 from ser_train.corpora import Clip, labels_of, speakers_of, truth_of
 from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import first_window, whole_clip_spectrum
+from ser_train.files import write_atomically
 from ser_train.metrics import Scores, score
 from ser_train.models.keras_file import TrainingRecord
 
-__all__ = ["HeldOutClips", "Scores", "first_window_of", "hold_out", "read_audio", "score_answers"]
+__all__ = [
+    "HeldOutClips",
+    "Scores",
+    "first_window_of",
+    "hold_out",
+    "read_audio",
+    "score_answers",
+    "write_atomically",
+]
 
 _MOST_CALIBRATION_CLIPS = 100
 _CALIBRATION_SHARE = 4
