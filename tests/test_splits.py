@@ -26,9 +26,8 @@ def speakers_in(clips: list[Clip], role: tuple[int, ...]) -> set[str]:
 @pytest.mark.parametrize(("count", "tested"), [(3, 1), (4, 1), (6, 2), (10, 2), (12, 3)])
 def test_a_quarter_of_the_speakers_is_held_out(count: int, tested: int) -> None:
     clips = clips_of(**dict.fromkeys("abcdefghijklm"[:count], "hs"))
-    roles = choose_roles(clips, Named())
-    assert roles.speaker_independent
-    split = roles.split
+    split = choose_roles(clips, Named())
+    assert split.speaker_independent
     assert len(speakers_in(clips, split.test)) == tested
     assert sorted(split.training + split.validation + split.test) == list(range(len(clips)))
     assert not speakers_in(clips, split.training) & speakers_in(clips, split.test)
@@ -38,17 +37,16 @@ def test_a_quarter_of_the_speakers_is_held_out(count: int, tested: int) -> None:
 @pytest.mark.parametrize("speakers", [1, 2])
 def test_of_few_speakers_clips_are_held_out_and_every_label_trains(speakers: int) -> None:
     clips = clips_of(**dict.fromkeys("ab"[:speakers], "hhhsssssa"))
-    roles = choose_roles(clips, Named())
-    assert not roles.speaker_independent
-    split = roles.split
+    split = choose_roles(clips, Named())
+    assert not split.speaker_independent
     assert split.test
     assert not set(split.test) & set(split.training)
     assert {clips[index].label for index in split.training} == {"happy", "sad", "angry"}
 
 
 def test_a_label_with_one_clip_trains() -> None:
-    split = choose_roles(clips_of(a="hs"), Named()).split
-    assert split == Split((0, 1), (), ())
+    split = choose_roles(clips_of(a="hs"), Named())
+    assert split == Split((0, 1), (), (), speaker_independent=False)
 
 
 def test_named_speakers_have_their_role() -> None:
@@ -56,7 +54,7 @@ def test_named_speakers_have_their_role() -> None:
     named = Named(("x/a", "x/b"), ("x/c",), ("x/d",))
     kept = list(only_named(clips, named))
     assert {clip.speaker for clip in kept} == {"x/a", "x/b", "x/c", "x/d"}
-    split = choose_roles(kept, named).split
+    split = choose_roles(kept, named)
     assert speakers_in(kept, split.training) == {"x/a", "x/b"}
     assert speakers_in(kept, split.validation) == {"x/c"}
     assert speakers_in(kept, split.test) == {"x/d"}

@@ -8,15 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ser_live.errors import SerError
+from ser_train.models.registry import MISSING_EXTRA, create_model
 
 if TYPE_CHECKING:
-    import keras
     import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["create_model", "pooled193"]
-
-_MISSING_EXTRA = "the packages for training are not installed ({}): pip install 'ser-live[train]'"
 
 
 def pooled193(path: str | Path) -> "NDArray[np.float32]":
@@ -48,32 +46,5 @@ def pooled193(path: str | Path) -> "NDArray[np.float32]":
     try:
         from ser_train.models.issa2020 import pooled_features  # noqa: PLC0415
     except ImportError as error:
-        raise SerError(_MISSING_EXTRA.format(error)) from error
+        raise SerError(MISSING_EXTRA.format(error)) from error
     return pooled_features(Path(path))
-
-
-def create_model(name: str, n_labels: int) -> "keras.Model":
-    """Make an untrained network of ours.
-
-    Parameters
-    ----------
-    name : str
-        A name that `ser_train.models.registry` knows, such as ``"issa-ravdess"``.
-    n_labels : int
-        Number of emotions, two or more.
-
-    Returns
-    -------
-    keras.Model
-        From a power spectrum (batch, frames, bins), float32, to probabilities (batch, n_labels).
-
-    Raises
-    ------
-    SerError
-        If no network has that name, or if the extra ``train`` is not installed.
-    """
-    try:
-        from ser_train.models.registry import create_model as create  # noqa: PLC0415
-    except ImportError as error:
-        raise SerError(_MISSING_EXTRA.format(error)) from error
-    return create(name, n_labels)

@@ -10,7 +10,7 @@ from ser_live.model.card import Calibration, Metric
 from ser_train.commands.fit import FitJob, describe, training_figures
 from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.data.prepare import Prepared, prepare
-from ser_train.data.splits import Roles, choose_roles, only_named
+from ser_train.data.splits import Split, choose_roles, only_named
 from ser_train.evaluation.calibration import (
     Calibrated,
     Comparison,
@@ -39,14 +39,14 @@ class _Task:
     job: FitJob
     first: FirstModel
     prepared: Prepared
-    roles: Roles
+    split: Split
     labels: tuple[str, ...]
     report: Reporter
 
     @property
     def held_out(self) -> str:
         """Kind of the test clips, in words."""
-        return "held-out speakers" if self.roles.speaker_independent else "held-out clips"
+        return "held-out speakers" if self.split.speaker_independent else "held-out clips"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,17 +93,17 @@ def _prepare(job: FitJob, first: FirstModel, report: Reporter) -> _Task:
     recordings = dataclasses.replace(job.recordings, own_labels=True)
     clips = only_named(recordings.find(), job.named)
     prepared = prepare(clips, first.network, job.cache_folder, report, job.skip_broken)
-    roles = choose_roles(prepared.clips, job.named)
+    split = choose_roles(prepared.clips, job.named)
     if not job.resume and has_begun(job.run_folder, first):
         raise SerError(
             f"{job.run_folder} holds the checkpoint of an adaptation; continue it with --resume, "
             "or give another folder with --run-dir"
         )
-    return _Task(job, first, prepared, roles, labels_of(prepared.clips), report)
+    return _Task(job, first, prepared, split, labels_of(prepared.clips), report)
 
 
 def _announce(task: _Task) -> None:
-    report, split = task.report, task.roles.split
+    report, split = task.report, task.split
     report.note(describe(task.prepared.clips, split, task.labels))
     known = ", ".join(common_labels(task.first.card.labels, task.labels)) or "none"
     report.note(f"adapting {task.first.card.name}; of these labels it knows: {known}")
@@ -113,7 +113,7 @@ def _announce(task: _Task) -> None:
     if not split.test:
         report.warn("nothing is held out, so nothing will be measured")
         return
-    if not task.roles.speaker_independent:
+    if not task.split.speaker_independent:
         report.warn(
             "no speaker is held out, so the figures are of held-out clips of speakers that train "
             "(speaker-dependent): other voices will do worse; give three or more speakers"
@@ -127,7 +127,7 @@ def _train(task: _Task) -> Trained:
     job, recipe = task.job, task.first.network.recipe
     settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
     lengths = (job.epochs, job.batch_clips)
-    split, folder = task.roles.split, job.run_folder
+    split, folder = task.split, job.run_folder
     return adapt_network(task.first, task.prepared, split, settings, *lengths, folder, task.report)
 
 
@@ -136,7 +136,7 @@ def _calibrate(task: _Task, model: Any) -> Calibrated:
 
     A temperature under 1 sharpens, which new data must have allowed: 1 is then the least.
     """
-    card, validation = task.first.card, task.roles.split.validation
+    card, validation = task.first.card, task.split.validation
     if validation:
         answers = answers_of_speakers(model, task.prepared, validation, task.labels)
         fitted = calibrate(model, answers)
@@ -151,7 +151,7 @@ def _calibrate(task: _Task, model: Any) -> Calibrated:
 
 def _measure(task: _Task, trained: Trained) -> _Outcome | None:
     """Measure the adapted model on the test clips, and the first one on those that it knows."""
-    test, known = task.roles.split.test, task.first.card.labels
+    test, known = task.split.test, task.first.card.labels
     if not test:
         return None
     measured = measure(trained.model, task.prepared, test, task.labels, whole=False)
@@ -172,11 +172,11 @@ def _measure(task: _Task, trained: Trained) -> _Outcome | None:
 
 
 def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outcome | None) -> None:
-    job, first, split = task.job, task.first, task.roles.split
+    job, first, split = task.job, task.first, task.split
     metrics: tuple[Metric, ...] = ()
     if outcome:
         draw_measured(job.run_folder, outcome.measured, task.labels, task.held_out)
-        independent, conditions = task.roles.speaker_independent, f"last epoch; seed {job.seed}"
+        independent, conditions = task.split.speaker_independent, f"last epoch; seed {job.seed}"
         metrics = adapted_metrics(outcome.measured, first.record, independent, conditions)
     draw_curves(job.run_folder / "curves.png", trained.history, f"{first.card.name}, adapted")
     write_json(
@@ -185,7 +185,7 @@ def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outco
             "adapted_from": {"name": first.card.name, "sha256": first.mark},
             "network": first.card.network,
             "labels": task.labels,
-            "speaker_independent": task.roles.speaker_independent,
+            "speaker_independent": task.split.speaker_independent,
             "comparison": dataclasses.asdict(outcome.comparison) if outcome else None,
             **training_figures(trained, calibrated),
         },

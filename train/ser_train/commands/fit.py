@@ -159,7 +159,7 @@ def _train(task: _Task, report: Reporter) -> Trained:
     job, prepared, split = task.job, task.prepared, task.split
     recipe = prepared.network.with_length(job.epochs, job.batch_clips).recipe
     settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
-    return train(prepared, split.training, split.validation, settings, job.run_folder, report)
+    return train(prepared, split, settings, job.run_folder, report)
 
 
 def _calibrate(task: _Task, trained: Trained) -> Calibrated:

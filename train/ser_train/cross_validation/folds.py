@@ -15,12 +15,12 @@ from ser_train.cross_validation.plan import Plan
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.metrics import fit_temperature
-from ser_train.models.inference import Inference
+from ser_train.models.inference import Inference, after_front_end
 from ser_train.models.registry import Network
 from ser_train.progress import Reporter
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.fine_tuning import adapt_network, forget
-from ser_train.training.loop import Trained, part
+from ser_train.training.loop import Trained
 from ser_train.training.members import train
 from ser_train.training.pretrained import FirstModel, load_first
 
@@ -58,7 +58,9 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         start = time.monotonic()
         trained = _trained(plan, first, fold, report)
         seconds = round(time.monotonic() - start, 1)
-        inference = Inference(part(trained.model, fold.prepared, "probabilities"))
+        inference = Inference(
+            after_front_end(trained.model, fold.prepared.network, "probabilities")
+        )
         row = _row(plan, fold, trained, _temperature(inference, fold), seconds)
         plan.ledger.append(row, _posteriors(inference, fold))
         (fold.folder / CHECKPOINT).unlink(missing_ok=True)
@@ -99,8 +101,7 @@ def _ready(plan: Plan, prepared: Prepared, seed: int, number: int) -> _Fold:
 def _trained(plan: Plan, first: FirstModel | None, fold: _Fold, report: Reporter) -> Trained:
     prepared, split, settings = fold.prepared, fold.split, fold.settings
     if first is None:
-        parts = (split.training, split.validation)
-        return train(prepared, *parts, settings, fold.folder, report)
+        return train(prepared, split, settings, fold.folder, report)
     lengths = (plan.job.epochs, plan.job.batch_clips)
     return adapt_network(first, prepared, split, settings, *lengths, fold.folder, report)
 

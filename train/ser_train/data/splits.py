@@ -24,6 +24,8 @@ class Split:
     """Watched in training, and for the temperature."""
     test: tuple[int, ...]
     """Measured once, at the end."""
+    speaker_independent: bool = True
+    """False: the test clips are of speakers that train."""
 
     def speakers(self, clips: Sequence[Clip]) -> tuple[tuple[str, ...], ...]:
         """Return the speakers who train, who are watched and who are tested."""
@@ -138,15 +140,6 @@ class Named:
     """None: one of four, where there are three; else clips."""
 
 
-@dataclass(frozen=True, slots=True)
-class Roles:
-    """Clips by role."""
-
-    split: Split
-    speaker_independent: bool
-    """False: the test clips are of speakers that train."""
-
-
 def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
     """Leave out speakers that no role names, if the training speakers are named.
 
@@ -164,7 +157,7 @@ def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
     return tuple(clip for clip in clips if clip.speaker in wanted)
 
 
-def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
+def choose_roles(clips: Sequence[Clip], named: Named) -> Split:
     """Assign each clip a role: named speakers, else held-out speakers, else held-out clips.
 
     Raises
@@ -183,7 +176,7 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Roles:
         validation = set(choose_validation_speakers(clips, test))
     split = by_speakers(clips, validation, test)
     require_disjoint(clips, split)
-    return Roles(split, speaker_independent=True)
+    return split
 
 
 def _evenly(speakers: Sequence[str]) -> list[str]:
@@ -194,7 +187,7 @@ def _evenly(speakers: Sequence[str]) -> list[str]:
     return [speakers[int((k + 0.5) * spacing)] for k in range(count)]
 
 
-def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Roles:
+def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Split:
     """Hold out every fourth clip of each label; never its only one."""
     test: set[int] = set()
     for label in labels_of(clips):
@@ -205,10 +198,11 @@ def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Roles:
         tuple(i for i, c in enumerate(clips) if i not in test and c.speaker not in validation),
         tuple(i for i, c in enumerate(clips) if c.speaker in validation),
         tuple(sorted(test)),
+        speaker_independent=False,
     )
     if not split.training:
         raise SerError("no speaker is left to train on; name fewer validation speakers")
-    return Roles(split, speaker_independent=False)
+    return split
 
 
 def _joined(names: Iterable[str]) -> str:

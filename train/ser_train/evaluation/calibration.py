@@ -162,12 +162,14 @@ def heard(network: Network, whole: bool) -> str:
 def _predict(
     model: Any, prepared: Prepared, chosen: Sequence[int], whole: bool
 ) -> NDArray[np.float64]:
-    from ser_train.models.inference import Inference  # noqa: PLC0415 - TensorFlow takes seconds
-    from ser_train.training.loop import part  # noqa: PLC0415
+    from ser_train.models.inference import (  # noqa: PLC0415 - TensorFlow takes seconds
+        Inference,
+        after_front_end,
+    )
 
     seconds = None if whole else prepared.network.window.seconds
     inputs = (prepared.speech(index, seconds) for index in chosen)
-    return Inference(part(model, prepared, "probabilities")).process(inputs)
+    return Inference(after_front_end(model, prepared.network, "probabilities")).process(inputs)
 
 
 def _over(

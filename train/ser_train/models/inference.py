@@ -1,11 +1,23 @@
-"""Probabilities of single inputs."""
+"""A model from what is prepared of a clip to its probabilities."""
 
 from collections.abc import Iterable
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
+
+from ser_train.models.registry import Network
+
+
+def after_front_end(model: Any, network: Network, output: str) -> Any:
+    """Return the part of a model from what is prepared of a clip to the layer ``output``.
+
+    That is behind the network's front end, or the whole model where it has none of its own.
+    """
+    start = model.get_layer(network.front_end).output if network.front_end else model.input
+    return keras.Model(start, model.get_layer(output).output)
 
 
 class Inference:

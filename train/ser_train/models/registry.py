@@ -10,6 +10,8 @@ from ser_live.errors import SerError
 from ser_live.model.card import ModelCard, SpectrumSpec, WindowSpec
 from ser_train.models.recipe import Augmentation, Recipe, WindowSampling
 
+MISSING_EXTRA = "the packages for training are not installed ({}): pip install 'ser-live[train]'"
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
@@ -175,19 +177,20 @@ def network_of(card: ModelCard) -> Network:
 
 
 def create_model(name: str, n_labels: int) -> Any:
-    """Build the network of that name with fresh weights.
+    """Make an untrained network of ours.
 
     Parameters
     ----------
     name : str
-        One of `NETWORKS`.
+        One of `NETWORKS`, such as ``"issa-ravdess"``; names joined by "+" are an ensemble.
     n_labels : int
-        Number of labels, at least 2.
+        Number of emotions, two or more.
 
     Returns
     -------
     keras.Model
-        From "spectrum" (batch, frames, bins) power to "probabilities" (batch, n_labels).
+        From "spectrum" (batch, frames, bins) power, float32, to "probabilities"
+        (batch, n_labels).
 
     Raises
     ------
@@ -200,4 +203,4 @@ def create_model(name: str, n_labels: int) -> Any:
     try:
         return network.build(n_labels, network.spectrum.bins)
     except ModuleNotFoundError as error:
-        raise SerError(f"{error}; networks need: pip install 'ser-live[train]'") from error
+        raise SerError(MISSING_EXTRA.format(error)) from error

@@ -62,7 +62,6 @@ def adapt_network(
         With the records of both stages.
     """
     stages = stages_for(settings.recipe, len(split.training), epochs, batch_clips)
-    parts = (split.training, split.validation)
     make_repeatable(settings.seed)
     model = relabelled(first, settings.labels)
     history: tuple[EpochRecord, ...] = ()
@@ -73,7 +72,7 @@ def adapt_network(
         folder = _folder(run_folder, name, first)
         if recipe.epochs:
             with frozen_normalisation(model, head_alone=name == "head"):
-                history += learn(model, prepared, *parts, own, folder, report).history
+                history += learn(model, prepared, split, own, folder, report).history
     return Trained(model, history)
 
 

@@ -12,8 +12,9 @@ import tensorflow as tf
 from ser_train.corpora import truth_of
 from ser_train.data.batches import Batches, Targets
 from ser_train.data.prepare import Prepared
+from ser_train.data.splits import Split
 from ser_train.metrics import score
-from ser_train.models.inference import Inference
+from ser_train.models.inference import Inference, after_front_end
 from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.checkpoint import Checkpoint, Settings, Snapshot
 from ser_train.training.optimizer import Optimizer
@@ -35,8 +36,7 @@ def fresh_model(prepared: Prepared, training: Sequence[int], settings: Settings)
     make_repeatable(settings.seed)
     network = prepared.network
     model = network.build(len(settings.labels), network.spectrum.bins)
-    names = [layer.name for layer in model.layers]
-    if prepared.features and "standardize" in names:
+    if prepared.features and "standardize" in {layer.name for layer in model.layers}:
         model.get_layer("standardize").adapt(prepared.feature_array(training))
     return model
 
@@ -50,8 +50,7 @@ def make_repeatable(seed: int) -> None:
 def learn(
     model: Any,
     prepared: Prepared,
-    training: Sequence[int],
-    validation: Sequence[int],
+    split: Split,
     settings: Settings,
     run_folder: Path,
     report: Reporter,
@@ -65,8 +64,8 @@ def learn(
     model : keras.Model
         As the network makes it.
     prepared : Prepared
-    training, validation : sequence of int
-        Indices of clips; the validation clips are only watched.
+    split : Split
+        The validation clips are only watched.
     settings : Settings
     run_folder : Path
         Holds the checkpoint.
@@ -83,7 +82,7 @@ def learn(
         If the folder holds a checkpoint of another training, or the loss is not finite.
     """
     recipe = settings.recipe
-    clips = prepared.chosen(training)
+    clips = prepared.chosen(split.training)
     targets = Targets(
         clips,
         settings.labels,
@@ -91,12 +90,14 @@ def learn(
         settings.mask_missing_labels,
         recipe.label_balance,
     )
-    source = prepared.source(training, recipe, settings.seed)
+    source = prepared.source(split.training, recipe, settings.seed)
     corpora = [clip.corpus for clip in clips] if recipe.balanced_corpora else None
     batches = Batches(source, targets, recipe.batch_clips, recipe.mixup, settings.seed, corpora)
-    optimizer = Optimizer(part(model, prepared, "logits"), recipe, recipe.epochs * batches.count)
-    watch = _Watch(model, prepared, validation, settings.labels)
-    checkpoint = Checkpoint(run_folder, prepared, training, settings)
+    optimizer = Optimizer(
+        after_front_end(model, prepared.network, "logits"), recipe, recipe.epochs * batches.count
+    )
+    watch = _Watch(model, prepared, split.validation, settings.labels)
+    checkpoint = Checkpoint(run_folder, prepared, split.training, settings)
     history: list[EpochRecord] = []
     for snapshot in checkpoint.restore():
         optimizer.restore(snapshot.arrays)
@@ -116,20 +117,13 @@ def learn(
     return Trained(model, tuple(history))
 
 
-def part(model: Any, prepared: Prepared, output: str) -> Any:
-    """Return the model from what is prepared to the layer named ``output``."""
-    front_end = prepared.network.front_end
-    start = model.get_layer(front_end).output if front_end else model.input
-    return keras.Model(start, model.get_layer(output).output)
-
-
 class _Watch:
     """Look at validation clips after an epoch, evenly chosen ones of many; it decides nothing."""
 
     def __init__(
         self, model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...]
     ) -> None:
-        self._inference = Inference(part(model, prepared, "probabilities"))
+        self._inference = Inference(after_front_end(model, prepared.network, "probabilities"))
         self._prepared = prepared
         self._chosen = chosen[:: -(-len(chosen) // _MOST_WATCHED) or 1]
         self._truth = truth_of(prepared.chosen(self._chosen), labels)

@@ -2,11 +2,10 @@
 
 import dataclasses
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ser_train.data.prepare import Prepared
+from ser_train.data.splits import Split
 from ser_train.models.ensemble import combine
 from ser_train.models.registry import find_network
 from ser_train.progress import Reporter
@@ -19,37 +18,23 @@ _SEED_STEP = 1000
 
 def train(
     prepared: Prepared,
-    training: Sequence[int],
-    validation: Sequence[int],
+    split: Split,
     settings: Settings,
     run_folder: Path,
     report: Reporter,
 ) -> Trained:
     """Train a network on some of the clips, going on from the checkpoint where there is one.
 
-    The members of an ensemble are trained one after the other. Parameters, result and errors are
-    those of `ser_train.training.loop.learn`, for a fresh model.
+    Parameters, result and errors are those of `ser_train.training.loop.learn`, for a fresh model.
+
+    The members of an ensemble are trained one after the other, each with the ensemble's recipe
+    and a seed of its own, and then combined. The ensemble's checkpoint holds the weights of the
+    members that are finished, and exists from the start.
     """
-    if prepared.network.members:
-        return _train_members(prepared, training, validation, settings, run_folder, report)
-    model = fresh_model(prepared, training, settings)
-    return learn(model, prepared, training, validation, settings, run_folder, report)
-
-
-def _train_members(
-    prepared: Prepared,
-    training: Sequence[int],
-    validation: Sequence[int],
-    settings: Settings,
-    run_folder: Path,
-    report: Reporter,
-) -> Trained:
-    """Train each member with the ensemble's recipe and a seed of its own, then combine them.
-
-    The ensemble's checkpoint holds the weights of the members that are finished, and exists from
-    the start.
-    """
-    names = prepared.network.members
+    training, names = split.training, prepared.network.members
+    if not names:
+        model = fresh_model(prepared, training, settings)
+        return learn(model, prepared, split, settings, run_folder, report)
     members = [dataclasses.replace(prepared, network=find_network(name)) for name in names]
     each = [
         dataclasses.replace(settings, seed=settings.seed + _SEED_STEP * number)
@@ -58,22 +43,17 @@ def _train_members(
     checkpoint = Checkpoint(run_folder, prepared, training, settings)
     finished = checkpoint.restore()
     checkpoint.save(finished)
-    models = [
-        _trained_before(snapshot, fresh_model(member, training, own))
-        for snapshot, member, own in zip(finished, members, each, strict=False)
-    ]
+    models = []
+    for snapshot, member, own in zip(finished, members, each, strict=False):
+        models.append(fresh_model(member, training, own))
+        models[-1].set_weights(snapshot.arrays)
     for number in range(len(finished), len(names)):
         report.note(f"member {number + 1} of {len(names)}: {names[number]}")
         folder = run_folder / f"member{number + 1}"
-        trained = train(members[number], training, validation, each[number], folder, report)
+        trained = train(members[number], split, each[number], folder, report)
         models.append(trained.model)
         finished.append(Snapshot(tuple(trained.model.get_weights()), trained.history))
         checkpoint.save(finished)
         shutil.rmtree(folder)
     model = combine(models, prepared.network.front_end)
     return Trained(model, tuple(record for member in finished for record in member.history))
-
-
-def _trained_before(member: Snapshot, model: Any) -> Any:
-    model.set_weights(member.arrays)
-    return model
