@@ -5,7 +5,6 @@ import hashlib
 import json
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,7 +16,7 @@ import tiny_corpora
 import tiny_network
 from notes import Notes
 from ser_live import SerError
-from ser_live.model.card import KERAS_MEMBER, LONGEST_NAME
+from ser_live.model.card import LONGEST_NAME
 from ser_train.commands import cli
 from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob
@@ -25,7 +24,7 @@ from ser_train.data.recordings import Recordings
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Comparison, Measured, compare
 from ser_train.metrics import score
-from ser_train.models.keras_file import TrainingRecord, load_model
+from ser_train.models.keras_file import TrainingRecord, load_model, save_model
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import create_model
 from ser_train.reports.markdown import comparison_lines, worse
@@ -137,13 +136,11 @@ def check_card(adapted: Path, base: Path) -> None:
 
 
 def check_statistics(adapted: Path, base: Path) -> None:
+    models = (load_model(path).model for path in (base, adapted))
+    kind = keras.layers.BatchNormalization
     before, after = (
-        [
-            layer.get_weights()
-            for layer in load_model(path).model.layers
-            if isinstance(layer, keras.layers.BatchNormalization)
-        ]
-        for path in (base, adapted)
+        [layer.get_weights() for layer in model.layers if isinstance(layer, kind)]
+        for model in models
     )
     np.testing.assert_array_equal(before, after)
 
@@ -151,7 +148,7 @@ def check_statistics(adapted: Path, base: Path) -> None:
 def test_a_resumed_adaptation_is_bitwise_the_uninterrupted_one(job: FitJob, base: Path) -> None:
     job = dataclasses.replace(job, epochs=5)
     adapt(job, base, Notes())
-    whole = load_model(job.output).model.get_weights()
+    whole = tiny_network.weights(job.output)
     again = dataclasses.replace(job, run_folder=job.run_folder.with_name("again"))
     resumed = dataclasses.replace(again, resume=True)
     with pytest.raises(KeyboardInterrupt):
@@ -163,8 +160,7 @@ def test_a_resumed_adaptation_is_bitwise_the_uninterrupted_one(job: FitJob, base
     notes = Notes()
     adapt(resumed, base, notes)
     assert "going on after epoch 2 of 3" in notes.notes
-    for one, two in zip(whole, load_model(job.output).model.get_weights(), strict=True):
-        np.testing.assert_array_equal(one, two)
+    tiny_network.require_equal(whole, tiny_network.weights(job.output))
 
 
 def test_one_speaker_is_measured_on_held_out_clips_and_says_so(job: FitJob, base: Path) -> None:
@@ -372,42 +368,26 @@ def test_unlucky_input_is_one_line(
     def refusal(init: Path | str, *more: str, corpus: Path = table_path) -> str:
         return told(["--init", str(init), "--corpus", str(corpus), *more, *rest], capsys)
 
-    assert "no such file" in refusal(tmp_path / "missing.keras")
-    (tmp_path / "text.keras").write_text("hello")
-    assert "not a .keras model" in refusal(tmp_path / "text.keras")
-    part = tmp_path / "part.keras"
-    part.write_bytes(base.read_bytes()[:5000])
-    assert "not a .keras model" in refusal(part)
+    loaded, other = load_model(base), tmp_path / "other.keras"
+    assert loaded.record is not None
+    assert "no such file" in refusal(other)
     inputs = keras.Input((3,))
-    keras.Model(inputs, keras.layers.Dense(2)(inputs)).save(tmp_path / "other.keras")
-    assert "no model card inside" in refusal(tmp_path / "other.keras")
-    card = load_model(base).card
-    with zipfile.ZipFile(tmp_path / "other.keras", "a") as archive:
-        archive.writestr(KERAS_MEMBER, card.to_json())
-    assert "its axes are" in refusal(tmp_path / "other.keras")
-    strange = dataclasses.replace(card, network="n" * LONGEST_NAME)
-    load_model(base).model.save(tmp_path / "strange.keras")
-    with zipfile.ZipFile(tmp_path / "strange.keras", "a") as archive:
-        archive.writestr(KERAS_MEMBER, strange.to_json())
-    assert "there is no network 'nnn" in refusal(tmp_path / "strange.keras")
+    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
+    save_model(other, model, loaded.card, loaded.record)
+    assert "its axes are" in refusal(other)
+    strange = dataclasses.replace(loaded.card, network="n" * LONGEST_NAME)
+    save_model(other, loaded.model, strange, loaded.record)
+    assert "there is no network 'nnn" in refusal(other)
     assert "wanted two or more" in refusal(base, "--drop", "sad", "--drop", "angry")
     assert "there is no speaker 'x'" in refusal(base, "--test-speakers", "x")
     broken = tmp_path / "broken.csv"
     broken.write_text("path,label,speaker\nno.wav,happy,a\nb-sad-0.wav,sad,a\n")
     assert "no.wav" in refusal(base, corpus=broken)
-    assert "holds nothing" in refusal(base, corpus=empty_folder(tmp_path))
+    (tmp_path / "empty").mkdir()
+    assert "holds nothing" in refusal(base, corpus=tmp_path / "empty")
     assert "wanted one of --network NAME" in refusal(base, "--network", "tiny")
-    assert not (tmp_path / "out.keras").exists()
-
-
-def empty_folder(parent: Path) -> Path:
-    folder = parent / "empty"
-    folder.mkdir()
-    return folder
-
-
-def test_neither_network_nor_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--init MODEL.keras" in told(["-o", str(tmp_path / "out.keras")], capsys)
+    assert not (tmp_path / "out.keras").exists()
 
 
 def test_the_command_adapts_a_shipped_model(tmp_path: Path, environment: dict[str, str]) -> None:

@@ -9,8 +9,7 @@ import tiny_corpora
 import tiny_network
 from ser_live.model.card import SpectrumSpec
 from ser_train.corpora import Clip
-from ser_train.data.batches import Batches, Targets
-from ser_train.data.inputs import FeatureSource, WindowSource
+from ser_train.data.batches import Batches, FeatureSource, Targets, WindowSource
 from ser_train.data.spectra import SpectrumCache
 
 

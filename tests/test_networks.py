@@ -43,7 +43,7 @@ def test_layers_have_the_agreed_names(model: tuple[networks.Network, Any]) -> No
     assert not temperature.trainable
 
 
-@pytest.mark.parametrize("frames", [30, 297])
+@pytest.mark.parametrize("frames", [8, 30, 297])
 def test_any_length_gives_a_distribution(model: tuple[networks.Network, Any], frames: int) -> None:
     network, built = model
     probabilities = np.asarray(built(sounds(network, frames, 2)))

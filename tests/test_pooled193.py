@@ -62,19 +62,15 @@ def librosa_features(power: Samples) -> dict[str, Samples]:
     }
 
 
-def worst_relative_differences(got: Samples, power: Samples) -> dict[str, float]:
-    """Give per family the worst difference over the family's largest magnitude."""
+def check_against_librosa(layer: "Pooled193", power: Samples) -> dict[str, float]:
+    """Return per family the worst difference over the family's largest magnitude."""
     from ser_train.layers.pooled193 import FAMILIES  # noqa: PLC0415
 
-    return {
+    got = np.asarray(layer(power[None]))[0, :, 0]
+    worst = {
         family: float(np.abs(got[FAMILIES[family]] - wanted).max() / np.abs(wanted).max())
         for family, wanted in librosa_features(power).items()
     }
-
-
-def check_against_librosa(layer: "Pooled193", power: Samples) -> dict[str, float]:
-    got = np.asarray(layer(power[None]))[0, :, 0]
-    worst = worst_relative_differences(got, power)
     assert max(worst.values()) <= 1e-4, worst
     return worst
 
@@ -94,9 +90,14 @@ def test_the_chroma_bank_has_the_bits_of_librosa(layer: "Pooled193", fft_samples
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("seconds", [0.13, 0.5, 3.0])
-def test_every_family_agrees_with_librosa_on_a_voice(layer: "Pooled193", seconds: float) -> None:
-    print(check_against_librosa(layer, spectrum_of(voice(seconds))))
+@pytest.mark.parametrize(("seconds", "silent"), [(0.13, 0.0), (0.5, 0.0), (3.0, 0.0), (1.0, 0.5)])
+def test_every_family_agrees_with_librosa_on_a_voice(
+    layer: "Pooled193", seconds: float, silent: float
+) -> None:
+    """Also beside digital silence."""
+    samples = voice(seconds)
+    samples[: round(silent * RATE_HZ)] = 0
+    print(check_against_librosa(layer, spectrum_of(samples)))
 
 
 @pytest.mark.integration
@@ -125,31 +126,15 @@ def test_silence_is_finite(layer: "Pooled193") -> None:
         assert np.isfinite(np.asarray(layer(np.zeros((2, frames, BINS), np.float32)))).all()
 
 
-@pytest.mark.integration
-def test_clip_with_silence_beside_speech(layer: "Pooled193") -> None:
-    samples = voice(1.0)
-    samples[: RATE_HZ // 2] = 0
-    check_against_librosa(layer, spectrum_of(samples))
-
-
 def test_a_batch_gives_what_single_clips_give(layer: "Pooled193") -> None:
     power = np.stack([spectrum_of(voice(1.0, seed)) for seed in range(3)])
     single = np.concatenate([np.asarray(layer(p[None])) for p in power])
     np.testing.assert_allclose(np.asarray(layer(power)), single, rtol=1e-5, atol=1e-6)
 
 
-def test_shapes_and_families() -> None:
-    from ser_train.layers.pooled193 import FAMILIES, Pooled193  # noqa: PLC0415
-
-    assert Pooled193().compute_output_shape((None, None, BINS)) == (None, 193, 1)
-    assert [s.stop - s.start for s in FAMILIES.values()] == [40, 12, 128, 7, 6]
-
-
-def test_layer_survives_its_config() -> None:
-    from ser_train.layers import Pooled193  # noqa: PLC0415
-
-    layer = Pooled193(sample_rate_hz=8000, mel_in_decibels=True, name="frontend")
-    again = Pooled193.from_config(layer.get_config())
+def test_layer_survives_its_config(layer: "Pooled193") -> None:
+    other = type(layer)(sample_rate_hz=8000, mel_in_decibels=True, name="frontend")
+    again = type(layer).from_config(other.get_config())
     assert (again.sample_rate_hz, again.mel_in_decibels, again.name) == (8000, True, "frontend")
 
 
@@ -194,15 +179,6 @@ def test_pooled193_at_16_khz_is_the_layer_on_the_whole_clip(
 def test_pooled193_names_a_bad_file(tmp_path: Path) -> None:
     with pytest.raises(SerError, match=r"missing\.wav: no such audio file"):
         ser_train.pooled193(tmp_path / "missing.wav")
-    (tmp_path / "text.wav").write_text("no audio")
-    with pytest.raises(SerError, match=r"text\.wav: .*not readable as audio"):
-        ser_train.pooled193(tmp_path / "text.wav")
-    soundfile.write(tmp_path / "empty.wav", np.zeros(0, np.float32), RATE_HZ)
-    with pytest.raises(SerError, match=r"empty\.wav: .*holds no samples"):
-        ser_train.pooled193(tmp_path / "empty.wav")
-    soundfile.write(tmp_path / "nan.wav", np.full(9, np.nan, np.float32), RATE_HZ, subtype="FLOAT")
-    with pytest.raises(SerError, match=r"nan\.wav: .*holds NaN or infinite"):
-        ser_train.pooled193(tmp_path / "nan.wav")
 
 
 @pytest.mark.integration

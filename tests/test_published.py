@@ -3,8 +3,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import ser_train
-from ser_live.errors import SerError
 from ser_train.models.registry import NETWORKS
 
 LABELS = 8
@@ -30,10 +28,8 @@ def test_has_the_size_of_the_paper(model: Any) -> None:
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv1D)]
     assert [layer.filters for layer in convolutions] == [256, 128, 128, 128, 128, 128]
     assert {layer.kernel_size for layer in convolutions} == {(5,)}
-    assert next(la for la in model.layers if isinstance(la, keras.layers.Flatten)).output.shape[
-        1
-    ] == (3072)
-    assert model.count_params() - OWN_PARAMETERS == 520_360
+    (flat,) = [layer for layer in model.layers if isinstance(layer, keras.layers.Flatten)]
+    assert flat.output.shape[1] == 3072
 
 
 @pytest.mark.parametrize(
@@ -57,13 +53,10 @@ def layers_of(model: Any) -> list[str]:
     kinds = {"Conv1D": "filters", "Dropout": "rate", "MaxPooling1D": "pool_size", "Dense": "units"}
     names = [type(layer).__name__ for layer in model.layers[3:]]
     values = [
-        getattr(layer, kinds[name], None) if name in kinds else None
+        getattr(layer, kinds.get(name, ""), "")
         for layer, name in zip(model.layers[3:], names, strict=True)
     ]
-    return [
-        name if value is None else f"{name} {value}"
-        for name, value in zip(names, values, strict=True)
-    ]
+    return [f"{name} {value}".rstrip() for name, value in zip(names, values, strict=True)]
 
 
 def test_model_a_for_emodb_is_the_published_one() -> None:
@@ -83,13 +76,6 @@ def test_iemocap_differs_from_ravdess_in_one_dropout() -> None:
     assert iemocap.index("Dropout 0.2") < iemocap.index("MaxPooling1D (8,)")
 
 
-def test_names_its_parts(model: Any) -> None:
-    names = [layer.name for layer in model.layers]
-    assert names[:3] == ["spectrum", "frontend", "standardize"]
-    assert names[-3:] == ["logits", "temperature", "probabilities"]
-    assert type(model.get_layer("frontend")).__name__ == "Pooled193"
-
-
 def test_standardize_adapts_to_features(model: Any) -> None:
     rng = np.random.default_rng(0)
     features = rng.normal(3.0, 2.0, (200, 193, 1)).astype(np.float32)
@@ -98,20 +84,3 @@ def test_standardize_adapts_to_features(model: Any) -> None:
     standardised = np.asarray(layer(features))
     np.testing.assert_allclose(standardised.mean(axis=0), 0.0, atol=1e-5)
     np.testing.assert_allclose(standardised.std(axis=0), 1.0, atol=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (3, 40)])
-def test_gives_distributions_for_any_batch_and_length(model: Any, shape: tuple[int, int]) -> None:
-    spectrum = np.random.default_rng(1).random((*shape, BINS), np.float32)
-    probabilities = np.asarray(model(spectrum))
-    assert probabilities.shape == (shape[0], LABELS)
-    np.testing.assert_allclose(probabilities.sum(axis=1), 1.0, rtol=1e-5)
-
-
-def test_create_model_knows_it_by_name() -> None:
-    assert ser_train.create_model("issa-ravdess", LABELS).output_shape == (None, LABELS)
-
-
-def test_create_model_names_what_it_does_not_know() -> None:
-    with pytest.raises(SerError, match="'nonsense'"):
-        ser_train.create_model("nonsense", LABELS)

@@ -32,12 +32,7 @@ class Reporter:
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
         """Show a bar of ``total`` steps and yield the function to call after each."""
-        with self._bar() as bar:
-            task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
-
-    def _bar(self) -> Progress:
-        return Progress(
+        with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
@@ -45,7 +40,9 @@ class Reporter:
             console=self._console,
             transient=True,
             disable=not self._console.is_terminal,
-        )
+        ) as bar:
+            task = bar.add_task(what, total=total)
+            yield lambda: bar.advance(task)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,9 +4,10 @@ The modules ``labels_in_file_names`` and ``labels_in_tables`` know each corpus's
 and size.
 """
 
-from ser_train.corpora.clip import (
+from ser_train.corpora.corpus import (
     LABELS,
     Clip,
+    Corpus,
     Sex,
     Strength,
     labels_of,
@@ -14,7 +15,6 @@ from ser_train.corpora.clip import (
     speakers_of,
     truth_of,
 )
-from ser_train.corpora.corpus import Corpus
 from ser_train.corpora.finding import KNOWN, LICENCES, find_clips, shortfalls
 from ser_train.corpora.labels_in_tables import read_manifest
 

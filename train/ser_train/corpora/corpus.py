@@ -1,12 +1,51 @@
-"""Facts of a published corpus, and the listing of its folders."""
+"""A corpus and its clips: what is known of them, and what a set of clips has."""
 
-from collections.abc import Callable, Iterable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-from ser_train.corpora.clip import Clip
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live.errors import SerError
+from ser_live.text import quoted, sanitize
+
+LABELS = (
+    "neutral",
+    "calm",
+    "happy",
+    "sad",
+    "angry",
+    "fearful",
+    "disgust",
+    "surprised",
+    "boredom",
+    "excited",
+    "frustrated",
+)
+"""Every label, in the order in which models give them: trained models rely on it, so append."""
 
 SUFFIXES = (".wav", ".flac", ".ogg")
+
+Sex = Literal["female", "male"]
+Strength = Literal["normal", "strong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording of one emotion."""
+
+    path: Path
+    label: str
+    speaker: str
+    """Unique over all corpora: "ravdess/07"."""
+    corpus: str
+    sex: Sex | None = None
+    """Of the speaker; None where the corpus does not tell."""
+    strength: Strength | None = None
+    """Intensity that the actor was asked for; None where the corpus does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +79,64 @@ class Corpus:
         return sum(n for label, n in self.counts if all_labels or label not in self.left_out)
 
 
+def relabel(
+    clips: Iterable[Clip],
+    mapping: Iterable[tuple[str, str]] = (),
+    dropped: Iterable[str] = (),
+    own_labels: bool = False,
+) -> tuple[Clip, ...]:
+    """Rename labels, leave labels out, and check that the rest is known.
+
+    Parameters
+    ----------
+    clips : iterable of Clip
+    mapping : iterable of (str, str)
+        Old and new label; done before the dropping.
+    dropped : iterable of str
+        Labels to leave out.
+    own_labels : bool
+        Also allow labels that are not in `LABELS`.
+
+    Raises
+    ------
+    SerError
+        If a label is not in `LABELS` after the renaming and must be, if an old or dropped label
+        does not occur, or if fewer than two labels are left.
+    """
+    clips, names = tuple(clips), dict(mapping)
+    _require_present(names, {clip.label for clip in clips}, "--map")
+    renamed = [dataclasses.replace(clip, label=names.get(clip.label, clip.label)) for clip in clips]
+    dropped = set(dropped)
+    _require_present(dropped, {clip.label for clip in renamed}, "--drop")
+    kept = tuple(clip for clip in renamed if clip.label not in dropped)
+    for clip in kept:
+        if clip.label not in LABELS and not own_labels:
+            raise SerError(
+                f"{sanitize(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
+                f"{', '.join(LABELS)}; rename it with --map {sanitize(clip.label)}=..."
+            )
+    if len(labels_of(kept)) < 2:
+        raise SerError(f"the clips have the labels {list(labels_of(kept))}, wanted two or more")
+    return kept
+
+
+def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Return the labels that occur, in the order of `LABELS`; own ones behind, sorted."""
+    present = {clip.label for clip in clips}
+    known = tuple(label for label in LABELS if label in present)
+    return known + tuple(sorted(present.difference(LABELS)))
+
+
+def truth_of(clips: Iterable[Clip], labels: Sequence[str]) -> NDArray[np.intp]:
+    """Return the index of each clip's label."""
+    return np.array([labels.index(clip.label) for clip in clips], np.intp)
+
+
+def speakers_of(clips: Iterable[Clip]) -> tuple[str, ...]:
+    """Return the speakers that occur, sorted."""
+    return tuple(sorted({clip.speaker for clip in clips}))
+
+
 def audio_in(*folders: Path) -> Iterator[Path]:
     """Yield the recordings of each folder that exists, sorted.
 
@@ -57,3 +154,16 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(
         path for path in folder.iterdir() if not path.name.startswith(".") and path.is_dir()
     )
+
+
+def reason(error: Exception) -> str:
+    """Return what the system says of an error, without its number and the path."""
+    return sanitize(getattr(error, "strerror", None) or error)
+
+
+def _require_present(wanted: Iterable[str], present: set[str], option: str) -> None:
+    for label in wanted:
+        if label not in present:
+            raise SerError(
+                f"{option} names the label {label!r}, but the clips have {sorted(present)}"
+            )

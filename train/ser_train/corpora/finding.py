@@ -6,11 +6,9 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
-from ser_train.corpora.clip import Clip
-from ser_train.corpora.corpus import Corpus, folders_in
+from ser_train.corpora.corpus import Clip, Corpus, folders_in, reason
 from ser_train.corpora.labels_in_file_names import CREMA_D, EMODB, RAVDESS, SAVEE, TESS
 from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO
-from ser_train.corpora.tables import reason
 
 KNOWN: tuple[Corpus, ...] = (RAVDESS, EMODB, NEMO, IEMOCAP, CREMA_D, TESS, SAVEE)
 """Every corpus that is known by name."""

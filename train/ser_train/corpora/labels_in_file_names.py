@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from ser_train.corpora.clip import LABELS, Clip, Sex, Strength
-from ser_train.corpora.corpus import Corpus, audio_in, folders_in
+from ser_train.corpora.corpus import LABELS, Clip, Corpus, Sex, Strength, audio_in, folders_in
 
 
 def _named(pattern: str, paths: Iterable[Path]) -> Iterator[tuple[Path, re.Match[str]]]:

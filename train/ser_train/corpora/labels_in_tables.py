@@ -2,14 +2,77 @@
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.text import sanitize
-from ser_train.corpora.clip import Clip, Sex
-from ser_train.corpora.corpus import Corpus, audio_in, folders_in
-from ser_train.corpora.tables import Row, read_table
+from ser_live.text import find_control_char, quoted, sanitize
+from ser_train.corpora.corpus import Clip, Corpus, Sex, audio_in, folders_in, reason
+
+_LARGEST_TABLE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One row below the names of the columns."""
+
+    where: str
+    """Table and line, for messages."""
+    values: dict[str, str | None]
+
+    def take(self, column: str) -> str:
+        """Return a value without the spaces around it.
+
+        Raises
+        ------
+        SerError
+            If it is empty or holds control characters.
+        """
+        value = (self.values[column] or "").strip()
+        if not value:
+            raise SerError(f"{self.where}: there is no {column}, every row needs one")
+        if find_control_char(value):
+            raise SerError(
+                f"{self.where}: the {column} is {quoted(value)}, wanted a text without control "
+                "characters"
+            )
+        return value
+
+
+def _read_table(path: Path, **dialect: Any) -> tuple[list[str], list[_Row]]:
+    """Return the names of a table's columns, and its rows.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8 text with the names of the columns in its first line.
+    **dialect
+        As in `csv.reader`; by default commas between the values.
+
+    Raises
+    ------
+    SerError
+        If it is missing, too large, no text, or names a column twice.
+    """
+    try:
+        if path.stat().st_size > _LARGEST_TABLE_BYTES:
+            raise SerError(
+                f"{sanitize(path)}: has over {_LARGEST_TABLE_BYTES} bytes, wanted a table"
+            )
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            reader = csv.DictReader(lines, **dialect)
+            columns = [name.strip() for name in reader.fieldnames or ()]
+            reader.fieldnames = columns
+            rows = [_Row(f"{sanitize(path)}, line {reader.line_num}", row) for row in reader]
+    except (OSError, ValueError, csv.Error) as error:
+        raise SerError(f"{sanitize(path)}: not readable as a table ({reason(error)})") from error
+    twice = [name for name, count in Counter(columns).items() if name and count > 1]
+    if twice:
+        raise SerError(f"{sanitize(path)}: has the column {quoted(twice[0])} twice, wanted once")
+    return columns, rows
 
 
 def read_manifest(path: Path) -> tuple[Clip, ...]:
@@ -20,7 +83,7 @@ def read_manifest(path: Path) -> tuple[Clip, ...]:
     SerError
         If the table is missing, not text, lacks a column, or a row lacks a value.
     """
-    columns, rows = read_table(path)
+    columns, rows = _read_table(path)
     missing = [name for name in ("path", "label", "speaker") if name not in columns]
     if missing:
         first = sanitize(",".join(columns))
@@ -30,7 +93,7 @@ def read_manifest(path: Path) -> tuple[Clip, ...]:
     return tuple(_own_clip(path, row) for row in rows)
 
 
-def _own_clip(table: Path, row: Row) -> Clip:
+def _own_clip(table: Path, row: _Row) -> Clip:
     path, label, speaker = (row.take(name) for name in ("path", "label", "speaker"))
     return Clip(table.parent / path, label, f"{table.stem}/{speaker}", table.stem)
 
@@ -130,7 +193,7 @@ def _find_nemo(folder: Path) -> Iterator[tuple[str, Clip]]:
     if not table.is_file():
         return
     present = {path.stem: path for path in audio_in(folder, folder / "samples")}
-    columns, rows = read_table(table, delimiter="\t", quoting=csv.QUOTE_NONE)
+    columns, rows = _read_table(table, delimiter="\t", quoting=csv.QUOTE_NONE)
     missing = [name for name in ("file_id", "emotion", "speaker_id") if name not in columns]
     if missing and rows:
         raise SerError(f"{sanitize(table)}: lacks the column {missing[0]}, which nEMO has")
@@ -140,7 +203,7 @@ def _find_nemo(folder: Path) -> Iterator[tuple[str, Clip]]:
             yield stem, _nemo_clip(present[stem], row)
 
 
-def _nemo_clip(path: Path, row: Row) -> Clip:
+def _nemo_clip(path: Path, row: _Row) -> Clip:
     emotion = row.take("emotion")
     sex = _NEMO_SEXES.get((row.values.get("gender") or "").strip())
     label = _NEMO_LABELS.get(emotion, emotion)

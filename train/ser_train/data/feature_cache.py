@@ -38,10 +38,8 @@ class ClipFeatures:
     clip: Clip
     content: str
     """Hash of the decoded samples."""
-    features: NDArray[np.float32]
-    """Of its first window, as it is heard in a test."""
     windows: NDArray[np.float32]
-    """(windows, ...) for training; the first window alone without a way to cut others."""
+    """(windows, ...), the first one as it is heard in a test, all for training."""
 
 
 class FeatureCache:
@@ -91,8 +89,7 @@ class FeatureCache:
             features = self._front_end.process(inputs).astype(np.float32)
             write_atomically(file, lambda path: np.savez(path, windows=features, content=content))
         with np.load(file) as saved:
-            windows = saved["windows"]
-            return ClipFeatures(clip, str(saved["content"]), windows[0], windows)
+            return ClipFeatures(clip, str(saved["content"]), saved["windows"])
 
     def _windows(
         self, path: Path, samples: NDArray[np.float32], random: np.random.Generator

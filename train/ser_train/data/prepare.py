@@ -1,6 +1,6 @@
 """From clips to what a network is fed with: cached, without duplicates."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_train.corpora import Clip
-from ser_train.data.batches import InputSource
+from ser_train.data.batches import FeatureSource, InputSource, WindowSource
 from ser_train.data.feature_cache import ClipFeatures, FeatureCache
-from ser_train.data.inputs import FeatureSource, WindowSource
 from ser_train.data.spectra import ClipSpectra, SpectrumCache, heard_bounds
 from ser_train.files import load_each
 from ser_train.models.recipe import Recipe
@@ -47,7 +46,7 @@ class Prepared:
 
     def feature_array(self, chosen: Sequence[int]) -> NDArray[np.float32]:
         """Stack the features of the first windows of the chosen clips."""
-        return np.stack([self.features[index].features for index in chosen])
+        return np.stack([self.features[index].windows[0] for index in chosen])
 
     def speech(self, index: int, longest_seconds: float | None) -> NDArray[np.float32]:
         """Return what a network hears of a clip in a test: the beginning of its speech.
@@ -65,7 +64,8 @@ class Prepared:
         ndarray, shape (frames, bins) or that of the features, float32
         """
         if self.features:
-            return self.features[index].features
+            first: NDArray[np.float32] = self.features[index].windows[0]
+            return first
         spectra, section = self.spectra[index], self.spectra[index].sections[0]
         spec = self.network.spectrum
         start, stop = heard_bounds(section.onset, section.end, spec, longest_seconds)
@@ -94,23 +94,23 @@ def prepare(
     train : bool
         False: only for tests, without the further windows of features.
     """
-    skipped = report.warn if skip else None
+    skipped, windows = report.warn if skip else None, network.recipe.windows
+
+    def load_all(load: Callable[[Clip], _Item], what: str, threads: int) -> tuple[_Item, ...]:
+        with report.counting(what, len(clips)) as advance:
+            return _first_of_each(load_each(clips, load, advance, skipped, threads), report)
+
     if network.front_end is None:
-        windows = network.recipe.windows
         speeds = windows.speeds if windows else (1.0,)
-        cache = SpectrumCache(cache_folder, network.spectrum, speeds)
-        with report.counting("spectra", len(clips)) as advance:
-            spectra = load_each(clips, cache.load, advance, skipped)
-        spectra = _first_of_each(spectra, report)
-        return Prepared(network, tuple(item.clip for item in spectra), tuple(spectra))
-    load = FeatureCache(cache_folder, network, network.recipe.windows if train else None).load
-    with report.counting("features", len(clips)) as advance:
-        features = load_each(clips, load, advance, skipped, threads=1)
-    features = _first_of_each(features, report)
-    return Prepared(network, tuple(item.clip for item in features), features=tuple(features))
+        load = SpectrumCache(cache_folder, network.spectrum, speeds).load
+        spectra = load_all(load, "spectra", threads=2)
+        return Prepared(network, tuple(item.clip for item in spectra), spectra)
+    cache = FeatureCache(cache_folder, network, windows if train else None)
+    features = load_all(cache.load, "features", threads=1)
+    return Prepared(network, tuple(item.clip for item in features), features=features)
 
 
-def _first_of_each(items: Sequence[_Item], report: Reporter) -> list[_Item]:
+def _first_of_each(items: Sequence[_Item], report: Reporter) -> tuple[_Item, ...]:
     first: dict[str, _Item] = {}
     for item in items:
         other = first.setdefault(item.content, item)
@@ -118,4 +118,4 @@ def _first_of_each(items: Sequence[_Item], report: Reporter) -> list[_Item]:
             report.note(
                 f"{item.clip.path.name} is the same recording as {other.clip.path.name}: left out"
             )
-    return list(first.values())
+    return tuple(first.values())

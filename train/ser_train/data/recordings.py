@@ -8,10 +8,6 @@ from ser_live.errors import SerError
 from ser_train.corpora import Clip, find_clips, read_manifest, relabel, shortfalls
 
 
-def _say_nothing(text: str) -> None:
-    pass
-
-
 @dataclass(frozen=True, slots=True)
 class Recordings:
     """Places of clips, and the reading of their labels."""
@@ -26,7 +22,7 @@ class Recordings:
     """Also the labels that a corpus leaves out or merges by default."""
     own_labels: bool = False
     """Also labels that no corpus of ours has."""
-    note: Callable[[str], None] = field(default=_say_nothing, compare=False)
+    note: Callable[[str], None] = field(default=lambda text: None, compare=False)
     """Told, in a line each, of which corpus a part is missing."""
 
     @staticmethod

@@ -15,7 +15,7 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.text import sanitize
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, speakers_of
-from ser_train.corpora.tables import reason
+from ser_train.corpora.corpus import reason
 from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
 from ser_train.data.splits import require_present
