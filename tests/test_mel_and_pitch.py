@@ -41,8 +41,8 @@ def decibels(power: NDArray[np.float32], floor_db: float = -70.0) -> NDArray[np.
     return output[..., 0] * np.float32(10.0 / np.log(10.0)) + np.float32(floor_db)
 
 
-@pytest.mark.parametrize("floor_db", [-70.0, -40.0])
 @pytest.mark.integration  # librosa compiles code for half a minute
+@pytest.mark.parametrize("floor_db", [-70.0, -40.0])
 def test_the_bands_agree_with_librosa(power: NDArray[np.float32], floor_db: float) -> None:
     import librosa  # noqa: PLC0415
 
