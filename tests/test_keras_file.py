@@ -6,7 +6,6 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from ser_live import SerError
@@ -110,12 +109,16 @@ def plain_model() -> Any:
     return keras.Model(spectrum, keras.layers.Dense(4, "softmax", name="probabilities")(x))
 
 
+def members_of(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
 def with_layer(folder: Path, **changes: Any) -> Path:
     """Save a model and put another layer where its ReLU was."""
     path = folder / "model.keras"
     plain_model().save(path)
-    with zipfile.ZipFile(path) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
+    members = members_of(path)
     config = json.loads(members["config.json"])
     layer = next(x for x in config["config"]["layers"] if x["config"]["name"] == "middle")
     if "config" in changes:
@@ -172,13 +175,7 @@ def test_a_damaged_record_is_named(tmp_path: Path) -> None:
 
 
 def test_damaged_weights_are_an_error(tmp_path: Path) -> None:
-    whole = with_layer(tmp_path)
-    with zipfile.ZipFile(whole) as archive:
-        members = {name: archive.read(name) for name in archive.namelist()}
-    weights = bytearray(members["model.weights.h5"])
-    random = np.random.default_rng(0)
-    for _ in range(5):
-        weights[int(random.integers(len(weights)))] ^= 0xFF
-    members["model.weights.h5"] = bytes(weights[: len(weights) // 2])
+    members = members_of(with_layer(tmp_path))
+    members["model.weights.h5"] = members["model.weights.h5"][:-1000]
     with pytest.raises(SerError, match="Keras cannot load it"):
         load_model(write(tmp_path, members))

@@ -1,8 +1,6 @@
 """Convolutions in int8: smaller, as right as before or refused, and a model file like any other."""
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from ser_train.data.recordings import Recordings
 from ser_train.layers import LogMel
 from ser_train.models import registry as networks
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from test_export import command, ignore
 from test_stream_laws import fixed, run
 
 pytestmark = pytest.mark.integration
@@ -82,10 +81,6 @@ def quantized_export(source: Path, corpus: Path, folder: Path) -> Export:
 @pytest.fixture(scope="module", name="in_float32")
 def plain_export(source: Path, folder: Path) -> Export:
     return export_model(source, folder / "float32.onnx", [], ignore)
-
-
-def ignore(text: str) -> None:
-    pass
 
 
 def test_convolutions_over_channels_compute_with_whole_numbers(
@@ -247,24 +242,13 @@ def test_points_that_are_none(points: str, capsys: pytest.CaptureFixture[str]) -
     assert "--max-drop" in capsys.readouterr().err
 
 
-def test_the_command_quantizes(
-    source: Path, corpus: Path, tmp_path: Path, environment: dict[str, str]
-) -> None:
-    code = "import sys; from ser_export.cli import main; sys.exit(main())"
-    done = subprocess.run(
-        [
-            *(sys.executable, "-c", code, str(source), "-o", str(tmp_path / "a.onnx")),
-            *("--quantize", "--corpus", str(corpus)),
-        ],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def test_the_command_quantizes(source: Path, corpus: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.onnx"
+    done = command(str(source), "-o", str(target), "--quantize", "--corpus", str(corpus))
     assert done.returncode == 0, done.stderr
     assert "convolutions in int8" in done.stdout
     assert all(line.startswith("ser-export: ") for line in done.stderr.splitlines())
-    OnnxClassifier.load(tmp_path / "a.onnx")
+    OnnxClassifier.load(target)
 
 
 def test_recordings_that_are_none_are_refused_in_one_line(
