@@ -264,7 +264,7 @@ def build_pooled(n_labels: int, bins: int) -> keras.Model:
     features = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
     x = keras.layers.Normalization(axis=1, name="standardize")(features)
     x = keras.layers.BatchNormalization(momentum=0.8)(keras.layers.Flatten()(x))
-    return tiny_network.ending_in_labels(spectrum, x, n_labels)
+    return tiny_network.ending_in_labels(spectrum, keras.layers.Dropout(0.2)(x), n_labels)
 
 
 POOLED = replace(

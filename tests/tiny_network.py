@@ -28,7 +28,8 @@ def build(n_labels: int, bins: int, mels: int = 20) -> Any:
     x = keras.layers.GlobalAveragePooling2D()(
         keras.layers.Permute((2, 3, 1))(LogMel(mels=mels, name="frontend")(spectrum))
     )
-    return ending_in_labels(spectrum, keras.layers.BatchNormalization(momentum=0.8)(x), n_labels)
+    x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(x))
+    return ending_in_labels(spectrum, x, n_labels)
 
 
 def ending_in_labels(spectrum: Any, x: Any, n_labels: int) -> Any:
@@ -37,7 +38,7 @@ def ending_in_labels(spectrum: Any, x: Any, n_labels: int) -> Any:
 
     from ser_train.layers import Temperature  # noqa: PLC0415
 
-    logits = keras.layers.Dense(n_labels, name="logits")(keras.layers.Dropout(0.2)(x))
+    logits = keras.layers.Dense(n_labels, name="logits")(x)
     tempered = Temperature(name="temperature")(logits)
     return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
 
