@@ -49,3 +49,12 @@ def call(
         except SystemExit as ended:
             code = int(ended.code or 0)
     return subprocess.CompletedProcess(words, code, out.text(), err.text())
+
+
+def error_of(done: "subprocess.CompletedProcess[str]") -> str:
+    """The one line that a mistake gets."""
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert done.stderr.startswith("ser-live: error: ")
+    assert done.stderr.count("\n") == 1
+    return done.stderr

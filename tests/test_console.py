@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
+from rich.color import Color
 from rich.console import Console
 
 from ser_live import Prediction
@@ -60,6 +61,16 @@ def view_at(listener: Listener[Prediction], console: Console, seconds: float) ->
     return view
 
 
+def rows_of(view: LiveView) -> list[str]:
+    """Rows of a frame without their styles."""
+    return ESCAPE.sub("", drawn(view)).removesuffix("\n").split("\n")
+
+
+def large(word: str) -> list[str]:
+    """Rows of a word in large letters."""
+    return [row.rstrip() for row in letters(word, 76, large=False) or ["too long"]]
+
+
 @pytest.mark.parametrize("labels", [2, 8, 9])
 def test_every_frame_fits(tmp_path: Path, labels: int) -> None:
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card(labels=NAMES[:labels]))
@@ -73,7 +84,7 @@ def test_every_frame_fits(tmp_path: Path, labels: int) -> None:
                 view.update(step)
                 if number % 5:
                     continue
-                rows = ESCAPE.sub("", drawn(view)).removesuffix("\n").split("\n")
+                rows = rows_of(view)
                 assert len(rows) <= height
                 assert max(map(cell_len, rows)) <= width
                 wanted = ["ser-live", "lost"] if height >= 10 else []
@@ -93,8 +104,7 @@ def test_a_name_cannot_break_the_layout(tiny_model: Path) -> None:
         view = LiveView(listener, "", terminal(80, 24))
         event = Event("model_swapped", 0.0, "a\nb\x1b[1;1H" + "c" * 300)
         view.update(LiveStep((event,), 0.1, 0.05, 1.0))
-        text = drawn(view)
-    rows = ESCAPE.sub("", text).removesuffix("\n").split("\n")
+        text, rows = drawn(view), rows_of(view)
     assert "\x1b[2J" not in text
     assert "\x1b[1;1H" not in text
     assert len(rows) <= 24
@@ -109,8 +119,7 @@ def test_speech_shows_its_label_bars_and_confidence(tiny_model: Path) -> None:
         assert prediction is not None
         assert prediction.label is not None
         text = ESCAPE.sub("", drawn(view))
-    for row in letters(prediction.label, 76, large=False) or ["?"]:
-        assert row.rstrip() in text
+    assert all(row in text for row in large(prediction.label))
     assert f"confidence {100 * prediction.confidence:.0f} %" in text
     for label, share in (prediction.probabilities or {}).items():
         assert re.search(rf"{label} .* {100 * share:.0f} %", text)
@@ -134,8 +143,7 @@ def test_a_guess_has_a_question_mark(tmp_path: Path) -> None:
                     view = LiveView(listener, "", terminal(80, 24))
                     view.update(step)
                     text = ESCAPE.sub("", drawn(view))
-                    for row in letters(f"{prediction.label} ?", 76, large=False) or ["!"]:
-                        assert row.rstrip() in text
+                    assert all(row in text for row in large(f"{prediction.label} ?"))
                     assert "uncertain · confidence" in text
                     return
     raise AssertionError("the tiny model was never unsure")
@@ -176,7 +184,7 @@ def test_what_the_encoding_cannot_draw_is_not_drawn(
 
 def rgb(color: str) -> str:
     """Escape codes for a colour."""
-    return "38;2;" + ";".join(str(int(color[start : start + 2], 16)) for start in (1, 3, 5))
+    return "38;2;{};{};{}".format(*Color.parse(color).get_truecolor())
 
 
 def test_the_headline_and_the_notice_have_their_colors(tiny_model: Path) -> None:
@@ -186,21 +194,20 @@ def test_the_headline_and_the_notice_have_their_colors(tiny_model: Path) -> None
         prediction = view.state().prediction
         assert prediction is not None
         assert prediction.label is not None
-        first = (letters(prediction.label, 76, large=False) or ["?"])[0].rstrip()
-        headline = next(row for row in rows if first in row)
-        assert f"1;{rgb(palette.label_colors(listener.recognizer.labels)[prediction.label])}m" in (
-            headline
-        )
+        color = palette.label_colors(listener.recognizer.labels)[prediction.label]
+        headline = next(row for row in rows if large(prediction.label)[0] in row)
+        assert f"1;{rgb(color)}m" in headline
         notice = next(row for row in rows if DEMO_NOTICE in row)
         assert f"3;{rgb(palette.AMBER)}m" in notice
         lost = Event("device_lost", 3.0, "gone: no samples; trying to open it again")
         view.update(LiveStep((lost,), 0.0, 0.0, 2.75))
-        first = (letters("microphone lost", 76, large=False) or ["?"])[0].rstrip()
-        assert f"1;{rgb(palette.RED)}m" in next(r for r in drawn(view).split("\n") if first in r)
+        rows = drawn(view).split("\n")
+        headline = next(row for row in rows if large("microphone lost")[0] in row)
+        assert f"1;{rgb(palette.RED)}m" in headline
 
 
 def luminance(color: str) -> float:
-    shares = [int(color[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    shares = [share / 255 for share in Color.parse(color).get_truecolor()]
     linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 

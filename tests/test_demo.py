@@ -26,10 +26,6 @@ def lines(tiny_model: Path) -> Lines:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def ends_between(lines: Lines, start: float, end: float) -> Lines:
-    return [line for line in lines if start <= float(str(line["end_seconds"])) <= end]
-
-
 def spans(timeline: Timeline, kind: str) -> list[tuple[float, float]]:
     return [
         (float(str(entry["start_seconds"])), float(str(entry["end_seconds"])))
@@ -46,19 +42,16 @@ def test_the_voice_is_small_and_short(timeline: Timeline) -> None:
         assert end - start == pytest.approx(2.0, abs=0.001)
 
 
-def test_there_are_enough_predictions(lines: Lines) -> None:
+@pytest.mark.parametrize(
+    ("kind", "settling_seconds", "states"),
+    [("pause", 0.8, {"silence"}), ("utterance", 1.3, {"speech", "uncertain"})],
+)
+def test_pauses_are_silence_and_utterances_are_speech(
+    lines: Lines, timeline: Timeline, kind: str, settling_seconds: float, states: set[str]
+) -> None:
     assert len(lines) >= 30
-
-
-def test_pauses_are_silence(lines: Lines, timeline: Timeline) -> None:
-    for start, end in spans(timeline, "pause"):
-        told = ends_between(lines, start + 0.8, end)
+    for start, end in spans(timeline, kind):
+        ends = [(float(str(line["end_seconds"])), line["state"]) for line in lines]
+        told = [state for at, state in ends if start + settling_seconds <= at <= end]
         assert len(told) >= 4
-        assert {line["state"] for line in told} == {"silence"}
-
-
-def test_utterances_are_speech(lines: Lines, timeline: Timeline) -> None:
-    for start, end in spans(timeline, "utterance"):
-        told = ends_between(lines, start + 1.3, end)
-        assert len(told) >= 4
-        assert {line["state"] for line in told} <= {"speech", "uncertain"}
+        assert set(told) <= states

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from doctor_process import COMMAND, PACKAGE, Findings, found, run
 from ser_live.doctor.level import Capture, Recording, judge_capture, judge_level, record
 from ser_live.errors import SerError
-from ser_live.sources import Block, SourceCounters
+from ser_live.sources import Block
 from ser_live.testing import FakeMicrophone, Fault, Stall, Unplug, demo_voice
 from sound_server import SoundServer
 
@@ -41,7 +41,7 @@ class TestMicrophone:
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
-            env={**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)},
+            env=known(speaker),
             capture_output=True, text=True, timeout=30, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
@@ -59,8 +59,7 @@ class TestMicrophone:
         samples = 0.1 * sine()
         soundfile.write(path, np.stack((samples, samples), axis=1), 48000)
         player = speaker.play(path)
-        environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
-        done = run(environment, "--json", "--device", "pulse")
+        done = run(known(speaker), "--json", "--device", "pulse")
         player.kill()
         player.wait(timeout=10)
         findings = found(done)
@@ -102,10 +101,9 @@ class TestMicrophone:
 
     def test_a_server_that_hangs_from_the_beginning(self, speaker: SoundServer) -> None:
         pid = int((speaker.folder / "runtime" / "pulse" / "pid").read_text())
-        environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
         os.kill(pid, signal.SIGSTOP)
         try:
-            findings = found(run(environment, "--json"))
+            findings = found(run(known(speaker), "--json"))
         finally:
             os.kill(pid, signal.SIGCONT)
         assert findings["portaudio"]["verdict"] == "problem"
@@ -130,17 +128,21 @@ class TestMicrophone:
         assert verdicts & {"problem", "warning"}
 
 
+def known(speaker: SoundServer) -> dict[str, str]:
+    """The environment of a process that finds the sound server and the package."""
+    return {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
+
+
 def listening_doctor(speaker: SoundServer) -> "subprocess.Popen[str]":
     """Start the doctor and wait until it listens.
 
     PortAudio seldom hangs while it connects to the server; the doctor then says so and ends.
     """
-    environment = {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
     said = []
     for _ in range(3):
         process = subprocess.Popen(
             [*COMMAND, "--device", "pulse"],
-            env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            env=known(speaker), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         deadline = time.monotonic() + 60.0
         while process.poll() is None and time.monotonic() < deadline:
@@ -160,33 +162,15 @@ def recorders(speaker: SoundServer) -> str:
     ).stdout.strip()
 
 
-class Scripted:
-    """A source that gives blocks made beforehand, and then what a test wants."""
-
-    name = "scripted"
-    sample_rate_hz = 16000
-    channels = 1
-    is_live = True
-    counters = SourceCounters()
-    notes = ()
+class Scripted(FakeMicrophone):
+    """A microphone that gives blocks made beforehand, and then ends."""
 
     def __init__(self, blocks: list[Block]) -> None:
+        super().__init__(demo_voice())
         self._blocks = blocks
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def __iter__(self) -> Iterator[Block]:
         yield from self._blocks
-
-    def skip_to_newest(self, keep_seconds: float) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
 
 
 def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:

@@ -4,12 +4,11 @@ import io
 import itertools
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from ser_live import Prediction
 from ser_live.cli.view import LiveView
@@ -34,8 +33,8 @@ from ser_live.testing import (
     tiny_card,
     write_tiny_model,
 )
+from test_console import rows_of, terminal
 
-ESCAPE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 FRAME_SECONDS = 0.5
 
 
@@ -61,16 +60,6 @@ class Shot:
         return all(any(row.rstrip() in shown for shown in self.rows) for row in drawn)
 
 
-def terminal(width: int = 80, height: int = 24) -> Console:
-    return Console(
-        file=io.StringIO(),
-        width=width,
-        height=height,
-        force_terminal=True,
-        color_system="truecolor",
-    )
-
-
 class Film:
     """A view that is drawn twice a second of its microphone's time."""
 
@@ -80,9 +69,8 @@ class Film:
         self.clock = clock
         self.shots: list[Shot] = []
         self.height = size[1]
-        self.console = terminal(*size)
         listener.open()
-        self.view = LiveView(listener, "", self.console, clock.monotonic)
+        self.view = LiveView(listener, "", terminal(*size), clock.monotonic)
         self.began_at = clock.monotonic()
         self._shoot()
 
@@ -96,10 +84,7 @@ class Film:
 
 
 def shot(view: LiveView, at: float = 0.0) -> Shot:
-    with view.console.capture() as capture:
-        view.console.print(view, end="")
-    rows = ESCAPE.sub("", capture.get()).removesuffix("\n").split("\n")
-    return Shot(at, view.state(), rows)
+    return Shot(at, view.state(), rows_of(view))
 
 
 def filmed(
@@ -109,7 +94,9 @@ def filmed(
     size: tuple[int, int] = (80, 24),
     cpu_budget: float | None = None,
     clock: VirtualClock | None = None,
+    between: Callable[[Listener[Prediction], LiveStep], None] = lambda listener, step: None,
 ) -> Film:
+    """Film a whole stream; ``between`` is called after each step."""
     microphone = FakeMicrophone(demo_voice(), faults, seconds=seconds, clock=clock)
     listener = listen(
         microphone, model=model, cpu_budget=cpu_budget, clock=microphone.clock.monotonic
@@ -117,6 +104,7 @@ def filmed(
     film = Film(listener, size)
     for step in listener.steps():
         film.view.update(step)
+        between(listener, step)
     return film
 
 
@@ -207,13 +195,12 @@ def test_a_slow_model_is_behind_and_leaves_predictions_out(tiny_model: Path) -> 
 def test_predictions_that_were_left_out_leave_their_marks(tiny_model: Path) -> None:
     clock = VirtualClock()
     model = SlowModel(OnnxClassifier.load(tiny_model), 0.0, clock)
-    microphone = FakeMicrophone(demo_voice(), seconds=12.0, clock=clock)
-    listener = listen(microphone, model=model, clock=clock.monotonic)
-    film = Film(listener)
-    for step in listener.steps():
-        film.view.update(step)
+
+    def sleep(_: Listener[Prediction], step: LiveStep) -> None:
         if 2.75 <= step.seconds < 2.78:  # a reader that sleeps: nothing is lost but the present
             clock.advance(3.0)
+
+    film = filmed(model, [], 12.0, clock=clock, between=sleep)
     assert "-" in film.shots[-1].timeline
     assert gaps(film.shots[-1].timeline) == 0
 
@@ -234,14 +221,12 @@ def test_another_model_takes_over_with_labels_of_its_own(tiny_model: Path, tmp_p
     other = write_tiny_model(
         tmp_path / "b.onnx", tiny_card(name="other", labels=("bored", "proud"))
     )
-    microphone = FakeMicrophone(demo_voice(), seconds=9.0)
-    listener = listen(microphone, model=tiny_model, clock=microphone.clock.monotonic)
-    film = Film(listener)
-    for step in listener.steps():
-        film.view.update(step)
+
+    def swap(listener: Listener[Prediction], step: LiveStep) -> None:
         if 3.5 <= step.seconds < 3.51:
             listener.swap(other)
-    shown = film.at(7.5)
+
+    shown = filmed(tiny_model, [], 9.0, between=swap).at(7.5)
     assert "other, hop" in shown.text
     assert "● model swapped  other instead of tiny" in shown.text
     assert "bored" in shown.text
@@ -254,7 +239,7 @@ def test_recording_is_marked_and_its_end_is_told(tiny_model: Path, tmp_path: Pat
     recorder = Recorder(microphone, tmp_path / "a.wav", model=tiny_model)
     listener = listen(recorder, model=tiny_model, clock=microphone.clock.monotonic)
     listener.open()
-    view = LiveView(listener, "recording to a.wav", terminal(), microphone.clock.monotonic)
+    view = LiveView(listener, "recording to a.wav", terminal(80, 24), microphone.clock.monotonic)
     steps = listener.steps()
     view.update(next(steps))
     shown = shot(view)
@@ -271,7 +256,7 @@ def test_a_pipe_without_samples_is_waited_for(tiny_model: Path) -> None:
     clock = VirtualClock()
     data = (demo_voice()[: 16000 * 3] * 32767).astype("<i2").tobytes()
     with listen(RawSource(io.BytesIO(data)), model=tiny_model) as listener:
-        view = LiveView(listener, "", terminal(), clock.monotonic)
+        view = LiveView(listener, "", terminal(80, 24), clock.monotonic)
         assert "waiting for sound" in shot(view).text
         steps = listener.steps()
         while view.state().seconds < 2.9:
@@ -294,16 +279,12 @@ def test_nothing_jumps_whatever_happens(tiny_model: Path, size: tuple[int, int])
         assert len(rows) == 1, word
 
 
-def event(kind: EventKind, detail: str = "") -> Event:
-    return Event(kind, 0.0, detail)
-
-
 class TestEventQueue:
     def test_events_at_once_have_their_turns_and_the_last_fades(self) -> None:
         queue = EventQueue()
         kinds: list[EventKind] = ["device_restored", "gap", "input_offset"]
         for kind in kinds:
-            queue.add(event(kind), 100.0)
+            queue.add(Event(kind, 0.0, ""), 100.0)
         told = [(queue.at(100.0 + t / 2), t / 2) for t in range(60)]
         shown = [item.kind for (item, _), _ in told if item is not None]
         assert list(dict.fromkeys(shown)) == kinds
@@ -314,7 +295,7 @@ class TestEventQueue:
     def test_one_of_its_kind_is_replaced_at_once(self) -> None:
         queue = EventQueue()
         for number in range(50):
-            queue.add(event("gap", str(number)), 100.0 + 0.1 * number)
+            queue.add(Event("gap", 0.0, str(number)), 100.0 + 0.1 * number)
         item, age_seconds = queue.at(105.0)
         assert item is not None
         assert item.detail == "49"
@@ -324,7 +305,7 @@ class TestEventQueue:
         queue = EventQueue()
         kinds: list[EventKind] = ["gap", "overload"]
         for number in range(200):
-            queue.add(event(kinds[number % 2], str(number)), 100.0)
+            queue.add(Event(kinds[number % 2], 0.0, str(number)), 100.0)
         item, _ = queue.at(106.0)
         assert item is not None
         assert item.detail == "199"
@@ -332,7 +313,7 @@ class TestEventQueue:
 
 def test_the_level_is_that_of_the_last_moment(tiny_model: Path) -> None:
     with listen(RawSource(io.BytesIO()), model=tiny_model) as listener:
-        view = LiveView(listener, "", terminal())
+        view = LiveView(listener, "", terminal(80, 24))
         view.update(LiveStep((), 1.0, 0.7, 0.1))
         assert "CLIPPING" in shot(view).text
         view.update(LiveStep((), 0.1, 0.05, 2.0))

@@ -1,5 +1,6 @@
 """Colours and signs: legible on dark and light, without colour, and in ASCII."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 from ser_live.events import EventKind
@@ -40,15 +41,8 @@ _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
 
 def label_colors(labels: Iterable[str]) -> dict[str, str]:
     """Return a colour for every label: the usual ones theirs, others what is left."""
-    chosen: dict[str, str] = {}
-    unknown = 0
-    for label in labels:
-        if label in _LABEL_COLORS:
-            chosen[label] = _LABEL_COLORS[label]
-        else:
-            chosen[label] = _SPARE_COLORS[unknown % len(_SPARE_COLORS)]
-            unknown += 1
-    return chosen
+    spare = itertools.cycle(_SPARE_COLORS)
+    return {label: _LABEL_COLORS.get(label) or next(spare) for label in labels}
 
 
 def label_letters(labels: Iterable[str]) -> dict[str, str]:
