@@ -1,7 +1,6 @@
 """The microphone checks of ser-live doctor: a real sound server, and sources that misbehave."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -95,17 +94,16 @@ class TestMicrophone:
         assert "level" not in out
         assert err == ""
         deadline = time.monotonic() + 5.0
-        while recorders(speaker) and time.monotonic() < deadline:
+        while speaker.recorders() and time.monotonic() < deadline:
             time.sleep(0.05)
-        assert not recorders(speaker)
+        assert not speaker.recorders()
 
     def test_a_server_that_hangs_from_the_beginning(self, speaker: SoundServer) -> None:
-        pid = int((speaker.folder / "runtime" / "pulse" / "pid").read_text())
-        os.kill(pid, signal.SIGSTOP)
+        speaker.signal(signal.SIGSTOP)
         try:
             findings = found(run(known(speaker), "--json"))
         finally:
-            os.kill(pid, signal.SIGCONT)
+            speaker.signal(signal.SIGCONT)
         assert findings["portaudio"]["verdict"] == "problem"
         assert "restart the sound server" in findings["portaudio"]["remedy"]
         assert findings["engine"]["verdict"] == "ok"
@@ -114,15 +112,14 @@ class TestMicrophone:
     def test_a_server_that_hangs_while_it_records(
         self, speaker: SoundServer, after_seconds: float
     ) -> None:
-        pid = int((speaker.folder / "runtime" / "pulse" / "pid").read_text())
-        stopper = threading.Timer(after_seconds, os.kill, (pid, signal.SIGSTOP))
+        stopper = threading.Timer(after_seconds, speaker.signal, (signal.SIGSTOP,))
         stopper.start()
         started = time.monotonic()
         try:
             findings = self.level(speaker)
         finally:
             stopper.join()
-            os.kill(pid, signal.SIGCONT)
+            speaker.signal(signal.SIGCONT)
         assert time.monotonic() - started < 15.0
         verdicts = {finding["verdict"] for finding in findings.values()}
         assert verdicts & {"problem", "warning"}
@@ -146,20 +143,12 @@ def listening_doctor(speaker: SoundServer) -> "subprocess.Popen[str]":
         )  # fmt: skip
         deadline = time.monotonic() + 60.0
         while process.poll() is None and time.monotonic() < deadline:
-            if recorders(speaker):
+            if speaker.recorders():
                 return process
             time.sleep(0.05)
         process.kill()
         said.append(process.communicate(timeout=10))
     raise AssertionError(f"it never listened: {said}")
-
-
-def recorders(speaker: SoundServer) -> str:
-    """Clients that record from the server, one per line."""
-    command = ["pactl", "list", "short", "source-outputs"]
-    return subprocess.run(
-        command, env=speaker.environment, capture_output=True, text=True, timeout=10, check=True
-    ).stdout.strip()
 
 
 class Scripted(FakeMicrophone):

@@ -46,11 +46,10 @@ def check_model(name: str, path: Path) -> Iterator[Finding]:
 
 def check_gate() -> Iterator[Finding]:
     """Run the speech gate over the demo voice."""
-    samples, hop = _demo_voice(), SAMPLE_RATE_HZ // 4
-    gate, steps = SpeechGate(GateSpec()), []
+    gate, steps, blocks = SpeechGate(GateSpec()), [], _demo_blocks(SAMPLE_RATE_HZ // 4)
     started = time.perf_counter()
-    for start in range(0, samples.size, hop):
-        gate.process(samples[start : start + hop])
+    for block in blocks:
+        gate.process(block)
         steps += gate.decide()
     step_seconds = (time.perf_counter() - started) / len(steps)
     share = sum(step.is_speech for step in steps) / len(steps)
@@ -62,11 +61,10 @@ def check_gate() -> Iterator[Finding]:
 
 def check_recognition(model: Path) -> Iterator[Finding]:
     """Recognize the demo voice with the whole engine."""
-    recognizer, samples, states = StreamRecognizer(model), _demo_voice(), Counter[str]()
+    recognizer, states = StreamRecognizer(model), Counter[str]()
     started = time.monotonic()
-    for start in range(0, samples.size, SAMPLE_RATE_HZ):
-        predictions = recognizer.process(samples[start : start + SAMPLE_RATE_HZ])
-        states.update(prediction.state for prediction in predictions)
+    for block in _demo_blocks(SAMPLE_RATE_HZ):
+        states.update(prediction.state for prediction in recognizer.process(block))
         if time.monotonic() - started > _LONGEST_SECONDS:
             break
     counts = f"{states['speech']} predictions with an emotion and {states['silence']} of silence"
@@ -135,16 +133,17 @@ def judge_headroom(costs: Sequence[float], hop_seconds: float, processors: int) 
 
 def _costs(recognizer: StreamRecognizer) -> Iterator[float]:
     """Yield seconds per prediction, hop after hop without an end; 0 for one without inference."""
-    samples, hop = _demo_voice(), round(recognizer.hop_seconds * SAMPLE_RATE_HZ)
-    for start in itertools.cycle(range(0, samples.size - hop, hop)):
-        for prediction in recognizer.process(samples[start : start + hop]):
+    *blocks, _ = _demo_blocks(round(recognizer.hop_seconds * SAMPLE_RATE_HZ))  # the last is short
+    for block in itertools.cycle(blocks):
+        for prediction in recognizer.process(block):
             timing = prediction.timing
             is_full = timing is not None and timing.inference_seconds > 0.0
             yield timing.total_seconds if timing is not None and is_full else 0.0
 
 
-def _demo_voice() -> NDArray[np.float32]:
-    """Return the demo voice at the engine's rate, shape (n,)."""
+def _demo_blocks(block_samples: int) -> list[NDArray[np.float32]]:
+    """Return the demo voice at the engine's rate in blocks; the last one may be shorter."""
     samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
     resampled: NDArray[np.float32] = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)
-    return resampled
+    starts = range(0, resampled.size, block_samples)
+    return [resampled[start : start + block_samples] for start in starts]
