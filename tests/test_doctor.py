@@ -207,7 +207,7 @@ class TestBrokenMachine:
         assert "\x1b" not in done.stdout
         marks = {line[2:20].strip(): line[0] for line in done.stdout.splitlines()}
         wanted = {"portaudio": "✓", "devices": "✗", "level": "-", "engine": "✓"}
-        assert wanted.items() <= marks.items()
+        assert wanted.items() <= marks.items(), done.stdout
         assert "→ " in done.stdout
 
     def test_an_alsa_configuration_that_portaudio_does_not_survive(
