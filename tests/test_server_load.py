@@ -1,11 +1,13 @@
 """When it is too much: who can wait waits, then streams are refused, then hops widen."""
 
 import asyncio
+import contextlib
 import io
 import json
 import threading
 import time
-from typing import Any
+from collections.abc import Coroutine, Iterator
+from typing import Any, Literal
 
 import httpx
 import numpy as np
@@ -18,7 +20,7 @@ import serving
 from ser_live.server import engine, streams
 from ser_live.server.streams import Overload
 from ser_live.testing import SlowModel
-from server_talk import END, blocks, demo, figure, open_stream, start
+from server_talk import END, blocks, demo, figure, open_stream, start, talk
 
 VOICE, RATE_HZ = demo()
 
@@ -81,36 +83,69 @@ def test_a_change_is_told_once() -> None:
     assert "2 hops" in news[7]
 
 
-@pytest.mark.integration
-def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
-    wav = io.BytesIO()
-    soundfile.write(wav, np.tile(VOICE, (16, 1)), RATE_HZ, "PCM_16", format="WAV")
+@contextlib.contextmanager
+def posted(server: serving.Server, count: int, times: int) -> Iterator[list[int]]:
+    """Post recordings, some times the voice long; what is given holds the answers, in the end."""
+    wav, answers = io.BytesIO(), list[int]()
+    soundfile.write(wav, np.tile(VOICE, (times, 1)), RATE_HZ, "PCM_16", format="WAV")
 
     def post() -> None:
         url = f"{server.url}/v1/recognize"
         answers.append(httpx.post(url, content=wav.getvalue(), timeout=300).status_code)
 
-    answers: list[int] = []
+    posts = [threading.Thread(target=post) for _ in range(count)]
+    for thread in posts:
+        thread.start()
+    yield answers
+    for thread in posts:
+        thread.join()
+    assert answers == [200] * count
+
+
+@pytest.mark.integration
+def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
     with serving.process() as server:
-        posts = [threading.Thread(target=post) for _ in range(3)]
-        for thread in posts:
-            thread.start()
-        with open_stream(server) as stream:
-            stream.send(start())
-            stream.recv(10)
-            for block in blocks(VOICE[: 3 * RATE_HZ], RATE_HZ // 10):
-                stream.send(block)
-                time.sleep(0.1)
-            said = [json.loads(stream.recv(10)) for _ in range(10)]
-        assert not answers
-        windows = figure(server, 'ser_batch_size_sum{kind="network"}')
-        assert windows > 3 * len(said)  # the recordings went on meanwhile
-        lags = [m["lag_seconds"] for m in said if m["type"] == "prediction"]
-        assert max(lags) < 1.0
-        for thread in posts:
-            thread.join()
-        assert answers == [200] * 3
+        with posted(server, 3, times=16) as answers:
+            with open_stream(server) as stream:
+                stream.send(start())
+                stream.recv(10)
+                for block in blocks(VOICE[: 3 * RATE_HZ], RATE_HZ // 10):
+                    stream.send(block)
+                    time.sleep(0.1)
+                said = [json.loads(stream.recv(10)) for _ in range(10)]
+            assert not answers
+            windows = figure(server, 'ser_batch_size_sum{kind="network"}')
+            assert windows > 3 * len(said)  # the recordings went on meanwhile
+            lags = [m["lag_seconds"] for m in said if m["type"] == "prediction"]
+            assert max(lags) < 1.0
         assert figure(server, "ser_hops_per_prediction") == 1
+
+
+@pytest.mark.integration
+def test_a_recording_waits_while_voices_are_late_and_no_voice_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with serving.server() as server, monkeypatch.context() as patched:
+        overload = server.running.streams.overload
+        patched.setattr(overload, "process", lambda busy_share: "")  # voices stay late
+        overload.has_time.clear()
+        is_waiting, wait = threading.Event(), overload.has_time.wait
+
+        def seen() -> Coroutine[Any, Any, Literal[True]]:
+            is_waiting.set()
+            return wait()
+
+        patched.setattr(overload.has_time, "wait", seen)
+        with posted(server, 1, times=1) as answers:
+            assert is_waiting.wait(30)
+            said = talk(server, [start(), *blocks(VOICE[: 2 * RATE_HZ], 5000), END])
+            assert len(said.predictions) == 8
+            assert figure(server, "ser_lag_seconds_count") == 8
+            states = ("speech", "silence", "uncertain", "warming_up")
+            told = (figure(server, f'ser_predictions_total{{state="{state}"}}') for state in states)
+            assert sum(told) == 8  # none of the recording
+            assert not answers
+            patched.undo()
 
 
 @pytest.mark.integration
