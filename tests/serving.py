@@ -1,6 +1,7 @@
 """The server for tests that speak to it over sockets: in a thread, or as the real process."""
 
 import contextlib
+import io
 import json
 import logging
 import os
@@ -14,6 +15,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+import soundfile
+from numpy.typing import NDArray
 
 from ser_live.server.observability import json_handler
 from ser_live.server.running import Server as Running
@@ -163,36 +167,50 @@ def process(
         It must not crash: still run at the end, or have ended with 0.
     """
     log = Log()
-    started = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "ser_live.server", "--port", "0", *map(str, options)],
         env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT), **(environment or {})},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert started.stdout is not None
-    assert started.stderr is not None
-    reader = threading.Thread(target=_read, args=(started.stderr, log))
-    reader.start()
-    watchdog = threading.Timer(START_SECONDS, started.kill)
-    watchdog.start()
-    try:
-        address = started.stdout.readline()
-        watchdog.cancel()
-        yield ServerProcess(address, log, started)
-        if ends_well:
-            assert started.poll() in (None, 0), log.text[-4000:]
-    finally:
-        watchdog.cancel()
-        started.terminate()
+    ) as started:
+        assert started.stdout is not None
+        assert started.stderr is not None
+        reader = threading.Thread(target=_read, args=(started.stderr, log))
+        reader.start()
+        watchdog = threading.Timer(START_SECONDS, started.kill)
+        watchdog.start()
         try:
-            started.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            started.kill()
-            started.wait()
-        reader.join()
-        started.stdout.close()
-        started.stderr.close()
+            address = started.stdout.readline()
+            watchdog.cancel()
+            yield ServerProcess(address, log, started)
+            if ends_well:
+                assert started.poll() in (None, 0), log.text[-4000:]
+        finally:
+            watchdog.cancel()
+            started.terminate()
+            try:
+                started.wait(END_SECONDS)
+            except subprocess.TimeoutExpired:
+                started.kill()
+            reader.join()
+
+
+def recording(samples: NDArray[Any], rate_hz: int, subtype: str = "FLOAT") -> bytes:
+    """Return a WAV file of samples."""
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate_hz, subtype, format="WAV")
+    return file.getvalue()
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate of a name and of this machine, signed by itself, and its key."""
+    files = folder / "certificate.pem", folder / "key.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    command += ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name},IP:127.0.0.1"]
+    command += ["-keyout", str(files[1]), "-out", str(files[0])]
+    subprocess.run(command, check=True, capture_output=True)
+    return files
 
 
 def _read(stream: Iterable[str], log: Log) -> None:

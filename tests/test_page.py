@@ -54,6 +54,14 @@ def page(window: browser.Browser, server: serving.Server) -> Iterator[browser.Br
     assert not window.complaints()
 
 
+@pytest.fixture
+def demo_page(page: browser.Browser) -> browser.Browser:
+    """The page with the demo, recognized."""
+    page.choose(DEMO_PATH)
+    page.wait_for("#recording", "demo.ogg, ")
+    return page
+
+
 def is_free_of_overflow(page: browser.Browser) -> bool:
     return bool(page.run("return document.documentElement.scrollWidth <= innerWidth"))
 
@@ -106,19 +114,17 @@ def test_a_dropped_file_is_what_the_server_says_of_it(
 
 
 def test_the_exports_are_those_of_the_command_line(
-    server: serving.Server, page: browser.Browser
+    server: serving.Server, demo_page: browser.Browser
 ) -> None:
-    page.choose(DEMO_PATH)
-    page.wait_for("#recording", "demo.ogg, ")
     told = recognized(server, DEMO_PATH)
     predictions = [Prediction(**{**one, "timing": None}) for one in told["predictions"]]
     track = AudacityLabels()
     wanted_track = "".join(track.text(Segment(**one)) for one in told["segments"])
-    assert page.save("audacity", ".txt") == wanted_track
+    assert demo_page.save("audacity", ".txt") == wanted_track
     labels = next(one.probabilities for one in predictions if one.probabilities)
     table = CsvTable(tuple(labels))
     wanted = table.head() + "".join(table.text(one) for one in predictions)
-    assert numbers(page.save("csv", ".csv")) == numbers(wanted)
+    assert numbers(demo_page.save("csv", ".csv")) == numbers(wanted)
 
 
 def numbers(table: str) -> list[list[str | float]]:
@@ -206,16 +212,12 @@ def test_what_the_network_cannot_take_is_skipped_and_told(
     assert heard["prediction"][-1]["end_seconds"] == pytest.approx(seconds, abs=0.3)
 
 
-def test_a_missing_microphone_is_told_in_words(
-    server: serving.Server, page: browser.Browser
-) -> None:
+def test_a_missing_microphone_is_told_in_words(page: browser.Browser) -> None:
     page.click("#start")
     page.wait_for("#trouble", "No microphone was found")
 
 
-def test_a_file_that_is_no_audio_is_told_in_words(
-    server: serving.Server, page: browser.Browser, tmp_path: Path
-) -> None:
+def test_a_file_that_is_no_audio_is_told_in_words(page: browser.Browser, tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_text("no sound at all")
     page.choose(file)
@@ -224,9 +226,7 @@ def test_a_file_that_is_no_audio_is_told_in_words(
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_telephone_scrolls_downwards_only(
-    server: serving.Server, page: browser.Browser, theme: str
-) -> None:
+def test_a_telephone_scrolls_downwards_only(page: browser.Browser, theme: str) -> None:
     page.resize(360, 740)
     page.prefer(color_scheme=theme)
     assert is_free_of_overflow(page)
@@ -252,35 +252,29 @@ def test_the_theme_can_be_chosen_and_is_remembered(
     assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(15, 18, 22)"
 
 
-def test_the_timeline_is_moved_in_by_keys(server: serving.Server, page: browser.Browser) -> None:
-    page.choose(DEMO_PATH)
-    page.wait_for("#recording", "demo.ogg, ")
-    timeline = page.find("#timeline")
+def test_the_timeline_is_moved_in_by_keys(demo_page: browser.Browser) -> None:
+    timeline = demo_page.find("#timeline")
     timeline.send_keys(HOME)
-    assert page.text("#when") == "At 0:00.0"
-    assert page.text("#emotion") == "silence"
+    assert demo_page.text("#when") == "At 0:00.0"
+    assert demo_page.text("#emotion") == "silence"
     timeline.send_keys(RIGHT * 8)
-    assert page.text("#when") == "At 0:02.0"
-    assert page.text("#emotion") == "angry"
+    assert demo_page.text("#when") == "At 0:02.0"
+    assert demo_page.text("#emotion") == "angry"
     spoken = timeline.get_attribute("aria-valuetext")
-    assert spoken == f"At 0:02.0, angry, {page.text('#detail')}"
+    assert spoken == f"At 0:02.0, angry, {demo_page.text('#detail')}"
     timeline.send_keys(END)
-    assert page.text("#when").startswith("At 0:19")
+    assert demo_page.text("#when").startswith("At 0:19")
     timeline.send_keys(Keys.ESCAPE)
-    assert page.text("#emotion") == "stopped"
+    assert demo_page.text("#emotion") == "stopped"
 
 
-def test_everything_is_reached_and_pressed_by_keys(
-    server: serving.Server, page: browser.Browser
-) -> None:
-    page.choose(DEMO_PATH)
-    page.wait_for("#recording", "demo.ogg, ")
-    page.run("document.activeElement.blur()")
+def test_everything_is_reached_and_pressed_by_keys(demo_page: browser.Browser) -> None:
+    demo_page.run("document.activeElement.blur()")
     reached = []
     for _ in range(17):
-        page.press(TAB)
+        demo_page.press(TAB)
         reached.append(
-            page.run(
+            demo_page.run(
                 "const { id, dataset, textContent } = document.activeElement;"
                 "return id || dataset.format || textContent.trim()"
             )
@@ -288,14 +282,12 @@ def test_everything_is_reached_and_pressed_by_keys(
     first = ["theme", "start", "microphone", "file", "Options", "play", "closer", "further", "all"]
     assert reached[:9] == first
     assert reached[9:13] == ["timeline", "csv", "jsonl", "audacity"]
-    page.run("document.getElementById('start').focus()")
-    page.press(ENTER)
-    page.wait_for("#trouble", "No microphone was found")
+    demo_page.run("document.getElementById('start').focus()")
+    demo_page.press(ENTER)
+    demo_page.wait_for("#trouble", "No microphone was found")
 
 
-def test_everything_that_is_pressed_has_a_name(
-    server: serving.Server, page: browser.Browser
-) -> None:
+def test_everything_that_is_pressed_has_a_name(page: browser.Browser) -> None:
     page.run("for (const one of document.querySelectorAll('details')) one.open = true")
     page.command("Accessibility.enable")
     nodes = page.command("Accessibility.getFullAXTree")["nodes"]
@@ -325,10 +317,8 @@ def test_nothing_is_drawn_while_nothing_changes(
 
 
 def test_all_of_the_page_comes_from_the_server(
-    server: serving.Server, page: browser.Browser
+    server: serving.Server, demo_page: browser.Browser
 ) -> None:
-    page.choose(DEMO_PATH)
-    page.wait_for("#recording", "demo.ogg, ")
-    names = page.run("return performance.getEntriesByType('resource').map((one) => one.name)")
+    names = demo_page.run("return performance.getEntriesByType('resource').map((one) => one.name)")
     assert len(names) > 10
     assert all(name.startswith(server.url) for name in names)

@@ -3,7 +3,6 @@
 import shutil
 import signal
 import socket
-import subprocess
 from collections.abc import Callable, Iterator
 from itertools import groupby, pairwise
 from pathlib import Path
@@ -261,10 +260,7 @@ def test_a_page_that_is_not_secure_says_why_there_is_no_microphone(
 def test_by_https_the_microphone_works_from_elsewhere(
     opened: Open, voice: Path, tmp_path: Path
 ) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"]
-    command += ["-subj", "/CN=voice.test", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
+    certificate, key = serving.certificate(tmp_path, "voice.test")
     options = ("--certificate", certificate, "--key", key, "--allow-host", "voice.test")
     with serving.server(*options) as safe:
         rules = "--host-resolver-rules=MAP voice.test 127.0.0.1"

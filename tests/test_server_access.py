@@ -180,16 +180,7 @@ def test_help_needs_no_extra(environment: dict[str, str]) -> None:
 @pytest.mark.integration
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_a_certificate_makes_it_https_and_wss(tmp_path: Path) -> None:
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    subprocess.run(
-        [
-            "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-            "-nodes", "-days", "2", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
-            "-keyout", str(key), "-out", str(certificate),
-        ],
-        check=True, capture_output=True,
-    )  # fmt: skip
+    certificate, key = serving.certificate(tmp_path, "localhost")
     trusting = ssl.create_default_context(cafile=str(certificate))
     with serving.server("--certificate", certificate, "--key", key) as running:
         assert running.url.startswith("https://")

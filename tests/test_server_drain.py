@@ -1,7 +1,6 @@
 """A server that is asked to stop lets open streams end first."""
 
 import contextlib
-import io
 import json
 import signal
 import threading
@@ -10,7 +9,6 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import soundfile
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 import serving
@@ -89,8 +87,7 @@ def test_a_client_that_goes_on_sending_gets_the_goodbye_all_the_same() -> None:
 
 
 def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
-    wav = io.BytesIO()
-    soundfile.write(wav, np.tile(VOICE, (8, 1)), RATE_HZ, "PCM_16", format="WAV")
+    wav = serving.recording(np.tile(VOICE, (8, 1)), RATE_HZ, "PCM_16")
     answers: list[httpx.Response] = []
     is_begun = threading.Event()
     with serving.server() as server:
@@ -103,7 +100,7 @@ def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> Non
 
         def post() -> None:
             url = f"{server.url}/v1/recognize"
-            answers.append(httpx.post(url, content=wav.getvalue(), timeout=60))
+            answers.append(httpx.post(url, content=wav, timeout=60))
 
         monkeypatch.setattr(engine, "process", seen)
         thread = threading.Thread(target=post)

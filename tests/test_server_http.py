@@ -5,19 +5,18 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import jsonschema
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 import serving
 from ser_live.model.catalog import model_files
 from ser_live.sources import DEMO_PATH
 from server_talk import demo
+from serving import recording
 
 pytestmark = pytest.mark.integration
 
@@ -41,12 +40,6 @@ def problem(answer: httpx.Response, status: int) -> str:
     assert "\n" not in told["detail"]
     detail: str = told["detail"]
     return detail
-
-
-def wav(samples: NDArray[Any], rate_hz: int = 16000, subtype: str = "FLOAT") -> bytes:
-    file = io.BytesIO()
-    soundfile.write(file, samples, rate_hz, subtype, format="WAV")
-    return file.getvalue()
 
 
 def test_it_is_well_and_ready(server: serving.Server) -> None:
@@ -89,22 +82,23 @@ def test_a_recording_of_any_kind_is_recognized(server: serving.Server) -> None:
     assert all(list(p["probabilities"]) == ["sad", "happy"] for p in speech)
 
 
+SILENCE = recording(np.zeros(16000), 16000)
 REFUSED: dict[str, tuple[bytes, dict[str, str], int]] = {
     "nothing": (b"", {}, 400),
-    "no samples": (wav(np.zeros((0, 1))), {}, 400),
+    "no samples": (recording(np.zeros((0, 1)), 16000), {}, 400),
     "noise": (b"this is no audio" * 100, {}, 415),
-    "unknown model": (wav(np.zeros(16000)), {"model": "nonesuch"}, 404),
-    "path of a model": (wav(np.zeros(16000)), {"model": "../../etc/passwd"}, 404),
-    "hop": (wav(np.zeros(16000)), {"hop_seconds": "0.013"}, 422),
-    "hop that is no number": (wav(np.zeros(16000)), {"hop_seconds": "often"}, 422),
-    "hop not finite": (wav(np.zeros(16000)), {"hop_seconds": "nan"}, 422),
-    "window": (wav(np.zeros(16000)), {"window_seconds": "inf"}, 422),
-    "label": (wav(np.zeros(16000)), {"labels": "bored"}, 422),
-    "unknown option": (wav(np.zeros(16000)), {"gain": "2"}, 422),
-    "rate": (wav(np.zeros(16000), 4000), {}, 422),
-    "too loud": (wav(np.full(16000, 1e9)), {}, 422),
+    "unknown model": (SILENCE, {"model": "nonesuch"}, 404),
+    "path of a model": (SILENCE, {"model": "../../etc/passwd"}, 404),
+    "hop": (SILENCE, {"hop_seconds": "0.013"}, 422),
+    "hop that is no number": (SILENCE, {"hop_seconds": "often"}, 422),
+    "hop not finite": (SILENCE, {"hop_seconds": "nan"}, 422),
+    "window": (SILENCE, {"window_seconds": "inf"}, 422),
+    "label": (SILENCE, {"labels": "bored"}, 422),
+    "unknown option": (SILENCE, {"gain": "2"}, 422),
+    "rate": (recording(np.zeros(16000), 4000), {}, 422),
+    "too loud": (recording(np.full(16000, 1e9), 16000), {}, 422),
     "too many bytes": (b"\0" * 2_000_001, {}, 413),
-    "too long": (wav(np.zeros(61 * 8000), 8000, "PCM_16"), {}, 413),
+    "too long": (recording(np.zeros(61 * 8000), 8000, "PCM_16"), {}, 413),
 }
 
 
@@ -158,7 +152,7 @@ def test_the_documents_are_sound(server: serving.Server) -> None:
 
 def test_an_answer_fits_its_document(server: serving.Server) -> None:
     document = httpx.get(f"{server.url}/openapi.json").json()
-    answer = httpx.post(f"{server.url}/v1/recognize", content=wav(VOICE, RATE_HZ), timeout=30)
+    answer = httpx.post(f"{server.url}/v1/recognize", content=recording(VOICE, RATE_HZ), timeout=30)
     schema = {"$ref": "#/components/schemas/Recognition", "components": document["components"]}
     jsonschema.Draft202012Validator(schema).validate(answer.json())
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import json
 import threading
 import time
@@ -12,7 +11,6 @@ from typing import Any, Literal
 import httpx
 import numpy as np
 import pytest
-import soundfile
 import websockets
 from websockets.exceptions import InvalidStatus
 
@@ -86,12 +84,11 @@ def test_a_change_is_told_once() -> None:
 @contextlib.contextmanager
 def posted(server: serving.Server, count: int, times: int) -> Iterator[list[int]]:
     """Post recordings, some times the voice long; what is given holds the answers, in the end."""
-    wav, answers = io.BytesIO(), list[int]()
-    soundfile.write(wav, np.tile(VOICE, (times, 1)), RATE_HZ, "PCM_16", format="WAV")
+    wav, answers = serving.recording(np.tile(VOICE, (times, 1)), RATE_HZ, "PCM_16"), list[int]()
 
     def post() -> None:
         url = f"{server.url}/v1/recognize"
-        answers.append(httpx.post(url, content=wav.getvalue(), timeout=300).status_code)
+        answers.append(httpx.post(url, content=wav, timeout=300).status_code)
 
     posts = [threading.Thread(target=post) for _ in range(count)]
     for thread in posts:

@@ -186,13 +186,10 @@ def _packed(samples: "ArrayLike", format: Format, channels: int) -> bytes:
     import numpy as np  # noqa: PLC0415 - a program that sends bytes needs none
 
     array = np.asarray(samples)
-    if array.ndim > 2 or (array.ndim == 2 and array.shape[1] != channels):
-        raise SerError(
-            f"samples have the shape {array.shape}, wanted (n,) or (n, {channels}) for "
-            f"{channels} channels"
-        )
-    if array.ndim != 2 and channels != 1:
-        raise SerError(f"samples have the shape {array.shape}, wanted (n, {channels})")
+    is_flat, is_table = array.ndim <= 1, array.ndim == 2 and array.shape[1] == channels
+    if not (is_table or (is_flat and channels == 1)):
+        wanted = "(n,) or (n, 1)" if channels == 1 else f"(n, {channels})"
+        raise SerError(f"samples have the shape {array.shape}, wanted {wanted}")
     if format == "s16le" and array.dtype != np.int16:
         raise SerError(
             f"samples are {array.dtype}, the stream was announced as s16le; give int16, or make "

@@ -4,7 +4,8 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import numpy as np
@@ -173,18 +174,9 @@ class StreamSession:
         future = self._engine.process(self.recognizer, self._take())
         return await asyncio.wrap_future(future)
 
-    async def recognize_rest(self) -> AsyncIterator[Message]:
-        """Let the engine recognize all that waits, due or not, and return the messages."""
-        while self._waiting_samples:
-            for message in self.messages(await self.recognize_piece()):
-                yield message
-
     async def skip(self, samples: int) -> AsyncIterator[Message]:
         """Step over samples that the client lost, and return the messages."""
-        async for message in self.recognize_rest():
-            yield message
-        predictions = await asyncio.wrap_future(self._engine.skip(self.recognizer, samples))
-        for message in self.messages(predictions):
+        async for message in self._rest(lambda: self._engine.skip(self.recognizer, samples)):
             yield message
         self.note("gap", f"{samples / self._rate_hz:.3f} s are missing")
         self.skipped_samples += samples
@@ -193,10 +185,7 @@ class StreamSession:
 
     async def flush(self) -> AsyncIterator[Message]:
         """End the stream, and return the messages of all that was not recognized before."""
-        async for message in self.recognize_rest():
-            yield message
-        predictions = await asyncio.wrap_future(self._engine.flush(self.recognizer))
-        for message in self.messages(predictions):
+        async for message in self._rest(lambda: self._engine.flush(self.recognizer)):
             yield message
         for segment in self._segmenter.flush():
             yield _segment_message(segment)
@@ -236,6 +225,15 @@ class StreamSession:
             "predictions": self.predictions,
             "seconds": (self.processed_samples + self.skipped_samples) / self._rate_hz,
         }
+
+    async def _rest(self, then: Callable[[], Future[list[Prediction]]]) -> AsyncIterator[Message]:
+        """Let the engine recognize all that waits, due or not, then one thing more."""
+        while self._waiting_samples:
+            for message in self.messages(await self.recognize_piece()):
+                yield message
+        predictions = await asyncio.wrap_future(then())
+        for message in self.messages(predictions):
+            yield message
 
     def _take(self) -> NDArray[Any]:
         waiting = self._waiting
