@@ -16,10 +16,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 from processes import captures, children, handles, have_ended
-from ser_live.sources import Microphone, Notice
+from ser_live.sources import Block, Microphone, Notice
 from sound_server import REALTIME, SINK, SPEAKER, SoundServer, wait_for
 from tools.recovery import Session, outage, written_voice
 
@@ -73,18 +72,22 @@ class TestServer:
         tone = tmp_path / "tone.wav"
         moments = np.arange(RATE_HZ // 5) / RATE_HZ
         soundfile.write(tone, 0.5 * np.sin(2 * np.pi * 1000.0 * moments), RATE_HZ)
-        with Timeline() as timeline:
+        items: list[Block | Notice] = []
+        with Microphone("pulse") as microphone:
+            listener = threading.Thread(target=lambda: items.extend(microphone))
+            listener.start()
             time.sleep(0.7)
             made_at = [here.beep(tone)]
             time.sleep(0.7)
             here.kill()
             time.sleep(0.7)
             here.start()
-            timeline.wait_for_gap()
+            wait_for(lambda: any(isinstance(i, Block) and i.missing_frames for i in [*items]), 20.0)
             time.sleep(0.7)
             made_at.append(here.beep(tone))
             time.sleep(0.7)
-        onsets = timeline.onsets_seconds()
+        listener.join()
+        onsets = onsets_seconds(items)
         assert len(onsets) == 2
         # How long paplay takes to begin differs from time to time.
         assert onsets[1] - onsets[0] == pytest.approx(made_at[1] - made_at[0], abs=0.15)
@@ -257,40 +260,15 @@ class TestControlC:
         assert "captured" in err
 
 
-class Timeline:
-    """A microphone's timeline, with zeros where frames are missing."""
-
-    def __init__(self) -> None:
-        self._microphone = Microphone("pulse")
-        self._parts: list[NDArray[np.float32]] = []
-        self._has_gap = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-
-    def __enter__(self) -> "Timeline":
-        self._microphone.__enter__()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._microphone.close()
-        self._thread.join()
-
-    def wait_for_gap(self) -> None:
-        assert self._has_gap.wait(20.0)
-
-    def onsets_seconds(self) -> list[float]:
-        """Where sounds begin, after half a second without any."""
-        loud = np.flatnonzero(np.abs(np.concatenate(self._parts)) > 0.1) / RATE_HZ
-        return [float(at) for at in loud[np.diff(loud, prepend=-1.0) > 0.5]]
-
-    def _run(self) -> None:
-        for item in self._microphone:
-            if isinstance(item, Notice):
-                continue
-            if item.missing_frames:
-                self._parts.append(np.zeros(item.missing_frames, np.float32))
-                self._has_gap.set()
-            self._parts.append(item.samples[:, 0])
+def onsets_seconds(items: list[Block | Notice]) -> list[float]:
+    """Return where sounds begin on the timeline, after half a second without any."""
+    parts = [
+        np.concatenate([np.zeros(item.missing_frames, np.float32), item.samples[:, 0]])
+        for item in items
+        if isinstance(item, Block)
+    ]
+    loud = np.flatnonzero(np.abs(np.concatenate(parts)) > 0.1) / RATE_HZ
+    return [float(at) for at in loud[np.diff(loud, prepend=-1.0) > 0.5]]
 
 
 def rest_of(terminal: int) -> bytes:

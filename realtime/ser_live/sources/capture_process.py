@@ -123,24 +123,6 @@ class CaptureProcess:
             raise SerError("the capture process did not open a device; start it again")
         return answer
 
-    def list_devices(self) -> list[InputDevice]:
-        """Let the process list the input devices, and end it.
-
-        Raises
-        ------
-        SerError
-            Without the PortAudio library, or if it does not answer within 15 seconds.
-        """
-        self._command = [*self._command, "--list"]
-        try:
-            answer = self._ask(
-                _LIST_SECONDS,
-                f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
-            )
-        finally:
-            self.close()
-        return [*answer.devices] if isinstance(answer, protocol.Devices) else []
-
     def start(self, sink: AudioSink) -> None:
         """Tell the process to capture; ``sink`` is called from the reading thread."""
         self._sink = sink
@@ -333,9 +315,17 @@ def input_devices() -> list[InputDevice]:
     Raises
     ------
     SerError
-        Without the PortAudio library, or if it does not answer.
+        Without the PortAudio library, or if it does not answer within 15 seconds.
     """
-    return CaptureProcess().list_devices()
+    capture = CaptureProcess(command=[*_COMMAND, "--list"])
+    try:
+        answer = capture._ask(
+            _LIST_SECONDS,
+            f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
+        )
+    finally:
+        capture.close()
+    return [*answer.devices] if isinstance(answer, protocol.Devices) else []
 
 
 def _environment() -> dict[str, str]:
