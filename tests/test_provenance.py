@@ -5,20 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ser_train.cross_validation import plan
 from ser_train.cross_validation.plan import commit, versions
-
-ROOT = Path(__file__).parent.parent
-
-
-@pytest.mark.integration
-@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
-def test_a_checkout_names_its_commit() -> None:
-    head = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
-    )
-    found = commit()
-    assert found is not None
-    assert found.removesuffix("-dirty") == head.stdout.strip()
 
 
 @pytest.fixture
@@ -40,13 +28,19 @@ def checkout(tmp_path: Path) -> Path:
 )
 def test_only_code_makes_a_commit_dirty(checkout: Path, name: str, is_code: bool) -> None:
     (checkout / name).write_text("2\n")
-    found = commit(checkout)
-    assert found is not None
-    assert found.endswith("-dirty") is is_code
+    command = ["git", "rev-parse", "HEAD"]
+    head = subprocess.check_output(command, cwd=checkout, text=True).strip()
+    assert commit(checkout) == head + ("-dirty" if is_code else "")
 
 
 def test_outside_a_checkout_there_is_no_commit(tmp_path: Path) -> None:
     assert commit(tmp_path) is None
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not (plan._ROOT / ".git").exists(), reason="this is no checkout")
+def test_this_checkout_has_a_commit() -> None:
+    assert commit() is not None
 
 
 def test_the_libraries_are_named() -> None:

@@ -83,6 +83,6 @@ def test_what_a_voice_says_is_its_own(seed: int) -> None:
     np.testing.assert_array_equal(after[mate], before[mate])
 
 
-def test_a_single_fold_has_nobody_to_compare_with() -> None:
+def test_a_single_fold_has_no_other_voice_to_compare_with() -> None:
     pool = make_pool(0.0, voices=1)
     assert normalised_by_speaker(pool, 0) is None

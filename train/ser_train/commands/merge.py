@@ -66,6 +66,7 @@ def _require_same(first: ModelCard, path: Path, other: ModelCard, other_path: Pa
 
 def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:
     first, names = cards[0], ", ".join(card.name for card in cards)
+    licences = [card.licence for card in cards]
     thresholds = [card.smoothing.uncertain_below for card in cards]
     threshold = round(sum(thresholds) / len(thresholds), 3)
     method = f"each member with its own temperature; not fitted to the mean of {names}"
@@ -73,7 +74,8 @@ def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:
         first,
         name=name,
         network=network,
-        licence=_strictest([card.licence for card in cards]),
+        # One that is not known is the strictest of all, unless all have it.
+        licence=licences[0] if len(set(licences)) == 1 else strictest_licence(licences),
         description=f"The mean of the probabilities of {len(cards)} models: {names}.",
         smoothing=dataclasses.replace(first.smoothing, uncertain_below=threshold),
         calibration=Calibration(1.0, method),
@@ -82,11 +84,6 @@ def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:
         limits=" ".join(dict.fromkeys(card.limits for card in cards if card.limits)),
         golden=None,
     )
-
-
-def _strictest(licences: Sequence[str]) -> str:
-    """Return the one licence, or the strictest; one that is not known is the strictest of all."""
-    return licences[0] if len(set(licences)) == 1 else strictest_licence(licences)
 
 
 def _corpora(cards: Sequence[ModelCard]) -> tuple[Corpus, ...]:
