@@ -206,7 +206,7 @@ class Stream:
         self._bad_messages += 1
         if self._bad_messages >= _MOST_BAD_MESSAGES:
             raise StopError(code, f"{detail}; it was the last of {_MOST_BAD_MESSAGES} mistakes")
-        await self._send_error(CloseReason(code, detail), fatal=False)
+        await self._send_error(code, detail, fatal=False)
 
     async def _recognize(self, session: StreamSession) -> None:
         """Recognize what is due, piece by piece, unless the stream is to stop."""
@@ -258,7 +258,7 @@ class Stream:
             except Exception as error:
                 close_reason = self._failed(error)
         if close_reason.reason not in ("end", "draining"):
-            await self._send_error(close_reason, fatal=True)
+            await self._send_error(close_reason.reason, close_reason.detail, fatal=True)
         if session is not None:
             ended = {"type": "ended", "reason": close_reason.reason, **session.account()}
             await self._connection.send(ended)
@@ -287,8 +287,7 @@ class Stream:
                 self._metrics.count_prediction(str(message["state"]), lag)
             await self._connection.send(message)
 
-    async def _send_error(self, mistake: CloseReason, *, fatal: bool) -> None:
-        code, detail = mistake.reason, mistake.detail
+    async def _send_error(self, code: Reason, detail: str, *, fatal: bool) -> None:
         self._metrics.errors.labels(code).inc()
         await self._connection.send(
             {"type": "error", "code": code, "detail": detail, "fatal": fatal}
