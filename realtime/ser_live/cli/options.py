@@ -1,6 +1,7 @@
 """The options of ``ser-live``, and which of them go together."""
 
 import argparse
+import functools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -35,6 +36,10 @@ Play a recording of 'ser-live --record' again, with the model and the options of
 predictions come out, bit for bit. Options that are given here replace those of then.
 """
 
+
+_new_parser = functools.partial(
+    Parser, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
+)
 
 Row = tuple[str, str, Mapping[str, Any]]
 """Flags, help, and what else argparse is told."""
@@ -146,19 +151,6 @@ def _replay_parser() -> argparse.ArgumentParser:
     parser.set_defaults(**dict.fromkeys(("file", "record", "policy", "cpu_budget")))
     parser.set_defaults(stdin=False, demo=False, list_devices=False, list_models=False)
     return parser
-
-
-def _new_parser(
-    program: str, usage: str, description: str, epilog: str = ""
-) -> argparse.ArgumentParser:
-    return Parser(
-        prog=program,
-        usage=usage,
-        description=description,
-        epilog=epilog,
-        allow_abbrev=False,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
 
 
 def _add(group: argparse._ActionsContainer, rows: Iterable[Row]) -> None:
