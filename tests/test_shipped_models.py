@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 import ser_live
-from ser_live import Prediction, StreamRecognizer
+from ser_live import StreamRecognizer
 from ser_live.model.catalog import DEFAULT_MODEL, model_files
 from ser_live.model.classifier import OnnxClassifier
 from test_speech_gate import SOUNDS, recognize
@@ -54,8 +54,7 @@ def test_size_and_card(path: Path) -> None:
 @shipped
 def test_the_demo_shows_speech_and_silence_where_they_are(path: Path) -> None:
     samples, rate = soundfile.read(DATA / "demo.ogg", dtype="float32")
-    recognizer = StreamRecognizer(path, sample_rate_hz=rate)
-    predictions = recognizer.process(samples) + recognizer.flush()
+    predictions = recognize(OnnxClassifier.load(path), samples, rate)
     assert len(predictions) >= 30
     timeline = json.loads((DATA / "demo.json").read_text(encoding="utf-8"))["timeline"]
     for part in timeline:
@@ -113,6 +112,4 @@ def test_twenty_decibels_of_gain_change_under_one_per_cent_of_real_speech() -> N
 def words_of(
     model: OnnxClassifier, samples: NDArray[np.float32], rate: int
 ) -> list[tuple[str, str | None]]:
-    recognizer = StreamRecognizer(model, sample_rate_hz=rate)
-    predictions: list[Prediction] = recognizer.process(samples)
-    return [(p.state, p.label) for p in predictions + recognizer.flush()]
+    return [(p.state, p.label) for p in recognize(model, samples, rate)]

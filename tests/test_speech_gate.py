@@ -62,8 +62,10 @@ def sounds() -> Iterator[tuple[str, NDArray[np.float64]]]:
 SOUNDS = dict(sounds())
 
 
-def recognize(model: OnnxClassifier, samples: NDArray[np.floating]) -> list[Prediction]:
-    recognizer = StreamRecognizer(model)
+def recognize(
+    model: OnnxClassifier, samples: NDArray[np.floating], rate: int = RATE
+) -> list[Prediction]:
+    recognizer = StreamRecognizer(model, sample_rate_hz=rate)
     return recognizer.process(samples.astype(np.float32)) + recognizer.flush()
 
 

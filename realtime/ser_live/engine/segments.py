@@ -50,12 +50,15 @@ class Segmenter:
     def process(self, prediction: Prediction) -> list[Segment]:
         """Take the next prediction and return the segment that it ends, if any."""
         before, label = self._before, _label(prediction)
-        is_gap = before is not None and _is_gap(before, prediction)
+        # Audio between two predictions is missing, or lies in no window.
+        is_gap = before is not None and prediction.start_seconds > before.end_seconds
         # Silence has no label either, so it ends a segment as another label does.
         ended = self.flush() if is_gap or label != self._label else []
         if label is not None:
             if self._label is None:
-                self._begin(label, self._start_of(prediction, is_gap))
+                self._start_seconds = self._start_of(prediction, is_gap)
+                self._confidence_sum, self._count = 0.0, 0
+                self._label = label
             self._confidence_sum += prediction.confidence
             self._count += 1
         self._before = prediction
@@ -80,19 +83,8 @@ class Segmenter:
         is_later = _label(before) is not None or prediction.start_seconds < self._closed_seconds
         return before.end_seconds if is_later else prediction.start_seconds
 
-    def _begin(self, label: str, start_seconds: float) -> None:
-        self._label = label
-        self._start_seconds = start_seconds
-        self._confidence_sum = 0.0
-        self._count = 0
-
 
 def _label(prediction: Prediction) -> str | None:
     if prediction.state == "speech":
         return prediction.label
     return UNCERTAIN if prediction.state == "uncertain" else None
-
-
-def _is_gap(before: Prediction, prediction: Prediction) -> bool:
-    """Tell whether audio between two predictions is missing, or lies in no window."""
-    return prediction.start_seconds > before.end_seconds
