@@ -345,7 +345,7 @@ def test_files_of_any_format_cut_anywhere(
 
 
 def test_flac_out_of_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:
-    """Who writes into a pipe cannot put the length into the header afterwards."""
+    """A program that writes into a pipe cannot put the length into the header afterwards."""
     path = tmp_path / "piped.flac"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16123), 16000)
     whole = soundfile.read(path, dtype="float32", always_2d=True)[0]

@@ -1,4 +1,4 @@
-"""What a user's site-packages will hold."""
+"""Contents of the wheel: all that a user's site-packages will hold, and what it needs."""
 
 import importlib
 import os

@@ -1,4 +1,4 @@
-"""What is no speech never becomes an emotion, at any level; what is speech does."""
+"""Sounds without speech never become an emotion, at any level; speech does."""
 
 import itertools
 from collections.abc import Iterator
