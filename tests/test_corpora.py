@@ -12,10 +12,10 @@ from ser_live import SerError
 from ser_live.model.card import SpectrumSpec
 from ser_train import files as disk
 from ser_train.audio import read_audio
-from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel, speakers_of
-from ser_train.data import spectra, splits
+from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel
+from ser_train.data import spectra
 from ser_train.data.recordings import Recordings
-from ser_train.data.splits import choose_validation_speakers, split_by_speakers
+from ser_train.data.splits import choose_validation_speakers
 
 
 def test_a_manifest_counts_paths_from_its_folder(tmp_path: Path) -> None:
@@ -69,22 +69,6 @@ def test_a_file_that_is_named_twice_counts_once(tmp_path: Path) -> None:
     assert len(Recordings((folder, folder)).find()) == 4
     with pytest.raises(SerError, match="--train-dir"):
         Recordings().find()
-
-
-def test_speakers_have_one_role(tmp_path: Path) -> None:
-    clips = find_clips(tiny_corpora.write_ravdess(tmp_path, [1, 2, 3, 4]))
-    split = split_by_speakers(clips, ["ravdess/02"], ["ravdess/04"])
-    roles = [{clips[i].speaker for i in role} for role in (split.training, split.validation)]
-    assert roles == [{"ravdess/01", "ravdess/03"}, {"ravdess/02"}]
-    assert {clips[i].speaker for i in split.test} == {"ravdess/04"}
-    with pytest.raises(SerError, match="there is no speaker 'ravdess/9'; there are ravdess/01"):
-        split_by_speakers(clips, ["ravdess/9"], [])
-    with pytest.raises(SerError, match="ravdess/02 would have two roles"):
-        split_by_speakers(clips, ["ravdess/02"], ["ravdess/02"])
-    with pytest.raises(SerError, match="no speaker is left"):
-        split_by_speakers(clips, speakers_of(clips), [])
-    with pytest.raises(SerError, match="ravdess/01 would have two roles"):
-        splits.require_disjoint(clips, splits.Split((0, 1), (), (0,)))
 
 
 def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None:

@@ -289,22 +289,6 @@ def finished_job(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FitJob]:
         yield job
 
 
-class Interrupted(Notes):
-    """Breaks off after an epoch of a member."""
-
-    def __init__(self, number: int, epoch: int) -> None:
-        super().__init__()
-        self._wanted = (f"member {number} of", f"epoch {epoch}/")
-        self._inside = False
-
-    def note(self, text: str) -> None:
-        super().note(text)
-        if text.startswith("member "):
-            self._inside = text.startswith(self._wanted[0])
-        if self._inside and text.startswith(self._wanted[1]):
-            raise KeyboardInterrupt
-
-
 def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob, tmp_path: Path) -> None:
     members = job.network.count("+") + 1
     assert [path.name for path in job.run_folder.iterdir() if path.is_dir()] == []
@@ -312,7 +296,7 @@ def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob, tmp_pa
     again = replace(job, run_folder=tmp_path / "run", output=tmp_path / "again.keras")
     for number, epoch, resume in ((1, 2, False), (2, 1, True), (2, 2, True)):
         with pytest.raises(KeyboardInterrupt):
-            fit(replace(again, resume=resume), Interrupted(number, epoch))
+            fit(replace(again, resume=resume), Notes(f"epoch {epoch}/", f"member {number} of"))
         with pytest.raises(SerError, match="--resume"):
             fit(again, Notes())
     notes = Notes()

@@ -6,7 +6,7 @@ import pytest
 
 from ser_live import SerError
 from ser_train.corpora import Clip
-from ser_train.data.splits import Named, Split, choose_roles, only_named
+from ser_train.data.splits import Named, Split, choose_roles, only_named, require_disjoint
 
 
 def clips_of(**speakers: str) -> list[Clip]:
@@ -60,10 +60,15 @@ def test_named_speakers_have_their_role() -> None:
     assert speakers_in(kept, split.test) == {"x/d"}
 
 
+def test_an_ordinary_split_gives_no_speaker_two_roles() -> None:
+    with pytest.raises(SerError, match="x/a would have two roles"):
+        require_disjoint(clips_of(a="hs"), Split((0, 1), (), (0,)))
+
+
 @pytest.mark.parametrize(
     ("named", "reason"),
     [
-        (Named(("x/z",)), "there is no speaker 'x/z'"),
+        (Named(("x/z",)), "there is no speaker 'x/z'; there are x/a, x/b"),
         (Named(test=("x/z",)), "there is no speaker 'x/z'"),
         (Named(("x/a",), None, ("x/a",)), "x/a would have two roles"),
         (Named(None, ("x/a",), ("x/a",)), "x/a would have two roles"),

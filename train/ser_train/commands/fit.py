@@ -14,9 +14,8 @@ from ser_train.data.recordings import Recordings
 from ser_train.data.splits import (
     Named,
     Split,
-    choose_validation_speakers,
+    choose_roles,
     only_named,
-    split_by_speakers,
 )
 from ser_train.evaluation.calibration import (
     Calibrated,
@@ -145,11 +144,8 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
     clips = only_named(job.recordings.find(), job.named)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
     labels = labels_of(prepared.clips)
-    held, tested = job.validation_speakers, job.test_speakers or ()
-    if held is None:
-        chosen = choose_validation_speakers(prepared.clips, tested)
-        held = () if job.training_speakers else chosen
-    split = split_by_speakers(prepared.clips, held, tested)
+    named = dataclasses.replace(job.named, test=job.test_speakers or ())
+    split = choose_roles(prepared.clips, named)
     by_folds = folders and not split.validation
     answers = answers_of_folds(folders[0], labels) if by_folds else None
     return _Task(job, prepared, split, labels, tuple(published), answers)

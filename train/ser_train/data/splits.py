@@ -43,30 +43,6 @@ def by_speakers(clips: Sequence[Clip], validation: Iterable[str], test: Iterable
     )
 
 
-def split_by_speakers(
-    clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]
-) -> Split:
-    """Assign each speaker one role.
-
-    Parameters
-    ----------
-    clips : sequence of Clip
-    validation, test : iterable of str
-        Speakers; all others train.
-
-    Raises
-    ------
-    SerError
-        If a speaker does not occur or has two roles, or if no speaker is left to train on.
-    """
-    held, tested, present = set(validation), set(test), set(speakers_of(clips))
-    require_present(held | tested, present)
-    require_one_role(held, tested)
-    split = by_speakers(clips, held, tested)
-    require_disjoint(clips, split)
-    return split
-
-
 def require_present(wanted: Iterable[str], speakers: Iterable[str]) -> None:
     """Check that all speakers who are named occur.
 
@@ -139,6 +115,10 @@ class Named:
     test: tuple[str, ...] | None = None
     """None: one of four, where there are three; else clips."""
 
+    def speakers(self) -> set[str]:
+        """Return all who are named."""
+        return {*(self.training or ()), *(self.validation or ()), *(self.test or ())}
+
 
 def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
     """Leave out speakers that no role names, if the training speakers are named.
@@ -148,10 +128,8 @@ def only_named(clips: Sequence[Clip], named: Named) -> tuple[Clip, ...]:
     SerError
         If a speaker does not occur.
     """
-    present = speakers_of(clips)
-    roles = (named.training or (), named.validation or (), named.test or ())
-    wanted = {speaker for role in roles for speaker in role}
-    require_present(wanted, present)
+    wanted = named.speakers()
+    require_present(wanted, speakers_of(clips))
     if named.training is None:
         return tuple(clips)
     return tuple(clip for clip in clips if clip.speaker in wanted)
@@ -163,8 +141,10 @@ def choose_roles(clips: Sequence[Clip], named: Named) -> Split:
     Raises
     ------
     SerError
-        If a speaker has two roles, or a label is left without a clip to train on.
+        If a speaker does not occur or has two roles, or a label is left without a clip to train
+        on.
     """
+    require_present(named.speakers(), speakers_of(clips))
     require_one_role(named.training or (), named.validation or (), named.test or ())
     validation, test = set(named.validation or ()), set(named.test or ())
     if named.test is None:
