@@ -182,6 +182,7 @@ def test_the_page_is_there_and_loads_nothing_from_elsewhere(server: serving.Serv
     assert "server" not in answer.headers
 
 
+@pytest.mark.long
 def test_whatever_the_document_allows_and_forbids_is_answered_as_it_says(
     server: serving.Server, tmp_path: Path
 ) -> None:
