@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 import tiny_corpora
-from ser_train.commands.arguments import make_parser, recordings_of
+from ser_train.commands.arguments import recordings_of
+from ser_train.commands.cli import make_parser
 from ser_train.corpora import KNOWN, LABELS, LICENCES, Clip, find_clips, shortfalls
 from ser_train.data.recordings import Recordings
 from ser_train.reports.model_card import strictest_licence

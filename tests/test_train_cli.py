@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from ser_train.commands import cli
-from ser_train.commands.arguments import make_parser
 from ser_train.cross_validation.plan import CrossValidation
 from ser_train.data.recordings import Recordings
 from ser_train.files import default_cache_folder
@@ -75,7 +74,7 @@ def test_ctrl_c_is_one_line(
     def interrupted(options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(cli._COMMANDS, "predict", interrupted)
+    monkeypatch.setattr(cli, "_predict", interrupted)
     assert cli.main(["predict", "m.keras", "a.wav"]) == 130
     assert capsys.readouterr().err == "ser-train: interrupted; checkpoints are kept\n"
 
@@ -83,7 +82,7 @@ def test_ctrl_c_is_one_line(
 def test_options_reach_the_job() -> None:
     words = "--protocol nemo-loso --network tiny --corpus c --also d --also e -B 3 --epochs 5"
     more = "--seed 2 --seeds 4 --folds 0,2 --threads 1 --report-dir r --run-dir s --cache-dir t"
-    options = make_parser().parse_args(["cross-validate", *words.split(), *more.split()])
+    options = cli.make_parser().parse_args(["cross-validate", *words.split(), *more.split()])
     assert cli._job(CrossValidation, options) == CrossValidation(
         recordings=Recordings((Path("c"),)),
         network="tiny",
@@ -108,7 +107,7 @@ def test_options_of_a_training_reach_the_job() -> None:
     words = "--init a.keras -o b.keras --training-speakers x --validation-speakers none --name n"
     more = "--test-speakers y,z --cross-validation c --cross-validation d --run-dir e --resume"
     rest = "--licence l --description m --limits o --mask-missing-labels --skip-broken -B 2"
-    options = make_parser().parse_args(["fit", *words.split(), *more.split(), *rest.split()])
+    options = cli.make_parser().parse_args(["fit", *words.split(), *more.split(), *rest.split()])
     assert cli._job(FitJob, options) == FitJob(
         recordings=Recordings(),
         network="",

@@ -8,13 +8,24 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from ser_live.command_line import silent_stderr
+from ser_live import __version__
+from ser_live.command_line import Parser, silent_stderr
 from ser_live.errors import SerError
-from ser_train.commands.arguments import make_parser, recordings_of
+from ser_train.commands import arguments
 
 if TYPE_CHECKING:
     from ser_train.cross_validation.plan import CrossValidation
     from ser_train.progress import Reporter
+
+_EPILOG = """\
+examples:
+  ser-train fit -B 64 --epochs 15 --corpus ravdess --network emotion-tcn -o emotion.keras
+  ser-train fit --init emotion.keras --corpus mine.csv -o mine.keras
+  ser-train cross-validate --protocol ravdess-luna5 --network emotion-tcn \\
+      --corpus ravdess --report-dir reports/luna
+  ser-train evaluate emotion.keras --corpus emodb
+  ser-train predict emotion.keras voice.wav
+"""
 
 _Job = TypeVar("_Job")
 _FIELDS = {
@@ -42,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     options = make_parser().parse_args(argv)
     try:
-        _COMMANDS[options.command](options)
+        options.run(options)
     except SerError as error:
         return _fail(f"error: {error}", 2)
     except ModuleNotFoundError as error:
@@ -52,6 +63,35 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _fail("interrupted; checkpoints are kept", 130)
     return 0
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Build the parser; the function that runs the chosen command is in ``run``."""
+    parser = Parser(
+        prog="ser-train",
+        description="Train, cross-validate, evaluate and try speech emotion models.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, run, add_options, text in (
+        ("fit", _fit, arguments.add_fit, "train a model and save it"),
+        (
+            "cross-validate",
+            _cross_validate,
+            arguments.add_cross_validate,
+            "measure a network by a published protocol",
+        ),
+        ("report", _report, arguments.add_report, "write the report of finished folds once more"),
+        ("evaluate", _evaluate, arguments.add_evaluate, "measure a model on recordings"),
+        ("ensemble", _ensemble, arguments.add_ensemble, "make one model of several"),
+        ("predict", _predict, arguments.add_predict, "name the emotion of recordings"),
+    ):
+        command = commands.add_parser(name, help=text)
+        add_options(command)
+        command.set_defaults(run=run)
+    return parser
 
 
 def _fail(text: str, status: int) -> int:
@@ -185,17 +225,7 @@ def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:
     from ser_train.files import default_cache_folder  # noqa: PLC0415 - not for --help
 
     told = {_FIELDS.get(name, name): value for name, value in vars(options).items()}
-    told["recordings"] = recordings_of(options)
+    told["recordings"] = arguments.recordings_of(options)
     told["cache_folder"] = options.cache_dir or default_cache_folder()
     fields = {name: told[name] for name in inspect.signature(kind).parameters if name in told}
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})
-
-
-_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
-    "fit": _fit,
-    "cross-validate": _cross_validate,
-    "report": _report,
-    "evaluate": _evaluate,
-    "predict": _predict,
-    "ensemble": _ensemble,
-}
