@@ -1,7 +1,9 @@
-"""Running processes: which there are, what this one holds, and waiting for their end."""
+"""Running processes: which there are, what this one holds, and their end, by Ctrl-C or not."""
 
+import signal
+import subprocess
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Sequence
 
 import psutil
 
@@ -46,3 +48,21 @@ def have_ended(pids: Collection[int], timeout_seconds: float = 10.0) -> bool:
             return False
         time.sleep(0.01)
     return True
+
+
+def interrupted(
+    command: Sequence[str], environment: dict[str, str], is_ready: Callable[[psutil.Process], bool]
+) -> tuple[int, str, str]:
+    """Run a command, press Ctrl-C when it is ready, and return its exit code, stdout and stderr."""
+    pipe, deadline = subprocess.PIPE, time.monotonic() + 60.0
+    with subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) as process:
+        try:
+            running = psutil.Process(process.pid)
+            while process.poll() is None and not is_ready(running):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=40.0)
+        finally:
+            process.kill()
+    return process.returncode, out, err

@@ -66,9 +66,14 @@ def usage(pid: int | None) -> Usage:
         return Usage(now)
 
 
-def children_processor_seconds() -> float:
-    """Return the processor time of this process' children, those that have ended included."""
+def children_usage() -> Usage:
+    """Return memory and processor time of this process' children; of those that ended the time."""
     own = psutil.Process()
-    ended = own.cpu_times()
-    running = sum(usage(child.pid).processor_seconds or 0.0 for child in own.children())
-    return float(ended.children_user + ended.children_system + running)
+    ended, running = own.cpu_times(), [usage(child.pid) for child in own.children()]
+    return Usage(
+        at_seconds=time.monotonic(),
+        resident_mib=sum(child.resident_mib or 0.0 for child in running),
+        processor_seconds=ended.children_user
+        + ended.children_system
+        + sum(child.processor_seconds or 0.0 for child in running),
+    )

@@ -27,11 +27,11 @@ microphone, 130 Ctrl-C, 143 SIGTERM (with the report so far).
 """
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+def main(argv: Sequence[str] | None = None, tool: str = "soak") -> int:
+    """Run the command and return its exit code; ``tool`` is its name in the report."""
     words = sys.argv[1:] if argv is None else argv
     arguments = _parser().parse_args(words)
-    command = f"python tests/tools/soak {shlex.join(words)}"
+    command = f"python tests/tools/{tool} {shlex.join(words)}"
 
     def run() -> int:
         soak, stopped_code = _make(arguments), 0

@@ -14,12 +14,13 @@ from ser_live.prediction import Prediction
 from ser_live.sources import Block, Microphone, Notice
 from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.microphone import OpenCapture
-from tools.machine import Usage, children_processor_seconds, usage
+from tools.machine import Usage, children_usage, usage
 from tools.report import CORE, Figure, Report, Table, growth, none, times_table
 
 _SETTLED_SECONDS = 60.0
 _MOST_GROWTH_MIB = 2.0
 _STAGES = ("callback", "queue", "total", "lag")
+_CALM_SECONDS = 5.0  # the first predictions wait for the device to begin
 
 
 class Trend:
@@ -69,6 +70,8 @@ class Soak:
         self.seconds = seconds
         self.microphone, self.listener = microphone, listener
         self.events: Counter[str] = Counter()
+        self.emotions = 0
+        """Predictions of speech."""
         self.unaccounted_frames = 0
         """The most that captured - processed - dropped - buffered ever was."""
         self._before = own_usage()
@@ -101,6 +104,7 @@ class Soak:
     def check(self, step: LiveStep) -> float:
         """Hold what must always hold; return the seconds that have passed."""
         self.events.update(event.kind for event in step.events)
+        self.emotions += sum(p.state in ("speech", "uncertain") for p in step.predictions)
         counters = self.microphone.counters
         missing = counters.captured - counters.processed - counters.dropped - counters.buffered
         self.unaccounted_frames = max(self.unaccounted_frames, abs(missing))
@@ -109,13 +113,14 @@ class Soak:
     def report(self) -> Report:
         """Close everything, and report what came of it up to now."""
         stats, at_end, wall_seconds = self.listener.stats, own_usage(), self.wall_seconds
-        own = self.figures(wall_seconds, at_end)
+        own = self.figures(at_end)
         self.listener.close()
         first, threads = self._after_first_minute, (self._before.threads, own_usage().threads)
         counters, settled_mib = stats.source, None if first is None else first.resident_mib
         figures = [
             Figure("wall time", wall_seconds, "s"),
             Figure("predictions", stats.recognizer.predictions),
+            Figure("of these with an emotion", self.emotions),
             Figure("of these degraded", stats.degraded),
             Figure("left out as too old", stats.skipped_predictions),
             Figure("frames captured", counters.captured),
@@ -129,7 +134,7 @@ class Soak:
         ]
         return Report(self.title, self.listener.recognizer.card.name, figures, self.tables())
 
-    def figures(self, wall_seconds: float, at_end: Usage) -> list[Figure]:
+    def figures(self, at_end: Usage) -> list[Figure]:
         """Return the figures of this kind of soak, before everything is closed."""
         raise NotImplementedError
 
@@ -152,30 +157,15 @@ def own_usage() -> Usage:
 
 
 class WatchedMicrophone(Microphone):
-    """A microphone that compares its timeline with the host's clock, block by block."""
+    """A microphone that remembers when its last block was captured, on the host's clock."""
 
-    def __init__(self, device: str | None, open_capture: OpenCapture) -> None:
-        super().__init__(device, open_capture=open_capture)
-        self.stream_seconds = 0.0
-        self.drift = Trend()
-        self.first: tuple[float, float] | None = None
-        """The host's clock and the timeline at the first block."""
-        self.last = (0.0, 0.0)
+    captured_at: float | None = None
 
     def __iter__(self) -> Iterator[Block | Notice]:
         for item in super().__iter__():
             if isinstance(item, Block):
-                self._compare(item)
+                self.captured_at = item.end_captured_at
             yield item
-
-    def _compare(self, block: Block) -> None:
-        frames = block.missing_frames + len(block.samples)
-        self.stream_seconds += frames / self.sample_rate_hz
-        if block.end_captured_at is not None:
-            self.last = (block.end_captured_at, self.stream_seconds)
-            self.first = self.first or self.last
-            host_seconds = self.last[0] - self.first[0]
-            self.drift.add(host_seconds, self.stream_seconds - self.first[1] - host_seconds)
 
 
 class RealSoak(Soak):
@@ -192,29 +182,46 @@ class RealSoak(Soak):
         model: OnnxClassifier,
         open_capture: OpenCapture = CaptureProcess,
     ) -> None:
-        microphone = WatchedMicrophone(options.device, open_capture)
+        microphone = WatchedMicrophone(options.device, open_capture=open_capture)
         listener = Listener[Prediction | Event](microphone, model=model, events=True)
         super().__init__(options.seconds, microphone, listener)
-        self._children_before = children_processor_seconds()
+        self._children_before = children_usage()
+        self._stream_seconds = self._ahead_seconds = 0.0
+        self._first: tuple[float, float] | None = None
+        """The host's clock and the timeline at the first block."""
+        self._drift, self._lag = Trend(), Trend()
 
-    def figures(self, wall_seconds: float, at_end: Usage) -> list[Figure]:
+    def check(self, step: LiveStep) -> float:
+        """Compare the timeline with the host's clock, block by block."""
+        self._stream_seconds = step.seconds
+        for prediction in step.predictions:
+            if prediction.lag_seconds is not None and prediction.end_seconds > _CALM_SECONDS:
+                self._lag.add(prediction.end_seconds / 3600.0, 1000.0 * prediction.lag_seconds)
+        captured_at = self.microphone.captured_at
+        if captured_at is not None:
+            self._first = self._first or (captured_at, step.seconds)
+            host_seconds = captured_at - self._first[0]
+            self._ahead_seconds = step.seconds - self._first[1] - host_seconds
+            self._drift.add(host_seconds, 1e6 * self._ahead_seconds)
+        return super().check(step)
+
+    def figures(self, at_end: Usage) -> list[Figure]:
         """Return the figures of the device, of its clock and of the processor."""
-        microphone, stats = self.microphone, self.listener.stats
-        first, last = microphone.first or (0.0, 0.0), microphone.last
-        ahead_seconds = (last[1] - first[1]) - (last[0] - first[0])
-        slope = microphone.drift.slope
-        capture_seconds = children_processor_seconds() - self._children_before
+        microphone, stats, capture = self.microphone, self.listener.stats, children_usage()
         stages = [stage for stage in stats.stages if stage.name in _STAGES]
         return [
             Figure("device", microphone.name),
             Figure("its format", f"{microphone.sample_rate_hz} Hz x {microphone.channels}"),
-            Figure("stream", microphone.stream_seconds, "s"),
+            Figure("stream", self._stream_seconds, "s"),
             Figure("overruns that the device reported", stats.source.overruns),
             Figure("restarts", stats.source.restarts),
             Figure("missing on the timeline", stats.missing_seconds, "s"),
-            Figure("timeline ahead of the host's clock", 1000.0 * ahead_seconds, "ms"),
-            Figure("slope of that", None if slope is None else 1e6 * slope, "ppm"),
+            Figure("timeline ahead of the host's clock", 1000.0 * self._ahead_seconds, "ms"),
+            Figure("slope of that", self._drift.slope, "ppm"),
+            Figure("slope of the lag", self._lag.slope, "ms per hour"),
             Figure("processor, this process", at_end.core_share_since(self._before), CORE),
-            Figure("processor, capture process", capture_seconds / wall_seconds, CORE),
+            Figure("processor, capture process",
+                   capture.core_share_since(self._children_before), CORE),
+            Figure("memory, capture process", capture.resident_mib, "MiB"),
             *(Figure(stage.name, stage) for stage in stages),
-        ]
+        ]  # fmt: skip

@@ -86,7 +86,7 @@ class VirtualSoak(Soak):
             self._note(prediction, waited=waited)
         return self.microphone.device_seconds
 
-    def figures(self, wall_seconds: float, at_end: Usage) -> list[Figure]:
+    def figures(self, at_end: Usage) -> list[Figure]:
         """Return the figures of faults, gaps and lag."""
         lost, recovered = self.events["device_lost"], self.listener.stats.source.restarts
         hours, options = self.microphone.hardware.end_seconds / 3600.0, self._options
@@ -94,7 +94,7 @@ class VirtualSoak(Soak):
         lag = next(stage for stage in self.listener.stats.stages if stage.name == "lag")
         return [
             Figure("stream", hours, "h"),
-            Figure("times real time", hours * 3600.0 / wall_seconds),
+            Figure("times real time", hours * 3600.0 / self.wall_seconds),
             Figure("faults", f"{faults.total()} of {len(faults)} kinds (seed {options.seed})"),
             none("frames that the device gave and that are in no count", self._uncounted_frames),
             # The end may come while the device is away.
