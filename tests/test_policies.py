@@ -28,7 +28,7 @@ from ser_live.testing import (
     tiny_card,
     write_tiny_model,
 )
-from streams import is_accounted, listening, offline
+from streams import GivenSource, is_accounted, listening, offline
 
 VOICE = demo_voice()
 HOP_SECONDS = 0.25
@@ -276,6 +276,20 @@ class TestInput:
             assert not any(isinstance(item, Event) for item in items)
 
 
+class Damaged(SlowModel):
+    """A model that fails after some windows."""
+
+    def __init__(self, model: OnnxClassifier, windows: int) -> None:
+        super().__init__(model, 0.0)
+        self.windows = windows
+
+    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        if self.windows == 0:
+            raise SerError("the weights are damaged")
+        self.windows -= 1
+        return super().probabilities(window)
+
+
 class TestConsumers:
     def test_an_exception_closes_the_source(self, model: OnnxClassifier) -> None:
         microphone = FakeMicrophone(VOICE)
@@ -295,21 +309,23 @@ class TestConsumers:
     def test_an_exception_of_the_model_arrives_and_closes_the_source(
         self, model: OnnxClassifier
     ) -> None:
-        class Broken(SlowModel):
-            def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-                if self.seconds:
-                    raise SerError("the weights are damaged")
-                return super().probabilities(window)
-
-        broken = Broken(model, 0.0)
         microphone = FakeMicrophone(VOICE)
-        listener = listening(microphone, broken, vad=False)
+        listener = listening(microphone, Damaged(model, 6), vad=False)
         assert len(list(itertools.islice(listener, 9))) == 9
-        broken.seconds = 1.0
         with pytest.raises(SerError, match="the weights are damaged"):
             next(listener)
         assert list(listener) == []
         assert list(microphone) == []
+
+    def test_what_was_finished_before_a_gap_comes_before_the_failure_after_it(
+        self, model: OnnxClassifier
+    ) -> None:
+        blocks = [Block(VOICE[:41600, None]), Block(VOICE[41600:73600, None], None, 54400)]
+        damaged = Damaged(model, 2)
+        predictions = listen(GivenSource(blocks), model=damaged, hop_seconds=1.5, vad=False)
+        assert [p.end_seconds for p in itertools.islice(predictions, 2)] == [1.5, 2.6]
+        with pytest.raises(SerError, match="the weights are damaged"):
+            next(predictions)
 
     def test_a_listener_may_be_left_and_taken_up_again(self, model: OnnxClassifier) -> None:
         microphone = FakeMicrophone(VOICE, seconds=10.0)

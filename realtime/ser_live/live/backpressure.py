@@ -44,23 +44,21 @@ class Backpressure:
         self._skipped_before: int | None = None
         self._dropped_frames = 0
 
-    def keep(self, predictions: list[Prediction], hop_seconds: float) -> list[Prediction]:
-        """Return the predictions that are not too old.
+    def require_no_loss(self) -> None:
+        """Raise SerError with policy "error", if audio was lost."""
+        if self.policy == "error" and (dropped_frames := self.source.counters.dropped):
+            raise SerError(
+                f"{self.source.name}: {dropped_frames} frames were lost because predictions "
+                "were not taken in time; take them faster, or use policy 'latest'"
+            )
 
-        Raises
-        ------
-        SerError
-            With policy "error", if audio was lost.
-        """
+    def keep(self, predictions: list[Prediction], hop_seconds: float) -> list[Prediction]:
+        """Return the predictions that are not too old."""
         self.notice = ""
-        if self.policy == "block":
-            return predictions
-        counters = self.source.counters
-        if self.policy == "error":
-            self._require_no_loss(counters.dropped)
+        if self.policy != "latest":
             return predictions
         # The frames that wait tell how late the loop is, also of a source without capture times.
-        late_seconds = counters.buffered / self.source.sample_rate_hz
+        late_seconds = self.source.counters.buffered / self.source.sample_rate_hz
         self._judge(late_seconds)
         if late_seconds <= _STALE_SECONDS:
             return predictions
@@ -94,13 +92,6 @@ class Backpressure:
             skipped = self.skipped_predictions - self._skipped_before
             self._skipped_before = None
             self.notice = f"caught up; {skipped} predictions were left out"
-
-    def _require_no_loss(self, dropped_frames: int) -> None:
-        if dropped_frames:
-            raise SerError(
-                f"{self.source.name}: {dropped_frames} frames were lost because predictions "
-                "were not taken in time; take them faster, or use policy 'latest'"
-            )
 
 
 class HopController:

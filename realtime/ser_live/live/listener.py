@@ -146,6 +146,7 @@ class Listener(Generic[Item]):
         self._end_captured_at: float | None = None
         self._times = CaptureTimes()
         self._gaps = Gaps()
+        self._finished: list[Prediction] = []
         self._happened: list[Event] = []
         self._monitor = InputMonitor(1)
         self._missing_seconds = 0.0
@@ -200,18 +201,24 @@ class Listener(Generic[Item]):
         )
 
     def steps(self) -> Iterator[LiveStep]:
-        """Iterate block by block, for callers that want the level too; two more at the end."""
+        """Iterate block by block, for callers that want the level too; one more at the end."""
         self.open()
         try:
             for item in self.source:
                 if isinstance(item, Notice):
                     self._happen(item.kind, item.detail)
-                    yield self._step([], _NO_SAMPLES)
+                    yield self._step(_NO_SAMPLES)
                 else:
-                    yield self._take(item)
-            # Two steps: if a network fails in the second, what the first finished is out.
-            yield self._step(self._process(), _NO_SAMPLES)
-            yield self._step(self.recognizer.flush(), _NO_SAMPLES)
+                    yield self._step(self._take(item))
+            self._process()
+            self._finished += self.recognizer.flush()
+            yield self._step(_NO_SAMPLES)
+        except SerError:
+            # A step takes several calls of the recognizer: if a network fails in one of them, what
+            # those before it finished is handed out first.
+            if self._finished:
+                yield self._step(_NO_SAMPLES)
+            raise
         finally:
             self.close()
 
@@ -254,11 +261,12 @@ class Listener(Generic[Item]):
         else:
             self.source.close()  # another thread may be opening it, which this ends
 
-    def _take(self, block: Block) -> LiveStep:
+    def _take(self, block: Block) -> NDArray[Any]:
+        """Take a block, and return its samples with zeros for what is no number."""
         self._note_capture(block)
-        predictions: list[Prediction] = []
+        self._backpressure.require_no_loss()
         if self._has_other_format or block.missing_frames:
-            predictions += self._cross(block.missing_frames)
+            self._cross(block.missing_frames)
         elif block.overruns:
             self._gaps.add(self._seconds, self._seconds)
         samples = self._gaps.fill(block.samples, self._frames, self._rate_hz)
@@ -269,13 +277,13 @@ class Listener(Generic[Item]):
         # Blocks wait for the next point of the grid: the result is the same however the stream
         # is cut, nothing comes later, and one call costs half of what five cost.
         if self._seconds >= self.recognizer.next_due_seconds - 1e-9:
-            predictions += self._process()
+            self._process()
         if self._expectant is not None:
             self._expectant.expect(self.recognizer.next_due_seconds - self._seconds)
-        kept = self._backpressure.keep(predictions, self.recognizer.hop_seconds)
+        self._finished = self._backpressure.keep(self._finished, self.recognizer.hop_seconds)
         if self._backpressure.notice:
             self._happen("overload", self._backpressure.notice)
-        return self._step(kept, samples)
+        return samples
 
     def _note_capture(self, block: Block) -> None:
         self._end_captured_at = None
@@ -285,7 +293,7 @@ class Listener(Generic[Item]):
             self._end_captured_at = min(captured_at, now)  # a device may be a little ahead
             self._queue.add(now - self._end_captured_at)
 
-    def _cross(self, missing_frames: int) -> list[Prediction]:
+    def _cross(self, missing_frames: int) -> None:
         """Step over missing frames, and into the format of those that come after."""
         rate_hz, channels = self.source.sample_rate_hz, self.source.channels
         start, seconds = self._seconds, missing_frames / rate_hz
@@ -298,23 +306,24 @@ class Listener(Generic[Item]):
             self._frames += missing_frames
             self._waiting.append(np.zeros((missing_frames, channels), np.float32))
             self._gaps.add(start, start + seconds)
-            return []
-        predictions = self._process()
-        predictions += self.recognizer.skip(round(seconds * self._rate_hz), rate_hz, channels)
+            return
+        self._process()
+        missing = round(seconds * self._rate_hz)
+        self._finished += self.recognizer.skip(missing, rate_hz, channels)
         if self._monitor.sample_rate_hz != rate_hz:
             self._monitor = InputMonitor(rate_hz)
         self._frames = round(start * rate_hz) + missing_frames
-        return self._backpressure.keep_before_gap(predictions, seconds)
+        self._finished = self._backpressure.keep_before_gap(self._finished, seconds)
 
-    def _process(self) -> list[Prediction]:
+    def _process(self) -> None:
+        """Give the blocks that wait to the recognizer."""
         if not self._waiting:
-            return []
+            return
         samples = _joined(self._waiting)
         self._waiting.clear()
         started_at = self._clock()
-        predictions = self.recognizer.process(samples)
+        self._finished += self.recognizer.process(samples)
         self._account(self._clock() - started_at, len(samples) / self._rate_hz)
-        return predictions
 
     def _account(self, cost_seconds: float, audio_seconds: float) -> None:
         self._backpressure.work_share = cost_seconds / audio_seconds
@@ -333,12 +342,13 @@ class Listener(Generic[Item]):
     def _happen(self, kind: EventKind, detail: str) -> None:
         self._happened.append(Event(kind, self._seconds, detail))
 
-    def _step(self, predictions: list[Prediction], samples: NDArray[Any]) -> LiveStep:
+    def _step(self, samples: NDArray[Any]) -> LiveStep:
+        """Return what was finished and what happened since the step before."""
         values = as_float(samples).ravel()
-        events = tuple(self._happened)
-        self._happened.clear()
+        items = in_order(map(self._timed, self._finished), self._happened)
+        self._finished, self._happened = [], []
         return LiveStep(
-            items=tuple(in_order(map(self._timed, predictions), events)),
+            items=tuple(items),
             peak=float(np.abs(values).max(initial=0.0)),
             rms=float(np.sqrt(np.dot(values, values) / max(1, values.size))),
             seconds=self._seconds,
