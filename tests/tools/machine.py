@@ -10,7 +10,7 @@ import onnxruntime
 import psutil
 
 from ser_live import __version__
-from ser_live.bench.measurement import processor_name
+from ser_live.hardware import processor_name
 
 
 def conditions(model_name: str) -> dict[str, object]:

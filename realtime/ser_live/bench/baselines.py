@@ -4,7 +4,6 @@ Needs librosa and Keras (``pip install 'ser-live[train]'``); nothing else of the
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -20,18 +19,8 @@ Recognize = Callable[[NDArray[np.float32]], object]
 """Takes the whole window, shape (n,); its result is thrown away."""
 
 
-@dataclass(frozen=True, slots=True)
-class Baseline:
-    """Another way to recognize, to compare with."""
-
-    name: str
-    runs: int
-    """Times that it is measured."""
-    recognize: Recognize
-
-
-def baselines(model: OnnxClassifier) -> tuple[Baseline, ...]:
-    """Return all baselines.
+def baselines(model: OnnxClassifier) -> list[tuple[str, int, Recognize]]:
+    """Return all baselines: name, times that it is measured, and the work itself.
 
     Raises
     ------
@@ -40,10 +29,10 @@ def baselines(model: OnnxClassifier) -> tuple[Baseline, ...]:
     """
     usual = "usual way: librosa's five features over the window, Keras predict"
     rival = "fair rival: librosa's log-mel over the window, the same ONNX graph"
-    return (
-        Baseline(usual, 30, _five_features_and_keras(len(model.card.labels))),
-        Baseline(rival, 200, _log_mel_and_onnx(model)),
-    )
+    return [
+        (usual, 30, _five_features_and_keras(len(model.card.labels))),
+        (rival, 200, _log_mel_and_onnx(model)),
+    ]
 
 
 def _five_features_and_keras(labels: int) -> Recognize:

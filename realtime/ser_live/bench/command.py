@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _as_text(report: "Report") -> str:
     lines = ["conditions"]
-    lines += [f"  {name:<15} {value}" for name, value in asdict(report.conditions).items()]
+    lines += [f"  {name:<15} {value}" for name, value in report.conditions.items()]
     for hop in report.hops:
         lines += ["", f"{hop.name}: {hop.hops} hops, {hop.core_share:.2%} of one core"]
         lines += [f"  {'milliseconds':<12}{'p50':>9}{'p95':>9}{'p99':>9}{'max':>9}"]

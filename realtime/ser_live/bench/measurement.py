@@ -1,6 +1,5 @@
 """Runs of ``ser-bench``: the cost of recognition on this machine."""
 
-import contextlib
 import json
 import os
 import platform
@@ -9,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,15 @@ import soxr
 from numpy.typing import NDArray
 
 from ser_live import __version__
-from ser_live.bench.baselines import Baseline, baselines
+from ser_live.bench.baselines import Recognize, baselines
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
+from ser_live.hardware import processor_name
 from ser_live.latency import StageClock, StageLatency
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.sources import DEMO_PATH
 
 try:
     import resource
@@ -36,26 +38,6 @@ _WARM_UP_HOPS = 20
 
 Blocks = NDArray[np.float32]
 """Shape (hops, samples per hop)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Conditions:
-    """Machine, versions and settings of a run."""
-
-    ser_live: str
-    machine: str
-    processor: str
-    cores: int
-    python: str
-    numpy: str
-    onnxruntime: str
-    model: str
-    model_bytes: int
-    network: str
-    window_seconds: float
-    hop_seconds: float
-    threads: int
-    audio: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +81,8 @@ class LiveCost:
 class Report:
     """Everything that one run measured."""
 
-    conditions: Conditions
+    conditions: Mapping[str, object]
+    """Machine, versions and settings: plain JSON."""
     hops: tuple[HopCost, ...]
     live: LiveCost | None
     rivals: tuple[BaselineCost, ...]
@@ -153,27 +136,27 @@ class Bench:
             hops.append(self._run_hops("paced, gate on", paced_seconds, is_paced=True))
             live = self._run_process(paced_seconds)
         compared = baselines(self._model) if compare else ()
-        rivals = tuple(self._compare(baseline) for baseline in compared)
+        rivals = tuple(self._compare(*baseline) for baseline in compared)
         return Report(self._conditions(), tuple(hops), live, rivals)
 
-    def _conditions(self) -> Conditions:
+    def _conditions(self) -> dict[str, object]:
         card = self._model.card
-        return Conditions(
-            ser_live=__version__,
-            machine=f"{platform.system()} {platform.release()} {platform.machine()}",
-            processor=processor_name(),
-            cores=os.cpu_count() or 1,
-            python=platform.python_version(),
-            numpy=np.__version__,
-            onnxruntime=onnxruntime.__version__,
-            model=card.name,
-            model_bytes=self._path.stat().st_size,
-            network=card.network,
-            window_seconds=card.window.seconds,
-            hop_seconds=self._hop_seconds,
-            threads=1,
-            audio="the utterances of the demo voice without their pauses, 16 kHz mono",
-        )
+        return {
+            "ser_live": __version__,
+            "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
+            "processor": processor_name(),
+            "cores": os.cpu_count() or 1,
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "onnxruntime": onnxruntime.__version__,
+            "model": card.name,
+            "model_bytes": self._path.stat().st_size,
+            "network": card.network,
+            "window_seconds": card.window.seconds,
+            "hop_seconds": self._hop_seconds,
+            "threads": 1,
+            "audio": "the utterances of the demo voice without their pauses, 16 kHz mono",
+        }
 
     def _blocks(self, count: int) -> Blocks:
         """Repeat the speech and cut it into blocks of one hop, shape (count, samples)."""
@@ -231,38 +214,28 @@ class Bench:
         resident_bytes = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
         return LiveCost(seconds, used / seconds, resident_bytes, _import_seconds(), first_seconds)
 
-    def _compare(self, baseline: Baseline) -> BaselineCost:
+    def _compare(self, name: str, runs: int, recognize: Recognize) -> BaselineCost:
         """Time our hop and a baseline in turn, so that a drift of the machine meets both."""
         window = self._speech[: round(self._model.card.window.seconds * SAMPLE_RATE_HZ)]
-        recognizer, blocks = self._warm(baseline.runs)
-        baseline.recognize(window)
+        recognizer, blocks = self._warm(runs)
+        recognize(window)
         ours, theirs = [], []
         for block in blocks:
             started = time.perf_counter()
             recognizer.process(block)
             between = time.perf_counter()
-            baseline.recognize(window)
+            recognize(window)
             ours.append(between - started)
             theirs.append(time.perf_counter() - between)
         our_p50 = float(np.median(ours))
         p50, p95 = (float(value) for value in np.quantile(theirs, (0.5, 0.95)))
-        return BaselineCost(baseline.name, baseline.runs, p50, p95, our_p50, p50 / our_p50)
-
-
-def processor_name() -> str:
-    """Return the name of the processor."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or "unknown"
+        return BaselineCost(name, runs, p50, p95, our_p50, p50 / our_p50)
 
 
 def continuous_speech() -> NDArray[np.float32]:
     """Return the demo voice without its pauses at 16 kHz, shape (n,)."""
-    data = Path(__file__).parent.parent / "data"
-    samples, rate = soundfile.read(data / "demo.ogg", dtype="float32")
-    timeline = json.loads((data / "demo.json").read_text(encoding="utf-8"))["timeline"]
+    samples, rate = soundfile.read(DEMO_PATH, dtype="float32")
+    timeline = json.loads(DEMO_PATH.with_suffix(".json").read_text("utf-8"))["timeline"]
     spoken = [
         samples[round(part["start_seconds"] * rate) : round(part["end_seconds"] * rate)]
         for part in timeline

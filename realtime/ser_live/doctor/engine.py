@@ -14,9 +14,9 @@ import soxr
 from numpy.typing import NDArray
 
 from ser_live.doctor.finding import Finding, Verdict, judged
-from ser_live.doctor.machine import usable_processors
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.speech_gate import SpeechGate
+from ser_live.hardware import usable_processors
 from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ser_live import __version__
 from ser_live.doctor.finding import Finding, judged
+from ser_live.hardware import free_bytes, processor_name, usable_processors
 
 _OLDEST_PYTHON = (3, 11)
 _IMPORT_SECONDS = 20.0
@@ -22,7 +23,6 @@ _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?[^;]*$")
 _COARSE_SECONDS = 0.02
 _SCARCE_BYTES = 256 * 2**20
-_FREE_KIB_OF_WINDOWS = "(Get-CimInstance Win32_OperatingSystem).FreePhysicalMemory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,30 +150,23 @@ def check_clock() -> Iterator[Finding]:
 
 def check_memory() -> Iterator[Finding]:
     """Look at the free memory."""
-    free_bytes, remedy = _free_bytes(), None
-    if free_bytes is None:
+    free, remedy = free_bytes(), None
+    if free is None:
         yield Finding("memory", "skipped", "this system does not say how much is free")
         return
-    sentence = f"{free_bytes / 2**30:.1f} GiB free"
-    if free_bytes < _SCARCE_BYTES:
-        sentence = f"only {free_bytes / 2**20:.0f} MiB free"
+    sentence = f"{free / 2**30:.1f} GiB free"
+    if free < _SCARCE_BYTES:
+        sentence = f"only {free / 2**20:.0f} MiB free"
         remedy = "close other programs: ser-live takes up to 140 MiB"
-    yield judged("memory", sentence, remedy, {"free_bytes": free_bytes}, "warning")
+    yield judged("memory", sentence, remedy, {"free_bytes": free}, "warning")
 
 
 def check_processors() -> Iterator[Finding]:
     """List the processors and how many of them this process may use."""
-    name, count, usable = _processor_name(), os.cpu_count() or 1, usable_processors()
+    name, count, usable = processor_name(), os.cpu_count() or 1, usable_processors()
     figures = {"name": name, "count": count, "usable": usable, "machine": platform.machine()}
     share = "" if usable == count else f", {usable} of them for this process"
     yield Finding("processors", "ok", f"{count} x {name}{share}", None, figures)
-
-
-def usable_processors() -> int:
-    """Return the number of processors that this process may use."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _end(process: "subprocess.Popen[bytes]", timeout_seconds: float) -> Ended:
@@ -221,37 +214,3 @@ def _tick_seconds() -> float:
     while (now := time.monotonic()) == start:
         pass
     return now - start
-
-
-def _free_bytes() -> int | None:
-    if sys.platform == "win32":
-        free_kib = _output_of("powershell", "-NoProfile", "-Command", _FREE_KIB_OF_WINDOWS)
-        return int(free_kib) * 1024 if free_kib.isdecimal() else None
-    if sys.platform == "darwin":
-        pages = _output_of("vm_stat")
-        size = re.search(r"page size of (\d+)", pages)
-        free = re.findall(r"Pages (?:free|inactive|speculative):\s+(\d+)", pages)
-        return int(size[1]) * sum(map(int, free)) if size and free else None
-    with contextlib.suppress(OSError):
-        found = re.search(r"MemAvailable:\s+(\d+) kB", Path("/proc/meminfo").read_text("ascii"))
-        return int(found[1]) * 1024 if found else None
-    return None
-
-
-def _processor_name() -> str:
-    if sys.platform == "darwin":
-        return _output_of("sysctl", "-n", "machdep.cpu.brand_string") or platform.machine()
-    with contextlib.suppress(OSError):
-        text = Path("/proc/cpuinfo").read_text("utf-8", errors="replace")
-        # Boards with ARM processors name the board instead.
-        if found := re.search(r"^(?:model name|Model)\s*:\s*(.+)$", text, re.MULTILINE):
-            return found[1].strip()
-    return platform.processor() or platform.machine() or "unknown"
-
-
-def _output_of(*command: str) -> str:
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False)
-    except (OSError, subprocess.TimeoutExpired):
-        return ""
-    return done.stdout.strip()
