@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fuzz import attempt, cards, check_message, manifests, models, raw
 from ser_live import Prediction, SerError, StreamRecognizer
-from ser_live.engine.resample import MonoConverter
+from ser_live.engine.resample import to_mono
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import check_graph
 from ser_live.sources import FileSource, RawSource
@@ -153,9 +153,9 @@ LAYOUTS: dict[str, Callable[[Samples], Any]] = {
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_any_layout_is_the_same_sound(layout: str, dtype: str) -> None:
     samples = as_format(demo_voice(16000, 0.3, 1.0), 2, dtype)
-    expected = MonoConverter(2).process(samples)
+    expected = to_mono(samples, 2)
     given_samples = LAYOUTS[layout](samples)
-    np.testing.assert_array_equal(MonoConverter(2).process(given_samples), expected)
+    np.testing.assert_array_equal(to_mono(given_samples, 2), expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -164,7 +164,7 @@ def test_one_value_may_stand_for_all(dtype: str, channels: int) -> None:
     block = np.broadcast_to(np.array(1, dtype), (500, channels))
     assert block.strides == (0, 0)
     expected = 1 / 32768 if dtype == "int16" else 1.0
-    np.testing.assert_array_equal(MonoConverter(channels).process(block), np.full(500, expected))
+    np.testing.assert_array_equal(to_mono(block, channels), np.full(500, expected))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ser_live.engine.inference import InferenceRequest, Steps, run
-from ser_live.engine.resample import MonoConverter, Resampler, clipped_frames
+from ser_live.engine.resample import Resampler, clipped_frames, require_channels, to_mono
 from ser_live.engine.smoothing import Smoothed, Smoother
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.engine.speech_gate import GateStep, SpeechGate
@@ -76,7 +76,7 @@ class StreamRecognizer:
         smoothing_seconds: float | None = None,
         vad: bool = True,
     ) -> None:
-        self._converter = MonoConverter(channels)
+        self._channels = require_channels(channels)
         self._resampler = Resampler(sample_rate_hz)
         self._hop_samples = _hop_samples(hop_seconds)
         self._window_seconds = window_seconds
@@ -96,7 +96,7 @@ class StreamRecognizer:
     def __repr__(self) -> str:
         return (
             f"StreamRecognizer({self._classifier.where!r}, {self._resampler.sample_rate_hz} Hz, "
-            f"{self._converter.channels} ch, window {self._window_samples / SAMPLE_RATE_HZ:g} s, "
+            f"{self._channels} ch, window {self._window_samples / SAMPLE_RATE_HZ:g} s, "
             f"hop {self.hop_seconds:g} s, {'with' if self._gate else 'without'} gate)"
         )
 
@@ -130,7 +130,7 @@ class StreamRecognizer:
     @property
     def channels(self) -> int:
         """Channels of the samples given to `process`."""
-        return self._converter.channels
+        return self._channels
 
     @property
     def hop_seconds(self) -> float:
@@ -222,7 +222,7 @@ class StreamRecognizer:
             returns the predictions. It must run to its end before any other call.
         """
         self._check_usable("process")
-        mono = self._converter.process(samples)
+        mono = to_mono(samples, self._channels)
         self._samples_in += mono.size
         self._format_samples += mono.size
         self._clipped_samples += clipped_frames(samples)  # a mean of channels hides it
@@ -302,7 +302,7 @@ class StreamRecognizer:
         after = (sample_rate_hz or before[0], channels or before[1])
         if samples == 0 and after == before:
             return []
-        resampler, converter = Resampler(after[0]), MonoConverter(after[1])
+        resampler, next_channels = Resampler(after[0]), require_channels(after[1])
         self._format_skipped += int(samples)
         passed = (self._format_samples + self._format_skipped) * SAMPLE_RATE_HZ / before[0]
         target = self._format_origin + round(passed)
@@ -315,7 +315,7 @@ class StreamRecognizer:
             self._earlier_seconds += self._format_samples / before[0]
             self._format_samples = self._format_skipped = 0
             self._format_origin = target
-            self._resampler, self._converter = resampler, converter
+            self._resampler, self._channels = resampler, next_channels
         return predictions
 
     def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:

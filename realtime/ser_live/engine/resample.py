@@ -53,55 +53,45 @@ def clipped_frames(samples: ArrayLike) -> int:
     return int(np.count_nonzero(is_clipped if is_clipped.ndim == 1 else is_clipped.any(axis=1)))
 
 
-class MonoConverter:
-    """Check a block of samples and mix it down.
+def to_mono(samples: ArrayLike, channels: int) -> NDArray[np.float32]:
+    """Check a block of samples and mix it down to mono.
 
     Parameters
     ----------
+    samples : array_like, shape (n,) for mono or (n, channels), int16, float32 or float64
+        Full scale is 32767 for int16 and 1.0 for floats. Any strides and byte order.
     channels : int
-        Channels of every block, 1 to 64.
+        Channels of the stream.
+
+    Returns
+    -------
+    ndarray, shape (n,), float32
+        A new array.
+
+    Raises
+    ------
+    SerError
+        For another shape or dtype, NaN, infinity, or values that are no audio.
     """
-
-    def __init__(self, channels: int) -> None:
-        self.channels = require_channels(channels)
-
-    def process(self, samples: ArrayLike) -> NDArray[np.float32]:
-        """Mix a block down to mono; holds no state.
-
-        Parameters
-        ----------
-        samples : array_like, shape (n,) for mono or (n, channels), int16, float32 or float64
-            Full scale is 32767 for int16 and 1.0 for floats. Any strides and byte order.
-
-        Returns
-        -------
-        ndarray, shape (n,), float32
-            A new array.
-
-        Raises
-        ------
-        SerError
-            For another shape or dtype, NaN, infinity, or values that are no audio.
-        """
-        block = _as_array(samples)
-        if block.ndim == 1 and self.channels == 1:
-            block = block[:, np.newaxis]
-        if block.ndim != 2 or block.shape[1] != self.channels:
-            raise SerError(
-                f"samples have shape {block.shape}, wanted (n, {self.channels})"
-                + (" or (n,)" if self.channels == 1 else "")
-            )
-        if block.dtype.kind == "f":
-            check_values(block)
-        # Before soxr, whose int16 mode depends on the chunks.
-        floats = as_float(block)
-        mono: NDArray[np.float32] = floats[:, 0].copy()
-        # Channel by channel, not a mean over an axis: the order of additions never depends on n.
-        for channel in range(1, self.channels):
-            mono += floats[:, channel]
-        if self.channels > 1:
-            mono /= np.float32(self.channels)
-        return mono
+    block = _as_array(samples)
+    if block.ndim == 1 and channels == 1:
+        block = block[:, np.newaxis]
+    if block.ndim != 2 or block.shape[1] != channels:
+        raise SerError(
+            f"samples have shape {block.shape}, wanted (n, {channels})"
+            + (" or (n,)" if channels == 1 else "")
+        )
+    if block.dtype.kind == "f":
+        check_values(block)
+    # Before soxr, whose int16 mode depends on the chunks.
+    floats = as_float(block)
+    mono: NDArray[np.float32] = floats[:, 0].copy()
+    # Channel by channel, not a mean over an axis: the order of additions never depends on n.
+    for channel in range(1, channels):
+        mono += floats[:, channel]
+    if channels > 1:
+        mono /= np.float32(channels)
+    return mono
 
 
 class Resampler:
