@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from ser_live.doctor.finding import Finding, Verdict, judged
 from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.errors import SerError
 from ser_live.sources import Block, Microphone, Notice, Source
-from ser_live.sources.devices import permission_hint
+from ser_live.sources.devices import permission_hint, silence_hint
 
 _SECONDS = 2.0
 _SETTLING_SECONDS = 0.25  # opening a device clicks
@@ -187,9 +186,7 @@ def _level_problems(
     if channel_dbfs <= _OFF_DBFS:
         is_zero = figures["peak_dbfs"] <= _OFF_DBFS
         signal = "digital silence" if is_zero else "nothing but a constant"
-        hint = "unmute it or choose another source: 'pactl list sources', or alsamixer"
-        remedy = hint if platform.system() == "Linux" else permission_hint()
-        yield "problem", f"{name!r} gives {signal}", remedy
+        yield "problem", f"{name!r} gives {signal}", silence_hint()
     elif rms_dbfs < channel_dbfs - _CANCELLED_DB:
         remedy = "choose a mono profile of the device: one of its channels is turned over"
         yield "warning", f"{level}; the channels cancel each other", remedy

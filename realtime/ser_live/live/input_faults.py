@@ -1,7 +1,6 @@
 """Faults of the input: samples that are lost or no numbers, silence, clipping, an offset."""
 
 import math
-import platform
 from collections import deque
 from typing import Any
 
@@ -12,17 +11,13 @@ from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.events import Event
 from ser_live.model.card import LONGEST_WINDOW_SECONDS
 from ser_live.prediction import Prediction
+from ser_live.sources.devices import silence_hint
 
 _SILENT_SECONDS = 2.0
 _CLIPPED_SHARE = 0.001
 _OFFSET = 0.02
 _OFFSET_GONE = 0.01
 _QUIET_SECONDS = 10
-_MUTE_HINTS = {
-    "Darwin": "allow your terminal under System Settings, Privacy & Security, Microphone",
-    "Windows": "see Settings, Privacy & security, Microphone, and the mute key",
-    "Linux": "see 'pactl list sources': muted, or the wrong source?",
-}
 
 
 class Gaps:
@@ -136,7 +131,7 @@ class InputMonitor:
         before = self._constant_values if values[0] == self._level else 0
         lengths[0] += before
         was_silent = before >= long_values
-        hint = _MUTE_HINTS.get(platform.system(), "is it muted, or access to it denied?")
+        hint = silence_hint()
         found = []
         for run in np.flatnonzero(lengths >= long_values):
             if run == 0 and was_silent:

@@ -159,6 +159,13 @@ def permission_hint() -> str:
     return _PERMISSION_HINTS.get(platform.system(), "see your system's privacy settings")
 
 
+def silence_hint() -> str:
+    """Return what to look at if a microphone gives nothing but silence."""
+    if platform.system() == "Linux":
+        return "is it muted, or the wrong source? see 'pactl list sources', or alsamixer"
+    return f"is it muted? {permission_hint()}"
+
+
 def _install_hint() -> str:
     for tool, command in _PACKAGE_COMMANDS:
         if shutil.which(tool):
