@@ -13,29 +13,19 @@ import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from ser_live.engine.recognizer import StreamRecognizer
-    from ser_live.errors import SerError
-    from ser_live.events import Event
-    from ser_live.live.async_listener import alisten
-    from ser_live.live.listener import listen
-    from ser_live.model.card import ModelCard
-    from ser_live.prediction import Prediction
+if TYPE_CHECKING:  # "as" says that they are public
+    from ser_live.engine.recognizer import StreamRecognizer as StreamRecognizer
+    from ser_live.errors import SerError as SerError
+    from ser_live.events import Event as Event
+    from ser_live.live.async_listener import alisten as alisten
+    from ser_live.live.listener import listen as listen
+    from ser_live.model.card import ModelCard as ModelCard
+    from ser_live.prediction import Prediction as Prediction
 
 # Nothing is sent anywhere: newer releases of onnxruntime would otherwise count their uses.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __version__ = "0.1.0"
-__all__ = [
-    "Event",
-    "ModelCard",
-    "Prediction",
-    "SerError",
-    "StreamRecognizer",
-    "alisten",
-    "listen",
-]
-
 _HOMES = {
     "Event": "ser_live.events",
     "ModelCard": "ser_live.model.card",
@@ -45,6 +35,7 @@ _HOMES = {
     "alisten": "ser_live.live.async_listener",
     "listen": "ser_live.live.listener",
 }
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str) -> object:

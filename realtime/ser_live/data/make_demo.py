@@ -50,23 +50,14 @@ def main() -> None:
     """Write the voice and its timeline."""
     pieces = [np.zeros(round(LEAD_SECONDS * RATE_HZ))]
     timeline: list[dict[str, object]] = []
-
-    def add(piece: NDArray[np.float64], kind: str, **said: str) -> None:
-        start = sum(map(len, pieces))
-        pieces.append(piece)
-        timeline.append(
-            {
-                "kind": kind,
-                "start_seconds": round(start / RATE_HZ, 4),
-                "end_seconds": round((start + piece.size) / RATE_HZ, 4),
-                **said,
-            }
-        )
-
     for row in UTTERANCES.strip().splitlines():
         temperament, *manner, text = row.split(maxsplit=6)
-        add(speak(text, *manner), "utterance", temperament=temperament, text=text)
-        add(np.zeros(round(PAUSE_SECONDS * RATE_HZ)), "pause")
+        pause = np.zeros(round(PAUSE_SECONDS * RATE_HZ))
+        pieces += [speak(text, *manner), pause]
+        start, spoken, end = (round(n / RATE_HZ, 4) for n in np.cumsum([*map(len, pieces)])[-3:])
+        utterance = {"kind": "utterance", "start_seconds": start, "end_seconds": spoken}
+        timeline.append({**utterance, "temperament": temperament, "text": text})
+        timeline.append({"kind": "pause", "start_seconds": spoken, "end_seconds": end})
     voice = np.concatenate(pieces)
     noise = np.random.default_rng(0).standard_normal(voice.size) * 10 ** (ROOM_DBFS / 20)
     folder = Path(__file__).parent
