@@ -299,6 +299,7 @@ def test_any_faults(model: OnnxClassifier, script: list[Fault]) -> None:
         [NotANumber(2.1, 0.003)],
         [Crash(3.1), NotANumber(3.2, 0.1)],
         [Stall(2.0, 0.6), Stall(4.0, 1.5)],
+        [Stall(0.021, 0.6), Unplug(0.021, 0.003)],
         [Unplug(3.1, 0.1, 44100, 2, 2), HangOnOpen(3.1)],
         [Jitter(1.0, 5.0, 0.3), WrongRate(2.0, 2.0, 1.5), Crash(3.1)],
     ],

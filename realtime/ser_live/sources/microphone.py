@@ -122,11 +122,12 @@ class Microphone:
         self.close()
 
     def __iter__(self) -> Iterator[Block | Notice]:
+        started_at = self._clock.monotonic()
         self._start(self._parts()[1])
         while not self._closed.is_set():
             reason = yield from self._blocks_until_loss()
             if not self._closed.is_set():
-                yield from self._recover(reason)
+                yield from self._recover(reason, started_at)
 
     @property
     def counters(self) -> SourceCounters:
@@ -195,14 +196,17 @@ class Microphone:
         while not self._closed.is_set() and (block := ring.read(most_frames)) is not None:
             yield block
 
-    def _recover(self, reason: str) -> Iterator[Block | Notice]:
-        """Open the device again, by its name, until that works or the source is closed."""
+    def _recover(self, reason: str, started_at: float) -> Iterator[Block | Notice]:
+        """Open the device again, by its name, until that works or the source is closed.
+
+        What was lost since the first start is missing, if it was lost before the first frame.
+        """
         ring, capture = self._parts()
         capture.close()
         self._heard = None
         yield from self._waiting_blocks()  # what came while it was being closed
-        self._lost_at = ring.captured_at if ring.written_frames else self._clock.monotonic()
-        lost_at = self._lost_at
+        lost_at = ring.captured_at if ring.written_frames else started_at
+        self._lost_at = lost_at
         if not self.reconnect:
             raise SerError(
                 f"{self.name}: the device stopped ({reason}); is it still plugged in? "
