@@ -6,6 +6,7 @@ import os
 import queue
 import threading
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from ser_live.events import Event
@@ -15,6 +16,8 @@ from ser_live.sources.contract import Source
 
 _END = object()
 _CLOSE_SECONDS = 2.0
+
+_Order = tuple[Future[Any], Callable[[], Any]]
 
 
 class AsyncListener(AsyncIterator[Item], Generic[Item]):
@@ -34,7 +37,7 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
         self._is_closed = False
         self._turn = asyncio.Lock()
         self._pending: asyncio.Future[Any] | None = None
-        self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[_Order | None] = queue.SimpleQueue()
         # A daemon: a source that hangs in the kernel must not keep the interpreter alive.
         self._worker = threading.Thread(target=self._work, daemon=True)
 
@@ -92,39 +95,23 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
         self._is_closed = True
         self._orders.put(None)
 
-    def _run(self, work: Callable[[], Any]) -> "asyncio.Future[Any]":
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Any] = loop.create_future()
-        # An error that no task awaits any more must not be reported as never retrieved.
-        future.add_done_callback(lambda done: done.cancelled() or done.exception())
+    def _run(self, work: Callable[[], Any]) -> asyncio.Future[Any]:
+        order = Future[Any]()
         if not self._worker.ident:
             self._worker.start()
-        self._orders.put(lambda: _answer(loop, future, work))
+        self._orders.put((order, work))
+        future = asyncio.wrap_future(order)
+        # An error that no task awaits any more must not be reported as never retrieved.
+        future.add_done_callback(lambda done: done.cancelled() or done.exception())
         return future
 
     def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
-            order()
-
-
-def _answer(
-    loop: asyncio.AbstractEventLoop, future: "asyncio.Future[Any]", work: Callable[[], Any]
-) -> None:
-    try:
-        result, error = work(), None
-    except BaseException as caught:  # the caller that awaits it gets it, also KeyboardInterrupt
-        result, error = None, caught
-
-    def deliver() -> None:
-        if future.done():
-            return
-        if error is None:
-            future.set_result(result)
-        else:
-            future.set_exception(error)
-
-    with contextlib.suppress(RuntimeError):  # the loop was closed without waiting for us
-        loop.call_soon_threadsafe(deliver)
+        for order, work in iter(self._orders.get, None):
+            if order.set_running_or_notify_cancel():  # else the task that asked was cancelled
+                try:
+                    order.set_result(work())
+                except BaseException as error:  # the caller that awaits it gets it
+                    order.set_exception(error)
 
 
 @overload
