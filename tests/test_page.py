@@ -12,7 +12,7 @@ import soundfile
 import serving
 from ser_live import Prediction
 from ser_live.engine.segments import Segment
-from ser_live.output.formats import AudacityLabels, CsvTable
+from ser_live.output.formats import format_of
 from ser_live.sources import DEMO_PATH
 from server_talk import recognized
 
@@ -118,12 +118,12 @@ def test_the_exports_are_those_of_the_command_line(
 ) -> None:
     told = recognized(server, DEMO_PATH)
     predictions = [Prediction(**{**one, "timing": None}) for one in told["predictions"]]
-    track = AudacityLabels()
+    track = format_of("a.txt", (), "")
     wanted_track = "".join(track.text(Segment(**one)) for one in told["segments"])
     assert demo_page.save("audacity", ".txt") == wanted_track
     labels = next(one.probabilities for one in predictions if one.probabilities)
-    table = CsvTable(tuple(labels))
-    wanted = table.head() + "".join(table.text(one) for one in predictions)
+    table = format_of("a.csv", tuple(labels), "")
+    wanted = table.head + "".join(table.text(one) for one in predictions)
     assert numbers(demo_page.save("csv", ".csv")) == numbers(wanted)
 
 

@@ -21,22 +21,35 @@ class GrowingFile:
 
     Parameters
     ----------
-    path : Path
+    path : path
         Where it is.
     mode : str
         As in `open`, binary: "wb" overwrites, "xb" raises FileExistsError.
     """
 
-    def __init__(self, path: Path, mode: str) -> None:
+    def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
+        self.path = Path(path)
         self._size = 0
-        self._file: BinaryIO = path.open(mode, buffering=0)  # type: ignore[assignment]
+        self._file: BinaryIO = self.path.open(mode, buffering=0)  # type: ignore[assignment]
 
-    def append(self, data: bytes) -> None:
-        """Write a piece; OSError if that fails, and the file then ends with the one before."""
+    def append(self, data: bytes, head: bytes = b"") -> None:
+        """Write a piece; OSError if that fails, and the file then ends with the one before.
+
+        Parameters
+        ----------
+        data : bytes
+            The piece.
+        head : bytes
+            Written over the beginning of the file, which must be as long.
+        """
         try:
-            write_all(self._file, data)
-        except OSError:
-            # A full disk takes the first half of a record.
+            _write_all(self._file, data)
+            if head:
+                self._file.seek(0)
+                _write_all(self._file, head)
+                self._file.seek(0, os.SEEK_END)
+        except BaseException:
+            # A full disk takes the first half of a record, and a signal may come after it.
             with contextlib.suppress(OSError):
                 self._file.truncate(self._size)
             raise
@@ -48,68 +61,11 @@ class GrowingFile:
             self._file.close()
 
 
-def write_all(file: BinaryIO, data: bytes) -> None:
+def _write_all(file: BinaryIO, data: bytes) -> None:
     """Write bytes to a file without a buffer, which may take a part of them at a time."""
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
-
-
-class OutputFile:
-    """File of records in one format: one write each, and nothing waits in a buffer.
-
-    Parameters
-    ----------
-    path : path
-        Overwritten if it exists.
-    form : Format
-        The format of its records.
-
-    Raises
-    ------
-    SerError
-        If the file cannot be written.
-    """
-
-    def __init__(self, path: str | os.PathLike[str], form: Format) -> None:
-        self.path = Path(path)
-        self._form = form
-        try:
-            self._file = GrowingFile(self.path, "wb")
-        except OSError as error:
-            raise SerError(
-                f"{self.path}: cannot write it ({error.strerror or error}); wanted a file in a "
-                "folder that exists and may be written to"
-            ) from error
-        _LOG.info("writing %s as %s", self.path, type(form).__name__)
-        try:
-            self._append(form.head())
-        except SerError:
-            self.close()
-            raise
-
-    def write(self, record: Record) -> None:
-        """Append a record.
-
-        Raises
-        ------
-        SerError
-            If that fails; what the file held before, it still holds.
-        """
-        self._append(self._form.text(record))
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-    def _append(self, text: str) -> None:
-        try:
-            # A label may hold half of a surrogate pair, which has no UTF-8.
-            self._file.append(text.encode("utf-8", "backslashreplace"))
-        except OSError as error:
-            raise SerError(
-                f"{self.path}: cannot write on ({error.strerror or error}); it ends early"
-            ) from error
 
 
 class Outputs:
@@ -138,11 +94,14 @@ class Outputs:
     ) -> None:
         self.errors: tuple[str, ...] = ()
         self._segmenter = Segmenter()
-        self._files: list[OutputFile] = []
+        self._files: list[tuple[GrowingFile, Format]] = []
         check_outputs(paths)
         try:
             for path in paths:
-                self._files.append(OutputFile(path, format_of(path, labels, source_name)))
+                form = format_of(path, labels, source_name)
+                self._files.append((_overwritten(path), form))
+                _LOG.info("writing %s", path)
+                _append(self._files[-1][0], form.head)
         except SerError:
             self.close()
             raise
@@ -164,18 +123,18 @@ class Outputs:
         """End the open segment and close all files."""
         for segment in self._segmenter.flush():
             self._append(segment)
-        for file in self._files:
+        for file, _ in self._files:
             file.close()
         self._files = []
 
     def _append(self, record: Record) -> None:
-        for file in tuple(self._files):
+        for file, form in tuple(self._files):
             try:
-                file.write(record)
+                _append(file, form.text(record))
             except SerError as error:
                 _LOG.error("%s", error)
                 self.errors += (str(error),)
-                self._files.remove(file)
+                self._files.remove((file, form))
                 file.close()
 
 
@@ -194,3 +153,23 @@ def check_outputs(paths: Sequence[str | os.PathLike[str]]) -> None:
         if place in seen:
             raise SerError(f"{path}: named twice, wanted each output once")
         seen.add(place)
+
+
+def _overwritten(path: str | os.PathLike[str]) -> GrowingFile:
+    try:
+        return GrowingFile(path, "wb")
+    except OSError as error:
+        raise SerError(
+            f"{path}: cannot write it ({error.strerror or error}); wanted a file in a folder that "
+            "exists and may be written to"
+        ) from error
+
+
+def _append(file: GrowingFile, text: str) -> None:
+    try:
+        # A label may hold half of a surrogate pair, which has no UTF-8.
+        file.append(text.encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise SerError(
+            f"{file.path}: cannot write on ({error.strerror or error}); it ends early"
+        ) from error

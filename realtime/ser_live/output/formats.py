@@ -2,11 +2,14 @@
 
 import csv
 import io
+import itertools
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
@@ -15,115 +18,33 @@ from ser_live.prediction import Prediction
 
 Record = Prediction | Segment | Event
 
+_COLUMNS = (
+    "index",
+    "start_seconds",
+    "end_seconds",
+    "state",
+    "label",
+    "confidence",
+    "changed",
+    "degraded",
+    "lag_seconds",
+)
 
-class Format(ABC):
+
+@dataclass(frozen=True, slots=True)
+class Format:
     """Text format that grows record by record and is valid after each."""
 
-    def head(self) -> str:
-        """Return the lines before the first record: none, unless the format has a head."""
-        return ""
+    kinds: tuple[type[Record], ...]
+    """Types of the records that it has a place for."""
+    lines_of: Callable[[Any], str]
+    """Returns the lines of the next one of them."""
+    head: str = ""
+    """Lines before the first record."""
 
-    @abstractmethod
     def text(self, record: Record) -> str:
         """Return the lines of the next record; none if the format has no place for it."""
-
-
-class JsonLines(Format):
-    """JSON Lines: everything, each line tagged by its ``type``."""
-
-    def text(self, record: Record) -> str:
-        """Return one line."""
-        tagged = {"type": type(record).__name__.lower(), **record.to_dict()}
-        return json.dumps(tagged, allow_nan=False) + "\n"
-
-
-class CsvTable(Format):
-    """RFC 4180: a row per prediction, a column per label's probability.
-
-    Parameters
-    ----------
-    labels : sequence of str
-        Of the model.
-    """
-
-    def __init__(self, labels: Sequence[str]) -> None:
-        self.labels = labels
-
-    def head(self) -> str:
-        """Return the names of the columns."""
-        columns = ("index", "start_seconds", "end_seconds", "state", "label", "confidence")
-        more = ("changed", "degraded", "lag_seconds")
-        return _csv_row([*columns, *more, *(f"probability_{label}" for label in self.labels)])
-
-    def text(self, record: Record) -> str:
-        """Return the row of a prediction; where there is no value, the field is empty."""
-        if not isinstance(record, Prediction):
-            return ""
-        shares = record.probabilities or {}
-        return _csv_row(
-            [
-                record.index,
-                record.start_seconds,
-                record.end_seconds,
-                record.state,
-                record.label,
-                record.confidence,
-                str(record.changed).lower(),
-                str(record.degraded).lower(),
-                record.lag_seconds,
-                *(shares.get(label) for label in self.labels),
-            ]
-        )
-
-
-class Subtitles(Format):
-    """SubRip: a subtitle per segment."""
-
-    def __init__(self) -> None:
-        self._count = 0
-
-    def text(self, record: Record) -> str:
-        """Return the numbered block of a segment."""
-        if not isinstance(record, Segment):
-            return ""
-        self._count += 1
-        start, end = _clock(record.start_seconds), _clock(record.end_seconds)
-        words = f"{_on_one_line(record.label)} ({100 * record.mean_confidence:.0f} %)"
-        return f"{self._count}\n{start} --> {end}\n{words}\n\n"
-
-
-class Rttm(Format):
-    """NIST Rich Transcription Time Marked: a SPEAKER line of ten fields per segment.
-
-    Parameters
-    ----------
-    source_name : str
-        Becomes the file's id, without spaces.
-    """
-
-    def __init__(self, source_name: str) -> None:
-        self.file_id = _without_spaces(source_name)
-
-    def text(self, record: Record) -> str:
-        """Return the line of a segment."""
-        if not isinstance(record, Segment):
-            return ""
-        start, end = _milliseconds(record.start_seconds), _milliseconds(record.end_seconds)
-        times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
-        label = _without_spaces(record.label)
-        confidence = f"{record.mean_confidence:.3f}"
-        return f"SPEAKER {self.file_id} 1 {times} <NA> <NA> {label} {confidence} <NA>\n"
-
-
-class AudacityLabels(Format):
-    """A label track of Audacity: start, end and label of each segment, between tabs."""
-
-    def text(self, record: Record) -> str:
-        """Return the line of a segment."""
-        if not isinstance(record, Segment):
-            return ""
-        label = _on_one_line(record.label)
-        return f"{record.start_seconds:.6f}\t{record.end_seconds:.6f}\t{label}\n"
+        return self.lines_of(record) if isinstance(record, self.kinds) else ""
 
 
 def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: str) -> Format:
@@ -143,26 +64,63 @@ def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: 
     SerError
         For any other ending.
     """
-    formats: dict[str, Format] = {
-        ".jsonl": JsonLines(),
-        ".csv": CsvTable(labels),
-        ".srt": Subtitles(),
-        ".rttm": Rttm(source_name),
-        ".txt": AudacityLabels(),
-    }
-    ending = Path(path).suffix.lower()
-    if ending not in formats:
-        raise SerError(
-            f"{path}: the ending is {ending or 'missing'}, wanted .jsonl, .csv, .srt, .rttm "
-            "or .txt: it says what to write"
-        )
-    return formats[ending]
+    match ending := Path(path).suffix.lower():
+        case ".jsonl":
+            return Format((Prediction, Segment, Event), _json_line)
+        case ".csv":
+            head = _csv_line([*_COLUMNS, *(f"probability_{label}" for label in labels)])
+            return Format((Prediction,), partial(_csv_row, labels), head)
+        case ".srt":
+            return Format((Segment,), partial(_subtitle, itertools.count(1)))
+        case ".rttm":
+            return Format((Segment,), partial(_rttm_line, _without_spaces(source_name)))
+        case ".txt":
+            return Format((Segment,), _audacity_label)
+    raise SerError(
+        f"{path}: the ending is {ending or 'missing'}, wanted .jsonl, .csv, .srt, .rttm "
+        "or .txt: it says what to write"
+    )
 
 
-def _csv_row(fields: Sequence[object]) -> str:
+def _json_line(record: Record) -> str:
+    """JSON Lines: everything, each line tagged by its ``type``."""
+    tagged = {"type": type(record).__name__.lower(), **record.to_dict()}
+    return json.dumps(tagged, allow_nan=False) + "\n"
+
+
+def _csv_row(labels: Sequence[str], prediction: Prediction) -> str:
+    """RFC 4180: a row per prediction, a column per label's probability; empty without a value."""
+    shares = prediction.probabilities or {}
+    fields = [getattr(prediction, name) for name in _COLUMNS]
+    fields = [str(field).lower() if isinstance(field, bool) else field for field in fields]
+    return _csv_line([*fields, *(shares.get(label) for label in labels)])
+
+
+def _csv_line(fields: Sequence[object]) -> str:
     row = io.StringIO(newline="")
     csv.writer(row, lineterminator="\r\n").writerow(fields)
     return row.getvalue()
+
+
+def _subtitle(numbers: Iterator[int], segment: Segment) -> str:
+    """SubRip: a numbered subtitle per segment."""
+    start, end = _clock(segment.start_seconds), _clock(segment.end_seconds)
+    words = f"{_on_one_line(segment.label)} ({100 * segment.mean_confidence:.0f} %)"
+    return f"{next(numbers)}\n{start} --> {end}\n{words}\n\n"
+
+
+def _rttm_line(file_id: str, segment: Segment) -> str:
+    """NIST Rich Transcription Time Marked: a SPEAKER line of ten fields per segment."""
+    start, end = _milliseconds(segment.start_seconds), _milliseconds(segment.end_seconds)
+    times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
+    words = f"{_without_spaces(segment.label)} {segment.mean_confidence:.3f}"
+    return f"SPEAKER {file_id} 1 {times} <NA> <NA> {words} <NA>\n"
+
+
+def _audacity_label(segment: Segment) -> str:
+    """A label track of Audacity: start, end and label of each segment, between tabs."""
+    label = _on_one_line(segment.label)
+    return f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{label}\n"
 
 
 def _milliseconds(seconds: float) -> int:

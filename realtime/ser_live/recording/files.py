@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ser_live.engine.resample import as_float
 from ser_live.errors import SerError
-from ser_live.output.files import GrowingFile, write_all
+from ser_live.output.files import GrowingFile
 from ser_live.recording.sidecar import (
     BlockMark,
     Mark,
@@ -102,7 +102,7 @@ class RecordingFiles:
             self._lines.append(line_of(mark).encode())
 
 
-class WavFile:
+class WavFile(GrowingFile):
     """New file of 32-bit floats whose header is right after every block, whatever happens next.
 
     libsndfile writes the length into the header when a file is closed: a process that is killed
@@ -126,11 +126,11 @@ class WavFile:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.frames = 0
-        self._file = path.open("xb", buffering=0)
+        super().__init__(path, "xb")
         try:
-            write_all(self._file, self._header(0))
+            self.append(self._header(0))
         except OSError:
-            self._file.close()
+            self.close()
             path.unlink(missing_ok=True)
             raise
 
@@ -143,37 +143,15 @@ class WavFile:
             If that fails; the file then ends after the frames before.
         """
         frames = self.frames + len(samples)
-        try:
-            self._file.seek(_HEADER_BYTES + self._data_bytes(self.frames))
-            write_all(self._file, np.ascontiguousarray(samples, "<f4").tobytes())
-            self._file.seek(0)
-            write_all(self._file, self._header(frames))
-        except OSError:
-            self._cut()
-            raise
+        self.append(np.ascontiguousarray(samples, "<f4").tobytes(), self._header(frames))
         self.frames = frames
 
-    def close(self) -> None:
-        """Close the file."""
-        if not self._file.closed:
-            self._cut()
-            with contextlib.suppress(OSError):
-                self._file.close()
-
-    def _cut(self) -> None:
-        """Let the file end with the last whole block."""
-        with contextlib.suppress(OSError):
-            self._file.truncate(_HEADER_BYTES + self._data_bytes(self.frames))
-
-    def _data_bytes(self, frames: int) -> int:
-        return frames * self.channels * _SAMPLE_BYTES
-
     def _header(self, frames: int) -> bytes:
-        data_bytes = self._data_bytes(frames)
+        frame_bytes = self.channels * _SAMPLE_BYTES
+        data_bytes = frames * frame_bytes
         riff_bytes = _HEADER_BYTES - 8 + data_bytes
         is_large = riff_bytes > _LARGEST_RIFF_BYTES
         # JUNK is as long as ds64: the header keeps its length when the file outgrows RIFF.
-        frame_bytes = self.channels * _SAMPLE_BYTES
         rates = (self.sample_rate_hz, self.sample_rate_hz * frame_bytes)
         sizes = (riff_bytes, data_bytes, frames) if is_large else (0, 0, 0)
         return b"".join(
