@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,7 @@ RATE = 16000
 
 
 def ramp(times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A signal that tells its own time: 1 for 1000 s."""
+    """Return a signal that tells its own time: 1 for 1000 s."""
     return times / 1000.0
 
 
@@ -61,7 +62,7 @@ def samples_of(items: list[Block | Notice]) -> NDArray[np.float32]:
 
 
 def timeline_errors_seconds(blocks: list[Block], rate: int = RATE) -> NDArray[np.float64]:
-    """How far each sample of `ramp` is from where the blocks put it, at most per block."""
+    """Return how far samples of `ramp` are from where the blocks put them, at most per block."""
     frames, errors = 0, []
     for block in blocks:
         frames += block.missing_frames
@@ -128,24 +129,6 @@ class TestMicrophone:
         samples = samples_of(collected(FakeMicrophone(loop, seconds=0.5, channels=2)))
         np.testing.assert_array_equal(samples, np.resize(loop, (8000, 2)))
 
-    def test_an_hour_takes_seconds(self) -> None:
-        started_at = time.monotonic()
-        microphone = FakeMicrophone(np.zeros(RATE), seconds=3600.0, block_seconds=0.5)
-        with microphone:
-            frames = sum(len(item.samples) for item in microphone if isinstance(item, Block))
-        assert frames == 3600 * RATE
-        assert time.monotonic() - started_at < 30.0
-
-    def test_two_runs_are_the_same(self) -> None:
-        faults = [Jitter(0.5, 2.0, 0.3), Overrun(1.0, 0.2), Unplug(2.0, 0.5)]
-        runs = [collected(FakeMicrophone(ramp, faults, seconds=5.0, seed=3)) for _ in range(2)]
-        for one, other in zip(*runs, strict=True):
-            assert type(one) is type(other)
-            if isinstance(one, Block) and isinstance(other, Block):
-                np.testing.assert_array_equal(one.samples, other.samples)
-                assert one.end_captured_at == other.end_captured_at
-                assert one.missing_frames == other.missing_frames
-
     def test_the_same_script_runs_in_real_time(self) -> None:
         faults = [Overrun(0.2, 0.1), Unplug(0.5, 0.2)]
         microphone = FakeMicrophone(ramp, faults, seconds=1.5, clock=SystemClock())
@@ -163,47 +146,38 @@ class TestMicrophone:
         assert threading.active_count() == 1
 
     @pytest.mark.parametrize(
-        ("faults", "words"),
+        ("signal", "faults", "words"),
         [
-            ([Overrun(-1.0, 0.2)], "below 0"),
-            ([Unplug(1.0, -0.2)], "below 0"),
-            ([SerError("unplug")], "is no fault"),
+            (ramp, [Overrun(-1.0, 0.2)], "below 0"),
+            (ramp, [Unplug(1.0, -0.2)], "below 0"),
+            (ramp, [SerError("unplug")], "is no fault"),
+            (np.zeros(0), [], "n > 0"),
         ],
     )
-    def test_impossible_scripts_are_refused(self, faults: Sequence[Fault], words: str) -> None:
+    def test_impossible_scripts_are_refused(
+        self, signal: Any, faults: Sequence[Fault], words: str
+    ) -> None:
         with pytest.raises(SerError, match=words):
-            FakeMicrophone(ramp, faults)
-
-    def test_a_signal_without_samples_is_refused(self) -> None:
-        with pytest.raises(SerError, match="n > 0"):
-            FakeMicrophone(np.zeros(0))
+            FakeMicrophone(signal, faults)
 
 
 class TestFaults:
-    def test_jitter_delays_and_keeps_the_order(self) -> None:
-        microphone = FakeMicrophone(ramp, [Jitter(1.0, 3.0, 0.4)], seconds=6.0)
-        late = []
+    @pytest.mark.parametrize(
+        ("fault", "most_seconds"), [(Jitter(1.0, 3.0, 0.4), 0.4), (Stall(2.0, 0.6), 0.6)], ids=str
+    )
+    def test_blocks_that_come_late_lose_nothing(self, fault: Fault, most_seconds: float) -> None:
+        microphone = FakeMicrophone(ramp, [fault], seconds=6.0)
+        late, blocks = [], []
         with microphone:
             for item in microphone:
                 assert isinstance(item, Block)
                 assert item.end_captured_at is not None
                 late.append(microphone.clock.monotonic() - item.end_captured_at)
-        assert 0.2 < max(late) <= 0.4 + 0.02
-        assert min(late) >= -1e-9
-        assert microphone.counters.captured == 6 * RATE
-
-    def test_a_stall_holds_everything_back(self) -> None:
-        microphone = FakeMicrophone(ramp, [Stall(2.0, 0.6)], seconds=5.0)
-        times: list[float] = []
-        with microphone:
-            blocks = []
-            for item in microphone:
-                assert isinstance(item, Block)
                 blocks.append(item)
-                times.append(microphone.device_seconds)
-        assert max(np.diff(times)) == pytest.approx(0.6, abs=0.03)
+        assert most_seconds / 2 < max(late) <= most_seconds + 0.02
+        assert min(late) >= -1e-9
         assert timeline_errors_seconds(blocks).max() < 1e-3
-        assert microphone.counters.captured == 5 * RATE
+        assert microphone.counters.captured == 6 * RATE
 
     @pytest.mark.parametrize(
         ("fault", "missing", "overruns", "dropped_frames", "untold_seconds"),
@@ -234,27 +208,6 @@ class TestFaults:
         error_seconds = timeline_errors_seconds(blocks).max()
         assert error_seconds == pytest.approx(untold_seconds, abs=1e-4)
 
-    @pytest.mark.parametrize("fault", [Unplug(1.0, 1.5), Unplug(1.0, 0.1, refusals=5), Crash(1.0)])
-    def test_a_lost_device_comes_back(self, fault: Fault) -> None:
-        microphone = FakeMicrophone(ramp, [fault], seconds=8.0)
-        items = collected(microphone)
-        kinds = [item.kind for item in items if isinstance(item, Notice)]
-        assert kinds == ["device_lost", "device_restored"]
-        assert microphone.counters.restarts == 1
-        assert timeline_errors_seconds(blocks_of(items)).max() < 1e-3
-        assert microphone.hardware.felt == [fault]
-
-    def test_it_may_come_back_in_another_format(self) -> None:
-        fault = Unplug(1.0, 0.5, sample_rate_hz=48000, channels=2)
-        microphone = FakeMicrophone(ramp, [fault], seconds=4.0)
-        blocks = blocks_of(collected(microphone))
-        assert (microphone.sample_rate_hz, microphone.channels) == (48000, 2)
-        assert [b.samples.shape[1] for b in (blocks[0], blocks[-1])] == [1, 2]
-        first = next(b for b in blocks if b.samples.shape[1] == 2)
-        assert first.samples[0, 0] * 1000 == pytest.approx(
-            1.0 + first.missing_frames / 48000, abs=1e-3
-        )
-
     def test_opening_may_hang(self) -> None:
         microphone = FakeMicrophone(ramp, [HangOnOpen(0.0, 3.0)], seconds=1.0)
         with microphone:
@@ -265,15 +218,8 @@ class TestFaults:
         ):
             pass
 
-    def test_a_hang_while_it_comes_back_is_survived(self) -> None:
-        faults = [Crash(1.0), HangOnOpen(1.0), HangOnOpen(1.0, 2.0)]
-        microphone = FakeMicrophone(ramp, faults, seconds=15.0)
-        items = collected(microphone)
-        assert microphone.counters.restarts == 1
-        assert timeline_errors_seconds(blocks_of(items)).max() < 1e-3
-
     def test_samples_are_spoilt_where_and_only_where_it_says(self) -> None:
-        faults: list[LastingFault] = [
+        faults = [
             NotANumber(0.5, 0.25),
             NotANumber(1.0, 0.1, value=float("inf")),
             Zeros(1.5, 0.25),
@@ -281,23 +227,14 @@ class TestFaults:
             Offset(2.5, 0.25, level=0.5),
         ]
         clean = 0.3 * np.sin(np.arange(3 * RATE) / 50.0).astype(np.float32)
-        got = samples_of(collected(FakeMicrophone(clean, faults, seconds=3.0)))[:, 0]
-
-        def part(seconds: float, length: float) -> slice:
-            return slice(round(seconds * RATE), round((seconds + length) * RATE))
-
-        assert np.isnan(got[part(0.5, 0.25)]).all()
-        assert np.isposinf(got[part(1.0, 0.1)]).all()
-        assert not got[part(1.5, 0.25)].any()
-        clipped = got[part(2.0, 0.25)]
-        assert np.count_nonzero(np.abs(clipped) == 1.0) > 0.9 * clipped.size
-        np.testing.assert_array_equal(
-            got[part(2.5, 0.25)], clean[part(2.5, 0.25)] + np.float32(0.5)
-        )
-        rest = np.ones(got.size, bool)
-        for fault in faults:
-            rest[part(fault.at_seconds, fault.duration_seconds)] = False
-        np.testing.assert_array_equal(got[rest], clean[rest])
+        wanted = clean.copy()
+        wanted[8000:12000] = np.nan
+        wanted[16000:17600] = np.inf
+        wanted[24000:28000] = 0.0
+        wanted[32000:36000] = np.clip(100.0 * clean[32000:36000], -1.0, 1.0)
+        wanted[40000:44000] += np.float32(0.5)
+        got = samples_of(collected(FakeMicrophone(clean, faults, seconds=3.0)))
+        np.testing.assert_array_equal(got[:, 0], wanted)
 
     @pytest.mark.parametrize("ratio", [0.5, 0.99, 1.01, 2.0])
     def test_a_wrong_rate_gives_other_frames_than_it_says(self, ratio: float) -> None:
@@ -363,13 +300,3 @@ class TestModels:
         monkeypatch.setitem(sys.modules, "onnx", None)
         with pytest.raises(SerError, match="pip install onnx"):
             write_tiny_model(tmp_path / "a.onnx")
-
-
-def test_the_runtime_does_not_load_it() -> None:
-    home = Path(testing.__file__).parent.parent
-    for path in home.rglob("*.py"):
-        if path.relative_to(home).parts[0] in ("testing", "soak", "load"):
-            continue
-        text = path.read_text(encoding="utf-8")
-        assert "from ser_live.testing" not in text, path
-        assert "import ser_live.testing" not in text, path
