@@ -16,8 +16,9 @@ from ser_train.evaluation.live.stream import evaluate_stream
 from ser_train.models.keras_file import load_model
 from ser_train.models.registry import network_of
 from ser_train.progress import Reporter
-from ser_train.reports import conditions, plots, stream
+from ser_train.reports import live
 from ser_train.reports.markdown import score_lines, write_json
+from ser_train.reports.plots import draw_measured
 
 
 def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
@@ -49,7 +50,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
         whole = measure(model, prepared, every, labels, whole=True)
         lines += ["", f"beside it, {whole.heard}:", *score_lines(whole.scores, labels)]
     if job.report_folder:
-        plots.draw_measured(job.report_folder, measured, labels, loaded.card.name)
+        draw_measured(job.report_folder, measured, labels, loaded.card.name)
         data = {"protocol": lines[0], "scores": dataclasses.asdict(measured.scores)}
         write_json(job.report_folder / "metrics.json", data)
     return tuple(lines)
@@ -59,13 +60,13 @@ def evaluate_on_stream(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     """Measure an ``.onnx`` file on a stream; result and errors are those of `evaluate`."""
     result = evaluate_stream(job, report)
     if job.report_folder:
-        stream.write_report(job.report_folder, result)
-    return stream.lines(result.figures)
+        live.write_stream(job.report_folder, result)
+    return live.stream_lines(result.figures)
 
 
 def evaluate_in_conditions(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     """Measure an ``.onnx`` file in bad conditions; result and errors are those of `evaluate`."""
     figures = evaluate_conditions(job, report)
     if job.report_folder:
-        conditions.write_report(job.report_folder, figures)
-    return conditions.lines(figures)
+        live.write_conditions(job.report_folder, figures)
+    return live.conditions_lines(figures)

@@ -45,7 +45,7 @@ class Predictor:
 
     card: ModelCard
     run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-    """(1, frames, bins) power to (1, labels) probabilities."""
+    """Power of shape (frames, bins) to the probability of each label."""
 
     def predict(self, path: Path) -> Answer:
         """Average the probabilities of windows that overlap by half, over the speech of a file.
@@ -56,7 +56,7 @@ class Predictor:
             If the file cannot be read.
         """
         power = whole_clip_spectrum(path, read_audio(path), self.card.spectrum)
-        rows = [self.run(window[None])[0] for window in self._windows(power)]
+        rows = [self.run(window) for window in self._windows(power)]
         return Answer(path, self.card.labels, np.mean(rows, axis=0, dtype=np.float64))
 
     def _windows(self, power: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
@@ -79,27 +79,19 @@ def load_predictor(path: Path) -> Predictor:
     SerError
         If the file is missing, has another ending, or does not fit.
     """
-    if path.suffix == ".keras":
-        return _keras_predictor(path)
     if path.suffix == ".onnx":
-        return _onnx_predictor(path)
-    raise SerError(f"{path}: a model file ends in .keras or .onnx")
+        from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415 - only this kind needs it
 
-
-def _keras_predictor(path: Path) -> Predictor:
+        classifier = OnnxClassifier.load(path)
+        return Predictor(classifier.card, classifier.probabilities)
+    if path.suffix != ".keras":
+        raise SerError(f"{path}: a model file ends in .keras or .onnx")
     from ser_train.models.keras_file import load_model  # noqa: PLC0415 - Keras takes seconds
 
     loaded = load_model(path)
 
     def run(power: NDArray[np.float32]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = loaded.model(power, training=False).numpy()
+        probabilities: NDArray[np.float32] = loaded.model(power[None], training=False).numpy()[0]
         return probabilities
 
     return Predictor(loaded.card, run)
-
-
-def _onnx_predictor(path: Path) -> Predictor:
-    from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415 - only this kind needs it
-
-    classifier = OnnxClassifier.load(path)
-    return Predictor(classifier.card, lambda power: classifier.probabilities(power[0])[None])

@@ -5,17 +5,17 @@ import dataclasses
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_train.corpora import labels_of, truth_of
 from ser_train.cross_validation.ledger import WHOLE, Posteriors, Row
-from ser_train.cross_validation.plan import Plan
+from ser_train.cross_validation.plan import Plan, versions
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
+from ser_train.evaluation.calibration import predict
 from ser_train.metrics import fit_temperature
-from ser_train.models.inference import Inference, after_front_end
 from ser_train.models.registry import Network
 from ser_train.progress import Reporter
 from ser_train.training.checkpoint import CHECKPOINT, Settings
@@ -58,11 +58,8 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         start = time.monotonic()
         trained = _trained(plan, first, fold, report)
         seconds = round(time.monotonic() - start, 1)
-        inference = Inference(
-            after_front_end(trained.model, fold.prepared.network, "probabilities")
-        )
-        row = _row(plan, fold, trained, _temperature(inference, fold), seconds)
-        plan.ledger.append(row, _posteriors(inference, fold))
+        row = _row(plan, fold, trained, _temperature(trained.model, fold), seconds)
+        plan.ledger.append(row, _posteriors(trained.model, fold))
         (fold.folder / CHECKPOINT).unlink(missing_ok=True)
         if first:
             forget(fold.folder, first)
@@ -106,20 +103,20 @@ def _trained(plan: Plan, first: FirstModel | None, fold: _Fold, report: Reporter
     return adapt_network(first, prepared, split, settings, *lengths, fold.folder, report)
 
 
-def _temperature(inference: Inference, fold: _Fold) -> float | None:
+def _temperature(model: Any, fold: _Fold) -> float | None:
     """Fit the temperature on the validation clips; None without any."""
     prepared, held_out = fold.prepared, fold.split.validation
     if not held_out:
         return None
-    probabilities = _ask(inference, prepared, held_out, prepared.network.window.seconds)
+    probabilities = predict(model, prepared, held_out, prepared.network.window.seconds)
     truth = truth_of(prepared.chosen(held_out), fold.settings.labels)
     return round(fit_temperature([(probabilities, truth)]), 4)
 
 
-def _posteriors(inference: Inference, fold: _Fold) -> Posteriors:
+def _posteriors(model: Any, fold: _Fold) -> Posteriors:
     clips = fold.prepared.chosen(fold.split.test)
     heard = heard_seconds(fold.prepared.network)
-    asked = [_ask(inference, fold.prepared, fold.split.test, seconds) for seconds in heard]
+    asked = [predict(model, fold.prepared, fold.split.test, seconds) for seconds in heard]
     return Posteriors(
         np.array([f"{clip.corpus}/{clip.path.name}" for clip in clips]),
         np.array([clip.speaker for clip in clips]),
@@ -130,18 +127,8 @@ def _posteriors(inference: Inference, fold: _Fold) -> Posteriors:
     )
 
 
-def _ask(
-    inference: Inference, prepared: Prepared, chosen: Sequence[int], seconds: float | None
-) -> NDArray[np.float64]:
-    return inference.process(prepared.speech(index, seconds) for index in chosen)
-
-
 def _row(
-    plan: Plan,
-    fold: _Fold,
-    trained: Trained,
-    temperature: float | None,
-    seconds: float,
+    plan: Plan, fold: _Fold, trained: Trained, temperature: float | None, seconds: float
 ) -> Row:
     clips, split = fold.prepared.clips, fold.split
     training, validation, test = split.speakers(clips)
@@ -163,7 +150,7 @@ def _row(
         temperature=temperature,
         training_seconds=seconds,
         threads=plan.job.threads,
-        versions=plan.versions,
+        versions=versions(),
         commit=plan.commit,
         history=tuple(epoch.rounded(_DIGITS) for epoch in trained.history),
     )

@@ -64,8 +64,6 @@ class Plan:
     also: tuple[Clip, ...]
     fold_names: tuple[str, ...]
     ledger: Ledger
-    versions: dict[str, str]
-    """Of the libraries behind the figures."""
     commit: str | None
     """Of the source tree before the training: files may change later."""
 
@@ -124,7 +122,6 @@ def make_plan(job: CrossValidation) -> Plan:
         also=also,
         fold_names=names,
         ledger=Ledger(job.report_folder),
-        versions=versions(),
         commit=commit(),
     )
 

@@ -68,11 +68,35 @@ class Comparison:
     """Of the adapted model on all clips, over all of its labels."""
 
 
+def predict(
+    model: Any, prepared: Prepared, chosen: Sequence[int], seconds: float | None
+) -> NDArray[np.float64]:
+    """Return the probabilities of the chosen clips, shape (clips, labels).
+
+    Parameters
+    ----------
+    model : keras.Model
+    prepared : Prepared
+    chosen : sequence of int
+        Indices of clips.
+    seconds : float or None
+        From the speech onset on; None: the whole speech.
+    """
+    from ser_train.models.inference import (  # noqa: PLC0415 - TensorFlow takes seconds
+        Inference,
+        after_front_end,
+    )
+
+    inputs = (prepared.speech(index, seconds) for index in chosen)
+    return Inference(after_front_end(model, prepared.network, "probabilities")).process(inputs)
+
+
 def measure(
     model: Any, prepared: Prepared, chosen: Sequence[int], labels: tuple[str, ...], whole: bool
 ) -> Measured:
     """Predict the chosen clips, hearing their first window or their whole speech."""
-    probabilities = _predict(model, prepared, chosen, whole)
+    seconds = None if whole else prepared.network.window.seconds
+    probabilities = predict(model, prepared, chosen, seconds)
     clips = tuple(prepared.chosen(chosen))
     truth = truth_of(clips, labels)
     scores = score(probabilities, truth)
@@ -121,7 +145,7 @@ def answers_of_speakers(
     any of them.
     """
     clips = prepared.chosen(chosen)
-    probabilities = _predict(model, prepared, chosen, whole=False)
+    probabilities = predict(model, prepared, chosen, prepared.network.window.seconds)
     truth = truth_of(clips, labels)
     speaker = np.array([clip.speaker for clip in clips])
     speakers = speakers_of(clips)
@@ -157,19 +181,6 @@ def heard(network: Network, whole: bool) -> str:
     if whole and not network.front_end:
         return "the whole speech of each clip, silence trimmed"
     return f"the first {network.window.seconds:g} s from the speech onset"
-
-
-def _predict(
-    model: Any, prepared: Prepared, chosen: Sequence[int], whole: bool
-) -> NDArray[np.float64]:
-    from ser_train.models.inference import (  # noqa: PLC0415 - TensorFlow takes seconds
-        Inference,
-        after_front_end,
-    )
-
-    seconds = None if whole else prepared.network.window.seconds
-    inputs = (prepared.speech(index, seconds) for index in chosen)
-    return Inference(after_front_end(model, prepared.network, "probabilities")).process(inputs)
 
 
 def _over(

@@ -1,6 +1,7 @@
 """Plots of a training, of measured predictions and of a cross-validation, in one style."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,25 +34,32 @@ _TELLING_PERCENT = 2
 """Of the clips: fewer say nothing."""
 
 
+@contextmanager
+def plot(path: Path, size_inches: tuple[float, float]) -> Iterator[Figure]:
+    """Yield an empty figure, and write in one step what has been drawn on it."""
+    figure = Figure(figsize=size_inches, layout="constrained")
+    yield figure
+    write_atomically(path, lambda file: figure.savefig(file, dpi=120))
+
+
 def draw_curves(path: Path, history: Sequence[EpochRecord], title: str) -> None:
     """Draw training loss and, where there are validation speakers, their loss and UAR."""
-    figure = Figure(figsize=(7.0, 4.0), layout="constrained")
-    axes = figure.subplots()
-    epochs = np.arange(1, len(history) + 1)
-    axes.plot(epochs, [record.loss for record in history], color=_BLUE, label="training loss")
-    validation = [record.validation_nll or 0.0 for record in history]
-    uar = [100.0 * (record.validation_uar or 0.0) for record in history]
-    axes.set(xlabel="epoch", ylabel="loss (nats)", title=title, xlim=(1, max(2, len(history))))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    if history and history[0].validation_uar is not None:
-        axes.plot(epochs, validation, color=_BLUE, linestyle="--", label="validation loss")
-        right = axes.twinx()
-        right.plot(epochs, uar, color=_ORANGE, label="validation UAR")
-        right.set_ylabel("UAR (%)")
-        right.set_ylim(0, 100)
-    axes.set_ylim(bottom=0.0)
-    figure.legend(loc="outside lower center", ncols=3, frameon=False)
-    save(figure, path)
+    with plot(path, (7.0, 4.0)) as figure:
+        axes = figure.subplots()
+        epochs = np.arange(1, len(history) + 1)
+        axes.plot(epochs, [record.loss for record in history], color=_BLUE, label="training loss")
+        validation = [record.validation_nll or 0.0 for record in history]
+        uar = [100.0 * (record.validation_uar or 0.0) for record in history]
+        axes.set(xlabel="epoch", ylabel="loss (nats)", title=title, xlim=(1, max(2, len(history))))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        if history and history[0].validation_uar is not None:
+            axes.plot(epochs, validation, color=_BLUE, linestyle="--", label="validation loss")
+            right = axes.twinx()
+            right.plot(epochs, uar, color=_ORANGE, label="validation UAR")
+            right.set_ylabel("UAR (%)")
+            right.set_ylim(0, 100)
+        axes.set_ylim(bottom=0.0)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
 def draw_confusion(
@@ -65,21 +73,21 @@ def draw_confusion(
     rows = counts[tested].sum(axis=1, keepdims=True)
     shares = 100.0 * counts[tested] / rows
     size = (3.4 + 0.5 * len(labels), 2.0 + 0.5 * len(tested))
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots()
-    image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
-    names = [
-        f"{labels[k]} ({count:.0f})" for k, count in zip(tested.tolist(), rows[:, 0], strict=True)
-    ]
-    axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(tested)), names)
-    axes.set(xlabel="predicted", ylabel="true (clips)")
-    axes.set_title(title, fontsize=10)
-    for (row, column), share in np.ndenumerate(shares):
-        colour = "white" if share > 55.0 else "black"
-        axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
-    figure.colorbar(image, ax=axes, label="% of the true label", shrink=0.8)
-    save(figure, path)
+    with plot(path, size) as figure:
+        axes = figure.subplots()
+        image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
+        names = [
+            f"{labels[k]} ({count:.0f})"
+            for k, count in zip(tested.tolist(), rows[:, 0], strict=True)
+        ]
+        axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", rotation_mode="anchor")
+        axes.set_yticks(range(len(tested)), names)
+        axes.set(xlabel="predicted", ylabel="true (clips)")
+        axes.set_title(title, fontsize=10)
+        for (row, column), share in np.ndenumerate(shares):
+            colour = "white" if share > 55.0 else "black"
+            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
+        figure.colorbar(image, ax=axes, label="% of the true label", shrink=0.8)
 
 
 def draw_reliability(
@@ -89,25 +97,26 @@ def draw_reliability(
 
     A handful of clips says nothing: bins of fewer than ten have a bar only.
     """
-    figure = Figure(figsize=(5.0, 5.4), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfectly calibrated")
-    width = 1.0 / (ECE_BINS * (len(curves) + 0.5))
-    for number, (name, bins) in enumerate(curves.items()):
-        colour = COLOURS[number]
-        told = [b for b in bins if b.count >= _TELLING_CLIPS]
-        points = [b.confidence for b in told], [b.accuracy for b in told]
-        upper.plot(*points, color=colour, marker="o", label=name)
-        middles = np.array([(min(int(b.confidence * ECE_BINS), ECE_BINS - 1) + 0.5) for b in bins])
-        places = middles / ECE_BINS + (number - (len(curves) - 1) / 2) * width
-        counts = np.array([b.count for b in bins])
-        lower.bar(places, 100 * counts / counts.sum(), width=width, color=colour)
-    upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
-    upper.set_title(title, fontsize=10)
-    upper.legend(frameon=False, loc="upper left")
-    upper.grid(alpha=0.25)
-    lower.set(xlabel="confidence", ylabel="% of clips")
-    save(figure, path)
+    with plot(path, (5.0, 5.4)) as figure:
+        upper, lower = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+        upper.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfectly calibrated")
+        width = 1.0 / (ECE_BINS * (len(curves) + 0.5))
+        for number, (name, bins) in enumerate(curves.items()):
+            colour = COLOURS[number]
+            told = [b for b in bins if b.count >= _TELLING_CLIPS]
+            points = [b.confidence for b in told], [b.accuracy for b in told]
+            upper.plot(*points, color=colour, marker="o", label=name)
+            middles = np.array(
+                [(min(int(b.confidence * ECE_BINS), ECE_BINS - 1) + 0.5) for b in bins]
+            )
+            places = middles / ECE_BINS + (number - (len(curves) - 1) / 2) * width
+            counts = np.array([b.count for b in bins])
+            lower.bar(places, 100 * counts / counts.sum(), width=width, color=colour)
+        upper.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1))
+        upper.set_title(title, fontsize=10)
+        upper.legend(frameon=False, loc="upper left")
+        upper.grid(alpha=0.25)
+        lower.set(xlabel="confidence", ylabel="% of clips")
 
 
 def draw_measured(folder: Path, measured: Measured, labels: Sequence[str], title: str) -> None:
@@ -144,11 +153,6 @@ def draw_cross_validation(folder: Path, measured: Measurement) -> tuple[str, ...
     return tuple(drawn)
 
 
-def save(figure: Figure, path: Path) -> None:
-    """Write a plot in one step."""
-    write_atomically(path, lambda file: figure.savefig(file, dpi=120))
-
-
 def _draw_confusion(path: Path, measured: Measurement, title: str) -> None:
     counts = [confusion(one.probabilities[measured.headline], one.truth) for one in measured.pools]
     uar, wa = measured.single.uar.mean, measured.single.wa.mean
@@ -169,47 +173,49 @@ def _draw_reliability(path: Path, measured: Measurement, title: str) -> None:
 
 
 def _draw_risk_coverage(path: Path, measured: Measurement, title: str) -> None:
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-    axes = figure.subplots()
-    axes.axvline(100 * KEPT_SHARE, color=GREY, linestyle=":")
-    offsets = ((-44, -14), (6, 8))  # below and above: the ensemble is the better one
-    compared = _compared(measured).items()
-    for colour, offset, (name, pools) in zip(COLOURS, offsets, compared, strict=False):
-        curves = [risk_coverage(one.probabilities[measured.headline], one.truth) for one in pools]
-        accuracy = 100 * np.mean(curves, axis=0)
-        coverage = 100 * np.arange(1, len(accuracy) + 1) / len(accuracy)
-        told = coverage >= _TELLING_PERCENT
-        axes.plot(coverage[told], accuracy[told], color=colour, label=name)
-        kept = max(1, round(KEPT_SHARE * len(accuracy))) - 1
-        place = (coverage[kept], accuracy[kept])
-        axes.plot(*place, "o", color=colour)
-        text = f"{accuracy[kept]:.1f} %"
-        axes.annotate(text, place, xytext=offset, textcoords="offset points", color=colour)
-    axes.set(xlabel="share of clips that are answered, surest first (%)", ylabel="accuracy (%)")
-    axes.set(xlim=(0, 100), ylim=(None, 100))
-    _finish(axes, title, "lower left")
-    save(figure, path)
+    with plot(path, (6.0, 4.0)) as figure:
+        axes = figure.subplots()
+        axes.axvline(100 * KEPT_SHARE, color=GREY, linestyle=":")
+        offsets = ((-44, -14), (6, 8))  # below and above: the ensemble is the better one
+        compared = _compared(measured).items()
+        for colour, offset, (name, pools) in zip(COLOURS, offsets, compared, strict=False):
+            curves = [
+                risk_coverage(one.probabilities[measured.headline], one.truth) for one in pools
+            ]
+            accuracy = 100 * np.mean(curves, axis=0)
+            coverage = 100 * np.arange(1, len(accuracy) + 1) / len(accuracy)
+            told = coverage >= _TELLING_PERCENT
+            axes.plot(coverage[told], accuracy[told], color=colour, label=name)
+            kept = max(1, round(KEPT_SHARE * len(accuracy))) - 1
+            place = (coverage[kept], accuracy[kept])
+            axes.plot(*place, "o", color=colour)
+            text = f"{accuracy[kept]:.1f} %"
+            axes.annotate(text, place, xytext=offset, textcoords="offset points", color=colour)
+        axes.set(xlabel="share of clips that are answered, surest first (%)", ylabel="accuracy (%)")
+        axes.set(xlim=(0, 100), ylim=(None, 100))
+        _finish(axes, title, "lower left")
 
 
 def _draw_seconds(path: Path, measured: Measurement, title: str) -> None:
     figures = measured.heard_figures()
     names = [name for name in figures if name != WHOLE]
     seconds = [float(name) for name in names]
-    figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-    axes = figure.subplots()
-    for place, (what, colour) in enumerate(zip(("UAR", "WA"), COLOURS, strict=True)):
-        values = [100 * figures[name][place] for name in names]
-        axes.plot(seconds, values, color=colour, marker="o", label=what)
-        if WHOLE in figures:  # clips differ in length: no number of seconds, but beyond the last
-            ends = ([seconds[-1], seconds[-1] + 1], [values[-1], 100 * figures[WHOLE][place]])
-            axes.plot(*ends, color=colour, linestyle=":", marker="o")
-    if WHOLE in figures:
-        seconds, names = [*seconds, seconds[-1] + 1], [*names, "the whole\nspeech"]
-    axes.set_xticks(seconds, names)
-    axes.set(xlabel="seconds heard from the speech onset", ylabel="%")
-    axes.margins(y=0.15)
-    _finish(axes, title, "lower right")
-    save(figure, path)
+    with plot(path, (6.0, 4.0)) as figure:
+        axes = figure.subplots()
+        for place, (what, colour) in enumerate(zip(("UAR", "WA"), COLOURS, strict=True)):
+            values = [100 * figures[name][place] for name in names]
+            axes.plot(seconds, values, color=colour, marker="o", label=what)
+            if (
+                WHOLE in figures
+            ):  # clips differ in length: no number of seconds, but beyond the last
+                ends = ([seconds[-1], seconds[-1] + 1], [values[-1], 100 * figures[WHOLE][place]])
+                axes.plot(*ends, color=colour, linestyle=":", marker="o")
+        if WHOLE in figures:
+            seconds, names = [*seconds, seconds[-1] + 1], [*names, "the whole\nspeech"]
+        axes.set_xticks(seconds, names)
+        axes.set(xlabel="seconds heard from the speech onset", ylabel="%")
+        axes.margins(y=0.15)
+        _finish(axes, title, "lower right")
 
 
 def _finish(axes: Axes, title: str, legend: str) -> None:

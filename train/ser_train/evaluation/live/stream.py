@@ -194,10 +194,7 @@ def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> measures.Con
     ends = [(one, one.last) for one in heard if one.last]
     if not every:
         return None
-    at_the_end, throughout = (
-        measures.calibration(*measures.smoothed(pairs, labels)) for pairs in (ends, every)
-    )
-    return measures.Confidence(at_the_end, throughout)
+    return measures.Confidence(*(measures.calibration(pairs, labels) for pairs in (ends, every)))
 
 
 def _false_emotions(classifier: OnnxClassifier) -> tuple[measures.FalseEmotion, ...]:

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ser_live.prediction import Prediction
 from ser_train.evaluation.clips import Voice
@@ -230,26 +229,16 @@ def right_share(heard: Sequence[Heard]) -> float:
     return float(np.mean(right)) if right else 0.0
 
 
-def smoothed(
-    pairs: Iterable[tuple[Heard, Prediction]], labels: Sequence[str]
-) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
-    """Stack smoothed probabilities, shape (predictions, labels), and the index of each truth."""
-    rows, truth = [], []
+def calibration(pairs: Iterable[tuple[Heard, Prediction]], labels: Sequence[str]) -> Calibration:
+    """Measure the smoothed probabilities of predictions that have some."""
+    shares, truth = [], []
     for one, prediction in pairs:
         if prediction.probabilities is not None:
-            rows.append([prediction.probabilities[label] for label in labels])
+            shares.append([prediction.probabilities[label] for label in labels])
             truth.append(labels.index(one.span.voice.clip.label))
-    return np.array(rows, np.float64).reshape(-1, len(labels)), np.array(truth, np.intp)
-
-
-def calibration(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> Calibration:
-    """Measure smoothed probabilities of shape (predictions, labels)."""
-    return Calibration(
-        len(truth),
-        calibration_error(probabilities, truth),
-        excess_calibration_error(probabilities, truth),
-        negative_log_likelihood(probabilities, truth),
-    )
+    found = np.array(shares, np.float64), np.array(truth, np.intp)
+    errors = calibration_error(*found), excess_calibration_error(*found)
+    return Calibration(len(truth), *errors, negative_log_likelihood(*found))
 
 
 def differing_share(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:

@@ -1,4 +1,4 @@
-"""Report of a measured stream: lines for a terminal, a page with its plots, and JSON."""
+"""Reports of what was measured live: lines for a terminal, a page with its plots, and JSON."""
 
 import dataclasses
 import itertools
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ser_live.prediction import Prediction
+from ser_train.evaluation.live.conditions import CLEAN, ConditionsFigures
 from ser_train.evaluation.live.stream import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
 from ser_train.evaluation.live.stream_measures import (
     Calibration,
@@ -26,8 +26,10 @@ from ser_train.reports.markdown import (
     write_json,
     write_page,
 )
-from ser_train.reports.plots import COLOURS, GREY, save
+from ser_train.reports.plots import COLOURS, GREY, plot
 
+WANTED_POINTS = 6.0
+"""Of UAR that a condition may cost."""
 WANTED_MEDIAN_SECONDS = 2.0
 WANTED_P90_SECONDS = 3.0
 WANTED_GAIN_SHARE = 0.01
@@ -44,7 +46,7 @@ _SECONDS_PER_LETTER = 0.19
 """That a name takes in the bars of the timeline."""
 
 
-def lines(figures: StreamFigures) -> tuple[str, ...]:
+def stream_lines(figures: StreamFigures) -> tuple[str, ...]:
     """Return the figures as lines of text for a person."""
     out = [f"{figures.protocol}; {_stream(figures)}:"]
     for title, rows in _tables(figures):
@@ -52,7 +54,7 @@ def lines(figures: StreamFigures) -> tuple[str, ...]:
     return tuple(out)
 
 
-def write_report(folder: Path, result: StreamResult) -> None:
+def write_stream(folder: Path, result: StreamResult) -> None:
     """Write ``stream.md`` with its plots, and ``stream.json``, into a folder."""
     figures = result.figures
     _draw_timeline(folder / "stream-timeline.png", result)
@@ -182,24 +184,23 @@ def _draw_timeline(path: Path, result: StreamResult) -> None:
     seen = [p for p in result.predictions if p.end_seconds <= until]
     labels = sorted({p.label for p in seen if p.label} | {_true_label(one) for one in shown})
     colours = dict(zip(labels, itertools.cycle(_PALE), strict=False))
-    figure = Figure(figsize=(12.0, 4.6), layout="constrained")
-    upper, lower = figure.subplots(2, 1, height_ratios=(2, 3), sharex=True)
-    for one in shown:
-        start, end = one.span.onset_seconds, one.span.end_seconds
-        _bar(upper, start, end, 1.0, _true_label(one), colours)
-        lower.axvspan(start, end, color=GREY, alpha=0.12, linewidth=0)
-    for start, end, label in _runs(seen, result.figures.hop_seconds):
-        _bar(upper, start, end, 0.0, label, colours)
-    upper.set_yticks([1.0, 0.0], ["truth", "stable label"])
-    upper.set_ylim(-0.5, 1.5)
-    upper.tick_params(axis="y", length=0)
-    named = [Patch(color=colours[label], label=label) for label in labels]
-    figure.legend(handles=named, loc="outside upper center", ncols=len(named), frameon=False)
-    _draw_confidence(lower, seen)
-    lower.set(xlabel="seconds of the stream", ylabel="confidence", ylim=(0, 1), xlim=(0, until))
-    for axes in (upper, lower):
-        axes.spines[["top", "right"]].set_visible(False)
-    save(figure, path)
+    with plot(path, (12.0, 4.6)) as figure:
+        upper, lower = figure.subplots(2, 1, height_ratios=(2, 3), sharex=True)
+        for one in shown:
+            start, end = one.span.onset_seconds, one.span.end_seconds
+            _bar(upper, start, end, 1.0, _true_label(one), colours)
+            lower.axvspan(start, end, color=GREY, alpha=0.12, linewidth=0)
+        for start, end, label in _runs(seen, result.figures.hop_seconds):
+            _bar(upper, start, end, 0.0, label, colours)
+        upper.set_yticks([1.0, 0.0], ["truth", "stable label"])
+        upper.set_ylim(-0.5, 1.5)
+        upper.tick_params(axis="y", length=0)
+        named = [Patch(color=colours[label], label=label) for label in labels]
+        figure.legend(handles=named, loc="outside upper center", ncols=len(named), frameon=False)
+        _draw_confidence(lower, seen)
+        lower.set(xlabel="seconds of the stream", ylabel="confidence", ylim=(0, 1), xlim=(0, until))
+        for axes in (upper, lower):
+            axes.spines[["top", "right"]].set_visible(False)
 
 
 def _draw_confidence(axes: Axes, predictions: Sequence[Prediction]) -> None:
@@ -214,17 +215,16 @@ def _draw_confidence(axes: Axes, predictions: Sequence[Prediction]) -> None:
 
 def _draw_times(path: Path, heard: Sequence[Heard]) -> None:
     """Draw how soon recordings have a label, and how good it is after so much speech."""
-    figure = Figure(figsize=(11.0, 4.2), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_arrivals(left, heard)
-    _draw_shares(right, heard)
-    for axes in (left, right):
-        for wanted in (2.0, 3.0):
-            axes.axvline(wanted, color=GREY, linewidth=0.8, linestyle=":")
-        axes.set(xlim=(0, _CURVE_SECONDS), ylim=(0, 101), xlabel="seconds since the true onset")
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, loc="lower right")
-    save(figure, path)
+    with plot(path, (11.0, 4.2)) as figure:
+        left, right = figure.subplots(1, 2)
+        _draw_arrivals(left, heard)
+        _draw_shares(right, heard)
+        for axes in (left, right):
+            for wanted in (2.0, 3.0):
+                axes.axvline(wanted, color=GREY, linewidth=0.8, linestyle=":")
+            axes.set(xlim=(0, _CURVE_SECONDS), ylim=(0, 101), xlabel="seconds since the true onset")
+            axes.spines[["top", "right"]].set_visible(False)
+            axes.legend(frameon=False, loc="lower right")
 
 
 def _draw_arrivals(axes: Axes, heard: Sequence[Heard]) -> None:
@@ -278,3 +278,58 @@ def _bar(
 
 def _true_label(one: Heard) -> str:
     return one.span.voice.clip.label
+
+
+def conditions_lines(figures: ConditionsFigures) -> tuple[str, ...]:
+    """Return the figures as lines of text for a person."""
+    return (f"{figures.protocol}:", "", *text_table(_conditions_table(figures)))
+
+
+def write_conditions(folder: Path, figures: ConditionsFigures) -> None:
+    """Write ``conditions.md`` with its plot, and ``conditions.json``, into a folder."""
+    page = [
+        f"# {figures.model} in bad conditions",
+        f"{figures.protocol}. Every condition is made from the recording's samples, the same for "
+        f"the same recording in every run (seed {figures.seed}). Lost: points of UAR, wanted at "
+        f"most {WANTED_POINTS:g}.",
+        markdown_table(_conditions_table(figures)),
+        "![UAR in each condition](conditions.png)",
+    ]
+    _draw_conditions(folder / "conditions.png", figures)
+    write_page(folder / "conditions.md", page)
+    write_json(folder / "conditions.json", dataclasses.asdict(figures))
+
+
+def _conditions_table(figures: ConditionsFigures) -> Table:
+    rows = [("condition", "UAR %", "lost", "WA %", "ECE %", "clips", "what it is")]
+    for one in figures.measured:
+        lost = "" if one.name == CLEAN else f"{one.lost_points:.1f}"
+        shares = (percent(one.scores.uar), lost, percent(one.scores.wa), percent(one.scores.ece))
+        rows.append((one.name, *shares, str(one.scores.count), one.words))
+    return rows
+
+
+def _draw_conditions(path: Path, figures: ConditionsFigures) -> None:
+    """Draw the UAR in each condition, and the line under which too much is lost."""
+    with plot(path, (7.5, 4.2)) as figure:
+        axes = figure.subplots()
+        uars = [100.0 * one.scores.uar for one in figures.measured]
+        bars = axes.bar(
+            [one.name for one in figures.measured],
+            uars,
+            width=0.65,
+            color=[
+                _BLUE if one.lost_points <= WANTED_POINTS else _ORANGE for one in figures.measured
+            ],
+        )
+        lost = ["", *(f"\n{-one.lost_points:+.1f}" for one in figures.measured[1:])]
+        texts = [f"{uar:.1f}{less}" for uar, less in zip(uars, lost, strict=True)]
+        axes.bar_label(bars, texts, label_type="center", fontsize=10, color="white")
+        least, right = uars[0] - WANTED_POINTS, len(uars) - 0.5
+        axes.axhline(least, color=GREY, linestyle=":", linewidth=1.2)
+        under = f" {WANTED_POINTS:g} points\n under clean"
+        axes.text(right, least, under, color=GREY, fontsize=9, va="center")
+        axes.set(ylabel="UAR (%)", ylim=(0, min(100.0, 1.1 * max(uars))), xlim=(-0.6, right))
+        count = figures.measured[0].scores.count
+        axes.set_title(f"{figures.model}, {count} recordings", fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
