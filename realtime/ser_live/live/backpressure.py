@@ -33,10 +33,6 @@ class Backpressure:
             raise SerError(f"policy is {policy!r}, wanted latest, block or error")
         self.source = source
         self.policy: Policy = policy or ("latest" if source.is_live else "block")
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all delays: as new."""
         self.work_share = 0.0  # seconds of recognition per second of audio, lately
         self.skipped_predictions = 0
         self.notice = ""
@@ -108,10 +104,6 @@ class HopController:
 
     def __init__(self, budget: float) -> None:
         self.budget = budget
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all costs: as new."""
         self.hops_per_prediction = 1
         self.share = 0.0
         self._cost_seconds = 0.0

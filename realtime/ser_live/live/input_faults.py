@@ -24,10 +24,6 @@ class Gaps:
     """Stretches of the timeline that were lost, filled or replaced."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all of them: as new."""
         self.replaced_samples = 0
         self.degraded_predictions = 0
         self._stretches: deque[tuple[float, float]] = deque()
@@ -81,10 +77,6 @@ class InputMonitor:
 
     def __init__(self, sample_rate_hz: int) -> None:
         self.sample_rate_hz = sample_rate_hz
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything heard: as new."""
         self._level = np.nan
         self._constant_values = 0
         self._is_silent = False

@@ -13,10 +13,6 @@ class Summary:
     """Count predictions and put the closing words together."""
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all predictions: as new."""
         self._states: Counter[str] = Counter()
         self._labels: Counter[str] = Counter()
 

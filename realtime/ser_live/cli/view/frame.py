@@ -36,7 +36,6 @@ _MARGIN = "  "
 _COLUMN = 9
 _QUIETEST_DBFS = -60.0
 _NO_SIGNAL_DBFS = -100.0
-_LOG_ROWS = 8
 _STAGES = {"total": "compute", "lag": "lag", "callback": "callback"}
 
 
@@ -62,16 +61,17 @@ class Frame:
         # After a swap of the model the timeline may hold labels that it does not know.
         shown = [state.prediction, *(span.prediction for span in state.timeline)]
         seen = (prediction.label for prediction in shown if prediction is not None)
-        known = dict.fromkeys([*state.labels, *(label for label in seen if label is not None)])
+        labels = state.card.labels
+        known = dict.fromkeys([*labels, *(label for label in seen if label is not None)])
         self.colors = label_colors(known)
         self.letters = label_letters(known) if self.is_ascii or has_few_colors else {}
-        self.column = max(_COLUMN, *(2 + cell_len(self._name(label)) for label in state.labels))
+        self.column = max(_COLUMN, *(2 + cell_len(self._name(label)) for label in labels))
 
     def rows(self) -> list[Text]:
         """Return as many rows as there is room for, the important ones first."""
         state, width = self.state, self.width
         header, event = header_rows(state, width), event_rows(state, width)
-        bars = [self._bar(label) for label in state.labels]
+        bars = [self._bar(label) for label in state.card.labels]
         # Beside what is always there: word, caption, event, timeline and losses in a row each. The
         # word grows by two rows after the ranks 2 to 4 have theirs, and again after rank 11.
         spare = self.height - len(header) - len(bars) - 5
@@ -197,7 +197,7 @@ class Frame:
         if not self.state.events:
             return [self._row("events", Text("none", GREY))]
         rows: list[Text] = []
-        for event in self.state.events[:_LOG_ROWS]:
+        for event in self.state.events:
             at = Text(f"{clock_time(event.at_seconds):9}", GREY)
             row = self._row("" if rows else "events", at)
             row.append(set_cell_size(kind_name(event), 17), EVENT_COLORS[event.kind])

@@ -51,7 +51,7 @@ def header_rows(state: ViewState, width: int) -> list[Text]:
     if state.is_hop_widened:
         hop = (f"{hop[0]} to save time", AMBER)
     # The source comes last: its name may be long, and is cut first.
-    model, source = (f"  {state.model}, ", GREY), (f" · {state.source}", GREY)
+    model, source = (f"  {state.card.name}, ", GREY), (f" · {state.source}", GREY)
     rows = [spread(Text.assemble(("ser-live", "bold"), model, hop, source), clock, width)]
     if state.note:
         # The name in front, often a long path, can go; what happened cannot.
@@ -89,7 +89,8 @@ def caption(state: ViewState) -> Text:
     if prediction.label is not None:
         clauses.append(Text(f"confidence {100 * prediction.confidence:.0f} %", "default"))
     if prediction.state == "warming_up":
-        clauses.append(Text(f"an answer after {state.warm_up_seconds:g} s of speech", GREY))
+        seconds = state.card.window.warm_up_seconds
+        clauses.append(Text(f"an answer after {seconds:g} s of speech", GREY))
     elif state.held_seconds >= 1.0:
         clauses.append(Text(f"for {duration(state.held_seconds)}", GREY))
     if state.behind_seconds:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ser_live.events import Event
 from ser_live.live.listener import Listener, LiveStats, LiveStep
+from ser_live.model.card import ModelCard
 from ser_live.prediction import Prediction
 from ser_live.recording import Recorder
 
@@ -25,7 +26,7 @@ _NO_AUDIO_SECONDS = 1.5
 # The listener fills shorter gaps with zeros: the predictions around them are degraded.
 _SHORT_GAP_SECONDS = 0.1
 _BEHIND_SECONDS = 1.0
-_EVENTS_KEPT = 12
+_EVENTS_KEPT = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +56,18 @@ class ViewState:
 
     source: str
     """Name of the source, its rate and channels."""
-    model: str
-    """Name of the model."""
+    card: ModelCard
+    """Card of the model."""
     hop_seconds: float
     """From one prediction to the next."""
     is_hop_widened: bool
     """More than asked for, to save time."""
-    warm_up_seconds: float
-    """Speech before the first answer."""
     notice: str
     """A sentence that must not be overlooked, or nothing."""
     is_recording: bool
     """The audio is kept on disk."""
     note: str
     """The latest of what the source wants a person to know, or nothing."""
-    labels: tuple[str, ...]
     prediction: Prediction | None
     """The latest one; None before the first and just after a gap."""
     seconds: float
@@ -193,14 +191,12 @@ class Tracker:
         held_seconds = seconds - max(self._changed_at_seconds, self._gap_end_seconds)
         return ViewState(
             source=f"{source.name}, {rate} {channels}",
-            model=recognizer.card.name,
+            card=recognizer.card,
             hop_seconds=recognizer.hop_seconds * recognizer.hops_per_prediction,
             is_hop_widened=recognizer.hops_per_prediction > 1,
-            warm_up_seconds=recognizer.card.window.warm_up_seconds,
             notice=self.notice,
             is_recording=isinstance(source, Recorder) and source.is_whole,
             note=source.notes[-1] if source.notes else "",
-            labels=recognizer.labels,
             prediction=prediction,
             seconds=seconds,
             held_seconds=max(0.0, held_seconds),
