@@ -1,5 +1,6 @@
 """Loading a model file: what does not fit its card is refused by name."""
 
+import contextlib
 import dataclasses
 import re
 import resource
@@ -9,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper, numpy_helper
+from onnx import helper, numpy_helper
 
 from fuzz import check_message
 from fuzz.models import BINS, networks
@@ -98,23 +100,22 @@ def test_cards_that_do_not_fit(tmp_path: Path) -> None:
             OnnxClassifier.load(path)
 
 
-def with_nodes(
-    nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto] | None = None
-) -> onnx.ModelProto:
-    """A model whose output is that of the last node, made from "spectrum"."""
-    axes = ["batch", "frames", 257]
-    graph = helper.make_graph(
-        nodes,
-        "hostile",
-        [helper.make_tensor_value_info("spectrum", TensorProto.FLOAT, axes)],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", 4])],
-        tensors,
-    )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+def network(nodes: str, tensors: str = "") -> onnx.ModelProto:
+    """Parse a model that makes "probabilities" from "spectrum"."""
+    return onnx.parser.parse_model(f"""
+        <ir_version: 9, opset_import: ["": 18]>
+        hostile (float[batch, frames, 257] spectrum) => (float[batch, 4] probabilities)
+        <{tensors}> {{ {nodes} }}""")
 
 
-def whole(name: str, *numbers: int) -> onnx.TensorProto:
-    return numpy_helper.from_array(np.array(numbers, np.int64), name)
+def spiked(nodes: str, tensors: str, at: tuple[int, int] = (2, 1)) -> onnx.ModelProto:
+    """Return the tiny model with the last of some nodes as an input of one of its own."""
+    spike, model = network(nodes, tensors).graph, tiny_graph(tiny_card())
+    model.graph.node[at[0]].input[at[1]] = spike.node[-1].output[0]
+    for node in reversed(spike.node):
+        model.graph.node.insert(0, node)
+    model.graph.initializer.extend(spike.initializer)
+    return model
 
 
 def refuse(folder: Path, model: onnx.ModelProto, message: str) -> None:
@@ -126,106 +127,76 @@ def refuse(folder: Path, model: onnx.ModelProto, message: str) -> None:
     check_message(caught.value, f"{path}: ")
 
 
-def refuse_spiked(
-    folder: Path, nodes: list[onnx.NodeProto], tensors: list[onnx.TensorProto], message: str
-) -> None:
-    """See the tiny model refused with one more number, "extra", in its sums."""
-    model = tiny_graph(tiny_card())
-    model.graph.node[2].input[1] = "extra"
-    kept = list(model.graph.node)
-    del model.graph.node[:]
-    model.graph.node.extend([*nodes, *kept])
-    model.graph.initializer.extend(tensors)
-    refuse(folder, model, message)
-
-
-def body(name: str) -> onnx.GraphProto:
-    """A loop's or branch's graph."""
-    output = helper.make_tensor_value_info(name, TensorProto.FLOAT, None)
-    return helper.make_graph(
-        [helper.make_node("Identity", ["spectrum"], [name])], name, [], [output]
-    )
-
-
-def make(operator: str, inputs: list[str], **attributes: Any) -> onnx.NodeProto:
-    return helper.make_node(operator, inputs, ["probabilities"], **attributes)
-
-
 HOSTILE_NODES = {
-    "a loop": (make("Loop", ["trips", "", "spectrum"], body=body("a")), "the operator 'Loop'"),
-    "a branch": (
-        make("If", ["yes"], then_branch=body("a"), else_branch=body("b")),
-        "a node that holds a graph",
+    "Loop (trips, , spectrum)": "the operator 'Loop'",
+    "If (yes) <then_branch = g () => (float y) { y = Identity (spectrum) }>": "that holds a graph",
+    "Relu (spectrum) <body = g () => (float y) { y = Identity (spectrum) }>": "that holds a graph",
+    "Scan <num_scan_inputs = 1> (spectrum)": "the operator 'Scan'",
+    "evil.org.Relu (spectrum)": "the operator 'evil.org.Relu'",
+    'Einsum <equation = "b,b,b,b,b,b,b,b,b->b"> (a, a, a, a, a, a, a, a, a)': (
+        "multiplies 9 tensors at once, wanted up to 8"
     ),
-    "a graph in a plain node": (make("Relu", ["spectrum"], body=body("a")), "that holds a graph"),
-    "a scan": (make("Scan", ["spectrum"], num_scan_inputs=1), "the operator 'Scan'"),
-    "an operator of a library": (
-        make("Relu", ["spectrum"], domain="evil.org"),
-        "the operator 'evil.org.Relu'",
-    ),
-    "a product of many": (
-        make("Einsum", ["spectrum"] * 9, equation=",".join(["bft"] * 9) + "->bf"),
-        "multiplies 9 tensors at once, wanted up to 8",
-    ),
-    "an operator of no library": (make("\x1b[2J", ["spectrum"]), r"the operator '\\x1b\[2J'"),
-    "chance": (make("RandomNormalLike", ["spectrum"]), "RandomNormalLike"),
-    "a missing input": (make("Max", ["spectrum", ""]), "leaves out an input of a Max node"),
-    "parts by number": (make("Split", ["spectrum"], num_outputs=3), "wanted their sizes"),
-    "a division of whole numbers": (make("Div", ["trips", "minus"]), "a stored divisor above 0"),
+    "RandomNormalLike (spectrum)": "RandomNormalLike",
+    "Max (, spectrum)": "leaves out an input of a Max node",
+    "Split <num_outputs = 3> (spectrum)": "wanted their sizes",
+    "Div (trips, minus)": "a stored divisor above 0",
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE_NODES)
-def test_more_than_a_plain_network_is_refused(tmp_path: Path, name: str) -> None:
-    node, message = HOSTILE_NODES[name]
-    if name == "a loop":
-        node.attribute[0].ClearField("g")
-    tensors = [whole("trips", 2**62), whole("minus", -1), whole("yes", 1)]
-    refuse(tmp_path, with_nodes([node], tensors), message)
+@pytest.mark.parametrize("node", HOSTILE_NODES)
+def test_more_than_a_plain_network_is_refused(tmp_path: Path, node: str) -> None:
+    tensors = "int64[1] trips = {4611686018427387904}, int64[1] minus = {-1}, int64[1] yes = {1}"
+    refuse(tmp_path, network(f"probabilities = {node}", tensors), HOSTILE_NODES[node])
 
 
 @pytest.mark.parametrize(
-    ("divisor", "fits"), [((2, 5), True), ((2, 0), False), ((-1,), False), ((2**40,), False)]
+    ("divisor", "fits"), [("2, 5", True), ("2, 0", False), ("-1, 1", False), (f"{2**40}, 1", False)]
 )
 @pytest.mark.parametrize("raw", [True, False])
 def test_whole_numbers_are_divided_by_stored_ones_above_zero(
-    divisor: tuple[int, ...], fits: bool, raw: bool
+    divisor: str, fits: bool, raw: bool
 ) -> None:
-    tensor = whole("divisor", *divisor)
-    if not raw:
-        tensor = helper.make_tensor("divisor", TensorProto.INT64, [len(divisor)], divisor)
-    nodes = [
-        helper.make_node("Shape", ["spectrum"], ["shape"], start=1),
-        helper.make_node("Div", ["shape", "divisor"], ["half"]),
-        helper.make_node("Cast", ["half"], ["probabilities"], to=TensorProto.FLOAT),
-    ]
-    model = with_nodes(nodes, [tensor]).SerializeToString()
-    if fits:
-        check_graph(model, "file.onnx")
-        return
-    with pytest.raises(SerError, match="divides whole numbers"):
-        check_graph(model, "file.onnx")
+    nodes = """
+        shape = Shape <start = 1> (spectrum)
+        half = Div (shape, divisor)
+        probabilities = Cast <to = 1> (half)"""
+    model = network(nodes, f"int64[2] divisor = {{{divisor}}}")
+    (tensor,) = model.graph.initializer
+    if raw:
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor), "divisor"))
+    assert bool(tensor.raw_data) == raw
+    refused = pytest.raises(SerError, match="divides whole numbers")
+    with contextlib.nullcontext() if fits else refused:
+        check_graph(model.SerializeToString(), "file.onnx")
 
 
-def test_functions_and_sparse_tensors_are_refused(tmp_path: Path) -> None:
-    relu = helper.make_node("Relu", ["x"], ["y"])
-    model = with_nodes([make("Relu", ["spectrum"])])
-    opsets = [helper.make_opsetid("", 18)]
-    model.functions.append(helper.make_function("", "Relu", ["x"], ["y"], [relu], opsets))
+PLAIN = "probabilities = Relu (spectrum)"
+
+
+def test_functions_sparse_tensors_and_odd_names_are_refused(tmp_path: Path) -> None:
+    model = network(PLAIN)
+    model.functions.append(onnx.parser.parse_function('<domain: "x"> f (x) => (y) {y = Relu (x)}'))
     refuse(tmp_path, model, "functions or training steps")
-    values, indices = numpy_helper.from_array(np.ones(1, np.float32), "s"), whole("i", 0)
-    model = with_nodes([make("Relu", ["spectrum"])])
+    model = network(PLAIN)
+    values, indices = (
+        numpy_helper.from_array(np.ones(1, kind), name)
+        for kind, name in ((np.float32, "s"), (np.int64, "i"))
+    )
     model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, indices, [2**40]))
     refuse(tmp_path, model, "sparse tensors")
+    model = network(PLAIN)
+    model.graph.node[0].op_type = "\x1b[2J"
+    refuse(tmp_path, model, r"the operator '\\x1b\[2J'")
 
 
 def test_the_number_of_parts_is_bounded(tmp_path: Path) -> None:
-    chain = [helper.make_node("Relu", [f"{k}"], [f"{k + 1}"]) for k in range(MOST_NODES + 1)]
-    refuse(tmp_path, with_nodes(chain), f"over {MOST_NODES} nodes or {MOST_NODE_BYTES} bytes")
-    wide = [make("Concat", ["spectrum"] * (MOST_NODE_BYTES // 8), axis=0)]
-    refuse(tmp_path, with_nodes(wide), f"over {MOST_NODES} nodes or {MOST_NODE_BYTES} bytes")
-    tensors = [whole(str(k), 1) for k in range(MOST_PARTS)]
-    refuse(tmp_path, with_nodes([make("Relu", ["spectrum"])], tensors), f"over {MOST_PARTS} parts")
+    too_many = f"over {MOST_NODES} nodes or {MOST_NODE_BYTES} bytes"
+    chain = "\n".join(f"n{k + 1} = Relu (n{k})" for k in range(MOST_NODES + 1))
+    refuse(tmp_path, network(chain), too_many)
+    wide = ", ".join(["spectrum"] * (MOST_NODE_BYTES // 8))
+    refuse(tmp_path, network(f"probabilities = Concat <axis = 0> ({wide})"), too_many)
+    tensors = ", ".join(f"int64[1] t{k} = {{1}}" for k in range(MOST_PARTS))
+    refuse(tmp_path, network(PLAIN, tensors), f"over {MOST_PARTS} parts")
 
 
 @pytest.mark.parametrize("inside_the_folder", [True, False])
@@ -252,65 +223,64 @@ def test_the_bytes_do_not_choose_their_format(tmp_path: Path) -> None:
     OnnxClassifier.load(path)
 
 
-@pytest.mark.parametrize("operator", ["ConstantOfShape", "Mul"])
-def test_memory_is_bounded(tmp_path: Path, operator: str) -> None:
-    side = 2**15
-    tensors = [whole("shape", 2 * side, side), whole("axes", 0, 1)]
-    if operator == "ConstantOfShape":
-        big = [helper.make_node(operator, ["shape"], ["big"])]
-    else:
-        tensors.append(numpy_helper.from_array(np.ones((side, 1), np.float32), "tall"))
-        big = [
-            helper.make_node("Transpose", ["tall"], ["wide"]),
-            helper.make_node(operator, ["tall", "wide"], ["big"]),
-        ]
-    nodes = [*big, helper.make_node("ReduceSum", ["big", "axes"], ["extra"], keepdims=0)]
-    refuse_spiked(tmp_path, nodes, tensors, "the network fails on 47 frames .*Available memory of")
+@pytest.mark.parametrize(
+    "big",
+    [
+        "big = ConstantOfShape (shape)",
+        "tall = Expand (one, column) wide = Transpose (tall) big = Mul (tall, wide)",
+    ],
+)
+def test_memory_is_bounded(tmp_path: Path, big: str) -> None:
+    model = spiked(
+        f"{big} extra = ReduceSum <keepdims = 0> (big, axes)",
+        "int64[2] shape = {65536, 32768}, int64[2] axes = {0, 1}, "
+        "float one = {1}, int64[2] column = {32768, 1}",
+    )
+    refuse(tmp_path, model, "the network fails on 47 frames .*Available memory of")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 < 2 * MOST_MEMORY_BYTES
 
 
 def test_time_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A chain of products that would take minutes."""
     monkeypatch.setattr(classifier_module, "GOLDEN_TEST_SECONDS", 1.0)
-    nodes = [helper.make_node("ConstantOfShape", ["shape"], ["0"])]
-    nodes += [helper.make_node("MatMul", [f"{k}", f"{k}"], [f"{k + 1}"]) for k in range(1000)]
-    nodes.append(helper.make_node("ReduceSum", ["1000", "axes"], ["extra"], keepdims=0))
-    tensors = [whole("shape", 1500, 1500), whole("axes", 0, 1)]
+    products = "\n".join(f"n{k + 1} = MatMul (n{k}, n{k})" for k in range(1000))
+    model = spiked(
+        f"n0 = ConstantOfShape (shape) {products} extra = ReduceSum <keepdims = 0> (n1000, axes)",
+        "int64[2] shape = {1500, 1500}, int64[2] axes = {0, 1}",
+    )
     started_at = time.monotonic()
-    refuse_spiked(tmp_path, nodes, tensors, "the network fails on 47 frames.*terminate")
+    refuse(tmp_path, model, "the network fails on 47 frames.*terminate")
     assert time.monotonic() - started_at < 10.0
 
 
 def test_a_failure_on_other_lengths_is_an_error(tmp_path: Path) -> None:
-    card = tiny_card()
-    graph = tiny_graph(card)
-    graph.graph.node.insert(0, helper.make_node("Reshape", ["spectrum", "only"], ["fixed"]))
-    graph.graph.node[1].input[0] = "fixed"
-    graph.graph.initializer.append(whole("only", 1, 47, 257))
-    classifier = OnnxClassifier.load(
-        write_graph(tmp_path / "fixed.onnx", graph, with_golden(card, graph).to_json())
-    )
+    tensors = "int64[3] only = {1, 47, 257}"
+    graph = spiked("fixed = Reshape (spectrum, only)", tensors, at=(0, 0))
+    card = with_golden(tiny_card(), graph)
+    classifier = OnnxClassifier.load(write_graph(tmp_path / "fixed.onnx", graph, card.to_json()))
     with pytest.raises(SerError, match=r"fixed\.onnx: the network fails on 50 frames"):
         classifier.probabilities(np.ones((50, 257), np.float32))
 
 
+NO_SHARES = "wanted probabilities that sum to 1"
+
+
 @pytest.mark.parametrize(
-    ("operator", "message"),
+    ("nodes", "message"),
     [
-        ("Identity", "wanted probabilities that sum to 1"),
-        ("Sigmoid", "wanted probabilities that sum to 1"),
-        ("LogSoftmax", "wanted probabilities that sum to 1"),
-        ("Concat", r"numbers of shape \(2, 4\) for 47 frames, wanted \(1, 4\)"),
+        ("probabilities = Identity (logits)", NO_SHARES),
+        ("probabilities = Sigmoid (logits)", NO_SHARES),
+        ("probabilities = LogSoftmax (logits)", NO_SHARES),
+        (
+            "two = Concat <axis = 0> (logits, logits) probabilities = Softmax (two)",
+            r"numbers of shape \(2, 4\) for 47 frames, wanted \(1, 4\)",
+        ),
     ],
 )
-def test_what_is_no_distribution_is_an_error(tmp_path: Path, operator: str, message: str) -> None:
+def test_what_is_no_distribution_is_an_error(tmp_path: Path, nodes: str, message: str) -> None:
     model = tiny_graph(tiny_card())
     del model.graph.node[-1]
-    if operator == "Concat":
-        twice = helper.make_node("Concat", ["logits", "logits"], ["two"], axis=0)
-        model.graph.node.extend([twice, make("Softmax", ["two"])])
-    else:
-        model.graph.node.append(make(operator, ["logits"]))
+    model.graph.node.extend(network(nodes).graph.node)
     refuse(tmp_path, model, message)
 
 
