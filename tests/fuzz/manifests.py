@@ -7,11 +7,7 @@ from fuzz import attempt, scratch
 from ser_live.text import find_control_char
 from ser_train.corpora import Clip, find_clips, read_manifest, relabel
 
-DICTIONARY = [word.encode() for word in (
-    "path", "label", "speaker", "file_id", "happy", "\ufeff", '"', '""', "'", "\r", "\n", "\0",
-    "\x1b[2J", "\u202e", ",", ";", "\t", "../../etc/passwd", "/", "a" * 60, "é", "\x85",
-    "\u0660",
-)]  # fmt: skip
+WORDS = 'happy,""",\',\r\0,\x1b[2J,\u202e,;\t,../../etc/passwd,/,é,\x85,\u0660'
 
 
 def check(data: bytes) -> None:
@@ -40,6 +36,7 @@ def _check(read: Callable[[Path], tuple[Clip, ...]], path: Path) -> None:
 def seeds() -> list[bytes]:
     return [
         b'path,label,speaker\n"a,b.wav",happy, Ann\nc.wav,sad,Bob\n',
+        f"path,label,speaker\n{WORDS}\nhappy,{WORDS}\n".encode(),
         "\ufeffspeaker,path,label\r\nAnn,é.wav,happy\r\nBob,b.wav,sad\r\n".encode(),
         b"path,label,speaker\n" + b"a" * 140_000 + b",sad,Bob\n",  # more than csv takes
         b'file_id\temotion\traw_text\tspeaker_id\nEB0_fear_2.wav\tfear\ta "b"\tEB0\n',

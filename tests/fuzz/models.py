@@ -195,20 +195,16 @@ def _hang(model: onnx.ModelProto, random: Random) -> None:
     for _ in range(random.choice((1, 1, 2, 3))):
         graph.node.insert(len(graph.node) - 1, _random_node(model, random, len(graph.node) - 1))
     mark = f"h{random.getrandbits(32)}"
-    zero = numpy_helper.from_array(np.array(0, np.float32), f"{mark}zero")
-    graph.initializer.append(zero)
-    tail = (
-        ("Size", [random.choice(graph.node[-2].output)]),
-        ("Cast", [f"{mark}Size"]),
-        ("Mul", [f"{mark}Cast", zero.name]),
-        ("Add", [graph.node[-1].input[0], f"{mark}Mul"]),
-    )
-    for operator, inputs in tail:
-        node = helper.make_node(operator, inputs, [mark + operator])
-        if operator == "Cast":
-            node.attribute.append(helper.make_attribute("to", TensorProto.FLOAT))
+    tail = onnx.parser.parse_graph(f"""g () => () {{
+        {mark}zero = Constant <value_float = 0.0> ()
+        {mark}size = Size ({random.choice(graph.node[-2].output)})
+        {mark}number = Cast <to = 1> ({mark}size)
+        {mark}nothing = Mul ({mark}number, {mark}zero)
+        {mark} = Add ({graph.node[-1].input[0]}, {mark}nothing)
+    }}""")
+    for node in tail.node:
         graph.node.insert(len(graph.node) - 1, node)
-    graph.node[-1].input[0] = f"{mark}Add"
+    graph.node[-1].input[0] = mark
 
 
 def _change_tensor(model: onnx.ModelProto, random: Random) -> None:

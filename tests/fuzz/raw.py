@@ -3,6 +3,7 @@
 import functools
 import io
 import itertools
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,11 +19,6 @@ from ser_live.testing import speech_like, write_tiny_model
 RATES_HZ = (0, 7999, 8000, 11025, 16000, 44100, 384000, 384001)
 CHANNELS = (1, 2, 3, 0, 64, 65)
 STRANGE = (np.nan, np.inf, -np.inf, 3.4e38, -3.4e38, 1e-42, -0.0, 1e6, 1.0000001e6)
-DICTIONARY = [
-    b"\x00\x80",
-    b"\xff",
-    *(count * np.float32(x).tobytes() for x in STRANGE for count in (1, 15)),
-]
 FORMATS = ("s16le", "f32le", "u8", "")
 
 
@@ -55,12 +51,18 @@ def check(data: bytes) -> None:
     except SerError as error:
         check_message(error)
         return
-    for prediction in predictions:
-        for distribution in (prediction.probabilities, prediction.raw_probabilities):
+    check_numbers(predictions)
+
+
+def check_numbers(predictions: list[Prediction]) -> None:
+    """Check that predictions hold probabilities, and times of this world."""
+    for p in predictions:
+        assert math.isfinite(p.confidence)
+        assert 0.0 <= p.start_seconds <= p.end_seconds < math.inf
+        for distribution in (p.probabilities, p.raw_probabilities):
             if distribution is not None:
-                values = np.array(list(distribution.values()))
-                assert np.isfinite(values).all()
-                assert abs(values.sum() - 1.0) < 1e-5
+                assert all(0.0 <= share <= 1.0 + 1e-6 for share in distribution.values())
+                assert abs(sum(distribution.values()) - 1.0) < 1e-5
 
 
 def _heard(recognizer: StreamRecognizer, samples: NDArray[Any]) -> list[Prediction]:
@@ -85,4 +87,5 @@ def seeds() -> list[bytes]:
         bytes((2, 0, 1, 99)) + voice[:12000].astype("<f4").tobytes(),
         bytes((4, 1, 1, 255)) + voice[:14000].astype("<f4").tobytes(),
         bytes((6, 0, 0, 255)) + (voice * 32767).astype("<i2").tobytes(),
+        bytes((4, 0, 1, 255)) + np.repeat(STRANGE, 15).astype("<f4").tobytes(),
     ]

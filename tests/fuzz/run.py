@@ -55,18 +55,13 @@ def _run(target: str, seconds: float) -> int:
         found.mkdir()
         for number, seed in enumerate(_target(target).seeds()):
             (corpus / f"seed{number}").write_bytes(seed)
-        words = Path(folder, "words")
-        entries = ["# empty files are refused"]
-        for word in getattr(_target(target), "DICTIONARY", ()):
-            entries.append('"' + "".join(f"\\x{byte:02x}" for byte in word) + '"')
-        words.write_text("\n".join(entries) + "\n")
         while (left := until - time.monotonic()) > 1:
             told = _run_and_read_end(
                 [
                     sys.executable, __file__, "--inside", target, str(corpus),
                     f"-max_total_time={int(left)}", f"-timeout={SECONDS_PER_INPUT}",
                     f"-rss_limit_mb={MEGABYTES}", f"-max_len={LONGEST_INPUT_BYTES}",
-                    f"-dict={words}", f"-artifact_prefix={found}/", "-print_final_stats=1",
+                    f"-artifact_prefix={found}/", "-print_final_stats=1",
                 ]
             )  # fmt: skip
             counts = re.findall(r"number_of_executed_units: (\d+)", told)
