@@ -16,11 +16,11 @@ import pytest
 import soundfile
 
 from in_process import call, error_of
-from ser_live import __version__, listen
+from ser_live import listen
 from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped
 from ser_live.recording import Recorder, ReplaySource
-from ser_live.sources import DEMO_PATH, Block, FileSource, Notice
+from ser_live.sources import DEMO_NOTICE, DEMO_PATH, Block, FileSource, Notice
 from ser_live.testing import speech_like, tiny_card, write_tiny_model
 from ser_live.testing.models import tiny_graph, write_graph
 from sound_server import SoundServer
@@ -256,6 +256,7 @@ def with_a_hole(path: Path, model: Path) -> list[Block | Notice]:
 class TestOutput:
     def test_all_formats_at_once(self, tmp_path: Path, tiny_model: Path) -> None:
         done = done_well("--demo", "--model", tiny_model, *outputs_in(tmp_path))
+        assert DEMO_NOTICE in done.stderr
         texts = files_in(tmp_path)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         kept = [json.loads(line) for line in texts[".jsonl"].splitlines()]
@@ -547,10 +548,6 @@ class TestView:
 
 
 class TestWords:
-    def test_version(self) -> None:
-        done = call("--version")
-        assert (done.returncode, done.stdout) == (0, f"ser-live {__version__}\n")
-
     @pytest.mark.integration
     @pytest.mark.parametrize(
         ("words", "flags"),

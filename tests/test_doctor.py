@@ -8,15 +8,12 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from importlib.metadata import distributions
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from doctor_process import COMMAND, GONE, PACKAGE, Findings, found, run, shadowed
 from in_process import call, error_of
@@ -28,7 +25,7 @@ from ser_live.doctor.report import without_names
 from ser_live.errors import SerError
 from ser_live.model import catalog
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.testing import tiny_card
+from ser_live.testing import SlowModel, tiny_card
 from ser_live.testing.models import tiny_graph, with_golden, write_graph
 
 
@@ -320,12 +317,7 @@ class TestVerdicts:
     def test_a_model_that_is_too_slow(
         self, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        class Slow(OnnxClassifier):
-            def batch_probabilities(self, *arguments: Any) -> NDArray[np.float32]:
-                time.sleep(0.15)
-                return super().batch_probabilities(*arguments)
-
-        model = Slow.load(tiny_model)
+        model = SlowModel(OnnxClassifier.load(tiny_model), 0.15)
         monkeypatch.setattr(engine, "_FEWEST_HOPS", 3)
         (result,) = engine.check_headroom(model)  # type: ignore[arg-type]
         assert result.verdict == "problem"

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from ser_live.errors import SerError
 from ser_live.sources import Block
 from ser_live.testing import FakeMicrophone, Fault, Stall, Unplug, demo_voice
 from sound_server import SoundServer
+from streams import GivenSource
 
 
 def sine(seconds: float) -> NDArray[np.float64]:
@@ -151,17 +151,6 @@ def listening_doctor(speaker: SoundServer) -> "subprocess.Popen[str]":
     raise AssertionError(f"it never listened: {said}")
 
 
-class Scripted(FakeMicrophone):
-    """A microphone that gives blocks made beforehand, and then ends."""
-
-    def __init__(self, blocks: list[Block]) -> None:
-        super().__init__(demo_voice())
-        self._blocks = blocks
-
-    def __iter__(self) -> Iterator[Block]:
-        yield from self._blocks
-
-
 def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:
     """Noise at a level of -26 dBFS, captured at some rate."""
     rng = np.random.default_rng(0)
@@ -190,16 +179,16 @@ class TestRecording:
 
     def test_a_source_that_gives_nothing(self) -> None:
         with pytest.raises(SerError, match="gives no sound"):
-            record(Scripted([]))
+            record(GivenSource([]))
 
     @pytest.mark.parametrize("rate_hz", [16000, 8000, 14500])
     def test_the_rate_is_measured(self, rate_hz: int) -> None:
-        recording = record(Scripted(blocks(rate_hz)))
+        recording = record(GivenSource(blocks(rate_hz)))
         assert recording.capture.measured_rate_hz == pytest.approx(rate_hz, rel=1e-3)
         assert (judge_capture(recording).verdict == "ok") == (rate_hz == 16000)
 
     def test_what_was_lost_is_told(self) -> None:
-        recording = record(Scripted(blocks(16000, missing_frames=7, overruns=1)))
+        recording = record(GivenSource(blocks(16000, missing_frames=7, overruns=1)))
         finding = judge_capture(recording)
         assert finding.verdict == "warning"
         assert "overrun" in finding.finding
@@ -208,14 +197,14 @@ class TestRecording:
     def test_numbers_that_are_none(self) -> None:
         poisoned = blocks(16000)
         poisoned[9].samples[3] = np.nan
-        recording = record(Scripted(poisoned))
+        recording = record(GivenSource(poisoned))
         assert recording.capture.broken_samples == 1
         assert judge_level(recording)[0].verdict == "ok"
         assert judge_capture(recording).verdict == "warning"
 
     def test_integers(self) -> None:
         integers = [Block((b.samples * 32768).astype(np.int16)) for b in blocks(16000)]
-        finding = judge_level(record(Scripted(integers)))[0]
+        finding = judge_level(record(GivenSource(integers)))[0]
         assert finding.figures["rms_dbfs"] == pytest.approx(-26.0, abs=0.2)
 
     @pytest.mark.parametrize(

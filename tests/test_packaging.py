@@ -1,6 +1,5 @@
 """Contents of the wheel: all that a user's site-packages will hold, and what it needs."""
 
-import importlib
 import os
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ser_live import __version__
+from test_public_surface import SUBCOMMANDS, run
 
 ROOT = Path(__file__).parent.parent
 
@@ -89,20 +89,6 @@ def test_the_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "tool"),
-    [
-        ("ser-live", "ser_live.cli.main"),
-        ("ser-serve", "ser_live.server"),
-        ("ser-bench", "ser_live.bench.command"),
-        ("ser-train", "ser_train.commands.cli"),
-        ("ser-export", "ser_export.cli"),
-    ],
-)
-def test_every_command_says_its_version(
-    name: str, tool: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as end:
-        importlib.import_module(tool).main(["--version"])
-    assert end.value.code == 0
-    assert capsys.readouterr().out == f"{name} {__version__}\n"
+@pytest.mark.parametrize("command", SUBCOMMANDS)
+def test_every_command_says_its_version(command: str) -> None:
+    assert run(command, "--version") == (0, f"{command} {__version__}\n")

@@ -11,14 +11,14 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-import ser_live
 from ser_live import StreamRecognizer
 from ser_live.model.catalog import DEFAULT_MODEL, model_files
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.sources import DEMO_PATH
 from test_speech_gate import SOUNDS, recognize
 from test_stream_laws import at_random, demo_voice, run
 
-DATA = Path(ser_live.__file__).parent / "data"
+TIMELINE = json.loads(DEMO_PATH.with_suffix(".json").read_text("utf-8"))["timeline"]
 SEVEN = ("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised")
 shipped = pytest.mark.parametrize("path", model_files(), ids=lambda path: path.stem)
 
@@ -51,17 +51,23 @@ def test_size_and_card(path: Path) -> None:
         assert words in document
 
 
+def test_the_demo_is_small_and_short() -> None:
+    assert DEMO_PATH.stat().st_size < 120_000
+    assert 10.0 <= TIMELINE[-1]["end_seconds"] <= 20.0
+    assert [part["kind"] for part in TIMELINE] == ["utterance", "pause"] * 4
+    for part in TIMELINE[1::2]:
+        assert part["end_seconds"] - part["start_seconds"] == pytest.approx(2.0, abs=0.001)
+
+
 @shipped
 def test_the_demo_shows_speech_and_silence_where_they_are(path: Path) -> None:
-    samples, rate = soundfile.read(DATA / "demo.ogg", dtype="float32")
+    samples, rate = soundfile.read(DEMO_PATH, dtype="float32")
     predictions = recognize(OnnxClassifier.load(path), samples, rate)
-    assert len(predictions) >= 30
-    timeline = json.loads((DATA / "demo.json").read_text(encoding="utf-8"))["timeline"]
-    for part in timeline:
+    for part in TIMELINE:
         first = part["start_seconds"] + (0.8 if part["kind"] == "pause" else 1.3)
         allowed = {"silence"} if part["kind"] == "pause" else {"speech", "uncertain"}
         states = [p.state for p in predictions if first <= p.end_seconds <= part["end_seconds"]]
-        assert states
+        assert len(states) >= 4
         assert set(states) <= allowed
 
 
