@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -162,6 +163,11 @@ def growth(name: str, before: float | None, after: float | None, most_mib: float
     grown = None if before is None or after is None else after - before
     is_met = None if grown is None else grown <= most_mib
     return Figure(name, grown, "MiB", f"at most {most_mib:g} MiB", is_met)
+
+
+def say(share: float, words: str) -> None:
+    """Print on stderr the share of a run that is done, and a word on it."""
+    print(f"{100.0 * share:4.0f} %  {words}", file=sys.stderr, flush=True)
 
 
 def _fields(record: Any) -> dict[str, Any]:

@@ -17,18 +17,16 @@ if __name__ == "__main__":
 from ser_live.command_line import Parser, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.model.catalog import find_model
-from ser_live.model.classifier import OnnxClassifier
-from tools.load.churn import measure_churn
+from tools.load import churn, hostile, streams
 from tools.load.client import make_voice
-from tools.load.hostile import stress
 from tools.load.server import server_at
-from tools.load.streams import measure_streams
 from tools.report import Report, check_report_path
 
 _EPILOG = """\
 exit codes: 0 all that is promised was kept, 1 something was not, 2 a mistake in the options or no
 server, 130 Ctrl-C, 143 SIGTERM.
 """
+_TOOLS = {"streams": streams, "churn": churn, "hostile": hostile}
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -72,14 +70,11 @@ def _measured(arguments: argparse.Namespace) -> Report:
     if arguments.tool == "streams":
         options = ("--max-streams", str(arguments.most + 16))
     else:
-        model = OnnxClassifier.load(find_model(arguments.model))
+        find_model(arguments.model)  # predictions are compared with those that it gives here
     if arguments.tool == "hostile":
         options = ("--token", secrets.token_hex(16))  # so that wrong ones can be tried
     with server_at(arguments.server, arguments.pid, *options) as server:
-        if arguments.tool == "streams":
-            return _run(measure_streams(arguments, voice, server, _say))
-        measure = measure_churn if arguments.tool == "churn" else stress
-        return _run(measure(arguments, voice, server, model, _say))
+        return _run(_TOOLS[arguments.tool].measure(arguments, voice, server))
 
 
 def _run(work: Coroutine[Any, Any, Report]) -> Report:
@@ -110,39 +105,33 @@ async def _until_a_signal(work: Coroutine[Any, Any, Report]) -> Report:
         raise
 
 
-def _say(share: float, words: str) -> None:
-    print(f"{100.0 * share:4.0f} %  {words}", file=sys.stderr, flush=True)
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
         prog="tools.load",
-        usage="python tests/tools/load {streams,churn,hostile} ...",
         description="Measure a ser-live server, and stress it.",
         epilog=_EPILOG,
     )
     tools = parser.add_subparsers(dest="tool", required=True, metavar="TOOL")
-    streams = tools.add_parser("streams", help="more and more streams, to the breaking point")
-    _number(streams, "--first", 20, "streams of the first step")
-    _number(streams, "--step", 20, "more in each step")
-    _number(streams, "--most", 300, "streams of the last step")
-    _number(streams, "--seconds", 20.0, "measured in each step")
-    _number(streams, "--settle", 5.0, "seconds before that")
-    _number(streams, "--beyond", 2, "steps after the first that broke a promise")
-    _number(streams, "--wanted", 80, "streams that are promised")
-    _number(streams, "--limit-ms", 100.0, "promised p95, from the last sample of a hop")
-    streams.add_argument("--continuous", action="store_true", help="speech without its pauses")
-    churn = tools.add_parser("churn", help="connect, speak and leave, politely or not")
-    _number(churn, "--cycles", 10_000, "sessions in all")
-    _number(churn, "--at-once", 16, "sessions at any moment")
-    _number(churn, "--speak", 2.0, "seconds of audio of a session that stays to the end")
-    hostile = tools.add_parser("hostile", help="what no client should do, while a good one listens")
-    _number(hostile, "--minutes", 30.0, "how long")
-    _number(hostile, "--at-once", 8, "attackers at any moment")
-    for tool in (churn, hostile):
+    ramp = tools.add_parser("streams", help="more and more streams, to the breaking point")
+    _number(ramp, "--first", 20, "streams of the first step")
+    _number(ramp, "--step", 20, "more in each step")
+    _number(ramp, "--most", 300, "streams of the last step")
+    _number(ramp, "--seconds", 20.0, "measured in each step")
+    _number(ramp, "--settle", 5.0, "seconds before that")
+    _number(ramp, "--beyond", 2, "steps after the first that broke a promise")
+    _number(ramp, "--wanted", 80, "streams that are promised")
+    _number(ramp, "--limit-ms", 100.0, "promised p95, from the last sample of a hop")
+    ramp.add_argument("--continuous", action="store_true", help="speech without its pauses")
+    visits = tools.add_parser("churn", help="connect, speak and leave, politely or not")
+    _number(visits, "--cycles", 10_000, "sessions in all")
+    _number(visits, "--at-once", 16, "sessions at any moment")
+    _number(visits, "--speak", 2.0, "seconds of audio of a session that stays to the end")
+    attacks = tools.add_parser("hostile", help="what no client should do, while a good one listens")
+    _number(attacks, "--minutes", 30.0, "how long")
+    _number(attacks, "--at-once", 8, "attackers at any moment")
+    for tool in (visits, attacks):
         _number(tool, "--seed", 0, "of what clients do")
-    for tool in (streams, churn, hostile):
-        tool.usage = f"python tests/tools/load {tool.prog.split()[-1]} ..."
+    for tool in (ramp, visits, attacks):
         tool.epilog = _EPILOG
         _number(tool, "--rate", 16000, "samples per second")
         _number(tool, "--block-ms", 100, "milliseconds of a message")

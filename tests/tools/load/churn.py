@@ -14,12 +14,11 @@ from websockets.exceptions import InvalidStatus, WebSocketException
 
 from ser_live.client import ServerError
 from ser_live.errors import SerError
-from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from tools.load.client import Voice, differences
 from tools.load.server import Server, frame, reset
 from tools.machine import Usage
-from tools.report import Figure, Report, Table, growth, no_more, none, times_table
+from tools.report import Figure, Report, Table, growth, no_more, none, say, times_table
 
 _SETTLED_CYCLES = 2000  # by then memory that is kept for reuse has its size; a leak goes on
 _LOOKS = 20
@@ -31,22 +30,11 @@ _MOST_BYTES_PER_CYCLE = 512
 _MOST_HANDLES = 2  # a connection of the metrics may be closing
 
 
-async def measure_churn(
-    options: argparse.Namespace,
-    voice: Voice,
-    server: Server,
-    model: OnnxClassifier,
-    advance: Callable[[float, str], None],
-) -> Report:
-    """Run sessions as the options of the command say.
-
-    ``model`` is the one that the server has: whole sessions must get its predictions offline.
-    ``advance`` is told the share that is done and a word on it.
-    """
+async def measure(options: argparse.Namespace, voice: Voice, server: Server) -> Report:
+    """Run sessions as the options of the command say."""
     blocks = round(1000.0 * options.speak / voice.block_ms)
-    reference = voice.reference(model, blocks)
     rng, dice = np.random.default_rng(options.seed).spawn(2)
-    sessions = Sessions(server, voice, blocks, reference, rng, dice)
+    sessions = Sessions(server, voice, blocks, voice.reference(blocks), rng, dice)
     course: list[tuple[int, Usage]] = []
     cycles, began_at = options.cycles, time.monotonic()
 
@@ -59,7 +47,7 @@ async def measure_churn(
                 done = sessions.done.total()
                 if done % max(1, cycles // _LOOKS) == 0:
                     course.append((done, server.usage()))
-                    advance(done / cycles, f"{done} cycles")
+                    say(done / cycles, f"{done} cycles")
 
         await asyncio.gather(*(client() for _ in range(options.at_once)))
         return await server.usage_when_idle(), server.gauge("ser_tasks")

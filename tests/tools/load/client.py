@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any, Unpack
 
 import numpy as np
 import soxr
@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from ser_live.bench.measurement import continuous_speech
 from ser_live.client import AsyncStream, Ended, Item, ServerError
 from ser_live.client.address import Address
+from ser_live.client.conversation import StreamOptions
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import require_rate
 from ser_live.errors import SerError
 from ser_live.events import Event
+from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.testing import demo_voice
@@ -58,15 +60,12 @@ class Voice:
         del options["type"]
         return NumberedStream(str(address), token=address.token, **options)
 
-    def reference(
-        self, model: OnnxClassifier, blocks: int, first_block: int = 0
-    ) -> list[Prediction]:
+    def reference(self, blocks: int) -> list[Prediction]:
         """Recognize so many blocks offline: the predictions that a stream of them must give."""
+        model = OnnxClassifier.load(find_model(self.model))
         recognizer = StreamRecognizer(model, self.sample_rate_hz, hop_seconds=self.hop_ms / 1000.0)
-        found: list[Prediction] = []
-        for number in range(first_block, first_block + blocks):
-            found += recognizer.process(self.samples[number % len(self.samples)])
-        return found + recognizer.flush()
+        samples = self.samples.take(range(blocks), axis=0, mode="wrap").ravel()
+        return recognizer.process(samples) + recognizer.flush()
 
 
 def make_voice(
@@ -135,22 +134,20 @@ class NumberedStream(AsyncStream):
     """A stream that also counts the messages whose number does not follow the one before."""
 
     misnumbered = 0
-    _next_number = 1  # the client took 'started', which has number 0
 
-    async def __aenter__(self) -> Self:
-        await super().__aenter__()
-        receive = self._connection.recv
+    def __init__(self, server: str, **options: Unpack[StreamOptions]) -> None:
+        super().__init__(server, **options)
+        receive, following = self._conversation.receive, 1  # 'started', which came, has number 0
 
-        async def receive_numbered() -> str | bytes:
-            text = await receive()
+        def receive_numbered(text: str | bytes) -> Item | None:
+            nonlocal following
             number = json.loads(text)["number"]
-            self.misnumbered += number != self._next_number
-            self._next_number = number + 1
-            return text
+            self.misnumbered += number != following
+            following = number + 1
+            return receive(text)
 
         # The public client leaves the numbers of messages out of its records.
-        self._connection.recv = receive_numbered  # type: ignore[assignment,method-assign]
-        return self
+        self._conversation.receive = receive_numbered  # type: ignore[method-assign]
 
 
 class LiveClient:

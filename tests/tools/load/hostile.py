@@ -9,20 +9,18 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from ser_live.latency import LatencyHistogram
-from ser_live.model.classifier import OnnxClassifier
 from ser_live.text import sanitize
 from tools.load.attacks import ATTACKS, LET_IN, Attacker
 from tools.load.client import LiveClient, Recorder, Voice, differences
 from tools.load.server import Server
 from tools.machine import Usage
-from tools.report import Figure, Report, Table, growth, no_more, none, summary
+from tools.report import Figure, Report, Table, growth, no_more, none, say, summary
 
 _ATTACK_SECONDS = 20.0
 _PAUSE_SECONDS = 0.05
@@ -42,7 +40,6 @@ class _Watch:
 
     server: Server
     seconds: float
-    advance: Callable[[float, str], None]
     idle: Usage
     """Before everything."""
     warm: Usage
@@ -63,25 +60,15 @@ class _Watch:
             if self.warm is self.idle and share >= _WARM_UP_SHARE:
                 self.warm = look
             self.most_mib = max(self.most_mib, look.resident_mib or 0.0)
-            self.advance(min(1.0, share), f"memory {look.resident_mib or 0.0:.0f} MiB")
+            say(min(1.0, share), f"memory {look.resident_mib or 0.0:.0f} MiB")
             await asyncio.sleep(max(_WATCH_SECONDS, 0.01 * self.seconds))
 
 
-async def stress(
-    options: argparse.Namespace,
-    voice: Voice,
-    server: Server,
-    model: OnnxClassifier,
-    advance: Callable[[float, str], None],
-) -> Report:
-    """Attack as the options of the command say.
-
-    ``model`` is the one that the server has: the good stream must get its predictions offline.
-    ``advance`` is told the share that is done and a word on it.
-    """
+async def measure(options: argparse.Namespace, voice: Voice, server: Server) -> Report:
+    """Attack as the options of the command say."""
     seconds, began_at, recorder = 60.0 * options.minutes, time.monotonic(), Recorder()
     idle = server.usage()
-    watch = _Watch(server, seconds, advance, idle, idle)
+    watch = _Watch(server, seconds, idle, idle)
     good = LiveClient(server.address, voice, recorder)
     await good.open()
     watching = asyncio.create_task(watch.run())
@@ -99,7 +86,7 @@ async def stress(
     await good.end()
     after, tally = await server.usage_when_idle(), recorder.now
     done: Counter[str] = sum(counted, Counter())
-    wanted = voice.reference(model, good.blocks)
+    wanted = voice.reference(good.blocks)
     minutes = (time.monotonic() - began_at) / 60.0
     troubles = tally.errors + tally.refused + tally.lost
     troubles += Counter({"messages misnumbered": good.stream.misnumbered})

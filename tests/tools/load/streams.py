@@ -3,7 +3,7 @@
 import argparse
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from ser_live.latency import StageLatency
 from tools.load.client import LiveClient, Recorder, Tally, Voice, spread_phase
 from tools.load.server import Server
 from tools.machine import Usage
-from tools.report import CORE, Figure, Report, Table, at_most, none, summary
+from tools.report import CORE, Figure, Report, Table, at_most, none, say, summary
 
 MOST_MB_PER_STREAM = 3.0
 
@@ -75,16 +75,8 @@ class Step:
         return not trouble and self.latency.count > 0 and is_quick
 
 
-async def measure_streams(
-    options: argparse.Namespace,
-    voice: Voice,
-    server: Server,
-    advance: Callable[[float, str], None],
-) -> Report:
-    """Ramp up streams as the options of the command say.
-
-    ``advance`` is told the share that is done and a word on it, after each step.
-    """
+async def measure(options: argparse.Namespace, voice: Voice, server: Server) -> Report:
+    """Ramp up streams as the options of the command say."""
     clients, steps = _Clients(options, voice, server), list[Step]()
     try:
         for count in range(options.first, options.most + 1, options.step):
@@ -92,7 +84,7 @@ async def measure_streams(
             await asyncio.sleep(options.settle)
             steps.append(await clients.measure())
             p95_ms = 1000.0 * steps[-1].latency.p95_seconds
-            advance(count / options.most, f"{steps[-1].open} streams, p95 {p95_ms:.1f} ms")
+            say(count / options.most, f"{steps[-1].open} streams, p95 {p95_ms:.1f} ms")
             kept = [step.keeps(options.limit_ms) for step in steps]
             is_beyond = False in kept and len(kept) - kept.index(False) > options.beyond
             if is_beyond or not steps[-1].open:
