@@ -1,6 +1,6 @@
 """Rings, files, pipes and devices: every sample arrives once, or is counted as lost."""
 
-import importlib.util
+import importlib
 import io
 import os
 import shutil
@@ -17,18 +17,13 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import SerError
-from ser_live.sources import (
-    Block,
-    FileSource,
-    RawSource,
-    SourceCounters,
-    capture_worker,
-    devices,
-)
+from ser_live.sources import Block, FileSource, RawSource, SampleFormat, SourceCounters, devices
 from ser_live.sources.capture_clock import CaptureClock
 from ser_live.sources.capture_worker import DeviceStream
 from ser_live.sources.ring import FrameRing
 from streams import is_accounted
+
+FAKE_AUDIO = Path(__file__).with_name("fake_audio")
 
 
 def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
@@ -38,22 +33,35 @@ def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
 
 class TestRing:
     @pytest.mark.parametrize("seed", range(20))
-    def test_no_frame_is_lost_without_a_count(self, seed: int) -> None:
+    def test_every_frame_stands_at_its_place_or_is_counted(self, seed: int) -> None:
+        """A frame's value is its place on the timeline, where the missing ones count."""
         rng = np.random.default_rng(seed)
         ring = FrameRing(100, 2, 1000)
-        written = expected = 0
-        for _ in range(300):
-            if rng.random() < 0.6:
-                count = int(rng.integers(0, 60))
-                ring.write(numbered(written, count), 5.0 + (written + count) / 1000.0)
+        written = end = expected = told = 0
+        noted: list[tuple[int, int]] = []  # place, overruns before it
+        for _ in range(600):
+            act = rng.random()
+            if act < 0.6:
+                count, missing, overruns = (int(rng.integers(most)) for most in (60, 20, 3))
+                missing, overruns = (n if rng.random() < 0.2 else 0 for n in (missing, overruns))
+                end += missing
+                noted.append((end, overruns))
+                samples = numbered(end, count)
+                end += count
                 written += count
+                ring.write(samples, 5.0 + end / 1000.0, overruns, missing)
+            elif act < 0.65:
+                ring.skip(int(rng.integers(100)))
             elif (block := ring.read(int(rng.integers(1, 40)))) is not None:
                 expected += block.missing_frames
+                told += block.overruns
+                assert told == sum(overruns for place, overruns in noted if place <= expected)
                 np.testing.assert_array_equal(block.samples, numbered(expected, len(block.samples)))
                 expected += len(block.samples)
                 assert block.end_captured_at == pytest.approx(5.0 + expected / 1000)
             assert is_accounted(ring.counters)
             assert ring.counters.captured == written
+            assert ring.counters.overruns == sum(overruns for _, overruns in noted)
             assert ring.counters.buffered <= 100
 
     def test_a_writer_in_another_thread_tears_no_block(self) -> None:
@@ -96,55 +104,13 @@ class TestRing:
             captured=250, processed=30, dropped_overrun=150, dropped_stale=70
         )
 
-    def test_overruns_of_the_device_are_told_once(self) -> None:
-        ring = FrameRing(100, 1, 1000)
-        ring.write(numbered(0, 10, 1), 0.0, overruns=1)
-        ring.write(numbered(10, 10, 1), 0.0, overruns=1)
-        blocks = [ring.read(50), ring.read(50)]
-        assert [block.overruns for block in blocks if block] == [1, 1]
-        assert ring.read(50) is None
-        assert ring.counters.overruns == 2
-
-    def test_missing_frames_stand_before_the_first_frame_of_a_block(self) -> None:
-        ring = FrameRing(100, 1, 1000)
-        ring.write(numbered(0, 10, 1), 0.0)
-        ring.write(numbered(10, 10, 1), 0.0, missing_frames=7)
-        ring.write(numbered(20, 10, 1), 0.0)
-        blocks = [ring.read(50), ring.read(50)]
-        assert [(len(b.samples), b.missing_frames) for b in blocks if b] == [(10, 0), (20, 7)]
-
-    def test_frames_before_a_hole_are_older_by_its_length(self) -> None:
-        ring = FrameRing(100, 1, 1000)
-        ring.write(numbered(0, 10, 1), 1.0)
-        ring.write(numbered(10, 10, 1), 6.02, missing_frames=5010)
-        times = [
-            block.end_captured_at for block in (ring.read(5), ring.read(50), ring.read(50)) if block
-        ]
-        assert times == pytest.approx([0.995, 1.0, 6.02])
-
-    def test_what_was_skipped_is_missing_before_the_next_block(self) -> None:
-        ring = FrameRing(100, 1, 1000)
-        ring.write(numbered(0, 80, 1), 0.0)
-        ring.write(numbered(80, 10, 1), 0.0, missing_frames=5)
-        ring.skip(4)
-        block = ring.read(50)
-        assert block is not None
-        assert block.missing_frames == 86 + 5
-        np.testing.assert_array_equal(block.samples, numbered(86, 4, 1))
-        assert ring.counters.dropped_stale == 86
-        assert is_accounted(ring.counters)
-
-    def test_marks_that_nobody_reads_lose_no_count(self) -> None:
+    def test_marks_without_a_reader_lose_no_count(self) -> None:
         ring = FrameRing(2000, 1, 1000)
         for _ in range(1000):
             ring.write(numbered(0, 1, 1), 0.0, overruns=1, missing_frames=2)
-        blocks = []
-        while (block := ring.read(50)) is not None:
-            blocks.append(block)
+        blocks = list(iter(lambda: ring.read(50), None))
         ring.write(numbered(0, 1, 1), 0.0, overruns=1, missing_frames=2)
-        last = ring.read(50)
-        assert last is not None
-        blocks.append(last)
+        blocks += iter(lambda: ring.read(50), None)
         assert sum(block.missing_frames for block in blocks) == 2002
         assert sum(block.overruns for block in blocks) == 1001
 
@@ -248,14 +214,14 @@ class TestFile:
     def test_realtime_gives_no_sample_before_its_time(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", noise(8000, 1), 16000)
         with FileSource(tmp_path / "a.wav", "realtime") as source:
-            started_at = time.monotonic()
-            frames = 0
+            started_at, frames, begun = time.monotonic(), 0, set()
             for block in source:
                 frames += len(block.samples)
                 assert block.end_captured_at is not None
                 assert time.monotonic() >= block.end_captured_at
-                assert block.end_captured_at - started_at == pytest.approx(frames / 16000, abs=0.05)
-        assert time.monotonic() - started_at >= 0.5
+                begun.add(round(block.end_captured_at - frames / 16000, 6))
+        assert len(begun) == 1
+        assert started_at <= begun.pop() <= time.monotonic() - 0.5
 
     def test_close_ends_a_paced_iteration_from_another_thread(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", noise(160000, 1), 16000)
@@ -264,7 +230,7 @@ class TestFile:
             started_at = time.monotonic()
             for _ in source:
                 pass
-        assert time.monotonic() - started_at < 1.0
+        assert time.monotonic() - started_at < 5.0  # of the ten that it lasts
 
     @pytest.mark.parametrize(
         ("make", "words"),
@@ -302,48 +268,17 @@ class TestFile:
         assert "s of it were readable" in source.notes[0]
 
 
-class Dribble(io.RawIOBase):
-    """A pipe that hands out portions of awkward sizes."""
-
-    def __init__(self, data: bytes, size: int) -> None:
-        self._data = io.BytesIO(data)
-        self._size = size
-
-    def read(self, size: int = -1) -> bytes:
-        return self._data.read(self._size)
-
-    def isatty(self) -> bool:
-        return False
-
-
 class TestRaw:
-    @pytest.mark.parametrize("portion", [1, 3, 7, 1000])
-    @pytest.mark.parametrize("channels", [1, 2, 3])
-    @pytest.mark.parametrize(("sample_format", "dtype"), [("s16le", "<i2"), ("f32le", "<f4")])
-    def test_portions_do_not_matter(
-        self, portion: int, channels: int, sample_format: str, dtype: str
+    @pytest.mark.parametrize(("sample_format", "dtype"), [("s16le", "int16"), ("f32le", "float32")])
+    def test_bytes_become_numbers_and_what_is_left_is_told(
+        self, sample_format: SampleFormat, dtype: str
     ) -> None:
-        samples = (noise(500, channels) * (30000 if dtype == "<i2" else 1)).astype(dtype)
-        source = RawSource(
-            Dribble(samples.tobytes(), portion),  # type: ignore[arg-type]
-            16000,
-            channels,
-            sample_format,  # type: ignore[arg-type]
-        )
+        samples = (noise(10, 2) * 30000).astype(dtype)
+        source = RawSource(io.BytesIO(samples.tobytes() + b"abc"), 16000, 2, sample_format)
         got = gathered(source)
-        assert got.dtype == np.dtype(dtype).newbyteorder("=")
+        assert got.dtype == dtype
         np.testing.assert_array_equal(got, samples)
-        assert source.notes == ()
-
-    def test_tells_of_a_frame_that_is_cut(self) -> None:
-        source = RawSource(io.BytesIO(bytes(4 * 10 + 3)), channels=2)
-        assert len(gathered(source)) == 10
-        assert "3 of its 4 bytes" in source.notes[0]
-
-    @pytest.mark.parametrize("data", [b"", b"x"])
-    def test_refuses_a_stream_without_a_sample(self, data: bytes) -> None:
-        with pytest.raises(SerError, match="before the first sample"):
-            gathered(RawSource(io.BytesIO(data)))
+        assert f"3 of its {2 * samples.itemsize} bytes" in source.notes[0]
 
     def test_refuses_a_terminal(self) -> None:
         leader, follower = os.openpty()
@@ -355,30 +290,21 @@ class TestRaw:
         ):
             pass
 
-    @pytest.mark.parametrize(("rate", "channels"), [(0, 1), (10**9, 1), (16000, 0), (16000, 99)])
-    def test_refuses_impossible_formats(self, rate: int, channels: int) -> None:
-        with pytest.raises(SerError, match="wanted"):
-            RawSource(io.BytesIO(), rate, channels)
-
 
 @pytest.fixture
 def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """The fake sounddevice, new for each test, with an output and three inputs."""
-    path = Path(__file__).parent / "fake_audio" / "sounddevice.py"
-    spec = importlib.util.spec_from_file_location("fake_sounddevice", path)
-    assert spec is not None
-    assert spec.loader is not None
-    fake: Any = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fake)
+    monkeypatch.syspath_prepend(FAKE_AUDIO)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    fake: Any = importlib.import_module("sounddevice")
     fake.devices = [
         ("HDMI output", 0), ("Built-in Audio", 2), ("USB Headset Mono", 1), ("USB Camera", 2),
     ]  # fmt: skip
     fake.default.device = (1, 0)
     fake.default_rate_hz = 44100.0
-    for module in (devices, capture_worker):
-        monkeypatch.setattr(module, "load_portaudio", lambda: fake)
     yield fake
     fake.is_over.set()
+    del sys.modules["sounddevice"]
 
 
 def wait_for_failure(stream: DeviceStream) -> None:
@@ -420,18 +346,22 @@ class TestDevice:
         assert stream.failure == "the device is gone"
         assert sum(len(audio.samples) for audio in stream.audio()) == 3 * 2205
 
-    def test_falls_back_over_rates_and_channels(self, portaudio: Any) -> None:
-        portaudio.refused = {(44100, 2), (44100, 1), (48000, 2)}
-        stream = DeviceStream(devices.find_input_device(None))
-        assert (stream.sample_rate_hz, stream.channels) == (48000, 1)
-        assert portaudio.tried == [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]
-
-    def test_a_format_that_is_asked_for_is_tried_first(self, portaudio: Any) -> None:
-        stream = DeviceStream(devices.find_input_device(None), 16000, 1)
-        assert (stream.sample_rate_hz, stream.channels) == (16000, 1)
-        portaudio.refused = {(16000, 1), (16000, 2)}
-        stream = DeviceStream(devices.find_input_device(None), 16000, 1)
-        assert (stream.sample_rate_hz, stream.channels) == (44100, 1)
+    @pytest.mark.parametrize(
+        ("asked", "tried"),
+        [
+            ((None, None), [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]),
+            ((16000, 1), [(16000, 1)]),
+            ((16000, 1), [(16000, 1), (16000, 2), (44100, 1)]),
+        ],
+        ids=["its own first", "what is asked for first", "its own if that is refused"],
+    )
+    def test_formats_are_tried_in_order(
+        self, portaudio: Any, asked: tuple[int | None, int | None], tried: list[tuple[int, int]]
+    ) -> None:
+        portaudio.refused = set(tried[:-1])
+        stream = DeviceStream(devices.find_input_device(None), *asked)
+        assert portaudio.tried == tried
+        assert (stream.sample_rate_hz, stream.channels) == tried[-1]
 
     def test_says_what_it_tried(self, portaudio: Any) -> None:
         portaudio.refused = {(r, c) for r in (44100, 48000, 16000) for c in (1, 2)}
@@ -493,13 +423,9 @@ class TestDevice:
 def test_without_portaudio_the_message_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    class Missing:
-        def find_spec(self, name: str, *_: object) -> None:
-            if name == "sounddevice":
-                raise OSError("PortAudio library not found")
-
+    monkeypatch.setenv("FAKE_AUDIO", "missing")
+    monkeypatch.syspath_prepend(FAKE_AUDIO)
     monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-    monkeypatch.setattr(sys, "meta_path", [Missing(), *sys.meta_path])
     monkeypatch.setattr(shutil, "which", lambda tool: tool == "dnf" or None)
     with pytest.raises(SerError, match=r"dnf install portaudio.*--demo work without it"):
         devices.portaudio_inputs()
