@@ -1,6 +1,5 @@
 """A capture process that speaks the protocol badly: ``bad_capture.py HOW``."""
 
-import json
 import os
 import signal
 import struct
@@ -11,13 +10,11 @@ from array import array
 RATE_HZ = 16000
 
 
-def send(kind: bytes, payload: bytes) -> None:
-    os.write(1, struct.pack("<cI", kind, len(payload)) + payload)
+def message(kind: bytes, payload: bytes) -> bytes:
+    return struct.pack("<cI", kind, len(payload)) + payload
 
 
-def open_device() -> None:
-    fields = {"name": "bad", "sample_rate_hz": RATE_HZ, "channels": 1}
-    send(b"O", json.dumps(fields).encode())
+OPENED = message(b"O", b'{"name": "bad", "sample_rate_hz": %d, "channels": 1}' % RATE_HZ)
 
 
 def audio() -> bytes:
@@ -29,31 +26,31 @@ def talk(seconds: float) -> None:
     os.read(0, 1)
     ends_at = time.monotonic() + seconds
     while time.monotonic() < ends_at:
-        send(b"A", audio())
+        os.write(1, message(b"A", audio()))
         time.sleep(0.02)
 
 
+FIRST_WORDS = {
+    "refusing": message(b"F", b'{"message": "the device is busy"}'),
+    "raising": b"",
+    "exiting": b"",
+    "garbage": bytes(range(256)) * 100,
+    "huge": b"A" + b"\xff" * 4,
+    "untrue": message(b"O", b'{"name": "bad", "sample_rate_hz": 0, "channels": 1}'),
+    "listing": message(b"D", b'{"devices": []}'),
+    "silent": b"",
+}
+
+
 def refuse_to_open(how: str) -> None:
+    os.write(1, FIRST_WORDS[how])
     match how:
         case "refusing":
-            send(b"F", b'{"message": "the device is busy"}')
             os._exit(2)
         case "raising":
             raise ValueError("of no use")
         case "exiting":
             os._exit(0)
-        case "garbage":
-            os.write(1, bytes(range(256)) * 100)
-        case "huge":
-            os.write(1, b"A" + b"\xff" * 4)
-        case "untrue":
-            send(b"O", b'{"name": "bad", "sample_rate_hz": 0, "channels": 1}')
-        case "listing":
-            send(b"D", b'{"devices": []}')
-        case "silent":
-            pass
-        case _:
-            return
     time.sleep(1000)
 
 
@@ -73,8 +70,9 @@ def stop_talking(how: str) -> None:
 
 def main(how: str) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    refuse_to_open(how)
-    open_device()
+    if how in FIRST_WORDS:
+        refuse_to_open(how)
+    os.write(1, OPENED)
     talk(1000.0 if how == "good" else 0.5)
     stop_talking(how)
 
