@@ -1,9 +1,11 @@
 """Running processes: which there are, what this one holds, and their end, by Ctrl-C or not."""
 
+import contextlib
+import resource
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 import psutil
 
@@ -66,3 +68,14 @@ def interrupted(
         finally:
             process.kill()
     return process.returncode, out, err
+
+
+@contextlib.contextmanager
+def files_no_larger_than(size_bytes: int) -> Iterator[None]:
+    """Let no file of this process grow further, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

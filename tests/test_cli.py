@@ -3,12 +3,10 @@
 import csv
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +14,14 @@ import pytest
 import soundfile
 
 from in_process import call, error_of
+from processes import files_no_larger_than
 from ser_live import listen
 from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped
 from ser_live.recording import Recorder, ReplaySource
-from ser_live.sources import DEMO_NOTICE, DEMO_PATH, Block, FileSource, Notice
-from ser_live.testing import speech_like, tiny_card, write_tiny_model
-from ser_live.testing.models import tiny_graph, write_graph
-from sound_server import SoundServer
+from ser_live.sources import DEMO_NOTICE, DEMO_PATH, Block, Notice
+from ser_live.testing import speech_like, write_tiny_model
+from streams import GivenSource
 from test_output import READERS
 
 COMMAND = [sys.executable, "-m", "ser_live"]
@@ -55,11 +53,6 @@ def voice(tmp_path: Path) -> Path:
     return path
 
 
-def raw(path: Path, dtype: str) -> tuple[bytes, int]:
-    samples, rate = soundfile.read(path, dtype=dtype, always_2d=True)
-    return samples[:, 0].tobytes(), rate
-
-
 class TestResults:
     @pytest.mark.parametrize("name", ["voice.wav", "voice.ogg", "voice.flac"])
     def test_a_file_gives_json_lines_and_a_summary(
@@ -70,12 +63,9 @@ class TestResults:
             samples, rate = soundfile.read(voice)
             soundfile.write(path, samples, rate)
         done = done_well("--file", path, "--model", tiny_model)
-        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        lines = lines_of(done.stdout)
         with listen(path, model=tiny_model) as predictions:
-            wanted = [json.loads(json.dumps(p.to_dict())) for p in predictions]
-        for record in lines + wanted:
-            record.pop("timing")
-        assert lines == wanted
+            assert lines == lines_of("\n".join(json.dumps(p.to_dict()) for p in predictions))
         assert len(lines) == 12
         frames = 144000 if name != "voice.ogg" else soundfile.info(path).frames
         account = f"captured {frames} frames = processed {frames} + dropped 0 + buffered 0"
@@ -87,21 +77,14 @@ class TestResults:
     def test_stdin_gives_what_the_file_gives(
         self, voice: Path, tiny_model: Path, sample_format: str, dtype: str
     ) -> None:
-        data, rate = raw(voice, dtype)
-        mono = voice.with_name("mono.wav")
-        samples, _ = soundfile.read(voice, dtype="int16")
-        soundfile.write(mono, samples[:, 0], rate)
+        samples, rate = soundfile.read(voice, dtype=dtype)
+        mono = samples[:, 0]
+        soundfile.write(voice, mono, rate)
         options = ["--rate", rate, "--format", sample_format, "--model", tiny_model]
-        piped = call("--stdin", *options, stdin=data + b"\0")
-        filed = call("--file", mono, "--model", tiny_model)
-        assert piped.returncode == 0, piped.stderr
+        piped = done_well("--stdin", *options, stdin=mono.tobytes() + b"\0")
         assert "1 of its" in piped.stderr
-        piped_lines, filed_lines = piped.stdout.splitlines(), filed.stdout.splitlines()
-        for ours, theirs in zip(piped_lines, filed_lines, strict=True):
-            record, wanted = json.loads(ours), json.loads(theirs)
-            assert record["probabilities"] == wanted["probabilities"]
-            assert (record["state"], record["label"]) == (wanted["state"], wanted["label"])
-            assert record["lag_seconds"] is not None
+        filed = done_well("--file", voice, "--model", tiny_model)
+        assert lines_of(piped.stdout) == lines_of(filed.stdout)
 
     def test_stdin_that_ends_early_gives_what_came_and_nothing_is_kept(
         self, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
@@ -122,35 +105,13 @@ class TestResults:
         last = lines[-1]
         assert last["probabilities"] == pytest.approx(last["raw_probabilities"], abs=1e-6)
 
-    def test_realtime_takes_its_time_and_measures_lag(self, voice: Path, tiny_model: Path) -> None:
-        soundfile.write(voice, *soundfile.read(voice, stop=48000))
-        started = time.monotonic()
-        done = call("--file", voice, "--pace", "realtime", "--model", tiny_model)
-        assert time.monotonic() - started >= 1.0
-        lags = [json.loads(line)["lag_seconds"] for line in done.stdout.splitlines()]
-        assert all(0.0 <= lag < 1.0 for lag in lags)
-        assert "measured lag, capture to prediction: 0." in done.stderr
-
 
 class TestMistakes:
-    def test_files(self, tmp_path: Path, tiny_model: Path) -> None:
-        empty, text, silent = (tmp_path / name for name in ("e.wav", "t.wav", "s.wav"))
-        empty.write_bytes(b"")
-        text.write_text("This is no audio.\n" * 100)
-        soundfile.write(silent, np.zeros(0), 16000)
-        for path in (empty, text, silent, tmp_path / "missing.wav", tmp_path):
-            assert str(path) in error_of(call("--file", path, "--model", tiny_model))
-
-    def test_models(self, tmp_path: Path, tiny_model: Path) -> None:
-        broken = tmp_path / "broken.onnx"
-        broken.write_bytes(tiny_model.read_bytes()[:5000])
-        bare = write_graph(tmp_path / "bare.onnx", tiny_graph(tiny_card()), None)
-        for model in (broken, bare, tmp_path / "missing.onnx", "no-such-name"):
-            assert str(model) in error_of(call("--demo", "--model", model))
-
     @pytest.mark.parametrize(
         ("arguments", "words"),
         [
+            (["--file", "missing.wav"], "missing.wav: cannot read it"),
+            (["--demo", "--model", "no-such-name"], "no-such-name"),
             (["--demo", "--hop", "0"], "hop_seconds is 0.0"),
             (["--demo", "--hop", "0.123"], "whole multiple"),
             (["--demo", "--hop", "nan"], "hop_seconds is nan"),
@@ -186,21 +147,8 @@ class TestMistakes:
         assert words in error_of(call(*arguments))
         assert list(tmp_path.iterdir()) == []
 
-    def test_output_that_cannot_be_made(self, tmp_path: Path, tiny_model: Path) -> None:
-        path = tmp_path / "missing" / "a.csv"
-        options = ["--demo", "--model", tiny_model, "--record", tmp_path / "a.wav"]
-        assert f"{path}: cannot write it" in error_of(call(*options, "--output", path))
-        assert list(tmp_path.iterdir()) == []
-
-    @pytest.mark.parametrize("stdin", [b"", None])
-    def test_stdin_without_a_sample_or_closed(self, tiny_model: Path, stdin: bytes | None) -> None:
-        assert "stdin" in error_of(call("--stdin", "--model", tiny_model, stdin=stdin))
-
-    def test_stdin_that_is_a_terminal(self, tiny_model: Path) -> None:
-        leader, follower = os.openpty()
-        with os.fdopen(leader), os.fdopen(follower) as terminal:
-            done = call("--stdin", "--model", tiny_model, stdin=terminal)
-        assert "is a terminal" in error_of(done)
+    def test_stdin_that_is_closed(self, tiny_model: Path) -> None:
+        assert "stdin: is closed" in error_of(call("--stdin", "--model", tiny_model, stdin=None))
 
     def test_floats_in_the_wrong_format(self, tiny_model: Path) -> None:
         data = np.random.default_rng(0).bytes(64000)
@@ -233,28 +181,22 @@ def files_in(folder: Path) -> dict[str, str]:
     return texts
 
 
-def with_a_hole(path: Path, model: Path) -> list[Block | Notice]:
+def with_a_hole(path: Path, model: Path) -> None:
     """Record a device that was away for a while."""
     samples, rate = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
-    assert rate == 22050
     items: list[Block | Notice] = [
         Block(samples[:80000]),
         Notice("device_lost", "unplugged"),
         Notice("device_restored", "plugged in"),
         Block(samples[80000:], None, 44100),
     ]
-
-    class Given(FileSource):
-        def __iter__(self) -> Iterator[Block | Notice]:  # type: ignore[override]
-            return iter(items)
-
-    with Recorder(Given(DEMO_PATH), path, model) as recorder:
+    with Recorder(GivenSource(items, rate), path, model) as recorder:
         list(recorder)
-    return items
 
 
 class TestOutput:
     def test_all_formats_at_once(self, tmp_path: Path, tiny_model: Path) -> None:
+        (tmp_path / "out.csv").write_text("old\n" * 10000)
         done = done_well("--demo", "--model", tiny_model, *outputs_in(tmp_path))
         assert DEMO_NOTICE in done.stderr
         texts = files_in(tmp_path)
@@ -267,12 +209,6 @@ class TestOutput:
         assert counts == {len(kept) - len(lines)}
         assert counts.pop() >= 3
         assert "SPEAKER demo.ogg 1 " in texts[".rttm"]
-
-    def test_outputs_are_overwritten(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
-        path = tmp_path / "out.csv"
-        path.write_text("old\n" * 10000)
-        done_well("--file", voice, "--model", tiny_model, "--output", path)
-        assert len(path.read_bytes().splitlines()) == 13
 
     def test_events_are_told_where_they_belong(self, tmp_path: Path, tiny_model: Path) -> None:
         path = tmp_path / "a.wav"
@@ -305,10 +241,9 @@ class TestOutput:
     def test_verbose_says_what_goes_on(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
         command = ["--file", voice, "--model", tiny_model, "--output", tmp_path / "a.csv"]
         assert " writing " not in call(*command).stderr
-        for flag in ("-v", "-vv", "--verbose"):
-            done = call(*command, flag)
-            assert "ser-live: info: " in done.stderr
-            assert "ser_live.output.files: writing " in done.stderr
+        done = call(*command, "-v")
+        assert "ser-live: info: " in done.stderr
+        assert "ser_live.output.files: writing " in done.stderr
 
 
 class TestRecording:
@@ -344,91 +279,30 @@ class TestRecording:
         model.unlink()
         assert f"no model '{model}'" in error_of(call("replay", path))
 
-    def test_stdin_as_integers(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
-        data, rate = raw(voice, "int16")
-        path = tmp_path / "a.wav"
-        options = ["--rate", rate, "--model", tiny_model, "--record", path]
-        session = call("--stdin", *options, stdin=data)
-        assert lines_of(call("replay", path).stdout) == lines_of(session.stdout)
-
-    @pytest.mark.integration
-    def test_a_microphone_that_was_away(
-        self, speaker: SoundServer, tmp_path: Path, tiny_model: Path
+    @pytest.mark.parametrize(
+        ("option", "name"),
+        [("--model", "no.onnx"), ("--model", "bad.onnx"), ("--output", "missing/a.csv")],
+    )
+    def test_a_bad_start_leaves_no_recording(
+        self, tmp_path: Path, tiny_model: Path, option: str, name: str
     ) -> None:
-        path = tmp_path / "a.wav"
-        options = ["--device", "pulse", "--json", "--events", "--model", str(tiny_model)]
-        spoken, lines = tmp_path / "voice.wav", [""]
-        soundfile.write(spoken, *soundfile.read(DEMO_PATH, stop=6 * 22050))
-        with subprocess.Popen(
-            [*COMMAND, *options, "--record", str(path)],
-            env=speaker.environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stdout is not None
-
-            def read_until(word: str) -> None:
-                lines.append("")
-                while f'"{word}"' not in lines[-1]:
-                    lines.append(process.stdout.readline())  # type: ignore[union-attr]
-
-            read_until("silence")
-            first = speaker.play(spoken)
-            read_until("speech")
-            speaker.stop()
-            first.wait(timeout=10)
-            read_until("device_lost")
-            speaker.start()
-            read_until("device_restored")
-            read_until("silence")
-            second = speaker.play(spoken)
-            read_until("speech")
-            process.send_signal(signal.SIGINT)
-            out, err = process.communicate(timeout=10)
-            second.wait(timeout=10)
-        assert process.returncode == 130, err
-        assert "1 restarts" in err
-        told = lines_of("".join(lines) + out)
-        assert {"device_lost", "device_restored", "gap"} <= {line.get("event") for line in told}
-        session = [line for line in told if "index" in line]
-        assert {line["state"] for line in session} >= {"speech", "silence"}
-        replay = lines_of(call("replay", path, "--json").stdout)
-        assert replay[: len(session)] == session
-        # What was captured after the last prediction, and what the end of a stream still gives.
-        assert len(replay) - len(session) <= 2
-
-    def test_recordings_are_precious(self, tmp_path: Path, tiny_model: Path) -> None:
-        path = tmp_path / "a.wav"
-        command = ["--demo", "--model", tiny_model, "--record", path]
-        assert call(*command).returncode == 0
-        before = path.read_bytes()
-        assert "never overwritten" in error_of(call(*command))
-        assert path.read_bytes() == before
-
-    def test_a_bad_start_leaves_no_recording(self, tmp_path: Path) -> None:
         (tmp_path / "bad.onnx").write_bytes(b"nothing")
-        for name in ("no.onnx", "bad.onnx"):
-            model, path = tmp_path / name, tmp_path / "a.wav"
-            error_of(call("--demo", "--model", model, "--record", path))
+        options = ["--model", tiny_model, "--record", tmp_path / "a.wav", option, tmp_path / name]
+        assert str(tmp_path / name) in error_of(call("--demo", *options))
         assert [path.name for path in tmp_path.iterdir()] == ["bad.onnx"]
 
     def test_a_full_disk_ends_the_recording_alone(self, tmp_path: Path, tiny_model: Path) -> None:
         path = tmp_path / "a.wav"
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, before[1]))
-        try:
+        with files_no_larger_than(200_000):
             done = call("--demo", "--model", tiny_model, "--record", path)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         assert done.returncode == 2
         assert len(done.stdout.splitlines()) == 78
-        assert "ser-live: warning: " in done.stderr
-        assert f"{path}: cannot write on (File too large); the recording ends" in done.stderr
-        replay = call("replay", path)
-        kept = lines_of(replay.stdout)
+        words = f"{path}: cannot write on (File too large); the recording ends at 2.25 s"
+        assert f"ser-live: warning: {words}" in done.stderr
+        assert path.stat().st_size == 94 + 4 * 49608
+        kept = lines_of(call("replay", path).stdout)
         assert kept[:-1] == lines_of(done.stdout)[: len(kept) - 1]
-        assert len(kept) >= 10
+        assert len(kept) == 9
 
 
 @pytest.mark.integration
@@ -461,11 +335,12 @@ class TestEndings:
         assert len(kept_lines) - len(told) < 10
         rows = list(csv.DictReader(texts[".csv"].splitlines()))
         if number != signal.SIGKILL:
-            assert "processed" in err
+            assert "measured lag, capture to prediction: 0." in err
             assert len(rows) == len(kept_lines)
             assert {p["state"] for p in predictions} >= {"speech"}
             assert "SPEAKER" in texts[".rttm"]
         assert abs(len(rows) - len(kept_lines)) <= 1
+        assert "should be" not in soundfile.info(path).extra_info  # the header tells the length
         replay = done_well("replay", path)
         assert lines_of(replay.stdout)[: len(kept_lines)] == kept_lines
         with ReplaySource(path) as source:
@@ -512,15 +387,18 @@ def test_a_signal_waits_for_what_must_happen_whole() -> None:
 
 
 class TestView:
-    def test_what_is_logged_waits_for_the_screen(self, tmp_path: Path, tiny_model: Path) -> None:
-        path = tmp_path / "a.wav"
-        options = ["--model", str(tiny_model), "--pace", "fast", "-v"]
-        options += ["--record", str(path), "--output", str(tmp_path / "a.srt")]
-        text = call("--demo", *options, is_terminal=True).stdout
+    def test_what_is_logged_and_events_wait_for_the_screen(
+        self, tmp_path: Path, tiny_model: Path
+    ) -> None:
+        with_a_hole(tmp_path / "a.wav", tiny_model)
+        options = ["--pace", "fast", "-v", "--output", tmp_path / "a.srt"]
+        text = call("replay", tmp_path / "a.wav", *options, is_terminal=True).stdout
         view, _, after = text.partition("\x1b[?1049l")
-        assert "recording to" in view
-        assert "ser-live: info" not in view
-        assert "ser_live.output.files: writing" in after
+        assert "replay of" in view
+        told = ("ser_live.output.files: writing", "ser-live: 3.63 s: device_lost: unplugged")
+        for words in told:
+            assert words not in view
+            assert words in after
         assert "processed 19.6 s" in after
 
     def test_what_waits_is_bounded(self, capsys: pytest.CaptureFixture[str]) -> None:
@@ -533,15 +411,6 @@ class TestView:
         assert lines[0] == "ser-live: 4000 lines before these are left out"
         assert (lines[1], lines[-1]) == ("ser-live: line 4000", "ser-live: line 4999")
 
-    def test_events_wait_too(self, tmp_path: Path, tiny_model: Path) -> None:
-        with_a_hole(tmp_path / "a.wav", tiny_model)
-        done = call("replay", tmp_path / "a.wav", "--pace", "fast", is_terminal=True)
-        text = done.stdout
-        view, _, after = text.partition("\x1b[?1049l")
-        assert "replay of" in view
-        assert "s: device_lost: unplugged" not in view
-        assert "ser-live: 3.63 s: device_lost: unplugged" in after
-
     def test_event_lines_need_lines(self) -> None:
         done = call("--demo", "--events", is_terminal=True)
         assert "--events belongs to JSON lines; add --json" in done.stderr
@@ -549,28 +418,17 @@ class TestView:
 
 class TestWords:
     @pytest.mark.integration
-    @pytest.mark.parametrize(
-        ("words", "flags"),
-        [
-            (["--help"], ("--device", "--file", "--stdin", "--demo", "--record", "exit codes")),
-            (["replay", "--help"], ("--pace", "--model", "--json", "--output", "--vad")),
-            (["doctor", "--help"], ("--device", "--no-microphone", "--model", "exit codes")),
-        ],
-    )
-    def test_help_loads_nothing_heavy(self, words: list[str], flags: tuple[str, ...]) -> None:
+    @pytest.mark.parametrize("words", [["--help"], ["replay", "--help"], ["doctor", "--help"]])
+    def test_help_loads_nothing_heavy(self, words: list[str]) -> None:
         heavy = ("numpy", "onnxruntime", "sounddevice", "soundfile", "soxr", "rich")
-        done = self.loading_none_of(heavy, words)
-        for flag in flags:
-            assert flag in done.stdout
+        self.loading_none_of(heavy, words)
 
     @pytest.mark.integration
     def test_a_file_needs_neither_portaudio_nor_rich(self, voice: Path, tiny_model: Path) -> None:
         words = ["--file", str(voice), "--model", str(tiny_model)]
         self.loading_none_of(("sounddevice", "rich", "tensorflow"), words)
 
-    def loading_none_of(
-        self, modules: tuple[str, ...], words: list[str]
-    ) -> "subprocess.CompletedProcess[str]":
+    def loading_none_of(self, modules: tuple[str, ...], words: list[str]) -> None:
         """Run the command in a process that fails if it has loaded one of the modules."""
         code = (
             "import sys; from ser_live.cli.main import main\n"
@@ -582,7 +440,6 @@ class TestWords:
             [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
         )
         assert done.returncode == 0, done.stderr
-        return done
 
     def test_models_are_listed(self) -> None:
         done = done_well("--list-models")

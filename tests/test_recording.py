@@ -2,10 +2,9 @@
 
 import json
 import logging
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from ser_live import Prediction, SerError, listen
-from ser_live.recording import Recorder, ReplaySource, files, model_sha256
+from ser_live import Prediction, SerError, __version__, listen
+from ser_live.recording import Recorder, ReplaySource, Session, files, model_sha256
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice, Source
 from streams import GivenSource
 
@@ -115,17 +114,22 @@ class TestFiles:
 
     def test_the_first_line_says_how_it_was_made(self, tmp_path: Path, tiny_model: Path) -> None:
         path = tmp_path / "a.wav"
-        items: list[Item] = [Block(np.zeros((10, 2), np.float32))]
-        recorded(path, items, tiny_model, hop_seconds=0.5, vad=False)
+        recorded(path, [Block(np.zeros((10, 2)))], tiny_model, hop_seconds=0.5, vad=False)
         first = json.loads((tmp_path / "a.wav.jsonl").read_text().splitlines()[0])
-        assert first["type"] == "session"
-        assert first["source"] == GivenSource.name
-        assert (first["sample_rate_hz"], first["channels"]) == (RATE_HZ, 2)
-        assert first["model"] == str(tiny_model)
-        assert first["model_sha256"] == model_sha256(tiny_model)
-        assert (first["hop_seconds"], first["smoothing_seconds"]) == (0.5, None)
-        session = ReplaySource(path).session
-        assert (session.vad, session.window_seconds) == (False, None)
+        assert first.pop("type") == "session"
+        assert ReplaySource(path).session == Session(**first)
+        assert Session(**first) == Session(
+            version=__version__,
+            source=GivenSource.name,
+            sample_rate_hz=RATE_HZ,
+            channels=2,
+            model=str(tiny_model),
+            model_sha256=model_sha256(tiny_model),
+            window_seconds=None,
+            hop_seconds=0.5,
+            smoothing_seconds=None,
+            vad=False,
+        )
 
     def test_a_shipped_model_is_named_not_located(self, tmp_path: Path) -> None:
         with Recorder(FileSource(DEMO_PATH), tmp_path / "a.wav") as recorder:
@@ -180,28 +184,19 @@ class TestTheLaw:
     def test_replay_equals_session(
         self, tmp_path: Path, tiny_model: Path, seed: int, channels: int
     ) -> None:
-        path = tmp_path / "session.wav"
-        items = self.session(seed, channels)
-        recorder = Recorder(fed(items), path, tiny_model, hop_seconds=0.1, smoothing_seconds=0.2)
-        got = self.heard(recorder, tiny_model, 0.1, 0.2)
+        path, options = tmp_path / "session.wav", {"hop_seconds": 0.1, "smoothing_seconds": 0.2}
+        source = fed(self.session(seed, channels))
+        recorder = Recorder(source, path, tiny_model, **options)  # type: ignore[arg-type]
+        got = self.recognized(recorder, model=tiny_model, **options)
         again = ReplaySource(path)
-        session = again.session
-        options = (session.hop_seconds, session.smoothing_seconds)
-        assert self.heard(again, Path(session.model), *options) == got
+        kept = {name: getattr(again.session, name) for name in ("model", *options)}
+        assert self.recognized(again, **kept) == got
         assert any(p.degraded for p in got)
         assert {p.state for p in got} >= {"speech", "warming_up", "silence"}
 
-    def heard(
-        self, source: Source, model: Path, hop_seconds: float, smoothing_seconds: float | None
-    ) -> list[Prediction]:
-        """What one that waits for every hop hears, whatever the source says of itself."""
-        with listen(
-            source,
-            model=model,
-            hop_seconds=hop_seconds,
-            smoothing_seconds=smoothing_seconds,
-            policy="block",
-        ) as predictions:
+    def recognized(self, source: Source, **options: Any) -> list[Prediction]:
+        """Wait for every hop, whatever the source says of itself."""
+        with listen(source, policy="block", **options) as predictions:
             return list(predictions)
 
     def test_a_paced_replay_measures_lag(self, tmp_path: Path, tiny_model: Path) -> None:
@@ -216,28 +211,6 @@ class TestTheLaw:
 
 
 class TestBadEndings:
-    @pytest.mark.integration
-    def test_a_killed_process_leaves_all_that_it_had(
-        self, tmp_path: Path, tiny_model: Path, environment: dict[str, str]
-    ) -> None:
-        code = (
-            "import os, signal, sys\n"
-            "from ser_live.recording import Recorder\n"
-            "from ser_live.sources import FileSource\n"
-            "with Recorder(FileSource(sys.argv[1]), sys.argv[2], sys.argv[3]) as recorder:\n"
-            "    for count, block in enumerate(recorder):\n"
-            "        if count == 20:\n"
-            "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        )
-        path = tmp_path / "a.wav"
-        command = [sys.executable, "-c", code, str(DEMO_PATH), str(path), str(tiny_model)]
-        done = subprocess.run(command, env=environment, timeout=60, check=False)
-        assert done.returncode == -9
-        with FileSource(DEMO_PATH) as source:
-            wanted: list[Item] = [block for _, block in zip(range(21), source, strict=False)]
-        assert_same(replayed(path), wanted)
-        assert "should be" not in soundfile.info(path).extra_info
-
     def test_half_a_line_and_missing_samples_are_no_obstacle(
         self, tmp_path: Path, tiny_model: Path
     ) -> None:
@@ -252,34 +225,6 @@ class TestBadEndings:
         with lines.open("a") as more:
             more.write('{"type": "block", "at_frame": 260, "frames": 9, "missing_frames": 5}\n')
         assert_same(replayed(path), items)
-
-    @pytest.mark.integration
-    def test_a_full_disk_stops_the_recording_and_not_the_stream(
-        self, tmp_path: Path, tiny_model: Path, environment: dict[str, str]
-    ) -> None:
-        code = (
-            "import logging, resource, sys\n"
-            "from ser_live.recording import Recorder\n"
-            "from ser_live.sources import FileSource\n"
-            "logging.basicConfig()\n"
-            "resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))\n"
-            "with Recorder(FileSource(sys.argv[1]), sys.argv[2], sys.argv[3]) as recorder:\n"
-            "    print(sum(len(block.samples) for block in recorder))\n"
-            "print(recorder.notes)\n"
-        )
-        path = tmp_path / "a.wav"
-        command = [sys.executable, "-c", code, str(DEMO_PATH), str(path), str(tiny_model)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, timeout=60, check=True
-        )
-        frames, notes = done.stdout.splitlines()
-        assert int(frames) == soundfile.info(DEMO_PATH).frames
-        words = "a.wav: cannot write on (File too large); the recording ends at 2.25 s"
-        assert words in notes
-        assert words in done.stderr
-        kept = replayed(path)
-        assert sum(len(block.samples) for block in kept if isinstance(block, Block)) == 49608
-        assert path.stat().st_size == 94 + 4 * 49608
 
     @pytest.mark.parametrize(("rate_hz", "channels"), [(48000, 1), (RATE_HZ, 2)])
     def test_another_format_stops_the_recording(
@@ -309,45 +254,42 @@ class TestBadEndings:
 class TestMistakes:
     ITEMS: tuple[Item, ...] = (Block(np.zeros((10, 1), np.float32)),)
 
-    def error(self, path: Path, model: Path) -> str:
-        source = fed(list(self.ITEMS))
-        with pytest.raises(SerError) as error, Recorder(source, path, model):
-            pass
-        assert str(path) in str(error.value)
-        assert "\n" not in str(error.value)
-        return str(error.value)
+    @pytest.fixture
+    def path(self, tmp_path: Path, tiny_model: Path) -> Path:
+        """A recording."""
+        recorded(tmp_path / "a.wav", list(self.ITEMS), tiny_model)
+        return tmp_path / "a.wav"
 
-    @pytest.mark.parametrize("name", ["a.wav", "a.wav.jsonl"])
-    def test_recordings_are_not_overwritten(
-        self, tmp_path: Path, tiny_model: Path, name: str
+    @pytest.mark.parametrize(
+        ("name", "model", "words"),
+        [
+            ("a.wav", None, r"a\.wav: .*never overwritten"),
+            ("b.wav", None, r"b\.wav\.jsonl: .*never overwritten"),
+            ("missing/a.wav", None, r"missing/a\.wav: cannot record to it"),
+            ("a.flac", None, r"a\.flac: .*ends in \.wav"),
+            ("c.wav", "missing", "no model"),
+        ],
+    )
+    def test_what_is_refused_changes_no_file(
+        self, path: Path, tiny_model: Path, name: str, model: str | None, words: str
     ) -> None:
-        (tmp_path / name).write_text("precious")
-        assert "never overwritten" in self.error(tmp_path / "a.wav", tiny_model)
-        assert (tmp_path / name).read_text() == "precious"
-        assert len(list(tmp_path.iterdir())) == 1
-
-    def test_places(self, tmp_path: Path, tiny_model: Path) -> None:
-        assert "cannot record to it" in self.error(tmp_path / "missing" / "a.wav", tiny_model)
-        assert "ends in .wav" in self.error(tmp_path / "a.flac", tiny_model)
-
-    def test_a_model_that_is_missing_leaves_no_file(self, tmp_path: Path) -> None:
-        source = fed(list(self.ITEMS))
+        path.with_name("b.wav.jsonl").write_text("precious")
+        before = {file: file.read_bytes() for file in path.parent.iterdir()}
+        source = fed(self.ITEMS)
         with (
-            pytest.raises(SerError, match="no model"),
-            Recorder(source, tmp_path / "a.wav", "missing"),
+            pytest.raises(SerError, match=rf"^[^\n]*{words}[^\n]*$"),
+            Recorder(source, path.parent / name, model or tiny_model),
         ):
             pass
-        assert source.closed == 1
-        assert list(tmp_path.iterdir()) == []
+        assert source.opened == source.closed
+        assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
 
     def test_plain_audio_is_no_recording(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", np.zeros(100), 8000)
         with pytest.raises(SerError, match=r"a\.wav\.jsonl: cannot read it .*--file"):
             ReplaySource(tmp_path / "a.wav")
 
-    def test_samples_of_another_recording(self, tmp_path: Path, tiny_model: Path) -> None:
-        path = tmp_path / "a.wav"
-        recorded(path, list(self.ITEMS), tiny_model)
+    def test_samples_of_another_recording(self, path: Path) -> None:
         soundfile.write(path, np.zeros(100), 8000)
         with pytest.raises(SerError, match="8000 Hz x 1, the lines beside it say 22050"):
             ReplaySource(path).__enter__()
@@ -365,23 +307,18 @@ class TestMistakes:
             "\udcff",
         ],
     )
-    def test_damaged_lines_are_named(self, tmp_path: Path, tiny_model: Path, line: str) -> None:
-        path = tmp_path / "a.wav"
-        recorded(path, list(self.ITEMS), tiny_model)
+    def test_damaged_lines_are_named(self, path: Path, line: str) -> None:
         with path.with_name("a.wav.jsonl").open("ab") as lines:
             lines.write(line.encode("utf-8", "surrogateescape") + b"\n")
-        with pytest.raises(SerError, match=r"a\.wav\.jsonl") as error:
+        with pytest.raises(SerError, match=r"^[^\n]*a\.wav\.jsonl[^\n]*$"):
             replayed(path)
-        assert "\n" not in str(error.value)
 
-    def test_later_formats_are_refused(self, tmp_path: Path, tiny_model: Path) -> None:
-        path = tmp_path / "a.wav"
-        recorded(path, list(self.ITEMS), tiny_model)
+    def test_later_formats_are_refused(self, path: Path) -> None:
         lines = path.with_name("a.wav.jsonl")
         newer = lines.read_text().replace('"format_version": 1', '"format_version": 2')
         lines.write_text(newer)
         with pytest.raises(SerError, match="format 2, wanted 1"):
             ReplaySource(path)
-        lines.write_text("".join(lines.read_text().splitlines(keepends=True)[1:]))
+        lines.write_text("".join(newer.splitlines(keepends=True)[1:]))
         with pytest.raises(SerError, match="first line"):
             ReplaySource(path)
