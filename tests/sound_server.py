@@ -140,12 +140,6 @@ class SoundServer:
             stderr=subprocess.DEVNULL,  # a server that dies makes it complain
         )
 
-    def beep(self, file: Path) -> float:
-        """Speak a file into the microphone to its end; return when that began."""
-        began_at = time.monotonic()
-        self.play(file).wait(20.0)
-        return began_at
-
     def _reap(self) -> None:
         process, self._process = self._process, None
         if process is None:
