@@ -13,6 +13,8 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 
+from server_talk import timeless
+
 _FLAGS = (
     "--headless=new",
     "--no-sandbox",  # it refuses to run as root with one
@@ -23,7 +25,6 @@ _FLAGS = (
     "--force-color-profile=srgb",
 )
 _PATIENCE_SECONDS = 30.0
-_CLOCKED = ("lag_seconds", "timing")
 # A server that is away or refuses, and a page by plain http: they are told on the page itself.
 _EXPECTED = (
     "WebSocket connection to",
@@ -154,13 +155,19 @@ class Browser:
     def click(self, place: str) -> None:
         self.find(place).click()
 
+    def press_start(self, place: str, words: str) -> None:
+        """Press the button that starts and stops; wait until words can be read somewhere."""
+        self.click("#start")
+        self.wait_for(place, words)
+
     def press(self, key: str) -> None:
         """Press a key wherever the focus is."""
         webdriver.ActionChains(self.driver).send_keys(key).perform()
 
-    def choose(self, file: Path) -> None:
-        """Choose a recording."""
+    def choose(self, file: Path, place: str, words: str) -> None:
+        """Choose a recording; wait until words can be read somewhere."""
         self.find("#file").send_keys(str(file))
+        self.wait_for(place, words)
 
     def wait(self, condition: Callable[[], Any], what: str) -> Any:
         """Wait until something is true, and give it."""
@@ -244,12 +251,4 @@ class Browser:
 
 def of_type(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
     """Return the records of a type, without it and without what a clock measured."""
-    return [
-        {name: value for name, value in record.items() if name not in ("type", *_CLOCKED)}
-        for record in records
-        if record["type"] == kind
-    ]
-
-
-def unclocked(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [{n: value for n, value in record.items() if n not in _CLOCKED} for record in records]
+    return [timeless(record) for record in records if record["type"] == kind]

@@ -1,6 +1,5 @@
 """Take docs/page-*.png: ``python tests/make_page_pictures.py`` takes a minute, by the clock."""
 
-import argparse
 import base64
 import io
 import tempfile
@@ -13,6 +12,7 @@ import browser
 import serving
 from ser_live.testing import demo_voice
 
+DOCS = Path(__file__).parent.parent / "docs"
 THEMES = ("light", "dark")
 SIZES = {"wide": (1200, 854), "phone": (360, 902)}
 UTTERANCES = 4
@@ -31,10 +31,6 @@ COUNT_WORDS = """
 
 def main() -> None:
     """Let the page hear the demo voice, and look at it in its last utterance."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    default = Path(__file__).parent.parent / "docs"
-    parser.add_argument("--out", type=Path, default=default, help="folder")
-    out: Path = parser.parse_args().out
     with tempfile.TemporaryDirectory() as folder, serving.process() as server:
         for name, size in SIZES.items():
             place = Path(folder) / name
@@ -44,7 +40,7 @@ def main() -> None:
             with browser.Browser(
                 place, voice, width=size[0], height=size[1], flags=("--hide-scrollbars",)
             ) as page:
-                _look(page, server.url, out / f"page-{name}")
+                _look(page, server.url, DOCS / f"page-{name}")
 
 
 def _look(page: browser.Browser, url: str, path: Path) -> None:
@@ -56,15 +52,9 @@ def _look(page: browser.Browser, url: str, path: Path) -> None:
     for theme in THEMES:
         page.prefer(color_scheme=theme)
         page.run_async(f"await new Promise((go) => setTimeout(go, {1000 * FADE_SECONDS}))")
-        _take(page, path.with_name(f"{path.name}-{theme}.png"))
-
-
-def _take(page: browser.Browser, path: Path) -> None:
-    """Write a picture of what is in view."""
-    data = base64.b64decode(page.command("Page.captureScreenshot", format="png")["data"])
-    picture = Image.open(io.BytesIO(data)).convert("RGB")
-    picture.save(path, optimize=True)
-    print(f"{path}: {picture.width} x {picture.height}, {path.stat().st_size / 1000:.0f} kB")
+        data = base64.b64decode(page.command("Page.captureScreenshot", format="png")["data"])
+        picture = Image.open(io.BytesIO(data)).convert("RGB")
+        picture.save(path.with_name(f"{path.name}-{theme}.png"), optimize=True)
 
 
 if __name__ == "__main__":

@@ -107,8 +107,7 @@ def test_a_microphone_gives_the_labels_that_the_file_gives(
     page.wait(lambda: len(emotions()) == len(labels), "last emotion")
     page.wait(lambda: words("seen")[-1:] == words("spoken")[-1:] == ["silence"], "end of the voice")
     assert page.find("#start").text == "Stop"
-    page.click("#start")
-    page.wait_for("#emotion", "stopped")
+    page.press_start("#emotion", "stopped")
     assert emotions() == labels
     records = page.records()
     segments = of_type(records, "segment")
@@ -138,8 +137,7 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         port = free.getsockname()[1]
     with serving.process("--port", port, ends_well=False) as first:
         page = opened(first.url, voice)
-        page.click("#start")
-        page.wait_for("#now", "% sure")
+        page.press_start("#now", "% sure")
         first.process.kill()
         page.wait_for("#status", "server away")
         page.wait_for("#trouble", "The server does not answer")
@@ -152,8 +150,7 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         page.wait(lambda: page.records()[-1] != last, "further predictions")
         second.terminate()
         page.wait_for("#status", "server away")
-        page.click("#start")
-        page.wait_for("#status", "ready")  # from here on the timeline stands still
+        page.press_start("#status", "ready")  # from here on the timeline stands still
         page.click("#all")
         gap = next(record for record in page.records() if record["type"] == "event")
         assert gap["event"] == "gap"
@@ -176,10 +173,8 @@ def test_a_muted_microphone_is_told_in_words(
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, np.zeros(48000, np.int16), 48000, subtype="PCM_16")
     page = opened(server.url, silence)
-    page.click("#start")
-    page.wait_for("#notice", "no signal at all")
-    page.click("#start")
-    page.wait_for("#emotion", "stopped")
+    page.press_start("#notice", "no signal at all")
+    page.press_start("#emotion", "stopped")
     assert page.text("#notice") == ""
 
 
@@ -192,13 +187,10 @@ def test_a_microphone_can_be_chosen_and_may_go(
         navigator.mediaDevices.getUserMedia = async (wanted) => (window.heard = await ask(wanted))
         """
     )
-    page.click("#start")
-    page.wait_for("#microphone", "Fake Audio Input 2")  # they have names now
-    page.click("#start")
-    page.wait_for("#emotion", "stopped")
+    page.press_start("#microphone", "Fake Audio Input 2")  # they have names now
+    page.press_start("#emotion", "stopped")
     page.find("#microphone").send_keys("Fake Audio Input 2")
-    page.click("#start")
-    page.wait_for("#status", "listening to Fake Audio Input 2")
+    page.press_start("#status", "listening to Fake Audio Input 2")
     page.wait_for("#now", "% sure")
     page.run("window.heard.getTracks()[0].dispatchEvent(new Event('ended'))")  # as when unplugged
     page.wait_for("#trouble", "Fake Audio Input 2 was disconnected")
@@ -211,28 +203,23 @@ def test_a_server_that_stands_still_is_not_taken_for_silence(opened: Open, voice
         page = opened("about:blank", voice)
         page.hurry()
         page.open(halted.url)
-        page.click("#start")
-        page.wait_for("#now", "% sure")
+        page.press_start("#now", "% sure")
         halted.process.send_signal(signal.SIGSTOP)
         try:
             page.wait_for("#emotion", "waiting…")
-            page.click("#start")
-            page.wait_for("#trouble", "did not send its last results")
+            page.press_start("#trouble", "did not send its last results")
         finally:
             halted.process.send_signal(signal.SIGCONT)
-        page.click("#start")
-        page.wait_for("#status", "listening to")
+        page.press_start("#status", "listening to")
 
 
 def test_a_server_that_went_before_the_start_is_told_in_words(opened: Open, voice: Path) -> None:
     with serving.server() as short:
         page = opened(short.url, voice)
         page.wait_for("#bars", "neutral")
-    page.click("#start")
-    page.wait_for("#trouble", "The server does not answer")
+    page.press_start("#trouble", "The server does not answer")
     assert page.find("#start").text == "Start listening"
-    page.choose(DEMO_PATH)
-    page.wait_for("#trouble", "demo.ogg: The server does not answer")
+    page.choose(DEMO_PATH, "#trouble", "demo.ogg: The server does not answer")
 
 
 def test_a_refused_microphone_is_told_in_words(
@@ -240,8 +227,7 @@ def test_a_refused_microphone_is_told_in_words(
 ) -> None:
     page = opened(server.url, voice, is_asked=True)
     page.command("Browser.setPermission", permission={"name": "microphone"}, setting="denied")
-    page.click("#start")
-    page.wait_for("#trouble", "does not let this page use the microphone")
+    page.press_start("#trouble", "does not let this page use the microphone")
     assert page.find("#trouble").get_attribute("role") == "alert"
     assert page.find("#start").text == "Start listening"
 
@@ -252,10 +238,8 @@ def test_a_page_that_is_not_secure_says_why_there_is_no_microphone(
     with serving.server("--allow-host", "voice.test") as named:
         rules = "--host-resolver-rules=MAP voice.test 127.0.0.1"
         page = opened(f"http://voice.test:{named.port}/", voice, flags=(rules,))
-        page.click("#start")
-        page.wait_for("#trouble", "only to secure pages")
-        page.choose(DEMO_PATH)  # needs no microphone
-        page.wait_for("#recording", "demo.ogg, 0:20")
+        page.press_start("#trouble", "only to secure pages")
+        page.choose(DEMO_PATH, "#recording", "demo.ogg, 0:20")  # needs no microphone
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
@@ -268,40 +252,31 @@ def test_by_https_the_microphone_works_from_elsewhere(
         rules = "--host-resolver-rules=MAP voice.test 127.0.0.1"
         flags = (rules, "--ignore-certificate-errors")  # no authority has signed this one
         page = opened(f"https://voice.test:{safe.port}/", voice, flags=flags)
-        page.click("#start")
-        page.wait_for("#now", "% sure")
+        page.press_start("#now", "% sure")
 
 
 def test_a_token_is_asked_for_and_kept_out_of_the_address(opened: Open, voice: Path) -> None:
     with serving.server("--token", TOKEN) as guarded:
         page = opened(guarded.url, voice)
-        page.click("#start")
-        page.wait_for("#trouble", "The server requires a token")
+        page.press_start("#trouble", "The server requires a token")
         page.find("#token").send_keys("not-this-one-0123456789")
         page.click("#token-form button")
-        page.click("#start")
-        page.wait_for("#trouble", "does not accept this token")
+        page.press_start("#trouble", "does not accept this token")
         page.open("about:blank")
         page.open(f"{guarded.url}/#token={TOKEN}")
         assert TOKEN not in page.driver.current_url
-        page.click("#start")
-        page.wait_for("#status", "listening to")
-        page.click("#start")
-        page.wait_for("#emotion", "stopped")
+        page.press_start("#status", "listening to")
+        page.press_start("#emotion", "stopped")
         page.open(guarded.url)  # the tab knows it still
-        page.choose(DEMO_PATH)
-        page.wait_for("#recording", "demo.ogg, 0:20")
+        page.choose(DEMO_PATH, "#recording", "demo.ogg, 0:20")
 
 
 def test_a_full_server_is_told_and_tried_again(opened: Open, voice: Path) -> None:
     with serving.server("--max-streams", 1) as small:
         first = opened(small.url, voice)
-        first.click("#start")
-        first.wait_for("#status", "listening to")
+        first.press_start("#status", "listening to")
         second = opened(small.url, voice)
-        second.click("#start")
-        second.wait_for("#trouble", "The server is full")
-        first.click("#start")
-        first.wait_for("#emotion", "stopped")
+        second.press_start("#trouble", "The server is full")
+        first.press_start("#emotion", "stopped")
         second.wait_for("#status", "listening to")
         assert second.find("#trouble").is_displayed() is False

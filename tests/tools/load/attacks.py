@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import io
 import json
 import re
 import struct
@@ -13,11 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import soundfile
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
+import serving
 from ser_live.stream_protocol import SUBPROTOCOL
 from tools.load.client import Voice
 from tools.load.server import Server, frame, text_frame
@@ -225,9 +224,7 @@ def _slow_upload(a: Attacker) -> Awaitable[None]:
 
 
 def _cut_recording(a: Attacker) -> Awaitable[None]:
-    samples, recording = a.voice.samples[:50].ravel(), io.BytesIO()
-    soundfile.write(recording, samples, a.voice.sample_rate_hz, format="WAV")
-    body = recording.getvalue()
+    body = serving.recording(a.voice.samples[:50].ravel(), a.voice.sample_rate_hz, "PCM_16")
     return a.send_raw(a.upload(body[: len(body) // 2], len(body)))
 
 

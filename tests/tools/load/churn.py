@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import json
+import socket
+import struct
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -16,7 +18,7 @@ from ser_live.client import ServerError
 from ser_live.errors import SerError
 from ser_live.prediction import Prediction
 from tools.load.client import Voice, differences
-from tools.load.server import Server, frame, reset
+from tools.load.server import Server, frame
 from tools.machine import Usage
 from tools.report import Figure, Report, Table, growth, no_more, none, say, times_table
 
@@ -182,7 +184,7 @@ class Sessions:
             connection.transport.write(half)
         await self._linger()
         if self.rng.integers(2):
-            reset(connection)
+            await _reset(connection)
 
     async def _deaf(self, connection: ClientConnection) -> None:
         connection.transport.pause_reading()
@@ -192,7 +194,11 @@ class Sessions:
 
 
 async def _reset(connection: ClientConnection) -> None:
-    reset(connection)
+    """Cut a connection with a TCP reset instead of a goodbye."""
+    if not connection.transport.is_closing():
+        own = connection.transport.get_extra_info("socket")
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.transport.abort()
 
 
 async def _end(connection: ClientConnection) -> None:

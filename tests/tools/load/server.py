@@ -5,8 +5,6 @@ import contextlib
 import http.client
 import json
 import re
-import socket
-import struct
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -88,9 +86,7 @@ class Server:
 
     def log_errors(self) -> dict[str, int]:
         """Return the errors that it logged, and how often each."""
-        if self.log is None:
-            return {}
-        lines = self.log.text.splitlines()
+        lines = [] if self.log is None else self.log.text.splitlines()
         return dict(Counter(error for line in lines if (error := _logged_error(line)) is not None))
 
     def figures_at_end(self) -> list[Figure]:
@@ -166,14 +162,6 @@ def text_frame(message: Any) -> bytes:
     """Return the frame of a text, or of a message as JSON."""
     text = message if isinstance(message, str) else json.dumps(message)
     return frame(text.encode(), Opcode.TEXT)
-
-
-def reset(connection: ClientConnection) -> None:
-    """Cut a connection with a TCP reset instead of a goodbye."""
-    if not connection.transport.is_closing():
-        own = connection.transport.get_extra_info("socket")
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    connection.transport.abort()
 
 
 def _logged_error(line: str) -> str | None:

@@ -6,22 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ser_live.testing import (
-    Backlog,
-    Clipping,
-    ClockJump,
-    Crash,
-    Fault,
-    HangOnOpen,
-    Jitter,
-    NotANumber,
-    Offset,
-    Overrun,
-    Stall,
-    Unplug,
-    WrongRate,
-    Zeros,
-)
+from ser_live.testing import faults
+from ser_live.testing.faults import Fault
 
 RATE_HZ = 48000
 CHANNELS = 1
@@ -29,27 +15,27 @@ _FORMATS = ((48000, 1), (48000, 1), (44100, 1), (22050, 2), (16000, 1))
 _FIRST_MINUTE_SECONDS = 60.0
 _LAST_SECONDS = 60.0
 _FIRST_FAULTS: tuple[Fault, ...] = (
-    Jitter(1.0, 1.0, 0.2),
-    Zeros(1.0, 2.5),
-    Stall(4.0, 0.5),
-    Overrun(5.0, 0.3),
-    Overrun(5.5, 0.05),
-    Overrun(6.0, 0.2, is_known=False),
-    Backlog(6.5, 0.2),
-    Crash(7.0),
-    NotANumber(8.0, 0.1),
-    Clipping(8.0, 1.5),
-    Offset(10.0, 1.5),
-    ClockJump(12.0, 100.0),
-    WrongRate(12.0, 1.0, 1.001),
-    HangOnOpen(13.0, 1.0),
-    Unplug(13.0, 0.1, 44100, 1),
-    Unplug(15.0, 0.1, 22050, 2),
-    Unplug(16.0, 0.1, 16000, 1),
-    Unplug(17.0, 0.1, 44100, 1),
-    Unplug(18.0, 0.1, 22050, 2),
-    Unplug(19.0, 0.1, RATE_HZ, CHANNELS),
-    Stall(20.0, 1.0),
+    faults.Jitter(1.0, 1.0, 0.2),
+    faults.Zeros(1.0, 2.5),
+    faults.Stall(4.0, 0.5),
+    faults.Overrun(5.0, 0.3),
+    faults.Overrun(5.5, 0.05),
+    faults.Overrun(6.0, 0.2, is_known=False),
+    faults.Backlog(6.5, 0.2),
+    faults.Crash(7.0),
+    faults.NotANumber(8.0, 0.1),
+    faults.Clipping(8.0, 1.5),
+    faults.Offset(10.0, 1.5),
+    faults.ClockJump(12.0, 100.0),
+    faults.WrongRate(12.0, 1.0, 1.001),
+    faults.HangOnOpen(13.0, 1.0),
+    faults.Unplug(13.0, 0.1, 44100, 1),
+    faults.Unplug(15.0, 0.1, 22050, 2),
+    faults.Unplug(16.0, 0.1, 16000, 1),
+    faults.Unplug(17.0, 0.1, 44100, 1),
+    faults.Unplug(18.0, 0.1, 22050, 2),
+    faults.Unplug(19.0, 0.1, RATE_HZ, CHANNELS),
+    faults.Stall(20.0, 1.0),
 )
 
 
@@ -85,8 +71,8 @@ def script(seconds: float, faults_per_hour: float, seed: int) -> Script:
         _KINDS[int(random.integers(len(_KINDS)))](random, at)
         for at in _times(random, seconds, faults_per_hour)
     ]
-    last = [Unplug(seconds - _LAST_SECONDS, 0.1, RATE_HZ, CHANNELS)]
-    faults = [f for f in (*_FIRST_FAULTS, *later, *last) if 0.0 < f.at_seconds < seconds]
+    last = [faults.Unplug(seconds - _LAST_SECONDS, 0.1, RATE_HZ, CHANNELS)]
+    chosen = [f for f in (*_FIRST_FAULTS, *later, *last) if 0.0 < f.at_seconds < seconds]
     sleeps = [Slowness(21.5, 11.0)]
     sleeps += [
         Slowness(at, float(random.choice((0.5, 2.0, 5.0, 15.0))))
@@ -97,7 +83,7 @@ def script(seconds: float, faults_per_hour: float, seed: int) -> Script:
         Slowness(at, float(random.choice((0.05, 0.3, 0.6))), 20.0)
         for at in _times(random, seconds, faults_per_hour / 10.0)
     ]
-    return Script(tuple(faults), tuple(sleeps), tuple(slow_models))
+    return Script(tuple(chosen), tuple(sleeps), tuple(slow_models))
 
 
 def _times(random: np.random.Generator, seconds: float, per_hour: float) -> Iterator[float]:
@@ -117,22 +103,22 @@ def _length(random: np.random.Generator, least: float, most: float) -> float:
 def _unplug(random: np.random.Generator, at: float) -> Fault:
     rate_hz, channels = _FORMATS[int(random.integers(len(_FORMATS)))]
     away_seconds = _length(random, 0.05, 60.0)
-    return Unplug(at, away_seconds, rate_hz, channels, int(random.integers(4)))
+    return faults.Unplug(at, away_seconds, rate_hz, channels, int(random.integers(4)))
 
 
 _KINDS: tuple[Callable[[np.random.Generator, float], Fault], ...] = (
-    lambda r, at: Jitter(at, _length(r, 1.0, 20.0), float(r.uniform(0.0, 0.3))),
-    lambda r, at: Stall(at, _length(r, 0.05, 5.0)),
-    lambda r, at: Overrun(at, _length(r, 0.005, 2.0)),
-    lambda r, at: Overrun(at, _length(r, 0.005, 0.5), is_known=False),
-    lambda r, at: Backlog(at, _length(r, 0.005, 0.5)),
+    lambda r, at: faults.Jitter(at, _length(r, 1.0, 20.0), float(r.uniform(0.0, 0.3))),
+    lambda r, at: faults.Stall(at, _length(r, 0.05, 5.0)),
+    lambda r, at: faults.Overrun(at, _length(r, 0.005, 2.0)),
+    lambda r, at: faults.Overrun(at, _length(r, 0.005, 0.5), is_known=False),
+    lambda r, at: faults.Backlog(at, _length(r, 0.005, 0.5)),
     _unplug,
-    lambda r, at: Crash(at),
-    lambda r, at: HangOnOpen(at, float(r.choice((1.0, 60.0)))),
-    lambda r, at: NotANumber(at, _length(r, 0.001, 1.0)),
-    lambda r, at: Zeros(at, _length(r, 0.1, 10.0)),
-    lambda r, at: Clipping(at, _length(r, 0.1, 10.0)),
-    lambda r, at: Offset(at, _length(r, 0.1, 10.0)),
-    lambda r, at: ClockJump(at, float(r.uniform(-5000.0, 5000.0))),
-    lambda r, at: WrongRate(at, _length(r, 1.0, 600.0), float(r.uniform(0.998, 1.002))),
+    lambda r, at: faults.Crash(at),
+    lambda r, at: faults.HangOnOpen(at, float(r.choice((1.0, 60.0)))),
+    lambda r, at: faults.NotANumber(at, _length(r, 0.001, 1.0)),
+    lambda r, at: faults.Zeros(at, _length(r, 0.1, 10.0)),
+    lambda r, at: faults.Clipping(at, _length(r, 0.1, 10.0)),
+    lambda r, at: faults.Offset(at, _length(r, 0.1, 10.0)),
+    lambda r, at: faults.ClockJump(at, float(r.uniform(-5000.0, 5000.0))),
+    lambda r, at: faults.WrongRate(at, _length(r, 1.0, 600.0), float(r.uniform(0.998, 1.002))),
 )
