@@ -182,30 +182,6 @@ def test_what_the_encoding_cannot_draw_is_not_drawn(
     assert "Mikrofon f?r alle ???" in text or size[0] == 60
 
 
-def rgb(color: str) -> str:
-    """Escape codes for a colour."""
-    return "38;2;{};{};{}".format(*Color.parse(color).get_truecolor())
-
-
-def test_the_headline_and_the_notice_have_their_colors(tiny_model: Path) -> None:
-    with listen(DEMO_PATH, model=tiny_model) as listener:
-        view = view_at(listener, terminal(80, 24), 2.75)
-        rows = drawn(view).split("\n")
-        prediction = view.state().prediction
-        assert prediction is not None
-        assert prediction.label is not None
-        color = palette.label_colors(listener.recognizer.labels)[prediction.label]
-        headline = next(row for row in rows if large(prediction.label)[0] in row)
-        assert f"1;{rgb(color)}m" in headline
-        notice = next(row for row in rows if DEMO_NOTICE in row)
-        assert f"3;{rgb(palette.AMBER)}m" in notice
-        lost = Event("device_lost", 3.0, "gone: no samples; trying to open it again")
-        view.update(LiveStep((lost,), 0.0, 0.0, 2.75))
-        rows = drawn(view).split("\n")
-        headline = next(row for row in rows if large("microphone lost")[0] in row)
-        assert f"1;{rgb(palette.RED)}m" in headline
-
-
 def luminance(color: str) -> float:
     shares = [share / 255 for share in Color.parse(color).get_truecolor()]
     linear = [s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares]
