@@ -47,17 +47,12 @@ def test_nan_from_the_network_is_an_error(tmp_path: Path) -> None:
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:
     whole = write_tiny_model(tmp_path / "whole.onnx").read_bytes()
-    for name, content in {
-        "empty": b"",
-        "text": b"hello",
-        "truncated": whole[: len(whole) // 2],
-        "zeros": bytes(1000),
-    }.items():
-        path = tmp_path / f"{name}.onnx"
+    path = tmp_path / "damaged.onnx"
+    for content in (b"", b"hello", whole[: len(whole) // 2], bytes(1000)):
         path.write_bytes(content)
-        with pytest.raises(SerError, match=f"{name}.onnx: ") as caught:
+        with pytest.raises(SerError) as caught:
             OnnxClassifier.load(path)
-        assert "\n" not in str(caught.value)
+        check_message(caught.value, f"{path}: ")
     with pytest.raises(SerError, match="cannot read the model"):
         OnnxClassifier.load(tmp_path / "missing.onnx")
     with pytest.raises(SerError, match="cannot read the model"):

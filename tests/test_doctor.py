@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from importlib.metadata import distributions
@@ -17,6 +16,7 @@ import pytest
 
 from doctor_process import COMMAND, GONE, PACKAGE, Findings, found, run, shadowed
 from in_process import call, error_of
+from processes import interrupted
 from ser_live.doctor import devices, engine, finding, machine
 from ser_live.doctor.engine import judge_headroom
 from ser_live.doctor.finding import Check, Finding, examine
@@ -236,18 +236,9 @@ class TestOptions:
 
 @pytest.mark.integration
 def test_ctrl_c_ends_it_without_a_word(environment: dict[str, str]) -> None:
-    with subprocess.Popen(
-        [*COMMAND, "--no-microphone"],
-        env={**environment, "PYTHONIOENCODING": "utf-8"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdout is not None
-        assert "python" in process.stdout.readline()
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
-    assert process.returncode == 130
+    command = [*COMMAND, "--no-microphone"]
+    code, out, err = interrupted(command, environment, lambda doctor: bool(doctor.children()))
+    assert code == 130
     assert "verdict" not in out
     assert err == ""
 

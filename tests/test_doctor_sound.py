@@ -14,6 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from doctor_process import COMMAND, PACKAGE, Findings, found, run
+from processes import interrupted
 from ser_live.doctor.level import Capture, Recording, judge_capture, judge_level, record
 from ser_live.errors import SerError
 from ser_live.sources import Block
@@ -86,11 +87,14 @@ class TestMicrophone:
         assert "pulse" in findings["level"]["remedy"]
 
     def test_ctrl_c_while_it_listens_ends_the_capture(self, speaker: SoundServer) -> None:
-        process = listening_doctor(speaker)
-        time.sleep(0.5)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=10)
-        assert process.returncode == 130
+        command = [*COMMAND, "--device", "pulse"]
+        for _ in range(3):  # PortAudio seldom hangs while it connects; the doctor then ends
+            code, out, err = interrupted(
+                command, known(speaker), lambda _: speaker.recorders() == 1
+            )
+            if code == 130:
+                break
+        assert code == 130
         assert "level" not in out
         assert err == ""
         deadline = time.monotonic() + 5.0
@@ -128,27 +132,6 @@ class TestMicrophone:
 def known(speaker: SoundServer) -> dict[str, str]:
     """The environment of a process that finds the sound server and the package."""
     return {**speaker.environment, "PYTHONPATH": str(PACKAGE.parent)}
-
-
-def listening_doctor(speaker: SoundServer) -> "subprocess.Popen[str]":
-    """Start the doctor and wait until it listens.
-
-    PortAudio seldom hangs while it connects to the server; the doctor then says so and ends.
-    """
-    said = []
-    for _ in range(3):
-        process = subprocess.Popen(
-            [*COMMAND, "--device", "pulse"],
-            env=known(speaker), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        deadline = time.monotonic() + 60.0
-        while process.poll() is None and time.monotonic() < deadline:
-            if speaker.recorders():
-                return process
-            time.sleep(0.05)
-        process.kill()
-        said.append(process.communicate(timeout=10))
-    raise AssertionError(f"it never listened: {said}")
 
 
 def blocks(rate_hz: float, seconds: float = 3.0, **changes: Any) -> list[Block]:

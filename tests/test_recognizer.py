@@ -126,8 +126,13 @@ def test_flush_drains_once(model: OnnxClassifier, rate: int) -> None:
     assert predictions[-1].end_seconds == pytest.approx(2.6, abs=1e-4)
     assert len(predictions) == 11
     assert recognizer.flush() == []
-    with pytest.raises(SerError, match="after flush"):
-        recognizer.process(samples)
+    calls: list[Callable[[], object]] = [
+        lambda: recognizer.process(samples),
+        lambda: recognizer.skip(10),
+    ]
+    for call in calls:
+        with pytest.raises(SerError, match=r"after flush.* call reset\(\) first"):
+            call()
     recognizer.reset()
     assert len(recognizer.process(samples)) == 10
 

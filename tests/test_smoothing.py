@@ -65,10 +65,3 @@ def test_hysteresis_holds_against_a_small_lead() -> None:
     clear = np.array([0.35, 0.65, 0.0], np.float32)
     labels = [s.label_index for _, s in play(spec, 0.1, [(1.0, A), (3.0, slight), (5.0, clear)])]
     assert labels == [0] * 30 + [1] * 20
-
-
-def test_zero_seconds_is_the_argmax_of_each_window() -> None:
-    rows = np.random.default_rng(0).dirichlet(np.ones(3), 50).astype(np.float32)
-    smoother = Smoother(SmoothingSpec(seconds=0.0, switch_margin=0.9, minimum_dwell_seconds=9.0))
-    labels = [smoother.process(row, 1600 * k).label_index for k, row in enumerate(rows)]
-    assert labels == rows.argmax(axis=1).tolist()

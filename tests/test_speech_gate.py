@@ -14,6 +14,7 @@ from ser_live.engine.speech_gate import STEP_SAMPLES, GateStep, SpeechGate, _sil
 from ser_live.model.card import GateSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice
+from streams import offline
 
 SECONDS = 8.0
 RATE = 16000
@@ -65,8 +66,7 @@ SOUNDS = dict(sounds())
 def recognize(
     model: OnnxClassifier, samples: NDArray[np.floating], rate: int = RATE
 ) -> list[Prediction]:
-    recognizer = StreamRecognizer(model, sample_rate_hz=rate)
-    return recognizer.process(samples.astype(np.float32)) + recognizer.flush()
+    return offline(model, samples.astype(np.float32), sample_rate_hz=rate)
 
 
 def decided(samples: NDArray[np.floating]) -> list[GateStep]:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from ser_live.engine.window import FrameWindow, SampleHistory
 from ser_live.model.card import GateSpec, SmoothingSpec, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
-from ser_live.testing import speech_like, tiny_card, write_tiny_model
+from ser_live.testing import speech_like
 
 Cut = Callable[[NDArray[np.generic]], Iterator[NDArray[np.generic]]]
 SPECS = (SpectrumSpec(), SpectrumSpec(fft_samples=2048, hop_samples=512))
@@ -243,14 +242,6 @@ def test_smoother_reset_equals_fresh() -> None:
         a, b = stage.process(row, 4000 * k), fresh.process(row, 4000 * k)
         np.testing.assert_array_equal(a.probabilities, b.probabilities)
         assert a.label_index == b.label_index
-
-
-def test_another_front_end_keeps_the_law(tmp_path: Path) -> None:
-    card = tiny_card(spectrum=SpectrumSpec(fft_samples=2048, hop_samples=512))
-    model = OnnxClassifier.load(write_tiny_model(tmp_path / "coarse.onnx", card))
-    samples = demo_voice(16000, 6.0)
-    whole = run(StreamRecognizer(model, hop_seconds=0.11), iter([samples]))
-    assert run(StreamRecognizer(model, hop_seconds=0.11), at_random(3)(samples)) == whole
 
 
 @pytest.mark.parametrize("size", [1, 7999, 8000, 8001, 50_000])

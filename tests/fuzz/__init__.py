@@ -7,9 +7,7 @@ structure. ``run.py`` runs them, ``findings/`` holds what it found, and
 ``tests/test_fuzz_findings.py`` replays that.
 """
 
-import atexit
 import functools
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -43,13 +41,11 @@ def check_message(error: SerError, begins: str = "") -> None:
     assert len(message) <= LONGEST_MESSAGE, "a long message"
 
 
+@functools.cache
+def _folder() -> "tempfile.TemporaryDirectory[str]":
+    return tempfile.TemporaryDirectory(prefix="ser-live-fuzz-")
+
+
 def scratch(name: str) -> Path:
     """Return a path in a folder that is gone when the process ends."""
-    return _folder() / name
-
-
-@functools.cache
-def _folder() -> Path:
-    folder = tempfile.mkdtemp(prefix="ser-live-fuzz-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return Path(folder)
+    return Path(_folder().name, name)
