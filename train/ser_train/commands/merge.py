@@ -88,11 +88,10 @@ def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:
 
 def _corpora(cards: Sequence[ModelCard]) -> tuple[Corpus, ...]:
     """Return each corpus once, as the member that heard most of it has it."""
-    most: dict[str, Corpus] = {}
-    for corpus in (corpus for card in cards for corpus in card.corpora):
-        if corpus.name not in most or corpus.clips > most[corpus.name].clips:
-            most[corpus.name] = corpus
-    return tuple(most[name] for name in sorted(most))
+    every = [corpus for card in cards for corpus in card.corpora]
+    names = sorted({corpus.name for corpus in every})
+    alike = [[corpus for corpus in every if corpus.name == name] for name in names]
+    return tuple(max(own, key=lambda corpus: corpus.clips) for own in alike)
 
 
 def _record(sources: Sequence[Path], files: Sequence[ModelFile]) -> TrainingRecord:

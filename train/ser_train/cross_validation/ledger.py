@@ -7,7 +7,7 @@ import sys
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -234,7 +234,8 @@ class Ledger:
         """Keep a finished fold for good."""
         posteriors.save(self.posteriors_file(row))
         with self._file.open("a+b") as stream:
-            _lock(stream)
+            if sys.platform != "win32":  # which has no such lock: it keeps other processes out
+                fcntl.flock(stream, fcntl.LOCK_EX)
             stream.seek(0)
             complete = stream.read().rfind(b"\n") + 1
             stream.truncate(complete)
@@ -276,9 +277,3 @@ def _difference(name: str, got: Any, wanted: Any) -> str:
             if got.get(key) != wanted.get(key):
                 return _difference(key, got.get(key), wanted.get(key))
     return f"{name.replace('_', ' ')} {got}, wanted {wanted}"
-
-
-def _lock(stream: BinaryIO) -> None:
-    """Keep other processes out until the file is closed; Windows has no such lock."""
-    if sys.platform != "win32":
-        fcntl.flock(stream, fcntl.LOCK_EX)

@@ -95,16 +95,6 @@ class Measurement:
     per_fold: tuple[FoldFigures, ...]
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels of all networks."""
-        return self.pools[0].labels
-
-    @property
-    def folds(self) -> int:
-        """Number of folds of the protocol."""
-        return self.rows[0].folds
-
-    @property
     def headline(self) -> int:
         """Index of the network's window among what was heard."""
         return self.pools[0].heard.index(self.rows[0].window)

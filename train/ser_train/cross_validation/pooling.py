@@ -1,7 +1,7 @@
 """Answers of the finished folds of one seed as one table, and ways to read that table."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,7 +225,9 @@ def _normalised(
 ) -> NDArray[np.float64]:
     logarithms = np.log(np.maximum(probabilities, _LEAST))
     result = np.empty_like(logarithms)
-    for fold, own in _voices(pool, order):
+    for fold, speaker in sorted(set(zip(pool.folds.tolist(), pool.speakers.tolist(), strict=True))):
+        is_own = (pool.folds == fold) & (pool.speakers == speaker)
+        own = order[is_own[order]]
         everyone = logarithms[pool.folds != fold].mean(axis=0)
         heard = np.arange(len(own))[:, np.newaxis]
         before = np.cumsum(logarithms[own], axis=0) - logarithms[own]
@@ -234,10 +236,3 @@ def _normalised(
     shares = np.exp(result - result.max(axis=1, keepdims=True))
     normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
     return normalised
-
-
-def _voices(pool: Pool, order: NDArray[np.intp]) -> Iterator[tuple[int, NDArray[np.intp]]]:
-    """Return the clips of each speaker in each fold, in that order."""
-    for fold, speaker in sorted(set(zip(pool.folds.tolist(), pool.speakers.tolist(), strict=True))):
-        is_own = (pool.folds == fold) & (pool.speakers == speaker)
-        yield fold, order[is_own[order]]

@@ -44,16 +44,6 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen:
-    """The recordings at hand, parted by speaker."""
-
-    clips: tuple[Clip, ...]
-    """To be measured."""
-    others: tuple[Clip, ...]
-    """Of all other speakers."""
-
-
-@dataclass(frozen=True, slots=True)
 class Voice:
     """One recording and its speech, in samples at 16 kHz."""
 
@@ -75,8 +65,8 @@ class Voice:
         return self.samples()[self.onset_sample : self.end_sample]
 
 
-def choose(job: Evaluation, labels: Sequence[str]) -> Chosen:
-    """Find the recordings of the named speakers.
+def choose(job: Evaluation, labels: Sequence[str]) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
+    """Find the recordings of the named speakers, and those of all others.
 
     Raises
     ------
@@ -96,16 +86,23 @@ def choose(job: Evaluation, labels: Sequence[str]) -> Chosen:
                 f"{clip.path} has the label {clip.label!r}, which the model does not know; "
                 f"leave it out with --drop {clip.label} or rename it with --map"
             )
-    return Chosen(clips, tuple(clip for clip in found if clip.speaker not in named))
+    return clips, tuple(clip for clip in found if clip.speaker not in named)
 
 
-def begin(job: Evaluation) -> tuple[OnnxClassifier, Chosen, str]:
+def begin(
+    job: Evaluation,
+) -> tuple[OnnxClassifier, tuple[Clip, ...], tuple[Clip, ...], str]:
     """Make the folder of the report, load the model and find the recordings, in this order.
 
     Returns
     -------
-    tuple of OnnxClassifier, Chosen and str
-        The last is the `leakage`.
+    OnnxClassifier
+    tuple of Clip
+        To be measured.
+    tuple of Clip
+        Of all other speakers.
+    str
+        The `leakage`.
 
     Raises
     ------
@@ -120,8 +117,8 @@ def begin(job: Evaluation) -> tuple[OnnxClassifier, Chosen, str]:
             f"with ser-export {path.with_suffix('.keras')} -o {path.with_suffix('.onnx')}"
         )
     classifier = OnnxClassifier.load(path)
-    chosen = choose(job, classifier.card.labels)
-    return classifier, chosen, leakage(record_beside(path, classifier.card), chosen.clips)
+    clips, others = choose(job, classifier.card.labels)
+    return classifier, clips, others, leakage(record_beside(path, classifier.card), clips)
 
 
 def find_voices(

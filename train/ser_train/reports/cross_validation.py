@@ -18,9 +18,6 @@ from ser_train.cross_validation.measurement import (
 from ser_train.metrics import confusion, reliability
 from ser_train.reports.markdown import markdown_table, percent, write_json, write_page
 
-SUMMARY = "summary.json"
-REPORT = "report.md"
-
 _LEGEND = (
     "UAR: unweighted average recall; WA: accuracy; ± is the standard deviation over seeds. The "
     "intervals hold the middle 95 % of 2000 draws of the speakers, with replacement. ECE: expected "
@@ -53,10 +50,11 @@ def summarise(folder: Path) -> tuple[str, ...]:
     from ser_train.reports.plots import draw_cross_validation  # noqa: PLC0415 - Matplotlib takes a second
 
     measured = measure_ledger(Ledger(folder))
-    write_json(folder / SUMMARY, _data(measured, folder.name))
+    write_json(folder / "summary.json", _data(measured, folder.name))
     drawn = draw_cross_validation(folder, measured)
-    write_page(folder / REPORT, report_page(measured, folder.name, drawn))
-    return (*headline(measured), f"the report is {folder / REPORT}")
+    page = folder / "report.md"
+    write_page(page, report_page(measured, folder.name, drawn))
+    return (*headline(measured), f"the report is {page}")
 
 
 def headline(measured: Measurement) -> tuple[str, ...]:
@@ -147,9 +145,9 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
         "configuration": dataclasses.asdict(measured.rows[0].configuration),
         "protocol": measured.protocol.words,
         "speaker_independent": measured.protocol.speaker_independent,
-        "labels": measured.labels,
+        "labels": measured.pools[0].labels,
         "seeds": measured.seeds,
-        "folds": measured.folds,
+        "folds": measured.rows[0].folds,
         "finished_folds": len(measured.rows),
         "heard": measured.heard,
         **{name: dataclasses.asdict(of) if of else None for name, of in figures.items()},
@@ -290,14 +288,13 @@ def _training(measured: Measurement) -> str:
     seconds = [r.training_seconds for r in measured.rows if r.training_seconds is not None]
     versions = sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
     commits = sorted({row.commit for row in measured.rows if row.commit})
-    sentences = [f"{epochs} epochs{batch}, last epoch."]
-    if seconds:
-        sentences.append(f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean.")
-    if versions:
-        sentences.append(f"Made with {', '.join(versions)}.")
-    if commits:
-        sentences.append(f"Commit {', '.join(commits)}.")
-    return " ".join(sentences)
+    sentences = (
+        f"{epochs} epochs{batch}, last epoch.",
+        f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean." if seconds else "",
+        f"Made with {', '.join(versions)}." if versions else "",
+        f"Commit {', '.join(commits)}." if commits else "",
+    )
+    return " ".join(filter(None, sentences))
 
 
 def _plots(drawn: Sequence[str], *names: str) -> str:
@@ -310,7 +307,7 @@ def _ensemble_name(measured: Measurement) -> str:
 
 
 def _finished(measured: Measurement) -> str:
-    folds = f"{len(measured.rows)} of {len(measured.seeds) * measured.folds} folds"
+    folds = f"{len(measured.rows)} of {len(measured.seeds) * measured.rows[0].folds} folds"
     seeds = ", ".join(str(seed) for seed in measured.seeds)
     return f"{folds}, seed{'s' if len(measured.seeds) > 1 else ''} {seeds}"
 

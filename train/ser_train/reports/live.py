@@ -220,7 +220,7 @@ def _draw_times(path: Path, heard: Sequence[Heard]) -> None:
         _draw_arrivals(left, heard)
         _draw_shares(right, heard)
         for axes in (left, right):
-            for wanted in (2.0, 3.0):
+            for wanted in (WANTED_MEDIAN_SECONDS, WANTED_P90_SECONDS):
                 axes.axvline(wanted, color=GREY, linewidth=0.8, linestyle=":")
             axes.set(xlim=(0, _CURVE_SECONDS), ylim=(0, 101), xlabel="seconds since the true onset")
             axes.spines[["top", "right"]].set_visible(False)

@@ -159,7 +159,7 @@ def _draw_confusion(path: Path, measured: Measurement, title: str) -> None:
     text = f"{title}\nUAR {100 * uar:.1f} %, WA {100 * wa:.1f} %"
     if len(counts) > 1:
         text += f", mean of {len(counts)} seeds"
-    draw_confusion(path, np.mean(counts, axis=0), measured.labels, text)
+    draw_confusion(path, np.mean(counts, axis=0), measured.pools[0].labels, text)
 
 
 def _draw_reliability(path: Path, measured: Measurement, title: str) -> None:

@@ -13,11 +13,9 @@ import soxr
 
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
-from ser_live.model.classifier import OnnxClassifier
 from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.evaluation.clips import (
     Evaluation,
-    Voice,
     begin,
     describe_speakers,
     find_voices,
@@ -94,13 +92,11 @@ def make_conditions(babble: Samples) -> tuple[Condition, ...]:
     def by_telephone(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
         return over_telephone(samples, speech)
 
-    talkers, cars = (
-        f"{sounds.TALKERS} other talkers at once",
-        "synthetic traffic with cars that pass",
-    )
+    talkers = f"{sounds.TALKERS} other talkers at once {noise}"
+    cars = f"synthetic traffic with cars that pass {noise}"
     return (
-        Condition("babble", f"{talkers} {noise}", sounds.BABBLE, _over(babble)),
-        Condition("street", f"{cars} {noise}", sounds.STREET, _over(street)),
+        Condition("babble", talkers, sounds.BABBLE, _over(babble)),
+        Condition("street", cars, sounds.STREET, _over(street)),
         Condition("hum", f"50 Hz mains hum with harmonics {noise}", sounds.HUM, _over_hum),
         Condition("room", room, sounds.ROOM, in_some_room),
         Condition("telephone", telephone, sounds.TELEPHONE, by_telephone),
@@ -196,32 +192,21 @@ def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
         If the model, the recordings, their labels or the speakers do not fit, or if no speaker
         is left for the babble.
     """
-    classifier, chosen, warning = begin(job)
-    if not chosen.others:
+    classifier, clips, others, warning = begin(job)
+    if not others:
         raise SerError(
             "the babble needs recordings of speakers who are not measured, and none is left; "
-            f"name some of {', '.join(speakers_of(chosen.clips))} with --speakers"
+            f"name some of {', '.join(speakers_of(clips))} with --speakers"
         )
     if warning:
         report.warn(warning)
-    conditions = make_conditions(_babble(chosen.others, report, job.skip_broken))
-    voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
+    conditions = make_conditions(_babble(others, report, job.skip_broken))
+    voices = find_voices(clips, "recordings", report, job.skip_broken)
     protocol = (
         f"{describe_speakers([voice.clip for voice in voices], warning)}; the first "
         f"{classifier.card.window.seconds:g} s from the speech onset of the clean recording; "
-        f"babble of {len(speakers_of(chosen.others))} other speakers"
+        f"babble of {len(speakers_of(others))} other speakers"
     )
-    return measure_conditions(classifier, voices, conditions, protocol, report)
-
-
-def measure_conditions(
-    classifier: OnnxClassifier,
-    voices: Sequence[Voice],
-    conditions: Sequence[Condition],
-    protocol: str,
-    report: Reporter,
-) -> ConditionsFigures:
-    """Classify the first window of each recording, clean and in each condition."""
     rows = []
     with report.counting("conditions", len(voices)) as advance:
         for voice in voices:

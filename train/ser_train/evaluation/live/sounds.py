@@ -7,7 +7,6 @@ has heard the very noises and rooms of the test would be measured on what it kno
 
 import functools
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,17 +32,8 @@ _TONES_HZ = (110.0, 220.0, 440.0, 1000.0, 3000.0)
 Samples = NDArray[np.float32]
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """One sound that is no speech."""
-
-    name: str
-    samples: Samples
-    """Mono at 16 kHz."""
-
-
-def make_sounds(seconds: float, seed: int) -> tuple[Sound, ...]:
-    """Make every sound that is no speech, at an RMS of 0.05; silence is digital."""
+def make_sounds(seconds: float, seed: int) -> dict[str, Samples]:
+    """Make every sound that is no speech, by name, at an RMS of 0.05; silence is digital."""
     length = round(seconds * SAMPLE_RATE_HZ)
     random = np.random.default_rng((seed, 1))
     times = np.arange(length) / SAMPLE_RATE_HZ
@@ -56,7 +46,7 @@ def make_sounds(seconds: float, seed: int) -> tuple[Sound, ...]:
         "sawtooth of 150 Hz, swelling 4 times a second": _swelling_sawtooth(times),
         "chords": _chords(times),
     }
-    return tuple(Sound(name, _levelled(samples)) for name, samples in made.items())
+    return {name: _levelled(samples) for name, samples in made.items()}
 
 
 def _tones(times: NDArray[np.float64]) -> NDArray[np.float64]:

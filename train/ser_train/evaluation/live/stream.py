@@ -107,10 +107,10 @@ def evaluate_stream(job: Evaluation, report: Reporter) -> StreamResult:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
-    classifier, chosen, warning = begin(job)
+    classifier, measured, _, warning = begin(job)
     if warning:
         report.warn(warning)
-    voices = find_voices(chosen.clips, "recordings", report, job.skip_broken)
+    voices = find_voices(measured, "recordings", report, job.skip_broken)
     track = Track(voices, job.seed)
     return measure_stream(
         classifier, track, describe_speakers([v.clip for v in voices], warning), report
@@ -123,7 +123,11 @@ def measure_stream(
     """Play a track, and measure everything."""
     labels, spans = classifier.card.labels, track.spans
     with report.counting("stream", (2 + len(GAINS_DB)) * len(spans)) as advance:
-        offline = _offline(classifier, track, advance)
+        offline = []
+        for voice in track.voices:
+            (shares,) = window_probabilities(classifier, voice, voice.samples())
+            offline.append(labels[shares.argmax()])
+            advance()
         predictions = play(classifier, track, 0.0, advance)
         louder = [play(classifier, track, gain_db, advance) for gain_db in GAINS_DB]
     heard = measures.listen_to(spans, predictions)
@@ -135,7 +139,7 @@ def measure_stream(
         seconds=track.seconds,
         hop_seconds=hop_seconds,
         recordings=len(spans),
-        accuracy=_accuracy(heard, [labels[place] for place in offline.argmax(axis=1)]),
+        accuracy=_accuracy(heard, offline),
         unnamed=[one.last for one in heard].count(None),
         mixed=sum(one.mixed for one in heard),
         right_share=measures.right_share(heard),
@@ -165,16 +169,6 @@ def play(
     return predictions + recognizer.flush()
 
 
-def _offline(
-    classifier: OnnxClassifier, track: Track, advance: Callable[[], None]
-) -> NDArray[np.float64]:
-    rows = []
-    for voice in track.voices:
-        rows.append(window_probabilities(classifier, voice, voice.samples())[0])
-        advance()
-    return np.array(rows)
-
-
 def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[measures.OfCorpus, ...]:
     clips = [one.span.voice.clip for one in heard]
     corpora = sorted({clip.corpus for clip in clips})
@@ -199,11 +193,11 @@ def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> measures.Con
 
 def _false_emotions(classifier: OnnxClassifier) -> tuple[measures.FalseEmotion, ...]:
     found = []
-    for sound in make_sounds(SOUND_SECONDS, seed=0):
+    for name, samples in make_sounds(SOUND_SECONDS, seed=0).items():
         recognizer = StreamRecognizer(classifier)
-        predictions = recognizer.process(sound.samples) + recognizer.flush()
+        predictions = recognizer.process(samples) + recognizer.flush()
         states = [prediction.state for prediction in predictions]
-        per_minute = recognizer.hop_seconds * 60.0 * SAMPLE_RATE_HZ / sound.samples.size
+        per_minute = recognizer.hop_seconds * 60.0 * SAMPLE_RATE_HZ / samples.size
         emotion, unsure = (states.count(state) * per_minute for state in ("speech", "uncertain"))
-        found.append(measures.FalseEmotion(sound.name, emotion, unsure))
+        found.append(measures.FalseEmotion(name, emotion, unsure))
     return tuple(found)
