@@ -20,8 +20,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live.server.observability import json_handler
-from ser_live.server.running import Server as Running
 from ser_live.server.settings import parse
+from ser_live.server.uvicorn_server import Server as Running
 
 SOURCE_ROOT = Path(__file__).parent.parent / "realtime"
 START_SECONDS = 60.0

@@ -27,7 +27,6 @@ from ser_live.client import (
     recognize_file,
 )
 from ser_live.client.address import Address
-from ser_live.client.conversation import Conversation
 from ser_live.client.messages import decode
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.server import connection
@@ -231,9 +230,8 @@ def test_what_the_server_refuses(server: serving.Server, options: Any, code: str
 def test_samples_that_were_not_announced_never_leave(
     samples: Any, options: Any, words: str
 ) -> None:
-    talk = Conversation("http://127.0.0.1", options)
     with pytest.raises(SerError, match=words):
-        list(talk.frames(samples))
+        Stream("http://127.0.0.1", **options).send(samples)
 
 
 @pytest.mark.integration

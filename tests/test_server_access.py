@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 import serving
-from ser_live.server import main, running
+from ser_live.server import main, uvicorn_server
 from server_talk import END, listen, open_stream, start, talk
 
 
@@ -133,7 +133,7 @@ def mistake(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., str]:
     """Run ``ser-serve`` with options that it cannot take, and return what it says."""
-    monkeypatch.setattr(running, "log_to_stderr", lambda level: None)
+    monkeypatch.setattr(uvicorn_server, "log_to_stderr", lambda level: None)
 
     def run(*words: str) -> str:
         try:

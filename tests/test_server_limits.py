@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 import serving
-from ser_live.server import connection, running
+from ser_live.server import connection, uvicorn_server
 from server_talk import (
     END,
     DeafClient,
@@ -154,13 +154,13 @@ def test_a_client_that_does_not_read_is_let_go_with_a_reason() -> None:
 
 
 def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(running, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(uvicorn_server, "LINGER_SECONDS", 0.5)
     with serving.server("--unsent-seconds", 1, "--max-bytes-per-second", 10**9) as server:
         deaf = DeafClient(server)
         deaf.send(start(hop_seconds=0.01, vad=False))
         deaf.send_until_stuck(VOICE[:RATE_HZ].tobytes())
         (only,) = server.running.server_state.connections
-        assert isinstance(only, running.WebSocketProtocol)
+        assert isinstance(only, uvicorn_server.WebSocketProtocol)
         is_lost = threading.Event()
         only.loop.call_soon_threadsafe(only.lost.add_done_callback, lambda _: is_lost.set())
         assert is_lost.wait(30)
@@ -184,7 +184,7 @@ def test_half_a_request_is_not_waited_for(
     server: serving.Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Slow loris: nothing at all, half a head, a head that goes on and on, a body that drips."""
-    monkeypatch.setattr(running, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(uvicorn_server, "HEAD_SECONDS", 1.0)
     heads = [
         b"",
         b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n",

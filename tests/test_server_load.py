@@ -16,7 +16,7 @@ from websockets.exceptions import InvalidStatus
 
 import serving
 from ser_live.server import engine, streams
-from ser_live.server.streams import Overload
+from ser_live.server.overload import Overload
 from ser_live.testing import SlowModel
 from server_talk import END, blocks, demo, figure, open_stream, start, talk
 

@@ -1,6 +1,7 @@
-"""Names and numbers of ser.v1, the protocol of a stream, that server and client share."""
+"""Names, numbers and records of ser.v1, the protocol of a stream, that server and client share."""
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 SUBPROTOCOL = "ser.v1"
 COUNTED_BYTES = 512
@@ -37,3 +38,52 @@ CLOSE_CODES: dict[Reason, int] = {
     "rate_limit": 4429,
     "slow_reader": 4430,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """Model behind a stream."""
+
+    name: str
+    labels: tuple[str, ...]
+    """All that it tells apart."""
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """Settings of a stream that has begun."""
+
+    stream_id: str
+    """Its name in the server's log."""
+    model: ServedModel
+    sample_rate_hz: int
+    hop_seconds: float
+    """From one prediction to the next."""
+    window_seconds: float
+    smoothing_seconds: float
+    delay_seconds: float
+    """Delay that no faster machine removes: resampler, half of the window, smoothing."""
+    limits: dict[str, Any]
+    """Limits of a stream, by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Account of every sample of a stream that is over, per channel.
+
+    ``received_samples`` = ``processed_samples`` + ``dropped_samples``.
+    """
+
+    reason: str
+    """end: the client ended it; else the server did, and this is why."""
+    received_samples: int
+    processed_samples: int
+    dropped_samples: int
+    skipped_samples: int
+    """Samples that the client told were lost."""
+    replaced_samples: int
+    """NaN or infinite values that became zero."""
+    predictions: int
+    seconds: float
+    """Length of the stream on its own clock."""

@@ -22,8 +22,9 @@ nor onnxruntime as long as samples are given as bytes.
 
 from ser_live.client.address import DEFAULT_SERVER
 from ser_live.client.files import Recognition, recognize_file
-from ser_live.client.messages import Ended, Item, ServedModel, ServerError, Started
+from ser_live.client.messages import Item, ServerError
 from ser_live.client.stream import AsyncStream, Stream
+from ser_live.stream_protocol import Ended, ServedModel, Started
 
 __all__ = [
     "DEFAULT_SERVER",

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, TypeVar, cast
 
 from ser_live.client.address import Address
@@ -12,6 +12,7 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction, Timing
+from ser_live.stream_protocol import Ended, ServedModel, Started
 from ser_live.text import quoted, sanitize
 
 Item = Prediction | Segment | Event
@@ -29,53 +30,6 @@ _STATUS_CODES = {
     500: "internal",
     503: "overloaded",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class ServedModel:
-    """Model behind a stream."""
-
-    name: str
-    labels: tuple[str, ...]
-    """All that it tells apart."""
-    licence: str
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """Settings of a stream that has begun."""
-
-    stream_id: str
-    """Its name in the server's log."""
-    model: ServedModel
-    sample_rate_hz: int
-    hop_seconds: float
-    """From one prediction to the next."""
-    window_seconds: float
-    smoothing_seconds: float
-    delay_seconds: float
-    """Delay that no faster machine removes: resampler, half of the window, smoothing."""
-    limits: dict[str, Any]
-    """Limits of a stream, by name."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """Account of every sample of a stream that is over, per channel."""
-
-    reason: str
-    """end: you ended it; else the server did, and this is why."""
-    received_samples: int
-    """processed and dropped ones."""
-    processed_samples: int
-    dropped_samples: int
-    skipped_samples: int
-    """That you told were lost."""
-    replaced_samples: int
-    """NaN or infinite values that became zero."""
-    predictions: int
-    seconds: float
-    """Length of the stream on its own clock."""
 
 
 class ServerError(SerError):

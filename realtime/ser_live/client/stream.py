@@ -4,12 +4,11 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Iterator
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Self
 
-from ser_live.client.address import DEFAULT_SERVER, Address
-from ser_live.client.conversation import Conversation, Samples, StreamOptions
-from ser_live.client.messages import Ended, Item, ServerError, Started, refused, unreachable
+from ser_live.client.address import Address
+from ser_live.client.base_stream import END_MESSAGE, BaseStream, Samples, skip_message
+from ser_live.client.messages import Item, ServerError, refused, unreachable
 from ser_live.errors import SerError
 from ser_live.stream_protocol import BAD_START, CLOSE_CODES
 from ser_live.text import sanitize
@@ -26,26 +25,7 @@ _CLOSE_REASONS = {code: reason for reason, code in CLOSE_CODES.items() if reason
 }
 
 
-class _Both:
-    """Everything of a stream that does not wait."""
-
-    _conversation: Conversation
-
-    def __init__(self, server: str = DEFAULT_SERVER, **options: Unpack[StreamOptions]) -> None:
-        self._conversation = Conversation(server, options)
-
-    @property
-    def started(self) -> Started:
-        """Settings that the stream runs with; once it is open."""
-        return self._conversation.started
-
-    @property
-    def ended(self) -> Ended:
-        """Account of all samples; once the iteration is over."""
-        return self._conversation.ended
-
-
-class AsyncStream(_Both):
+class AsyncStream(BaseStream):
     """A stream to a server under asyncio: ``async with``, `send`, ``async for``.
 
     One task may send while another one receives.
@@ -98,37 +78,31 @@ class AsyncStream(_Both):
     _connection: "AsyncConnection"
 
     async def __aenter__(self) -> Self:
-        with _required_package("websockets"):
+        with _translated_errors(self._address):
             from websockets.asyncio.client import connect  # noqa: PLC0415 - slow to load
-        talk = self._conversation
-        with _translated_errors(talk.address):
-            self._connection = await connect(talk.address.stream_url, **talk.connecting())
+
+            self._connection = await connect(self._address.stream_url, **self._connecting())
             # Without an answer to its start message the stream is of no use: close it at once.
             try:
-                async with asyncio.timeout(talk.timeout_seconds):
-                    await self._connection.send(talk.start())
-                    talk.begin(await self._connection.recv())
+                async with asyncio.timeout(self._timeout_seconds):
+                    await self._connection.send(self._start_message())
+                    self._begin(await self._connection.recv())
             except BaseException:
                 await self._connection.close()
                 raise
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self._connection.close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        if self._conversation.is_over:
+        if self._is_over:
             raise StopAsyncIteration
-        with _translated_errors(self._conversation.address):
-            item = self._conversation.receive(await self._connection.recv())
+        with _translated_errors(self._address):
+            item = self._read(await self._connection.recv())
         if item is None:
             raise StopAsyncIteration
         return item
@@ -139,24 +113,24 @@ class AsyncStream(_Both):
         It waits while the server is busy, and where it would send more per second than the
         server allows: a file may be sent as fast as this takes it.
         """
-        for frame, wait_seconds in self._conversation.frames(samples):
+        for frame, wait_seconds in self._frames(samples):
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            with _translated_errors(self._conversation.address):
+            with _translated_errors(self._address):
                 await self._connection.send(frame)
 
     async def skip(self, samples: int) -> None:
         """Send that so many samples per channel were lost: the stream's clock goes on."""
-        with _translated_errors(self._conversation.address):
-            await self._connection.send(self._conversation.skip(samples))
+        with _translated_errors(self._address):
+            await self._connection.send(skip_message(samples))
 
     async def end(self) -> None:
         """Send that no more comes: what is due follows, then the iteration ends."""
-        with _translated_errors(self._conversation.address):
-            await self._connection.send(self._conversation.end())
+        with _translated_errors(self._address):
+            await self._connection.send(END_MESSAGE)
 
 
-class Stream(_Both):
+class Stream(BaseStream):
     """A stream to a server for programs without asyncio: ``with``, `send`, ``for``.
 
     Parameters and errors are those of `AsyncStream`. `send` does not wait for answers: ask for
@@ -166,23 +140,17 @@ class Stream(_Both):
     _connection: "Connection"
 
     def __enter__(self) -> Self:
-        with _required_package("websockets"):
+        with _translated_errors(self._address), contextlib.ExitStack() as closing:
             from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
-        talk = self._conversation
-        with _translated_errors(talk.address), contextlib.ExitStack() as closing:
-            opening = connect(talk.address.stream_url, **talk.connecting())
+
+            opening = connect(self._address.stream_url, **self._connecting())
             self._connection = closing.enter_context(opening)
-            self._connection.send(talk.start())
-            talk.begin(self._connection.recv(talk.timeout_seconds))
+            self._connection.send(self._start_message())
+            self._begin(self._connection.recv(self._timeout_seconds))
             self._closing = closing.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._closing.close()
 
     def __iter__(self) -> Self:
@@ -202,38 +170,27 @@ class Stream(_Both):
 
     def send(self, samples: Samples) -> None:
         """Send samples; see `AsyncStream.send`."""
-        for frame, wait_seconds in self._conversation.frames(samples):
+        for frame, wait_seconds in self._frames(samples):
             if wait_seconds:
                 time.sleep(wait_seconds)
-            with _translated_errors(self._conversation.address):
+            with _translated_errors(self._address):
                 self._connection.send(frame)
 
     def skip(self, samples: int) -> None:
         """Send that so many samples per channel were lost: the stream's clock goes on."""
-        with _translated_errors(self._conversation.address):
-            self._connection.send(self._conversation.skip(samples))
+        with _translated_errors(self._address):
+            self._connection.send(skip_message(samples))
 
     def end(self) -> None:
         """Send that no more comes: what is due follows, then the iteration ends."""
-        with _translated_errors(self._conversation.address):
-            self._connection.send(self._conversation.end())
+        with _translated_errors(self._address):
+            self._connection.send(END_MESSAGE)
 
     def _next(self, timeout_seconds: float | None) -> Item | None:
-        if self._conversation.is_over:
+        if self._is_over:
             return None
-        with _translated_errors(self._conversation.address, waits=timeout_seconds is None):
-            return self._conversation.receive(self._connection.recv(timeout_seconds))
-
-
-@contextlib.contextmanager
-def _required_package(package: str) -> Iterator[None]:
-    """Turn a missing package into a `SerError`."""
-    try:
-        yield
-    except ImportError as error:
-        raise SerError(
-            f"a stream to a server needs the package {package} ({error}): pip install {package}"
-        ) from error
+        with _translated_errors(self._address, waits=timeout_seconds is None):
+            return self._read(self._connection.recv(timeout_seconds))
 
 
 @contextlib.contextmanager
@@ -247,18 +204,18 @@ def _translated_errors(address: Address, waits: bool = True) -> Iterator[None]:
     waits : bool
         The caller waits, so a TimeoutError means that the server did not answer.
     """
-    from websockets.exceptions import (  # noqa: PLC0415 - slow to load
-        ConnectionClosed,
-        InvalidStatus,
-        WebSocketException,
-    )
-
+    try:
+        from websockets import exceptions  # noqa: PLC0415 - slow to load
+    except ImportError as error:
+        raise SerError(
+            f"a stream to a server needs websockets ({error}): pip install websockets"
+        ) from error
     try:
         yield
-    except InvalidStatus as error:
+    except exceptions.InvalidStatus as error:
         response = error.response
         raise refused(address, response.status_code, bytes(response.body or b"")) from error
-    except ConnectionClosed as error:
+    except exceptions.ConnectionClosed as error:
         raise _closed(address, error) from error
     except TimeoutError as error:
         if not waits:
@@ -266,7 +223,7 @@ def _translated_errors(address: Address, waits: bool = True) -> Iterator[None]:
         raise SerError(f"{address}: no answer in time; is that a server of ser-live?") from error
     except OSError as error:
         raise unreachable(address, error) from error
-    except WebSocketException as error:
+    except exceptions.WebSocketException as error:
         raise SerError(
             f"{address}: does not speak WebSocket as wanted ({sanitize(error)}); "
             "is that a server of ser-live?"

@@ -24,17 +24,10 @@ from ser_live.server.access import Access
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
 from ser_live.server.observability import Metrics, Requests
-from ser_live.server.problems import (
-    ProblemError,
-    on_failure,
-    on_http,
-    on_invalid,
-    on_problem,
-    problem_schema,
-)
-from ser_live.server.recognize import Recognition, Recordings
+from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid, problem_schema
+from ser_live.server.recording_endpoint import Recognition, Recordings
 from ser_live.server.settings import Settings
-from ser_live.server.stream import StreamEndpoint
+from ser_live.server.stream_endpoint import StreamEndpoint
 from ser_live.server.streams import Streams
 
 _PAGE = Path(__file__).parent / "page"
@@ -102,7 +95,6 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     _add_page(app)
     # Not FastAPI's own: `StreamEndpoint` refuses before the handshake, with a problem.
     app.router.routes.append(WebSocketRoute("/v1/stream", StreamEndpoint(streams)))
-    app.add_exception_handler(ProblemError, on_problem)
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     for failure in (SerError, Exception):

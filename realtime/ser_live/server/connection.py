@@ -10,8 +10,8 @@ from typing import Any
 
 from starlette.types import Receive, Send
 
+from ser_live.server.messages import Message
 from ser_live.server.settings import Limits
-from ser_live.server.stream_session import Message
 from ser_live.stream_protocol import BAD_START, CLOSE_CODES, COUNTED_BYTES, Reason
 
 _BURST_SECONDS = 2.0
@@ -38,15 +38,7 @@ class CloseReason:
 
 
 class StopError(Exception):
-    """The stream ends here.
-
-    Parameters
-    ----------
-    reason : str
-        For programs.
-    detail : str
-        For people.
-    """
+    """The stream ends here; the parameters are those of `CloseReason`."""
 
     def __init__(self, reason: Reason, detail: str = "") -> None:
         super().__init__(detail)

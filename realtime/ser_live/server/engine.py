@@ -154,7 +154,10 @@ class Engine:
             for job in ready:
                 _advance_job(job)
             in_work -= {id(job.recognizer) for job in ready if job.request is None}
-            self._request([job for job in ready if job.request is not None])
+            if requested := [job for job in ready if job.request is not None]:
+                with self._something_requested:
+                    self._requested += requested
+                    self._something_requested.notify()
             self._advancing.add(began, time.monotonic())
         with self._something_requested:
             self._finished = True
@@ -177,12 +180,6 @@ class Engine:
                 if ready or (self._closing and not in_work):
                     return ready
                 self._something_to_do.wait()
-
-    def _request(self, jobs: list[_Job]) -> None:
-        if jobs:
-            with self._something_requested:
-                self._requested += jobs
-                self._something_requested.notify()
 
     def _run_networks(self) -> None:
         """Run what can share a batch with the oldest request: the second thread."""

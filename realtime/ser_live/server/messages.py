@@ -6,12 +6,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 
+from ser_live import stream_protocol
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
-from ser_live.stream_protocol import ErrorCode, Reason
+from ser_live.stream_protocol import ErrorCode
 from ser_live.text import quoted, sanitize
+
+Message = dict[str, object]
+"""Message of a stream as it is sent: the JSON values of one of the models below."""
 
 _MOST_SAMPLES = 2**53  # beyond it JavaScript counts no single samples
 _QUOTED_PATH_PARTS = 4
@@ -85,20 +89,6 @@ class _Numbered(_Strict):
     number: Annotated[int, Field(ge=0, description="0, 1, 2 ... on each connection")]
 
 
-class Started(_Numbered):
-    """The stream has begun, with these settings."""
-
-    type: Literal["started"]
-    stream_id: str
-    model: StreamModel
-    sample_rate_hz: int
-    hop_seconds: float
-    window_seconds: float
-    smoothing_seconds: float
-    delay_seconds: float
-    limits: StreamLimits
-
-
 class EventMessage(_Numbered):
     """Something to know beside the predictions."""
 
@@ -117,35 +107,19 @@ class ErrorMessage(_Numbered):
     fatal: bool
 
 
-class Ended(_Numbered):
-    """The last message: the account of every sample, per channel.
-
-    ``received_samples`` = ``processed_samples`` + ``dropped_samples``.
-    """
-
-    type: Literal["ended"]
-    reason: Reason
-    received_samples: int
-    processed_samples: int
-    dropped_samples: int
-    skipped_samples: int
-    replaced_samples: int
-    predictions: int
-    seconds: float
-
-
-def _mirrored(kind: str, record: type) -> type[BaseModel]:
-    """Make the message that holds exactly the fields of a record."""
-    hints = typing.get_type_hints(record)
+def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
+    """Make the message that holds exactly the fields of a record, some of a narrower type."""
+    hints = typing.get_type_hints(record) | narrower
     own: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(record)}
+    kind = record.__name__.lower()
     own["type"] = (Literal[kind], ...)
-    return create_model(
-        f"{record.__name__}Message", __base__=_Numbered, __doc__=record.__doc__, **own
-    )
+    return create_model(name, __base__=_Numbered, __doc__=record.__doc__, **own)
 
 
-PredictionMessage = _mirrored("prediction", Prediction)
-SegmentMessage = _mirrored("segment", Segment)
+PredictionMessage = _mirrored("PredictionMessage", Prediction)
+SegmentMessage = _mirrored("SegmentMessage", Segment)
+Started = _mirrored("Started", stream_protocol.Started, model=StreamModel, limits=StreamLimits)
+Ended = _mirrored("Ended", stream_protocol.Ended, reason=stream_protocol.Reason)
 
 ClientMessage = Start | Skip | End
 _FROM_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(
@@ -160,12 +134,12 @@ _FROM_SERVER: TypeAdapter[Any] = TypeAdapter(
 
 
 class MessageError(SerError):
-    """A text message that the server cannot take.
+    """A message that the server cannot take; the stream may go on without it.
 
     Parameters
     ----------
     code : str
-        ``bad_json`` or ``bad_message``.
+        ``bad_json``, ``bad_message`` or ``bad_frame``.
     detail : str
         One line for people.
     """
@@ -198,20 +172,15 @@ def schema() -> dict[str, Any]:
     # What clients send is described as it is read, what the server sends as it is written.
     modes: Any = [("client", "validation", _FROM_CLIENT), ("server", "serialization", _FROM_SERVER)]
     sides: Any
-    sides, shared = TypeAdapter.json_schemas(
-        modes,
-        title="Messages of ser.v1",
-        ref_template="#/$defs/{model}",
-    )
-    definitions = {
-        "ClientMessage": sides["client", "validation"],
-        "ServerMessage": sides["server", "serialization"],
-        **shared.get("$defs", {}),
-    }
+    sides, shared = TypeAdapter.json_schemas(modes)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Messages of ser.v1",
         "description": "Text frames of ws /v1/stream; binary frames are interleaved PCM.",
         "anyOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
-        "$defs": definitions,
+        "$defs": {
+            "ClientMessage": sides["client", "validation"],
+            "ServerMessage": sides["server", "serialization"],
+            **shared["$defs"],
+        },
     }

@@ -39,10 +39,8 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        counter, histogram = (
-            partial(Counter, registry=registry),
-            partial(Histogram, registry=registry),
-        )
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, registry=registry)
         self.streams_open = Gauge("ser_streams_open", "Streams now", registry=registry)
         self.streams = counter("ser_streams", "Streams that ended, by reason", ["reason"])
         self.refused = counter("ser_streams_refused", "Streams not taken, by reason", ["reason"])

@@ -1,6 +1,5 @@
 """Problems: what is wrong with a request, in the form of RFC 9457."""
 
-from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -29,18 +28,10 @@ class ProblemError(HTTPException):
     """A request that cannot be answered: the status, a line for people, and headers."""
 
     def response(self) -> JSONResponse:
-        """Make the answer."""
-        return problem_response(self.status_code, self.detail, self.headers)
-
-
-def problem_response(
-    status: int, detail: str, headers: Mapping[str, str] | None = None
-) -> JSONResponse:
-    """Make the answer that tells a problem."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, detail=detail)
-    return JSONResponse(
-        problem.model_dump(), status, headers=headers, media_type="application/problem+json"
-    )
+        """Make the answer that tells it."""
+        status, title = self.status_code, HTTPStatus(self.status_code).phrase
+        problem = Problem(title=title, status=status, detail=self.detail).model_dump()
+        return JSONResponse(problem, status, self.headers, media_type="application/problem+json")
 
 
 def problem_schema() -> dict[str, Any]:
@@ -51,20 +42,16 @@ def problem_schema() -> dict[str, Any]:
     }
 
 
-async def on_problem(_: Request, error: Exception) -> Response:
-    """Answer with the problem."""
-    assert isinstance(error, ProblemError)
-    return error.response()
-
-
 async def on_http(request: Request, error: Exception) -> Response:
-    """Answer what starlette refuses: a wrong path or method."""
+    """Answer with our own problem, or what starlette refuses: a wrong path or method."""
     assert isinstance(error, HTTPException)
+    if isinstance(error, ProblemError):
+        return error.response()
     path = quoted(request.url.path)
     detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
         error.status_code, sanitize(error.detail)
     )
-    return problem_response(error.status_code, detail, error.headers)
+    return ProblemError(error.status_code, detail, error.headers).response()
 
 
 async def on_invalid(_: Request, error: Exception) -> Response:
@@ -73,7 +60,7 @@ async def on_invalid(_: Request, error: Exception) -> Response:
     first = error.errors()[0]
     place = ".".join(sanitize(part) for part in first["loc"][1:]) or "the request"
     detail = f"{place} is {quoted(first.get('input'))}: {sanitize(first['msg'])}"
-    return problem_response(422, f"{detail}; see GET /openapi.json")
+    return ProblemError(422, f"{detail}; see GET /openapi.json").response()
 
 
 async def on_failure(request: Request, error: Exception) -> Response:
@@ -83,4 +70,5 @@ async def on_failure(request: Request, error: Exception) -> Response:
     logger.error(
         "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error
     )
-    return problem_response(500, f"the server failed; its log tells more under {request_id}")
+    detail = f"the server failed; its log tells more under {request_id}"
+    return ProblemError(500, detail).response()

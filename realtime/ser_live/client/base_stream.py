@@ -1,14 +1,14 @@
-"""Messages of a stream, both ways, without the connection that carries them."""
+"""Base of both streams: messages both ways, without the connection that carries them."""
 
 import json
 import time
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, Unpack
 
-from ser_live.client.address import Address
-from ser_live.client.messages import Ended, Item, ServerError, Started, decode
+from ser_live.client.address import DEFAULT_SERVER, Address
+from ser_live.client.messages import Item, ServerError, decode
 from ser_live.errors import SerError
-from ser_live.stream_protocol import COUNTED_BYTES, SUBPROTOCOL
+from ser_live.stream_protocol import COUNTED_BYTES, SUBPROTOCOL, Ended, Started
 from ser_live.text import quoted, sanitize
 
 if TYPE_CHECKING:
@@ -24,6 +24,14 @@ _FRAME_BYTES = 2**16
 _TIMEOUT_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 _PONG_SECONDS = 60.0
+
+
+END_MESSAGE = json.dumps({"type": "end"})
+
+
+def skip_message(samples: int) -> str:
+    """Make the message that so many samples per channel were lost."""
+    return json.dumps({"type": "skip", "samples": int(samples)})
 
 
 class StreamOptions(TypedDict, total=False):
@@ -42,8 +50,8 @@ class StreamOptions(TypedDict, total=False):
     timeout_seconds: float
 
 
-class Conversation:
-    """Both sides of a stream: makes the client's messages and reads the server's.
+class BaseStream:
+    """Everything of a stream that does not wait: makes the client's messages, reads the server's.
 
     Parameters
     ----------
@@ -54,36 +62,37 @@ class Conversation:
     """
 
     started: Started
+    """Settings that the stream runs with; once it is open."""
     ended: Ended
+    """Account of all samples; once the iteration is over."""
 
-    def __init__(self, server: str, options: StreamOptions) -> None:
-        self.address = Address.parse(server, options.get("token"))
-        self.timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
+    def __init__(self, server: str = DEFAULT_SERVER, **options: Unpack[StreamOptions]) -> None:
+        self._address = Address.parse(server, options.get("token"))
+        self._timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
         told = {k: v for k, v in options.items() if k not in ("token", "timeout_seconds")}
         self._told: dict[str, Any] = {**_USUAL, **told}
         if self._told["format"] not in _VALUE_BYTES:
             raise SerError(f"format is {quoted(self._told['format'])}, wanted s16le or f32le")
-        self.is_over = False
+        self._is_over = False
         self._pace = _Pace(None)
         self._most_bytes = _FRAME_BYTES
 
-    def connecting(self) -> dict[str, Any]:
+    def _connecting(self) -> dict[str, Any]:
         """Return the arguments of ``websockets.connect``, of either kind."""
         return {
             "subprotocols": [SUBPROTOCOL],
-            "additional_headers": self.address.headers,
+            "additional_headers": self._address.headers,
             "compression": None,
-            "open_timeout": self.timeout_seconds,
+            "open_timeout": self._timeout_seconds,
             "close_timeout": _CLOSE_SECONDS,
             # A server that is busy with what was sent answers when it comes to it.
             "ping_timeout": _PONG_SECONDS,
             # A program that sends a whole recording before it reads is no slow reader.
             "max_queue": None,
-            **({"proxy": None} if self.address.is_loopback else {}),
+            **({"proxy": None} if self._address.is_loopback else {}),
         }
 
-    def start(self) -> str:
-        """Make the first message."""
+    def _start_message(self) -> str:
         told = {**self._told}
         # A single text is left to the server, which says what is wrong with it.
         if not isinstance(told.get("labels"), str | None):
@@ -96,8 +105,8 @@ class Conversation:
                 f"({sanitize(error)})"
             ) from error
 
-    def begin(self, text: str | bytes) -> None:
-        """Read the answer to it.
+    def _begin(self, text: str | bytes) -> None:
+        """Read the answer to the start message.
 
         Raises
         ------
@@ -114,34 +123,27 @@ class Conversation:
         self._pace = _Pace(limits.get("max_bytes_per_second"))
         self._most_bytes = min(_FRAME_BYTES, limits.get("max_frame_bytes") or _FRAME_BYTES)
 
-    def receive(self, text: str | bytes) -> Item | None:
+    def _read(self, text: str | bytes) -> Item | None:
         """Read the next message; None: the stream is over."""
         message = decode(text)
         if isinstance(message, ServerError):
             raise message
         if isinstance(message, Ended):
             self.ended = message
-            self.is_over = True
+            self._is_over = True
             return None
         if isinstance(message, Started):
             raise SerError("the server started twice")
         return message
 
-    def frames(self, samples: Samples) -> Iterator[tuple[bytes, float]]:
+    def _frames(self, samples: Samples) -> Iterator[tuple[bytes, float]]:
         """Cut samples into frames, each with the seconds to wait before it."""
         data = self._pcm(samples)
-        step = self._most_bytes - self._most_bytes % self._frame_bytes
-        for start in range(0, len(data), max(step, self._frame_bytes)):
-            piece = data[start : start + max(step, self._frame_bytes)]
+        # Whole samples of all channels: the server answers a cut one with an error.
+        size = max(self._most_bytes - self._most_bytes % self._frame_bytes, self._frame_bytes)
+        for start in range(0, len(data), size):
+            piece = data[start : start + size]
             yield piece, self._pace.wait_seconds(len(piece))
-
-    def skip(self, samples: int) -> str:
-        """Make the message that samples were lost."""
-        return json.dumps({"type": "skip", "samples": int(samples)})
-
-    def end(self) -> str:
-        """Make the message that no more comes."""
-        return json.dumps({"type": "end"})
 
     @property
     def _frame_bytes(self) -> int:

@@ -1,7 +1,6 @@
-"""One stream over a WebSocket, from its start message to the account at its end."""
+"""``/v1/stream``: a stream over a WebSocket, from its start message to the account at its end."""
 
 import time
-from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
@@ -9,10 +8,10 @@ from starlette.types import Receive, Scope, Send
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
 from ser_live.server.connection import CloseReason, Connection, GoneError, StopError
-from ser_live.server.messages import MessageError, Skip, Start, StreamLimits, read
+from ser_live.server.messages import Message, MessageError, Skip, Start, StreamLimits, read
 from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
-from ser_live.server.stream_session import FrameError, Message, StreamSession
+from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.streams import Streams
 from ser_live.stream_protocol import SUBPROTOCOL, ErrorCode, Reason
 
@@ -72,7 +71,7 @@ class Stream:
         self._metrics = streams.metrics
         self._limits = streams.limits
         self._connection = connection
-        self._session: StreamSession | None = None
+        self._session: RecognitionSession | None = None
         self._format = ""
         self._bad_messages = 0
         self._hops = 1
@@ -90,7 +89,7 @@ class Stream:
         except (GoneError, OSError):
             pass  # it left without a word
         finally:
-            account = self._close_account(reason)
+            account = self._count_end(reason)
             seconds = round(time.monotonic() - self._opened_at, 3)
             logger.info(
                 "stream closed",
@@ -129,7 +128,7 @@ class Stream:
         except Exception as error:  # whatever it is, the client is told that it is over
             return self._failed(error)
 
-    async def _start(self) -> StreamSession:
+    async def _start(self) -> RecognitionSession:
         text = (await self._connection.receive()).get("text")
         if text is None:
             raise StopError("wrong_order", "audio came first, wanted the start message before it")
@@ -146,7 +145,7 @@ class Stream:
         except SerError as error:
             raise StopError("unknown_model", str(error)) from error
         try:
-            session = StreamSession(
+            session = RecognitionSession(
                 streams.engine, classifier, start, *form, self._limits.max_unsent
             )
         except SerError as error:
@@ -173,7 +172,7 @@ class Stream:
             "limits": {name: getattr(self._limits, name) for name in StreamLimits.model_fields},
         }
 
-    async def _take(self, session: StreamSession, message: Any) -> None:
+    async def _take(self, session: RecognitionSession, message: Any) -> None:
         """Take one message of a stream that has started."""
         data = message.get("bytes")
         try:
@@ -182,8 +181,6 @@ class Stream:
             else:
                 self._metrics.received_bytes.inc(len(data))
                 session.add(session.decode(data, self._format))
-        except FrameError as error:
-            await self._bad("bad_frame", str(error))
         except MessageError as error:
             await self._bad(error.code, str(error))
         if session.is_due:
@@ -192,12 +189,13 @@ class Stream:
         if session.seconds > self._limits.max_seconds:
             raise StopError("too_long", self._too_long)
 
-    async def _take_text(self, session: StreamSession, text: str) -> None:
+    async def _take_text(self, session: RecognitionSession, text: str) -> None:
         message = read(text)
         if isinstance(message, Start):
             await self._bad("wrong_order", "a second 'start' came, wanted audio, 'skip' or 'end'")
         elif isinstance(message, Skip):
-            await self._send_each(session.skip(message.samples))
+            async for answer in session.skip(message.samples):
+                await self._send(answer)
         else:
             raise StopError("end")
 
@@ -208,7 +206,7 @@ class Stream:
             raise StopError(code, f"{detail}; it was the last of {_MOST_BAD_MESSAGES} mistakes")
         await self._send_error(code, detail, fatal=False)
 
-    async def _recognize(self, session: StreamSession) -> None:
+    async def _recognize(self, session: RecognitionSession) -> None:
         """Recognize what is due, piece by piece, unless the stream is to stop."""
         overload = self._streams.overload
         while session.is_due:
@@ -219,14 +217,15 @@ class Stream:
             predictions = await session.recognize_piece()
             if predictions and self._ahead_seconds(session) <= 0.0:
                 overload.note(time.monotonic() - began)
-            await self._send_all(session.messages(predictions))
+            for message in session.messages(predictions):
+                await self._send(message)
             self._connection.require_no_stop()
 
-    def _ahead_seconds(self, session: StreamSession) -> float:
+    def _ahead_seconds(self, session: RecognitionSession) -> float:
         """Return how far the client is ahead of the clock, beyond what the network may cause."""
         return session.seconds - (time.monotonic() - self._opened_at) - _AHEAD_SECONDS
 
-    async def _adapt(self, session: StreamSession) -> None:
+    async def _adapt(self, session: RecognitionSession) -> None:
         """Follow the server's hop."""
         overload = self._streams.overload
         if overload.is_beyond_help != self._sent_overload:
@@ -252,7 +251,8 @@ class Stream:
         session = self._session
         if session is not None and close_reason.reason != "internal":
             try:
-                await self._send_each(session.flush())
+                async for message in session.flush():
+                    await self._send(message)
             except (StopError, GoneError, OSError):
                 raise
             except Exception as error:
@@ -276,16 +276,11 @@ class Stream:
     def _too_long(self) -> str:
         return f"a stream lasts {self._limits.max_seconds:g} s at most; open another one"
 
-    async def _send_each(self, messages: AsyncIterator[Message]) -> None:
-        async for message in messages:
-            await self._send_all([message])
-
-    async def _send_all(self, messages: Iterable[Message]) -> None:
-        for message in messages:
-            if message["type"] == "prediction":
-                lag: Any = message["lag_seconds"]
-                self._metrics.count_prediction(str(message["state"]), lag)
-            await self._connection.send(message)
+    async def _send(self, message: Message) -> None:
+        if message["type"] == "prediction":
+            lag: Any = message["lag_seconds"]
+            self._metrics.count_prediction(str(message["state"]), lag)
+        await self._connection.send(message)
 
     async def _send_error(self, code: Reason, detail: str, *, fatal: bool) -> None:
         self._metrics.errors.labels(code).inc()
@@ -293,8 +288,8 @@ class Stream:
             {"type": "error", "code": code, "detail": detail, "fatal": fatal}
         )
 
-    def _close_account(self, reason: str) -> Message:
-        """Count what is over."""
+    def _count_end(self, reason: str) -> Message:
+        """Count a stream that is over, and return its account."""
         self._metrics.streams.labels(reason).inc()
         session = self._session
         if session is None:

@@ -1,4 +1,4 @@
-"""Session of one stream: samples in, pieces for its recognizer, messages of what comes of them."""
+"""Recognition of one stream or recording: samples in, pieces for the engine, messages out."""
 
 import asyncio
 import math
@@ -20,10 +20,8 @@ from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.server.engine import Engine
-from ser_live.server.messages import SessionOptions
+from ser_live.server.messages import Message, MessageError, SessionOptions
 from ser_live.text import quoted
-
-Message = dict[str, object]
 
 # A piece holds the engine no longer than that, whatever one stream sends at once.
 _PIECE_SECONDS = 1.0
@@ -33,11 +31,7 @@ _MOMENT_SECONDS = 0.001
 _DTYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 
 
-class FrameError(SerError):
-    """A block of samples that cannot be taken; the stream may go on without it."""
-
-
-class StreamSession:
+class RecognitionSession:
     """Way from a client's samples to messages; however they are cut, the messages are the same.
 
     Parameters
@@ -106,11 +100,6 @@ class StreamSession:
         return self._end_sample / self._rate_hz
 
     @property
-    def replaced_samples(self) -> int:
-        """NaN and infinite values that became zero."""
-        return self._gaps.replaced_samples
-
-    @property
     def lost_samples(self) -> int:
         """Samples per channel that came and were not recognized, or not yet."""
         return self.received_samples - self.processed_samples
@@ -120,37 +109,33 @@ class StreamSession:
         return self.processed_samples + self.skipped_samples + self._waiting_samples
 
     def decode(self, data: bytes, sample_format: str) -> NDArray[Any]:
-        """Turn bytes into samples of shape (n, channels), or raise FrameError and count them."""
+        """Turn bytes into samples of shape (n, channels), or raise MessageError and count them."""
         dtype, channels = _DTYPES[sample_format], self.recognizer.channels
         frame_bytes = dtype.itemsize * channels
         if len(data) % frame_bytes:
-            self.drop(len(data) // frame_bytes)  # they came: the account holds them
-            raise FrameError(
+            self.received_samples += len(data) // frame_bytes  # they came: the account holds them
+            raise MessageError(
+                "bad_frame",
                 f"a block of {len(data)} bytes came, wanted a multiple of {frame_bytes} "
-                f"({sample_format}, {channels} channels); send whole samples of all channels"
+                f"({sample_format}, {channels} channels); send whole samples of all channels",
             )
         samples: NDArray[Any] = np.frombuffer(data, dtype).reshape(-1, channels)
         return samples
-
-    def drop(self, samples: int) -> None:
-        """Count samples that came and are not recognized."""
-        self.received_samples += samples
 
     def add(self, samples: NDArray[Any]) -> None:
         """Take samples of shape (n, channels); they are not copied.
 
         Raises
         ------
-        FrameError
+        MessageError
             If they are too large for audio.
         """
         samples = self._gaps.fill(samples, self._end_sample, self._rate_hz)
+        self.received_samples += len(samples)
         try:
             check_values(samples)
         except SerError as error:
-            self.drop(len(samples))
-            raise FrameError(str(error)) from error
-        self.received_samples += len(samples)
+            raise MessageError("bad_frame", str(error)) from error
         # Of blocks of one sample each, the list would be larger than the samples.
         if len(self._waiting) == _MOST_BLOCKS:
             self._waiting = [np.concatenate(self._waiting)]
@@ -221,7 +206,7 @@ class StreamSession:
             "processed_samples": self.processed_samples,
             "dropped_samples": self.lost_samples,
             "skipped_samples": self.skipped_samples,
-            "replaced_samples": self.replaced_samples,
+            "replaced_samples": self._gaps.replaced_samples,
             "predictions": self.predictions,
             "seconds": (self.processed_samples + self.skipped_samples) / self._rate_hz,
         }

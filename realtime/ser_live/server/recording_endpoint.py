@@ -1,10 +1,9 @@
-"""A whole recording at once, with the messages that a stream would give."""
+"""``/v1/recognize``: a whole recording at once, with the messages that a stream would give."""
 
 import asyncio
 import io
 import json
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import soundfile
@@ -17,9 +16,9 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
-from ser_live.server.messages import SessionOptions
+from ser_live.server.messages import Message, SessionOptions
 from ser_live.server.problems import ProblemError
-from ser_live.server.stream_session import Message, StreamSession
+from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
@@ -64,15 +63,22 @@ class Recordings:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._limits = streams.limits
-        self._count = 0
+        self._slots = asyncio.Semaphore(streams.limits.max_uploads)
 
     async def recognize(
         self, request: Request, options: Annotated[SessionOptions, Query()]
     ) -> Response:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
+        if self._slots.locked():
+            detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
+            raise ProblemError(503, detail, {"Retry-After": "5"})
+        async with self._slots:
+            return await self._recognize(request, options)
+
+    async def _recognize(self, request: Request, options: SessionOptions) -> Response:
         # Messages are kept as text, not as records: a long recording has a hundred thousand.
-        with self._slot(), _opened(await self._body(request)) as file:
+        with _open(await self._body(request)) as file:
             session = await self._session(file, options)
             told = {kind: list[str]() for kind in _KINDS}
             notes: list[str] = []
@@ -100,17 +106,6 @@ class Recordings:
         return Response(
             f"{json.dumps(head)[:-1]}, {', '.join(lists)}}}", media_type="application/json"
         )
-
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        if self._count >= self._limits.max_uploads:
-            detail = f"{self._count} recordings are in work, which is all; try again later"
-            raise ProblemError(503, detail, {"Retry-After": "5"})
-        self._count += 1
-        try:
-            yield
-        finally:
-            self._count -= 1
 
     async def _body(self, request: Request) -> io.BytesIO:
         """Read the whole body into memory, and nowhere else."""
@@ -141,7 +136,7 @@ class Recordings:
         body.seek(0)
         return body
 
-    async def _session(self, file: Any, options: SessionOptions) -> StreamSession:
+    async def _session(self, file: Any, options: SessionOptions) -> RecognitionSession:
         streams = self._streams
         try:
             classifier = await streams.models.get(options.model)
@@ -149,12 +144,12 @@ class Recordings:
             raise ProblemError(404, str(error)) from error
         form = (file.samplerate, file.channels)
         try:
-            return StreamSession(streams.engine, classifier, options, *form)
+            return RecognitionSession(streams.engine, classifier, options, *form)
         except SerError as error:
             raise ProblemError(422, str(error)) from error
 
     async def _messages(
-        self, request: Request, file: Any, session: StreamSession, notes: list[str]
+        self, request: Request, file: Any, session: RecognitionSession, notes: list[str]
     ) -> AsyncIterator[Message]:
         # Decoding takes long enough to hold all streams up.
         while len(samples := await asyncio.to_thread(_read, file, notes)):
@@ -187,16 +182,13 @@ class Recordings:
             raise ProblemError(503, detail, {"Retry-After": "60"}) from error
 
 
-@contextmanager
-def _opened(body: io.BytesIO) -> Iterator[Any]:
+def _open(body: io.BytesIO) -> Any:
     try:
-        file = soundfile.SoundFile(body)
+        return soundfile.SoundFile(body)
     except (soundfile.SoundFileError, TypeError) as error:
         raise ProblemError(
             415, f"no audio that can be read ({_reason(error)}); {_FORMATS}"
         ) from error
-    with file:
-        yield file
 
 
 def _read(file: Any, notes: list[str]) -> Any:
