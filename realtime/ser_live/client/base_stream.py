@@ -166,6 +166,7 @@ class BaseStream:
 class _Pace:
     """Pace of what is sent, below the bytes per second that the server allows."""
 
+    # The server counts by arrival, which is less even than our sending.
     _SHARE = 0.9
 
     def __init__(self, bytes_per_second: float | None) -> None:
@@ -178,6 +179,7 @@ class _Pace:
             return 0.0
         now = time.monotonic()
         wait_seconds = max(0.0, self._free_at - now)
+        # As the server counts.
         counted = max(size, COUNTED_BYTES)
         self._free_at = max(self._free_at, now) + counted / self._per_second
         return wait_seconds

@@ -147,6 +147,7 @@ class Stream(BaseStream):
             self._connection = closing.enter_context(opening)
             self._connection.send(self._start_message())
             self._begin(self._connection.recv(self._timeout_seconds))
+            # From here on `__exit__` closes it; before, any error does.
             self._closing = closing.pop_all()
         return self
 

@@ -113,6 +113,7 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
 
 
 def _add_health(app: FastAPI, streams: Streams) -> None:
+    # FastAPI adds no HEAD to a GET, and monitors ask by it.
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the process answers", response_model=Status)
     async def healthz() -> Status:
@@ -149,6 +150,7 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
 
     body = {"schema": {"type": "string", "format": "binary"}}
     app.add_api_route(
+        # The body is read piece by piece, so FastAPI has to be told that there is one.
         "/v1/recognize",
         Recordings(streams).recognize,
         methods=["POST"],
@@ -189,6 +191,7 @@ async def _running(app: FastAPI, streams: Streams) -> AsyncIterator[None]:
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch
+        # It finishes what was submitted; the event loop has to answer meanwhile.
         await asyncio.to_thread(engine.close)
 
 

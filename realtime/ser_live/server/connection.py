@@ -14,7 +14,9 @@ from ser_live.server.messages import Message
 from ser_live.server.settings import Limits
 from ser_live.stream_protocol import BAD_START, CLOSE_CODES, COUNTED_BYTES, Reason
 
+# A client that its network held up catches up without a fault.
 _BURST_SECONDS = 2.0
+# A close frame has room for 123.
 _MOST_REASON_BYTES = 120
 
 
@@ -70,6 +72,7 @@ class Connection:
         self._task = asyncio.current_task()
         self._is_interruptible = False
         self._number = 0
+        # The largest message is added, else it could never be sent.
         self._burst_bytes = _BURST_SECONDS * limits.max_bytes_per_second + limits.max_frame_bytes
         self._allowance_bytes = self._burst_bytes
         self._charged_at = time.monotonic()
@@ -85,6 +88,7 @@ class Connection:
         if self.close_reason is not None and not even_sending:
             return
         self.close_reason = close_reason
+        # A client that does not read keeps us in a send, which only a cancellation ends.
         is_stuck = even_sending and self.sending_since is not None
         # Cancelled anywhere else (in the engine, say), samples would be lost from the account.
         if self._task is not None and (is_stuck or self._is_interruptible):
@@ -154,6 +158,7 @@ class Connection:
         """Return what to raise: our own interruption, or a cancellation from elsewhere."""
         if self.close_reason is None or self._task is None:
             return asyncio.CancelledError()
+        # Taken back: else a timeout further out would take our interruption for its own.
         self._task.uncancel()
         return StopError(self.close_reason.reason, self.close_reason.detail)
 
@@ -164,6 +169,7 @@ class Connection:
                 "too_large",
                 f"a message of {size} bytes came, wanted at most {limits.max_frame_bytes}",
             )
+        # A token bucket: time earns bytes, messages spend them.
         earned = (now - self._charged_at) * limits.max_bytes_per_second
         self._charged_at = now
         self._allowance_bytes = min(self._burst_bytes, self._allowance_bytes + earned)

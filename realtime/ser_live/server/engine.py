@@ -21,9 +21,11 @@ BatchKind = Literal["gate", "network"]
 BatchObserver = Callable[[BatchKind, int, float], None]
 """Told of each run: what ran, for how many streams, in how many seconds."""
 
+# Long enough to even out single batches, short enough to see a peak while it lasts.
 _MEMORY_SECONDS = 2.0
 
 
+# Jobs are compared by identity: they hold arrays, which have no truth value.
 @dataclass(slots=True, eq=False)
 class _Job:
     """A piece of one stream, from its submission to its predictions."""
@@ -148,11 +150,13 @@ class Engine:
 
     def _advance(self) -> None:
         """Advance streams from request to request: the first thread."""
+        # By id: a job keeps its recognizer alive for as long as that stands here.
         in_work: set[int] = set()
         while ready := self._take(in_work):
             began = time.monotonic()
             for job in ready:
                 _advance_job(job)
+            # A job without a request has its result: the next piece of its stream may begin.
             in_work -= {id(job.recognizer) for job in ready if job.request is None}
             if requested := [job for job in ready if job.request is not None]:
                 with self._something_requested:
@@ -186,6 +190,7 @@ class Engine:
         waiting: list[_Job] = []
         while waiting := self._collect(waiting):
             began = time.monotonic()
+            # Around the oldest request, so that none waits for ever.
             batch = [waiting[index] for index in batchable(_requests(waiting))]
             self._run(batch)
             waiting = [job for job in waiting if job not in batch]
@@ -260,6 +265,7 @@ class _Load:
     """Busy share of a thread: a mean over time that forgets exponentially."""
 
     def __init__(self) -> None:
+        # One tuple: another thread that reads it never sees half of a change.
         self._latest = (time.monotonic(), 0.0)  # when, and the share then
 
     def add(self, began: float, ended: float) -> None:

@@ -21,6 +21,7 @@ _MOST_SAMPLES = 2**53  # beyond it JavaScript counts no single samples
 _QUOTED_PATH_PARTS = 4
 
 
+# A text where a number belongs is a mistake, and so is a field that is unknown.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
@@ -28,6 +29,7 @@ class _Strict(BaseModel):
     model_config = _STRICT
 
 
+# Not strict: in a query everything is text.
 class SessionOptions(BaseModel):
     """Options of a recording, and of a stream in its start message."""
 
@@ -107,6 +109,7 @@ class ErrorMessage(_Numbered):
     fatal: bool
 
 
+# Made from the records that are sent: so the schema cannot fall behind them.
 def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
     """Make the message that holds exactly the fields of a record, some of a narrower type."""
     hints = typing.get_type_hints(record) | narrower
@@ -154,6 +157,7 @@ def read(text: str) -> ClientMessage:
     try:
         return _FROM_CLIENT.validate_json(text)
     except ValidationError as error:
+        # One line for one mistake; the rest shows when it is mended.
         first = error.errors(include_url=False, include_context=False)[0]
     if first["type"] == "json_invalid":
         raise MessageError(

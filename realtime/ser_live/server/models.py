@@ -31,6 +31,7 @@ class Models:
         self._files = {file.stem: file for file in model_files()}
         named = [find_model(model) for model in given]
         for file in named:
+            # The same file given twice, or a shipped one given by its path, is no conflict.
             if self._files.setdefault(file.stem, file).resolve() != file.resolve():
                 raise SerError(
                     f"--model {file}: {quoted(file.stem)} is the name of another model; rename it"
@@ -70,6 +71,7 @@ class Models:
         return self._loaded[name]
 
     def _load(self, name: str) -> OnnxClassifier:
+        # A server may be started where no model is installed: then this says what is missing.
         file: Path = self._files[name] if name in self._files else find_model(name)
         classifier = OnnxClassifier.load(file)
         classifier.batch_is_bitwise  # noqa: B018 - measured now, not within a client's stream

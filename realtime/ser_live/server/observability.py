@@ -144,6 +144,7 @@ def log_to_stderr(level: str) -> None:
     handler = json_handler(sys.stderr)
     for name in ("ser_live", "uvicorn"):
         ours = logging.getLogger(name)
+        # In place of any other: each line once, and as JSON.
         ours.handlers = [handler]
         ours.propagate = False
     logging.getLogger("ser_live").setLevel(level.upper())
@@ -187,6 +188,7 @@ class Requests:
         try:
             await self._app(scope, receive, send_and_see)
         finally:
+            # Without a status: a stream that was accepted, which logs itself.
             if status:
                 self._tell(scope, status, time.monotonic() - began)
 

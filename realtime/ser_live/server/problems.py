@@ -47,6 +47,7 @@ async def on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if isinstance(error, ProblemError):
         return error.response()
+    # Starlette's own words are "Not Found", which helps no reader.
     path = quoted(request.url.path)
     detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
         error.status_code, sanitize(error.detail)

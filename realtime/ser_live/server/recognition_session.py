@@ -27,6 +27,7 @@ from ser_live.text import quoted
 _PIECE_SECONDS = 1.0
 _PIECE_VALUES = 1 << 18
 _MOST_BLOCKS = 256
+# A lag needs no finer times, and a flood of tiny blocks leaves few receipts.
 _MOMENT_SECONDS = 0.001
 _DTYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 
@@ -83,6 +84,7 @@ class RecognitionSession:
         self.predictions = 0
         self._labels = options.labels
         self._rate_hz = sample_rate_hz
+        # Messages of one piece are held until they are read: no more than may be unsent.
         piece_seconds = min(_PIECE_SECONDS, most_predictions * recognizer.hop_seconds)
         by_size = _PIECE_VALUES // recognizer.channels
         self._piece_samples = max(1, min(int(piece_seconds * self._rate_hz), by_size))
@@ -151,6 +153,7 @@ class RecognitionSession:
         half of what five cost.
         """
         is_enough = self._waiting_samples >= self._piece_samples
+        # The margin: sums of hops are not exact.
         is_on_grid = self.seconds >= self.recognizer.next_due_seconds - 1e-9
         return self._waiting_samples > 0 and (is_enough or is_on_grid)
 

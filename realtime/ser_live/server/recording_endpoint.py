@@ -70,6 +70,7 @@ class Recordings:
     ) -> Response:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
+        # Refused, not queued: a queue of uploads would only fill the memory.
         if self._slots.locked():
             detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
             raise ProblemError(503, detail, {"Retry-After": "5"})
@@ -102,6 +103,7 @@ class Recordings:
             "seconds": session.seconds,
             "notes": notes,
         }
+        # Items are JSON already; to parse and write them again would hold the streams up.
         lists = (f'"{_KINDS[kind]}": [{", ".join(items)}]' for kind, items in told.items())
         return Response(
             f"{json.dumps(head)[:-1]}, {', '.join(lists)}}}", media_type="application/json"
@@ -161,6 +163,7 @@ class Recordings:
                 detail = f"the recording is longer than {most:g} s; send it in parts"
                 raise ProblemError(413, detail)
             while session.is_due:
+                # Between two pieces, so that a long recording gives way within a second.
                 await self._wait_for_turn(request)
                 for message in session.messages(await session.recognize_piece()):
                     yield message

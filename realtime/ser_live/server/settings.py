@@ -110,6 +110,7 @@ def parse(argv: Sequence[str] | None) -> Settings:
 
 def _is_loopback(host: str, port: int) -> bool:
     try:
+        # By its address: a name alone does not tell.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
         raise SerError(f"--host is {quoted(host)}, wanted a name or address of this machine "
@@ -169,6 +170,7 @@ def _add_access(whom: argparse._ArgumentGroup) -> None:
     whom.add_argument("--token", help="that clients must show")
     whom.add_argument(
         "--origin", action="append", default=[], metavar="URL", dest="origins",
+        # Browsers send it without the slash that people copy.
         type=lambda url: url.rstrip("/"),
         help="another site whose pages may connect; may be repeated",
     )  # fmt: skip

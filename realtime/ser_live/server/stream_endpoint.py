@@ -15,7 +15,9 @@ from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.streams import Streams
 from ser_live.stream_protocol import SUBPROTOCOL, ErrorCode, Reason
 
+# So many are no slips: the client does not read what it is told.
 _MOST_BAD_MESSAGES = 16
+# A network may hold audio back for so long, and then deliver it at once.
 _AHEAD_SECONDS = 2.0
 
 
@@ -42,6 +44,7 @@ class StreamEndpoint:
         connection = Connection(receive, send, self._streams.limits)
         stream = Stream(self._streams, connection, scope["request_id"])
         with self._streams.opened(stream, address):
+            # A client that offers another protocol, or none, is taken as well.
             is_offered = SUBPROTOCOL in scope["subprotocols"]
             await send(
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if is_offered else None}
@@ -183,6 +186,7 @@ class Stream:
                 session.add(session.decode(data, self._format))
         except MessageError as error:
             await self._bad(error.code, str(error))
+        # Also after a mistake: what came before it is answered all the same.
         if session.is_due:
             await self._adapt(session)
             await self._recognize(session)
@@ -215,10 +219,12 @@ class Stream:
                 await self._connection.wait(overload.has_time, ahead)
             began = time.monotonic()
             predictions = await session.recognize_piece()
+            # Of a client that is ahead of the clock no prediction can be late.
             if predictions and self._ahead_seconds(session) <= 0.0:
                 overload.note(time.monotonic() - began)
             for message in session.messages(predictions):
                 await self._send(message)
+            # After the messages: what was recognized is sent, whatever ends the stream.
             self._connection.require_no_stop()
 
     def _ahead_seconds(self, session: RecognitionSession) -> float:
@@ -249,6 +255,7 @@ class Stream:
 
     async def _answer_for_all(self, close_reason: CloseReason) -> CloseReason:
         session = self._session
+        # What has failed would fail again.
         if session is not None and close_reason.reason != "internal":
             try:
                 async for message in session.flush():
@@ -257,6 +264,7 @@ class Stream:
                 raise
             except Exception as error:
                 close_reason = self._failed(error)
+        # Neither of these is a mistake.
         if close_reason.reason not in ("end", "draining"):
             await self._send_error(close_reason.reason, close_reason.detail, fatal=True)
         if session is not None:

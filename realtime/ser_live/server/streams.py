@@ -98,6 +98,7 @@ class Streams:
 
     def _objection(self, address: str | None) -> tuple[str, str]:
         limits = self.limits
+        # First: a server that stops says so, however full it is.
         if self.is_draining:
             return "draining", "the server is stopping; connect again in a while"
         if self.overload.is_refusing:
@@ -106,6 +107,7 @@ class Streams:
             return "", ""
         if len(self._open) >= limits.max_streams:
             return "streams", f"{limits.max_streams} streams are open, which is all; try later"
+        # Behind a proxy all clients have one address: there is no limit unless it is asked for.
         most = limits.max_streams_per_address
         if most is not None and self._addresses[address] >= most:
             return "address", f"{most} streams are open from {address}, which is all; end one"

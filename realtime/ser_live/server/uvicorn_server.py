@@ -24,6 +24,7 @@ from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
 _OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+# After a restart all clients come back at once.
 _BACKLOG = 2048
 _BUFFER_BYTES = 1 << 18
 _DRAIN_SECONDS = 30.0
@@ -88,6 +89,7 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
+        # If the application could not start, uvicorn has logged why and stops.
         if self.started:
             self._announce(self._address)
 
@@ -121,10 +123,12 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=False,  # it costs more than it saves, and it can be a bomb
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=None,  # a pong may wait behind audio; idle_seconds finds the dead
+        # Above the limit of streams: one too many is refused in our words, not in uvicorn's.
         limit_concurrency=2 * settings.limits.max_streams + 200,
         timeout_graceful_shutdown=round(_DRAIN_SECONDS),
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
+        # A client's header must not choose the address that limits count by.
         proxy_headers=False,
         server_header=False,
         access_log=False,
@@ -143,6 +147,7 @@ def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
 def _listener(settings: Settings) -> socket.socket:
     host, port = settings.host, settings.port
     try:
+        # The system decides: a name may stand for an address of either family.
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         both = host == "::" and socket.has_dualstack_ipv6()
         listener = socket.create_server(
@@ -212,6 +217,7 @@ class HttpProtocol(H11Protocol):
         cycle = self.cycle
         if cycle is None or cycle.response_complete:
             return super().send_400_response(msg)
+        # The application still reads the body: it has to learn that no more comes.
         cycle.disconnected = True
         cycle.message_event.set()
         if cycle.response_started:
@@ -281,6 +287,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if is_over or (message["type"] == "websocket.accept" and self.transport.is_closing()):
             raise ClientDisconnected  # else it would be taken for a fault of the application
         if message["type"] == "websocket.close":
+            # Else the close would wait for a client that reads nothing.
             self.writable.set()
         await super().send(message)
         # A refusal ends the handshake as well; uvicorn would report a fault.
@@ -300,6 +307,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Take the next slice in the next round of the loop, unless messages wait."""
         if not self._held or self.transport.is_closing():
             return
+        # TCP makes the sender wait; nothing heaps up here.
         self.transport.pause_reading()
         if not self._is_scheduled and not self.read_paused:
             self._is_scheduled = True
