@@ -51,10 +51,10 @@ def call(
     return subprocess.CompletedProcess(words, code, out.text(), err.text())
 
 
-def error_of(done: "subprocess.CompletedProcess[str]") -> str:
-    """The one line that a mistake gets."""
+def error_of(done: "subprocess.CompletedProcess[str]", tool: str = "ser-live") -> str:
+    """Return the one line that a mistake gets."""
     assert done.returncode == 2, done.stderr
     assert done.stdout == ""
-    assert done.stderr.startswith("ser-live: error: ")
+    assert done.stderr.startswith(f"{tool}: error: ")
     assert done.stderr.count("\n") == 1
     return done.stderr

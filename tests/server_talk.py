@@ -3,21 +3,22 @@
 import contextlib
 import json
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-import httpx
 import jsonschema
 import numpy as np
+import pytest
 import soundfile
 from numpy.typing import NDArray
+from websockets import sync
 from websockets.client import ClientProtocol
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
-from websockets.sync.client import ClientConnection, connect
+from websockets.sync.client import ClientConnection
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
@@ -61,31 +62,39 @@ class Talk:
         return ended
 
 
-def demo() -> tuple[NDArray[np.float32], int]:
-    """Return the demo voice, shape (n, 1), and its rate."""
-    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
-    return samples, rate_hz
-
-
-def start(**options: object) -> str:
-    told = {"sample_rate_hz": 22050, "channels": 1, "format": "f32le", **options}
-    return json.dumps({"type": "start", **told})
-
-
+VOICE: NDArray[np.float32]
+"""The demo, of shape (n, 1)."""
+RATE_HZ: int
+VOICE, RATE_HZ = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
 END = json.dumps({"type": "end"})
 
 
-def open_stream(server: Server, **options: Any) -> ClientConnection:
+def start(**options: object) -> str:
+    told = {"sample_rate_hz": RATE_HZ, "channels": 1, "format": "f32le", **options}
+    return json.dumps({"type": "start", **told})
+
+
+def connect(server: Server, **options: Any) -> ClientConnection:
     """Connect as a client that offers the protocol and reads as fast as it can."""
     given: dict[str, Any] = {"subprotocols": [Subprotocol("ser.v1")], "max_queue": None}
     given |= {"compression": None, "proxy": None, **options}
-    opened: ClientConnection = connect(server.ws_url, **given)
+    opened: ClientConnection = sync.client.connect(server.ws_url, **given)
     return opened
+
+
+def refusal(server: Server, **options: Any) -> int:
+    """Return the status with which a stream is refused at the handshake: a problem in words."""
+    with pytest.raises(InvalidStatus) as refused, connect(server, **options):
+        pass
+    answer = refused.value.response
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert ("retry-after" in answer.headers) == (answer.status_code == 503)
+    return answer.status_code
 
 
 def talk(server: Server, sent: Sequence[str | bytes], **options: Any) -> Talk:
     """Send all of it, then listen to the end; the answers must fit the server's own schema."""
-    with open_stream(server, **options) as socket:
+    with connect(server, **options) as socket:
         with contextlib.suppress(ConnectionClosed):
             for block in sent:
                 socket.send(block)
@@ -97,8 +106,9 @@ def talk(server: Server, sent: Sequence[str | bytes], **options: Any) -> Talk:
     return said
 
 
-def listen(socket: ClientConnection) -> Talk:
-    """Take everything up to the close."""
+def listen(socket: ClientConnection, after_seconds: float = 0.0) -> Talk:
+    """Take everything up to the close, beginning a while later."""
+    time.sleep(after_seconds)
     said = Talk()
     try:
         while True:
@@ -111,7 +121,7 @@ def listen(socket: ClientConnection) -> Talk:
 def schema(server: Server) -> dict[str, Any]:
     """Return the schema of the server's messages."""
     headers = {"Authorization": f"Bearer {server.token}"} if server.token else {}
-    told: dict[str, Any] = httpx.get(f"{server.url}/v1/schema", headers=headers).json()
+    told = server.get("/v1/schema", headers=headers).json()
     return {"$ref": "#/$defs/ServerMessage", "$defs": told["$defs"]}
 
 
@@ -120,18 +130,11 @@ def blocks(samples: NDArray[Any], size: int) -> list[str | bytes]:
     return [samples[at : at + size].tobytes() for at in range(0, len(samples), size)]
 
 
-def offline(samples: NDArray[Any], rate_hz: int, **options: Any) -> list[Message]:
+def offline(samples: NDArray[Any], rate_hz: int = RATE_HZ, **options: Any) -> list[Message]:
     """Return the predictions of a recognizer for all of it at once."""
     recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **options)
     predictions = recognizer.process(samples) + recognizer.flush()
     return [timeless(json.loads(json.dumps(p.to_dict()))) for p in predictions]
-
-
-def recognized(server: Server, file: Path) -> Message:
-    """Return what the server gives for a whole recording."""
-    url = f"{server.url}/v1/recognize"
-    told: Message = httpx.post(url, content=file.read_bytes(), timeout=60).json()
-    return told
 
 
 def timeless(message: Message) -> Message:
@@ -139,16 +142,11 @@ def timeless(message: Message) -> Message:
     return {key: value for key, value in message.items() if key not in _WALL_CLOCK}
 
 
-def figure(server: Server, name: str) -> float:
-    """Read one of the server's metrics, as ``name{label="value"}``."""
-    for line in httpx.get(f"{server.url}/metrics").text.splitlines():
-        if line.startswith(f"{name} "):
-            return float(line.rpartition(" ")[2])
-    return 0.0
-
-
 class DeafClient:
-    """A client that sends and does not read, until it is told to listen."""
+    """A client that does not read until it is told to listen, and sends until the server is stuck.
+
+    The server takes nothing more when nothing was read of its answers for a second.
+    """
 
     def __init__(self, server: Server) -> None:
         self._socket = socket.socket()
@@ -160,18 +158,12 @@ class DeafClient:
         self._flush()
         while self._protocol.state is State.CONNECTING:
             self._protocol.receive_data(self._socket.recv(1))
-
-    def send(self, message: str) -> None:
-        self._protocol.send_text(message.encode())
-        self._flush()
-
-    def send_until_stuck(self, data: bytes) -> None:
-        """Send until the server takes nothing for a second, because its answers are not read."""
+        self._protocol.send_text(start(hop_seconds=0.01, vad=False).encode())
         self._socket.settimeout(1.0)
         with contextlib.suppress(TimeoutError):
             while True:
-                self._protocol.send_binary(data)
                 self._flush()
+                self._protocol.send_binary(VOICE[:RATE_HZ].tobytes())
         self._socket.settimeout(TIMEOUT_SECONDS)
 
     def listen(self) -> Talk:

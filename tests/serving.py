@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx
 import soundfile
 from numpy.typing import NDArray
 
@@ -94,6 +95,27 @@ class Server:
         self.host = urlsplit(self.url).hostname or ""
         self.port = urlsplit(self.url).port or 0
 
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return httpx.get(self.url + path, **options)
+
+    def post(self, recording: Any, **options: Any) -> httpx.Response:
+        """Send a whole recording."""
+        url = f"{self.url}/v1/recognize"
+        return httpx.post(url, content=recording, params=options, timeout=300)
+
+    def recognized(self, recording: bytes, **options: Any) -> dict[str, Any]:
+        """Return what it gives for a whole recording."""
+        answer = self.post(recording, **options)
+        assert answer.status_code == 200
+        told: dict[str, Any] = answer.json()
+        return told
+
+    def figure(self, name: str) -> float:
+        """Read one of its metrics, as ``name{label="value"}``; 0 if it is not told."""
+        lines = self.get("/metrics").text.splitlines()
+        found = [line for line in lines if line.startswith(f"{name} ")]
+        return float(found[0].rpartition(" ")[2]) if found else 0.0
+
 
 class ServerThread(Server):
     """A server in a thread of this process, by sockets all the same."""
@@ -154,22 +176,18 @@ def _logged_to(log: Log) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def process(
-    *options: object, environment: dict[str, str] | None = None, ends_well: bool = True
-) -> Iterator[ServerProcess]:
+def process(*options: object, ends_well: bool = True) -> Iterator[ServerProcess]:
     """Start ``ser-serve --port 0`` with further options, and end it by its process id.
 
     Parameters
     ----------
-    environment : dict or None
-        Variables beside those of this process.
     ends_well : bool
         It must not crash: still run at the end, or have ended with 0.
     """
     log = Log()
     with subprocess.Popen(
         [sys.executable, "-m", "ser_live.server", "--port", "0", *map(str, options)],
-        env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT), **(environment or {})},
+        env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

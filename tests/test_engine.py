@@ -1,35 +1,44 @@
-"""Many streams at once give what each gives alone."""
+"""Many streams at once, of one model or engine, give what each gives alone."""
 
 import sys
 import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, wait
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.engine.inference import MOST_WINDOWS_TOGETHER
+from ser_live.live.listener import Listener
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.server.engine import Engine
-from ser_live.testing import SlowModel, demo_voice, tiny_card
+from ser_live.testing import Crash, FakeMicrophone, Overrun, SlowModel, demo_voice, tiny_card
 from ser_live.testing.models import tiny_graph, with_golden, write_graph
+from streams import offline
 
 VOICE = demo_voice()
 RATES = (16000, 48000, 8000, 44100)
 VOICES = {rate: demo_voice(rate) for rate in RATES}
-SECONDS = 6
+SECONDS = 4
 
 
 @pytest.fixture(scope="module")
 def model() -> OnnxClassifier:
     """The shipped one: its bits are those that must not depend on the company."""
     return OnnxClassifier.load(find_model(None))
+
+
+@pytest.fixture(scope="module")
+def tiny(tiny_model: Path) -> OnnxClassifier:
+    return OnnxClassifier.load(tiny_model)
 
 
 @pytest.fixture
@@ -39,15 +48,15 @@ def engine() -> Iterator[Engine]:
 
 
 def voice_of(stream: int) -> tuple[int, NDArray[np.float32]]:
+    """Return a rate and some seconds of the voice, another stretch for each stream."""
     rate = RATES[stream % len(RATES)]
-    start = round(0.7 * stream * rate) % (12 * rate)
+    start = round(0.7 * stream * rate) % (14 * rate)
     return rate, VOICES[rate][start : start + SECONDS * rate]
 
 
 def alone(model: OnnxClassifier, stream: int) -> list[Prediction]:
     rate, voice = voice_of(stream)
-    recognizer = StreamRecognizer(model, rate)
-    return recognizer.process(voice) + recognizer.flush()
+    return offline(model, voice, sample_rate_hz=rate)
 
 
 def gathered(futures: list[Future[list[Prediction]]]) -> list[Prediction]:
@@ -97,21 +106,6 @@ def test_a_mistake_in_one_stream_is_its_own(model: OnnxClassifier, engine: Engin
         engine.process(bad, np.full(100, np.nan, np.float32)).result(60.0)
     assert fine.result(60.0) == StreamRecognizer(model).process(VOICE)
     assert engine.process(bad, VOICE[:16000]).result(60.0)
-
-
-def test_a_model_that_fails_takes_only_its_own_streams_along(model: OnnxClassifier) -> None:
-    class Broken(SlowModel):
-        def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-            raise SerError("the weights are damaged")
-
-    with Engine() as engine:
-        fine = engine.process(StreamRecognizer(model, vad=False), VOICE)
-        broken = StreamRecognizer(Broken(model, 0.0), vad=False)
-        finished, damaged = engine.process(broken, VOICE), engine.flush(broken)
-        assert {p.state for p in finished.result(60.0)} == {"warming_up"}
-        with pytest.raises(SerError, match="damaged"):
-            damaged.result(60.0)
-        assert len(fine.result(60.0)) == len(VOICE) // 4000
 
 
 def write_choosy_model(path: Path) -> Path:
@@ -224,23 +218,58 @@ def test_a_cancelled_piece_is_left_out(model: OnnxClassifier, engine: Engine) ->
     assert slow.stats.seconds == 2.0
 
 
-def test_many_threads_may_submit(model: OnnxClassifier, engine: Engine) -> None:
-    got: dict[int, list[Prediction]] = {}
+@pytest.mark.parametrize("has_engine", [False, True], ids=["model", "engine"])
+def test_threads_share(model: OnnxClassifier, engine: Engine, has_engine: bool) -> None:
+    streams, barrier = range(8), threading.Barrier(8)
 
-    def feed(stream: int) -> None:
+    def in_blocks(stream: int) -> list[Prediction]:
         rate, voice = voice_of(stream)
         recognizer = StreamRecognizer(model, rate)
-        futures = [engine.process(recognizer, part) for part in np.array_split(voice, 7)]
-        got[stream] = gathered([*futures, engine.flush(recognizer)])
+        barrier.wait(30.0)
+        parts = np.array_split(voice, 20)
+        if has_engine:
+            futures = [engine.process(recognizer, part) for part in parts]
+            return gathered([*futures, engine.flush(recognizer)])
+        return [p for part in parts for p in recognizer.process(part)] + recognizer.flush()
 
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
-        threads = [threading.Thread(target=feed, args=(stream,)) for stream in range(6)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(60.0)
+        with ThreadPoolExecutor(8) as threads:
+            got = list(threads.map(in_blocks, streams))
     finally:
         sys.setswitchinterval(interval)
-    assert got == {stream: alone(model, stream) for stream in range(6)}
+    assert got == [alone(model, stream) for stream in streams]
+
+
+@settings(max_examples=4)
+@given(seed=st.integers(0, 9999), streams=st.integers(2, 6))
+def test_any_interleaving_equals_isolated_runs(
+    tiny: OnnxClassifier, seed: int, streams: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    rates, voices = zip(*map(voice_of, range(streams)), strict=True)
+    recognizers = [StreamRecognizer(tiny, rate) for rate in rates]
+    left = [np.split(voice, np.sort(rng.integers(0, len(voice), 10))) for voice in voices]
+    got: list[list[Prediction]] = [[] for _ in range(streams)]
+    while waiting := [stream for stream in range(streams) if left[stream]]:
+        stream = int(rng.choice(waiting))
+        got[stream] += recognizers[stream].process(left[stream].pop(0))
+    for stream in range(streams):
+        assert got[stream] + recognizers[stream].flush() == alone(tiny, stream)
+
+
+def test_microphones_in_threads_share_a_model(tiny: OnnxClassifier) -> None:
+    """Each in its own virtual time, with its own faults."""
+
+    def hear(stream: int) -> list[Prediction]:
+        faults = [Overrun(1.0 + 0.1 * stream, 0.3), Crash(3.0)]
+        microphone = FakeMicrophone(VOICE, faults, seconds=5.0, seed=stream)
+        clock = microphone.clock.monotonic
+        with Listener[Prediction](microphone, model=tiny, clock=clock) as predictions:
+            return list(predictions)
+
+    wanted = [hear(stream) for stream in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(hear, range(4))) == wanted
+    assert threading.active_count() == 1

@@ -14,7 +14,7 @@ from ser_live import Prediction
 from ser_live.engine.segments import Segment
 from ser_live.output.formats import format_of
 from ser_live.sources import DEMO_PATH
-from server_talk import recognized, timeless
+from server_talk import timeless
 
 pytest.importorskip("selenium")
 from selenium.webdriver import Keys
@@ -83,7 +83,7 @@ def drop(page: browser.Browser, file: Path) -> None:
 def test_a_dropped_file_is_what_the_server_says_of_it(
     server: serving.Server, page: browser.Browser
 ) -> None:
-    wanted = recognized(server, DEMO_PATH)
+    wanted = server.recognized(DEMO_PATH.read_bytes())
     drop(page, DEMO_PATH)
     page.wait_for("#recording", "demo.ogg, 0:20, 22.05 kHz")
     records = page.records()
@@ -115,7 +115,7 @@ def test_a_dropped_file_is_what_the_server_says_of_it(
 def test_the_exports_are_those_of_the_command_line(
     server: serving.Server, demo_page: browser.Browser
 ) -> None:
-    told = recognized(server, DEMO_PATH)
+    told = server.recognized(DEMO_PATH.read_bytes())
     predictions = [Prediction(**{**one, "timing": None}) for one in told["predictions"]]
     track = format_of("a.txt", (), "")
     wanted_track = "".join(track.text(Segment(**one)) for one in told["segments"])
@@ -144,7 +144,8 @@ def test_a_file_that_is_played_live_shows_the_same(
     page.wait_for("#emotion", "stopped")  # by itself, at its end
     labels = [segment["label"] for segment in of_type(page.records(), "segment")]
     assert len(labels) == 2
-    assert labels == [segment["label"] for segment in recognized(server, file)["segments"]]
+    wanted = server.recognized(file.read_bytes())["segments"]
+    assert labels == [segment["label"] for segment in wanted]
 
 
 STREAM = """

@@ -15,7 +15,6 @@ import soxr
 
 import serving
 from ser_live.sources import DEMO_PATH
-from server_talk import recognized
 
 pytest.importorskip("selenium")
 
@@ -89,7 +88,7 @@ WATCH_WORDS = """
 def test_a_microphone_gives_the_labels_that_the_file_gives(
     server: serving.Server, opened: Open, steady_voice: Path
 ) -> None:
-    wanted = recognized(server, steady_voice)
+    wanted = server.recognized(steady_voice.read_bytes())
     labels = [segment["label"] for segment in wanted["segments"]]
     assert len(labels) >= 3
     page = opened(server.url, steady_voice)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 import serving
+from in_process import call, error_of
 from ser_live.server import main, uvicorn_server
-from server_talk import END, listen, open_stream, start, talk
+from server_talk import END, connect, listen, refusal, start, talk
 
 
 @pytest.fixture(scope="module")
@@ -29,30 +29,21 @@ def guarded() -> Iterator[serving.Server]:
         yield running
 
 
-def refusal(server: serving.Server, **options: object) -> int:
-    """The HTTP status with which a stream is refused at the handshake."""
-    with pytest.raises(InvalidStatus) as refused, open_stream(server, **options):
-        pass
-    answer = refused.value.response
-    assert answer.headers["content-type"] == "application/problem+json"
-    return answer.status_code
-
-
 def test_another_address_than_loopback_makes_a_token(guarded: serving.Server) -> None:
     assert guarded.token is not None
     assert len(guarded.token) >= 24
     right = {"Authorization": f"Bearer {guarded.token}"}
     for path in ("/v1/models", "/metrics", "/v1/schema"):
-        without = httpx.get(guarded.url + path)
+        without = guarded.get(path)
         assert without.status_code == 401
         assert without.headers["www-authenticate"] == "Bearer"
-        wrong = httpx.get(guarded.url + path, headers={"Authorization": "Bearer guess"})
+        wrong = guarded.get(path, headers={"Authorization": "Bearer guess"})
         assert wrong.status_code == 401
-        assert httpx.get(guarded.url + path, headers=right).status_code == 200
+        assert guarded.get(path, headers=right).status_code == 200
     post = httpx.post(f"{guarded.url}/v1/recognize", content=b"x")
     assert post.status_code == 401
     for path in ("/healthz", "/readyz", "/"):
-        assert httpx.get(guarded.url + path).status_code == 200
+        assert guarded.get(path).status_code == 200
 
 
 def test_streams_need_it_too_as_a_header_or_a_subprotocol(guarded: serving.Server) -> None:
@@ -62,12 +53,12 @@ def test_streams_need_it_too_as_a_header_or_a_subprotocol(guarded: serving.Serve
     right = {"Authorization": f"Bearer {guarded.token}"}
     assert talk(guarded, [start(), END], additional_headers=right).close_code == 1000
     offered = [Subprotocol("ser.v1"), Subprotocol(f"bearer.{guarded.token}")]
-    with open_stream(guarded, subprotocols=offered) as stream:
+    with connect(guarded, subprotocols=offered) as stream:
         assert stream.subprotocol == "ser.v1"
 
 
 def test_the_token_is_in_no_log_line(guarded: serving.Server) -> None:
-    httpx.get(f"{guarded.url}/v1/models", headers={"Authorization": f"Bearer {guarded.token}"})
+    guarded.get("/v1/models", headers={"Authorization": f"Bearer {guarded.token}"})
     assert guarded.log.lines("request")
     assert str(guarded.token) not in guarded.log.text
 
@@ -75,7 +66,7 @@ def test_the_token_is_in_no_log_line(guarded: serving.Server) -> None:
 def test_pages_of_other_sites_may_not_connect(server: serving.Server) -> None:
     for origin in ("https://evil.example", "null", f"{server.url}.evil.example"):
         assert refusal(server, origin=Origin(origin)) == 403
-        assert httpx.get(f"{server.url}/v1/models", headers={"Origin": origin}).status_code == 403
+        assert server.get("/v1/models", headers={"Origin": origin}).status_code == 403
         post = httpx.post(f"{server.url}/v1/recognize", headers={"Origin": origin}, content=b"x")
         assert post.status_code == 403
 
@@ -83,7 +74,7 @@ def test_pages_of_other_sites_may_not_connect(server: serving.Server) -> None:
 def test_its_own_page_and_allowed_sites_may(server: serving.Server) -> None:
     for origin in (server.url, "https://friend.example"):
         assert talk(server, [start(), END], origin=Origin(origin)).close_code == 1000
-    answer = httpx.get(f"{server.url}/v1/models", headers={"Origin": "https://friend.example"})
+    answer = server.get("/v1/models", headers={"Origin": "https://friend.example"})
     assert answer.headers["access-control-allow-origin"] == "https://friend.example"
     asked = httpx.options(
         f"{server.url}/v1/recognize",
@@ -99,10 +90,10 @@ def test_its_own_page_and_allowed_sites_may(server: serving.Server) -> None:
 def test_a_name_that_was_bent_to_this_machine_is_refused(server: serving.Server) -> None:
     """As pages do it that make their own name point here: origin and host agree."""
     bent = {"Host": f"evil.example:{server.port}", "Origin": f"http://evil.example:{server.port}"}
-    assert httpx.get(f"{server.url}/v1/models", headers=bent).status_code == 403
-    assert httpx.get(f"{server.url}/", headers={"Host": "evil.example"}).status_code == 403
+    assert server.get("/v1/models", headers=bent).status_code == 403
+    assert server.get("/", headers={"Host": "evil.example"}).status_code == 403
     known = {"Host": f"localhost:{server.port}"}
-    assert httpx.get(f"{server.url}/v1/models", headers=known).status_code == 200
+    assert server.get("/v1/models", headers=known).status_code == 200
 
 
 def test_a_given_token_guards_loopback_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,7 +101,7 @@ def test_a_given_token_guards_loopback_too(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("SER_SERVE_TOKEN", secret)
     with serving.server() as guarded:
         assert guarded.token == secret
-        assert httpx.get(f"{guarded.url}/v1/models").status_code == 401
+        assert guarded.get("/v1/models").status_code == 401
 
 
 MISTAKES = {
@@ -129,34 +120,19 @@ MISTAKES = {
 
 
 @pytest.fixture
-def mistake(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., str]:
-    """Run ``ser-serve`` with options that it cannot take, and return what it says."""
+def mistake(monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Run ``ser-serve`` with options that it cannot take, and return the one line that it says."""
     monkeypatch.setattr(uvicorn_server, "log_to_stderr", lambda level: None)
-
-    def run(*words: str) -> str:
-        try:
-            code: object = main(words)
-        except SystemExit as end:
-            code = end.code
-        said = capsys.readouterr()
-        assert (code, said.out) == (2, "")
-        return said.err
-
-    return run
+    return lambda *words: error_of(call(*words, main=main), "ser-serve")
 
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_a_mistake_takes_one_line(name: str, mistake: Callable[..., str]) -> None:
-    said = mistake(*MISTAKES[name])
-    assert said.startswith("ser-serve: error: ")
-    assert said.count("\n") == 1
+    assert mistake(*MISTAKES[name])
 
 
 def test_a_port_in_use_is_told(server: serving.Server, mistake: Callable[..., str]) -> None:
-    said = mistake("--port", str(server.port))
-    assert said.startswith(f"ser-serve: error: cannot listen on 127.0.0.1 port {server.port}")
+    assert f"cannot listen on 127.0.0.1 port {server.port}" in mistake("--port", server.port)
 
 
 @pytest.mark.integration
@@ -184,8 +160,8 @@ def test_a_certificate_makes_it_https_and_wss(tmp_path: Path) -> None:
     trusting = ssl.create_default_context(cafile=str(certificate))
     with serving.server("--certificate", certificate, "--key", key) as running:
         assert running.url.startswith("https://")
-        assert httpx.get(f"{running.url}/readyz", verify=trusting).status_code == 200
-        with open_stream(running, ssl=trusting) as stream:
+        assert running.get("/readyz", verify=trusting).status_code == 200
+        with connect(running, ssl=trusting) as stream:
             stream.send(start())
             stream.send(END)
             assert listen(stream).close_code == 1000

@@ -5,7 +5,6 @@ import typing
 from dataclasses import fields
 from pathlib import Path
 
-import httpx
 import pytest
 
 import serving
@@ -14,7 +13,6 @@ from ser_live.server.connection import CloseReason
 from ser_live.server.messages import Start
 from ser_live.server.settings import Limits, parse
 from ser_live.stream_protocol import ErrorCode
-from server_talk import figure
 
 PAGE = (Path(__file__).parent.parent / "docs" / "server.md").read_text("utf-8")
 
@@ -62,7 +60,7 @@ def test_events_are_ones_that_exist() -> None:
 
 def test_every_metric_is_told() -> None:
     with serving.server() as server:
-        text = httpx.get(f"{server.url}/metrics").text
-        assert figure(server, "ser_tasks") >= 1
+        text = server.get("/metrics").text
+        assert server.figure("ser_tasks") >= 1
     names = set(re.findall(r"^# TYPE (ser_\w+)", text, re.MULTILINE))
     assert names == set(re.findall(r"`(ser_\w+)", section("Metrics")))

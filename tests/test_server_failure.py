@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-import httpx
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
@@ -14,11 +13,10 @@ import serving
 from ser_live.sources import DEMO_PATH
 from ser_live.testing import tiny_card
 from ser_live.testing.models import tiny_graph, with_golden, write_graph
-from server_talk import END, blocks, demo, listen, offline, open_stream, start, talk, timeless
+from server_talk import END, RATE_HZ, VOICE, blocks, connect, listen, offline, start, talk, timeless
 
 pytestmark = pytest.mark.integration
 
-VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 6 * RATE_HZ]
 
 
@@ -51,9 +49,7 @@ def test_a_stream_is_told_and_closed(server: serving.Server) -> None:
 
 
 def test_a_recording_too(server: serving.Server) -> None:
-    answer = httpx.post(
-        f"{server.url}/v1/recognize", params={"model": "fragile"}, content=DEMO_PATH.read_bytes()
-    )
+    answer = server.post(DEMO_PATH.read_bytes(), model="fragile")
     assert answer.status_code == 500
     assert answer.headers["content-type"] == "application/problem+json"
     assert answer.headers["x-request-id"] in answer.json()["detail"]
@@ -62,7 +58,7 @@ def test_a_recording_too(server: serving.Server) -> None:
 
 def test_other_streams_do_not_notice(server: serving.Server) -> None:
     """Their runs of the networks are shared, their faults are not."""
-    with open_stream(server) as good, open_stream(server) as other:
+    with connect(server) as good, connect(server) as other:
         good.send(start())
         other.send(start(model="fragile"))
         for block in blocks(SHORT, 2000):
@@ -72,7 +68,7 @@ def test_other_streams_do_not_notice(server: serving.Server) -> None:
         good.send(END)
         assert listen(other).close_code == 1011
         said = listen(good)
-    assert said.predictions == offline(SHORT, RATE_HZ)
-    assert httpx.get(f"{server.url}/readyz").status_code == 200
-    posted = httpx.post(f"{server.url}/v1/recognize", content=DEMO_PATH.read_bytes()).json()
-    assert [timeless(p) for p in posted["predictions"]] == offline(VOICE, RATE_HZ)
+    assert said.predictions == offline(SHORT)
+    assert server.get("/readyz").status_code == 200
+    posted = server.recognized(DEMO_PATH.read_bytes())
+    assert [timeless(p) for p in posted["predictions"]] == offline(VOICE)

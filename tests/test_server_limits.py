@@ -7,29 +7,27 @@ import threading
 import time
 from collections.abc import Iterator
 
-import httpx
 import pytest
-from websockets.exceptions import InvalidStatus
 from websockets.frames import Frame, Opcode
 
 import serving
 from ser_live.server import connection, uvicorn_server
 from server_talk import (
     END,
+    RATE_HZ,
+    VOICE,
     DeafClient,
     blocks,
-    demo,
-    figure,
+    connect,
     listen,
     offline,
-    open_stream,
+    refusal,
     start,
     talk,
 )
 
 pytestmark = pytest.mark.integration
 
-VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 3 * RATE_HZ]
 LONGEST_SECONDS = 5.0
 
@@ -49,22 +47,14 @@ def server() -> Iterator[serving.Server]:
         yield one
 
 
-def refusal(server: serving.Server) -> int:
-    with pytest.raises(InvalidStatus) as refused, open_stream(server):
-        pass
-    answer = refused.value.response
-    assert "retry-after" in answer.headers
-    return answer.status_code
-
-
 def test_one_stream_too_many_is_refused_at_the_handshake(server: serving.Server) -> None:
-    with open_stream(server) as one, open_stream(server) as two:
+    with connect(server) as one, connect(server) as two:
         assert refusal(server) == 503
         for stream in (one, two):
             stream.send(start())
             stream.send(END)
             listen(stream)
-    assert figure(server, 'ser_streams_refused_total{reason="address"}') == 1
+    assert server.figure('ser_streams_refused_total{reason="address"}') == 1
     assert talk(server, [start(), END]).close_code == 1000
 
 
@@ -73,7 +63,7 @@ def test_a_large_message_is_refused_in_words(server: serving.Server) -> None:
     said = talk(server, sent)
     assert said.close_code == 1009
     assert said.of("error")[-1]["code"] == said.ended["reason"] == "too_large"
-    assert said.predictions == offline(SHORT, RATE_HZ)
+    assert said.predictions == offline(SHORT)
 
 
 def test_a_huge_message_is_not_even_read(server: serving.Server) -> None:
@@ -87,7 +77,7 @@ def test_too_long_a_stream_ends_with_all_answered(server: serving.Server) -> Non
     received = said.ended["received_samples"]
     assert received == said.ended["processed_samples"]
     assert LONGEST_SECONDS * RATE_HZ < received <= LONGEST_SECONDS * RATE_HZ + 4410
-    assert said.predictions == offline(VOICE[:received], RATE_HZ)
+    assert said.predictions == offline(VOICE[:received])
 
 
 def test_a_skip_over_ages_is_too_long(server: serving.Server) -> None:
@@ -99,7 +89,7 @@ def test_silence_on_the_line_ends_it_with_all_answered(server: serving.Server) -
     said = talk(server, [start(), *blocks(SHORT, 4000)])
     assert said.close_code == 4408
     assert said.ended["reason"] == "idle"
-    assert said.predictions == offline(SHORT, RATE_HZ)
+    assert said.predictions == offline(SHORT)
 
 
 def test_a_client_that_never_starts_is_let_go(server: serving.Server) -> None:
@@ -140,25 +130,21 @@ def test_the_limits_are_told_at_the_start(server: serving.Server) -> None:
 def test_a_client_that_does_not_read_is_let_go_with_a_reason() -> None:
     with serving.server("--unsent-seconds", 1, "--max-bytes-per-second", 10**9) as server:
         deaf = DeafClient(server)
-        deaf.send(start(hop_seconds=0.01, vad=False))
-        deaf.send_until_stuck(VOICE[:RATE_HZ].tobytes())
         beside = talk(server, [start(), *blocks(SHORT, 5000), END])
-        assert beside.predictions == offline(SHORT, RATE_HZ)
+        assert beside.predictions == offline(SHORT)
         server.log.wait_for("stream closed", reason="slow_reader")
         said = deaf.listen()
         deaf.close()
         assert said.close_code == 4430
         assert "read" in said.close_reason
         assert len(said.predictions) > 100
-        assert figure(server, 'ser_streams_total{reason="slow_reader"}') == 1
+        assert server.figure('ser_streams_total{reason="slow_reader"}') == 1
 
 
 def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(uvicorn_server, "LINGER_SECONDS", 0.5)
     with serving.server("--unsent-seconds", 1, "--max-bytes-per-second", 10**9) as server:
         deaf = DeafClient(server)
-        deaf.send(start(hop_seconds=0.01, vad=False))
-        deaf.send_until_stuck(VOICE[:RATE_HZ].tobytes())
         (only,) = server.running.server_state.connections
         assert isinstance(only, uvicorn_server.WebSocketProtocol)
         is_lost = threading.Event()
@@ -201,7 +187,7 @@ def test_half_a_request_is_not_waited_for(
         for line in waiting[1:3]:
             with contextlib.suppress(OSError):
                 line.sendall(b"x")
-    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    assert server.get("/healthz").status_code == 200
     for line, head in zip(waiting, heads, strict=True):
         with line:
             assert closes_within(line, 10.0), head
@@ -212,7 +198,7 @@ def test_an_endless_head_is_cut_off(server: serving.Server) -> None:
         with contextlib.suppress(OSError):
             connection.sendall(b"GET /healthz HTTP/1.1\r\n" + b"X-More: more\r\n" * 100_000)
         assert closes_within(connection, 5.0)
-    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    assert server.get("/healthz").status_code == 200
 
 
 def frame(opcode: Opcode, data: bytes) -> bytes:
@@ -253,5 +239,5 @@ def test_bytes_that_are_no_http_and_no_websocket_do_no_harm(server: serving.Serv
                 while more := connection.recv(65536):
                     answer += more
             assert b" 500 " not in answer
-    assert talk(server, [start(), *blocks(SHORT, 4000), END]).predictions == offline(SHORT, RATE_HZ)
+    assert talk(server, [start(), *blocks(SHORT, 4000), END]).predictions == offline(SHORT)
     assert not [line for line in server.log.lines() if line["level"] == "error"]

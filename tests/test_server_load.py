@@ -6,21 +6,18 @@ import json
 import threading
 import time
 from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, Literal
 
-import httpx
 import numpy as np
 import pytest
 import websockets
-from websockets.exceptions import InvalidStatus
 
 import serving
 from ser_live.server import engine, streams
 from ser_live.server.overload import Overload
 from ser_live.testing import SlowModel
-from server_talk import END, blocks, demo, figure, open_stream, start, talk
-
-VOICE, RATE_HZ = demo()
+from server_talk import END, RATE_HZ, VOICE, blocks, connect, refusal, start, talk
 
 
 def after(
@@ -82,40 +79,32 @@ def test_a_change_is_told_once() -> None:
 
 
 @contextlib.contextmanager
-def posted(server: serving.Server, count: int, times: int) -> Iterator[list[int]]:
-    """Post recordings, some times the voice long; what is given holds the answers, in the end."""
-    wav, answers = serving.recording(np.tile(VOICE, (times, 1)), RATE_HZ, "PCM_16"), list[int]()
-
-    def post() -> None:
-        url = f"{server.url}/v1/recognize"
-        answers.append(httpx.post(url, content=wav, timeout=300).status_code)
-
-    posts = [threading.Thread(target=post) for _ in range(count)]
-    for thread in posts:
-        thread.start()
-    yield answers
-    for thread in posts:
-        thread.join()
-    assert answers == [200] * count
+def posted(server: serving.Server, count: int, times: int) -> Iterator[list[Future[Any]]]:
+    """Post recordings, some times the voice long; the futures hold what is recognized."""
+    wav = serving.recording(np.tile(VOICE, (times, 1)), RATE_HZ, "PCM_16")
+    with ThreadPoolExecutor(count) as threads:
+        posts = [threads.submit(server.recognized, wav) for _ in range(count)]
+        yield posts
+    assert all(post.result()["predictions"] for post in posts)
 
 
 @pytest.mark.integration
 def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
     with serving.process() as server:
-        with posted(server, 3, times=16) as answers:
-            with open_stream(server) as stream:
+        with posted(server, 3, times=16) as posts:
+            with connect(server) as stream:
                 stream.send(start())
                 stream.recv(10)
                 for block in blocks(VOICE[: 3 * RATE_HZ], RATE_HZ // 10):
                     stream.send(block)
                     time.sleep(0.1)
                 said = [json.loads(stream.recv(10)) for _ in range(10)]
-            assert not answers
-            windows = figure(server, 'ser_batch_size_sum{kind="network"}')
+            assert not any(post.done() for post in posts)
+            windows = server.figure('ser_batch_size_sum{kind="network"}')
             assert windows > 3 * len(said)  # the recordings went on meanwhile
             lags = [m["lag_seconds"] for m in said if m["type"] == "prediction"]
             assert max(lags) < 1.0
-        assert figure(server, "ser_hops_per_prediction") == 1
+        assert server.figure("ser_hops_per_prediction") == 1
 
 
 @pytest.mark.integration
@@ -133,15 +122,15 @@ def test_a_recording_waits_while_voices_are_late_and_no_voice_waits_for_it(
             return wait()
 
         patched.setattr(overload.has_time, "wait", seen)
-        with posted(server, 1, times=1) as answers:
+        with posted(server, 1, times=1) as (post,):
             assert is_waiting.wait(30)
             said = talk(server, [start(), *blocks(VOICE[: 2 * RATE_HZ], 5000), END])
             assert len(said.predictions) == 8
-            assert figure(server, "ser_lag_seconds_count") == 8
+            assert server.figure("ser_lag_seconds_count") == 8
             states = ("speech", "silence", "uncertain", "warming_up")
-            told = (figure(server, f'ser_predictions_total{{state="{state}"}}') for state in states)
+            told = (server.figure(f'ser_predictions_total{{state="{state}"}}') for state in states)
             assert sum(told) == 8  # none of the recording
-            assert not answers
+            assert not post.done()
             patched.undo()
 
 
@@ -167,20 +156,16 @@ def test_voices_that_are_too_many_get_wider_hops_and_new_ones_are_refused(
     async def all_speak() -> list[list[dict[str, Any]]]:
         return await asyncio.gather(*(speak() for _ in range(6)))
 
-    with serving.server() as server:
+    with serving.server() as server, ThreadPoolExecutor() as threads:
         models = server.running.streams.models
         monkeypatch.setitem(models._loaded, "emotion", SlowModel(models.load_default(), 0.035))
-        said: list[list[dict[str, Any]]] = []
-        speaking = threading.Thread(target=lambda: said.extend(asyncio.run(all_speak())))
-        speaking.start()
+        speaking = threads.submit(asyncio.run, all_speak())
         server.log.wait_for("load", holding="refuses new streams; 1 hops")
         server.log.wait_for("load", holding="refuses new streams; 2 hops")
-        assert figure(server, "ser_hops_per_prediction") > 1
-        with pytest.raises(InvalidStatus) as refused, open_stream(server):
-            pass
-        assert refused.value.response.status_code == 503
-        assert figure(server, 'ser_streams_refused_total{reason="overloaded"}') >= 1
-        speaking.join()
+        assert server.figure("ser_hops_per_prediction") > 1
+        assert refusal(server) == 503
+        assert server.figure('ser_streams_refused_total{reason="overloaded"}') >= 1
+    said = speaking.result()
     assert len(said) == 6
     for messages in said:
         ended = messages[-1]

@@ -1,39 +1,23 @@
 """A stream over a real socket gives what the recognizer gives, and says what is wrong."""
 
-import asyncio
 import contextlib
 import json
 import socket
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import httpx
 import numpy as np
 import pytest
 import soxr
-import websockets
 
 import serving
 from ser_live import StreamRecognizer
-from server_talk import (
-    END,
-    Talk,
-    blocks,
-    demo,
-    figure,
-    listen,
-    offline,
-    open_stream,
-    start,
-    talk,
-    timeless,
-)
+from server_talk import END, RATE_HZ, VOICE, blocks, connect, listen, offline, start, talk, timeless
 from serving import recording
 
 pytestmark = pytest.mark.integration
 
-VOICE, RATE_HZ = demo()
 SHORT = VOICE[: 6 * RATE_HZ]
 
 
@@ -43,24 +27,12 @@ def server() -> Iterator[serving.Server]:
         yield running
 
 
-def recognized(server: serving.Server, file: bytes, **options: Any) -> dict[str, Any]:
-    """Return what the server gives for a whole recording."""
-    url = f"{server.url}/v1/recognize"
-    answer = httpx.post(url, params=options, content=file, timeout=30)
-    assert answer.status_code == 200
-    given: dict[str, Any] = answer.json()
-    return given
-
-
 def test_socket_and_recording_give_what_the_recognizer_gives(server: serving.Server) -> None:
-    wanted = offline(VOICE, RATE_HZ)
-    posted = recognized(server, recording(VOICE, RATE_HZ))
+    wanted = offline(VOICE)
+    posted = server.recognized(recording(VOICE, RATE_HZ))
     assert [timeless(p) for p in posted["predictions"]] == wanted
-    assert (posted["model"], posted["sample_rate_hz"], posted["channels"]) == (
-        "emotion",
-        RATE_HZ,
-        1,
-    )
+    form = (posted["model"], posted["sample_rate_hz"], posted["channels"])
+    assert form == ("emotion", RATE_HZ, 1)
     for size in (441, 7001, 1 << 18):
         said = talk(server, [start(), *blocks(VOICE, size), END])
         assert said.predictions == wanted
@@ -74,7 +46,7 @@ def test_the_smallest_blocks_and_empty_ones_change_nothing(server: serving.Serve
     samples = SHORT[: 3 * RATE_HZ]
     sent = [start(), *blocks(samples[:500], 1), b"", *blocks(samples[500:], 17), b"", END]
     said = talk(server, sent)
-    assert said.predictions == offline(samples, RATE_HZ)
+    assert said.predictions == offline(samples)
     assert said.ended["received_samples"] == said.ended["processed_samples"] == len(samples)
     assert said.ended["predictions"] == len(said.predictions)
 
@@ -97,27 +69,8 @@ def test_stereo_integers_with_options(server: serving.Server) -> None:
     started = said.messages[0]
     assert started["model"]["name"] == "issa-ravdess"
     assert (started["hop_seconds"], started["window_seconds"]) == (0.1, 2.0)
-    posted = recognized(server, recording(integers, 48000, "PCM_16"), **options)
+    posted = server.recognized(recording(integers, 48000, "PCM_16"), **options)
     assert [timeless(p) for p in posted["predictions"]] == wanted
-
-
-def test_many_streams_at_once_are_each_as_alone(server: serving.Server) -> None:
-    async def one(offset: int, size: int) -> list[dict[str, Any]]:
-        samples = VOICE[offset : offset + 4 * RATE_HZ]
-        async with websockets.connect(server.ws_url, max_queue=None, proxy=None) as stream:
-            await stream.send(start())
-            for block in blocks(samples, size):
-                await stream.send(block)
-                await asyncio.sleep(0)
-            await stream.send(END)
-            said = [json.loads(text) async for text in stream]
-        return [timeless(m) for m in said if m["type"] == "prediction"]
-
-    async def all_of_them() -> list[list[dict[str, Any]]]:
-        return await asyncio.gather(*(one(k * RATE_HZ, 997 + 500 * k) for k in range(12)))
-
-    for k, got in enumerate(asyncio.run(all_of_them())):
-        assert got == offline(VOICE[k * RATE_HZ : (k + 4) * RATE_HZ], RATE_HZ)
 
 
 def test_a_skip_is_a_gap_on_the_timeline(server: serving.Server) -> None:
@@ -141,7 +94,7 @@ def test_what_is_no_number_becomes_silence_and_is_marked(server: serving.Server)
     broken[40020] = np.inf
     clean = np.where(np.isfinite(broken), broken, 0).astype(np.float32)
     said = talk(server, [start(), *blocks(broken, 2000), END])
-    wanted = offline(clean, RATE_HZ)
+    wanted = offline(clean)
     for got, want in zip(said.predictions, wanted, strict=True):
         touched = got["start_seconds"] < 40021 / RATE_HZ and got["end_seconds"] > 40000 / RATE_HZ
         assert got == {**want, "degraded": touched}
@@ -155,29 +108,26 @@ def test_wrong_levels_are_told(server: serving.Server) -> None:
     samples = np.concatenate([silent, clipping])
     said = talk(server, [start(), *blocks(samples, 1234), END])
     assert [event["event"] for event in said.events] == ["input_silent", "input_clipping"]
-    assert recognized(server, recording(samples, RATE_HZ))["events"] == said.events
+    assert server.recognized(recording(samples, RATE_HZ))["events"] == said.events
 
 
 def test_a_stream_survives_mistakes_and_tells_each(server: serving.Server) -> None:
     huge = np.full((100, 1), 1e9, np.float32).tobytes()
-    mistakes: list[str | bytes] = [
-        b"123",
-        "{",
-        '{"type": "dance"}',
-        start(),
-        '{"type": "skip", "samples": -1}',
-        huge,
+    mistakes: list[tuple[str | bytes, str]] = [
+        (b"123", "bad_frame"),
+        ("{", "bad_json"),
+        ('{"type": "dance"}', "bad_message"),
+        (start(), "wrong_order"),
+        ('{"type": "skip", "samples": -1}', "bad_message"),
+        (huge, "bad_frame"),
     ]
     sent: list[str | bytes] = [start()]
-    for mistake, block in zip(mistakes, blocks(SHORT, -(-len(SHORT) // 6)), strict=True):
+    for (mistake, _), block in zip(mistakes, blocks(SHORT, -(-len(SHORT) // 6)), strict=True):
         sent += [block, mistake]
     said = talk(server, [*sent, END])
-    codes = [error["code"] for error in said.of("error")]
-    assert codes == [
-        "bad_frame", "bad_json", "bad_message", "wrong_order", "bad_message", "bad_frame",
-    ]  # fmt: skip
+    assert [error["code"] for error in said.of("error")] == [code for _, code in mistakes]
     assert not any(error["fatal"] for error in said.of("error"))
-    assert said.predictions == offline(SHORT, RATE_HZ)
+    assert said.predictions == offline(SHORT)
     ended = said.ended
     assert ended["dropped_samples"] == 100
     assert ended["received_samples"] == ended["processed_samples"] + 100
@@ -188,7 +138,7 @@ def test_sixteen_mistakes_end_it_with_everything_answered(server: serving.Server
     said = talk(server, [start(), *blocks(SHORT, 5000), *odd])
     assert said.close_code == 4400
     assert [error["fatal"] for error in said.of("error")] == [False] * 15 + [True]
-    assert said.predictions == offline(SHORT, RATE_HZ)
+    assert said.predictions == offline(SHORT)
     assert said.ended["reason"] == "bad_frame"
 
 
@@ -225,7 +175,7 @@ def test_a_bad_start_is_refused_in_words(server: serving.Server, name: str) -> N
 
 def test_predictions_come_while_the_voice_goes_on(server: serving.Server) -> None:
     """Each as soon as the samples of its hop are there, with what the resampler holds back."""
-    with open_stream(server) as stream:
+    with connect(server) as stream:
         stream.send(start())
         assert json.loads(stream.recv(10))["type"] == "started"
         hop, ahead = RATE_HZ // 4 + 1, RATE_HZ // 20
@@ -240,16 +190,16 @@ def test_predictions_come_while_the_voice_goes_on(server: serving.Server) -> Non
 
 
 def test_a_client_that_vanishes_leaves_nothing_behind(server: serving.Server) -> None:
-    before = figure(server, 'ser_streams_total{reason="disconnect"}')
+    before = server.figure('ser_streams_total{reason="disconnect"}')
     for _ in range(5):
-        with contextlib.suppress(OSError), open_stream(server) as stream:
+        with contextlib.suppress(OSError), connect(server) as stream:
             stream.send(start())
             stream.send(SHORT[:30000].tobytes())
             stream.recv(10)
             stream.socket.shutdown(socket.SHUT_RDWR)
     server.log.wait_for("stream closed", 5, reason="disconnect")
-    assert figure(server, "ser_streams_open") == 0
-    assert figure(server, 'ser_streams_total{reason="disconnect"}') == before + 5
+    assert server.figure("ser_streams_open") == 0
+    assert server.figure('ser_streams_total{reason="disconnect"}') == before + 5
 
 
 def test_metrics_move(server: serving.Server) -> None:
@@ -264,9 +214,9 @@ def test_metrics_move(server: serving.Server) -> None:
         'ser_stream_errors_total{code="bad_frame"}',
         'ser_http_requests_total{method="GET",route="/metrics",status="200"}',
     ]
-    before = [figure(server, name) for name in names]
+    before = [server.figure(name) for name in names]
     said = talk(server, [start(), b"1", *blocks(SHORT, 5000), END])
-    after = [figure(server, name) for name in names]
+    after = [server.figure(name) for name in names]
     assert all(late > early for early, late in zip(before, after, strict=True))
     speech = [p for p in said.predictions if p["state"] == "speech"]
     assert after[0] - before[0] == len(speech)
@@ -281,19 +231,11 @@ def test_an_unknown_or_no_subprotocol_is_taken_too(server: serving.Server) -> No
 
 def test_a_client_that_sends_all_before_reading_gets_all(server: serving.Server) -> None:
     """A small receive buffer holds nothing back for ever: sender and reader may be two."""
-    with open_stream(server, max_queue=4) as stream:
-        said: list[Talk] = []
-        is_stuck = threading.Event()
-
-        def read_slowly() -> None:
-            is_stuck.wait(0.5)  # never set: all buffers between the two fill up
-            said.append(listen(stream))
-
-        reader = threading.Thread(target=read_slowly)
-        reader.start()
+    with connect(server, max_queue=4) as stream, ThreadPoolExecutor() as threads:
+        reading = threads.submit(listen, stream, 0.5)  # all buffers between the two fill up
         stream.send(start(hop_seconds=0.05))
         for block in blocks(VOICE, 1 << 15):
             stream.send(block)
         stream.send(END)
-        reader.join(60)
-    assert said[0].predictions == offline(VOICE, RATE_HZ, hop_seconds=0.05)
+        said = reading.result(60)
+    assert said.predictions == offline(VOICE, hop_seconds=0.05)

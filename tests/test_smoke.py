@@ -16,7 +16,7 @@ import tiny_corpora
 from ser_live import StreamRecognizer
 from ser_live.sources import DEMO_NOTICE, Microphone, Notice
 from ser_live.sources.capture_process import CaptureProcess
-from server_talk import END, blocks, demo, offline, start, talk
+from server_talk import END, RATE_HZ, VOICE, blocks, offline, start, talk
 
 BAD_CAPTURE = Path(__file__).with_name("bad_capture.py")
 
@@ -49,11 +49,10 @@ def test_the_demo_prints_predictions(tiny_model: Path, environment: dict[str, st
 
 
 def test_a_stream_gives_what_the_recognizer_gives() -> None:
-    voice, rate_hz = demo()
-    samples = voice[: 5 * rate_hz]
+    samples = VOICE[: 5 * RATE_HZ]
     with serving.process("--max-bytes-per-second", 10**9) as server:
         said = talk(server, [start(), *blocks(samples, 7001), END])
-    assert said.predictions == offline(samples, rate_hz)
+    assert said.predictions == offline(samples)
     assert said.ended["received_samples"] == said.ended["processed_samples"] == len(samples)
     assert said.close_code == 1000
 

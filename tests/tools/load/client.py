@@ -7,7 +7,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 import soxr
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from ser_live.bench.measurement import continuous_speech
 from ser_live.client import AsyncStream, Ended, Item, ServerError
 from ser_live.client.address import Address
-from ser_live.client.conversation import StreamOptions
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import require_rate
 from ser_live.errors import SerError
@@ -134,20 +133,14 @@ class NumberedStream(AsyncStream):
     """A stream that also counts the messages whose number does not follow the one before."""
 
     misnumbered = 0
+    _following = 1  # 'started', which came, has number 0
 
-    def __init__(self, server: str, **options: Unpack[StreamOptions]) -> None:
-        super().__init__(server, **options)
-        receive, following = self._conversation.receive, 1  # 'started', which came, has number 0
-
-        def receive_numbered(text: str | bytes) -> Item | None:
-            nonlocal following
-            number = json.loads(text)["number"]
-            self.misnumbered += number != following
-            following = number + 1
-            return receive(text)
-
+    def _read(self, text: str | bytes) -> Item | None:
         # The public client leaves the numbers of messages out of its records.
-        self._conversation.receive = receive_numbered  # type: ignore[method-assign]
+        number = json.loads(text)["number"]
+        self.misnumbered += number != self._following
+        self._following = number + 1
+        return super()._read(text)
 
 
 class LiveClient:
