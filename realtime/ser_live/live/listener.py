@@ -135,12 +135,15 @@ class Listener(Generic[Item]):
             smoothing_seconds=smoothing_seconds,
             vad=vad,
         )
-        self._events = events
         self._clock = clock
         self._hop_controller = HopController(cpu_budget) if cpu_budget else None
         self._is_open = False
         self._is_closed = threading.Event()
-        self._items: Iterator[Item] | None = None
+        wanted = Prediction | Event if events else Prediction
+        self._items = cast(
+            Iterator[Item],
+            (item for step in self.steps() for item in step.items if isinstance(item, wanted)),
+        )
         self._frames = 0
         self._waiting: list[NDArray[Any]] = []
         self._end_captured_at: float | None = None
@@ -164,12 +167,6 @@ class Listener(Generic[Item]):
         return self
 
     def __next__(self) -> Item:
-        if self._items is None:
-            wanted = Prediction | Event if self._events else Prediction
-            self._items = cast(
-                Iterator[Item],
-                (item for step in self.steps() for item in step.items if isinstance(item, wanted)),
-            )
         return next(self._items)
 
     @property
