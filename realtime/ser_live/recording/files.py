@@ -1,7 +1,6 @@
 """Two files of a recording, kept in step: samples as WAV, and lines beside them."""
 
 import contextlib
-import os
 import struct
 from pathlib import Path
 
@@ -165,21 +164,6 @@ class WavFile(GrowingFile):
                 struct.pack("<4sI", b"data", _UNKNOWN if is_large else data_bytes),
             )
         )
-
-
-def check_recording(path: str | os.PathLike[str]) -> None:
-    """Refuse a name that a recording may not have, before anything is opened.
-
-    Raises
-    ------
-    SerError
-        If it does not end in ``.wav``, or one of the two files exists.
-    """
-    if Path(path).suffix.lower() != ".wav":
-        raise SerError(f"{path}: recordings are WAV files; wanted a name that ends in .wav")
-    for file in (Path(path), sidecar_path(path)):
-        if os.path.lexists(file):
-            raise _refusal(file, FileExistsError())
 
 
 def _refusal(path: Path, error: OSError) -> SerError:

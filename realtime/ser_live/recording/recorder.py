@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Self
 
 from ser_live import __version__
+from ser_live.errors import SerError
 from ser_live.model.catalog import DEFAULT_MODEL, find_model
-from ser_live.recording.files import RecordingFiles, check_recording
+from ser_live.recording.files import RecordingFiles
 from ser_live.recording.sidecar import Session, model_sha256
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 
@@ -66,7 +67,10 @@ class Recorder:
         self._notes: tuple[str, ...] = ()
 
     def __enter__(self) -> Self:
-        check_recording(self.path)
+        if self.path.suffix.lower() != ".wav":
+            raise SerError(
+                f"{self.path}: recordings are WAV files; wanted a name that ends in .wav"
+            )
         self.source.__enter__()
         try:
             self._files = RecordingFiles(self.path, self._described())
@@ -156,17 +160,16 @@ class Recorder:
             if isinstance(item, Notice):
                 files.notice(item)
             elif change := files.change_of_format(item, self.source.sample_rate_hz):
-                self._stop(change)
+                self._stop(files, change)
             else:
                 files.block(item)
         except OSError as error:
-            self._stop(f"cannot write on ({error.strerror or error})")
+            self._stop(files, f"cannot write on ({error.strerror or error})")
 
-    def _stop(self, reason: str) -> None:
-        files, self._files = self._files, None
-        if files is not None:
-            seconds = files.wav.frames / files.wav.sample_rate_hz
-            files.stop(reason)
-            note = f"{self.path}: {reason}; the recording ends at {seconds:.2f} s"
-            self._notes += (note,)
-            _LOG.warning("%s", note)
+    def _stop(self, files: RecordingFiles, reason: str) -> None:
+        self._files = None
+        seconds = files.wav.frames / files.wav.sample_rate_hz
+        files.stop(reason)
+        note = f"{self.path}: {reason}; the recording ends at {seconds:.2f} s"
+        self._notes += (note,)
+        _LOG.warning("%s", note)
