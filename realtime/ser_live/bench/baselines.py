@@ -27,21 +27,26 @@ def baselines(model: OnnxClassifier) -> list[tuple[str, int, Recognize]]:
     SerError
         If a package that they need is not installed.
     """
+    try:
+        keras, librosa = import_module("keras"), import_module("librosa")
+    except ImportError as error:
+        raise SerError(
+            f"--compare needs {error.name}, which is not installed; pip install 'ser-live[train]'"
+        ) from error
     usual = "usual way: librosa's five features over the window, Keras predict"
     rival = "fair rival: librosa's log-mel over the window, the same ONNX graph"
     return [
-        (usual, 30, _five_features_and_keras(len(model.card.labels))),
-        (rival, 200, _log_mel_and_onnx(model)),
+        (usual, 30, _five_features_and_keras(keras, librosa, len(model.card.labels))),
+        (rival, 200, _log_mel_and_onnx(librosa, model)),
     ]
 
 
-def _five_features_and_keras(labels: int) -> Recognize:
+def _five_features_and_keras(keras: Any, librosa: Any, labels: int) -> Recognize:
     """Return librosa's five pooled features over the whole window, then Keras ``predict``.
 
     The network is the convolutional one of Issa, Demirci and Yazici 2020 with random weights:
     its cost does not depend on them.
     """
-    keras, librosa = _import("keras"), _import("librosa")
     layers = keras.layers
     convolution = {"kernel_size": 5, "padding": "same", "activation": "relu"}
     network = keras.Sequential(
@@ -72,9 +77,8 @@ def _five_features_and_keras(labels: int) -> Recognize:
     return recognize
 
 
-def _log_mel_and_onnx(classifier: OnnxClassifier) -> Recognize:
+def _log_mel_and_onnx(librosa: Any, classifier: OnnxClassifier) -> Recognize:
     """Return librosa's log-mel over the whole window, then the very same ONNX graph."""
-    librosa = _import("librosa")
     spec = classifier.card.spectrum
 
     def recognize(window: NDArray[np.float32]) -> object:
@@ -89,12 +93,3 @@ def _log_mel_and_onnx(classifier: OnnxClassifier) -> Recognize:
         np.random.default_rng(0).normal(size=3 * SAMPLE_RATE_HZ).astype(np.float32)
     )
     return recognize
-
-
-def _import(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise SerError(
-            f"--compare needs {name}, which is not installed; pip install 'ser-live[train]'"
-        ) from error

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from ser_live import __version__
@@ -27,7 +26,7 @@ from ser_live.latency import StageClock, StageLatency
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.sources import DEMO_PATH
+from ser_live.sources import DEMO_PATH, demo_voice
 
 try:
     import resource
@@ -234,15 +233,14 @@ class Bench:
 
 def continuous_speech() -> NDArray[np.float32]:
     """Return the demo voice without its pauses at 16 kHz, shape (n,)."""
-    samples, rate = soundfile.read(DEMO_PATH, dtype="float32")
+    voice, rate = demo_voice(), SAMPLE_RATE_HZ
     timeline = json.loads(DEMO_PATH.with_suffix(".json").read_text("utf-8"))["timeline"]
     spoken = [
-        samples[round(part["start_seconds"] * rate) : round(part["end_seconds"] * rate)]
+        voice[round(part["start_seconds"] * rate) : round(part["end_seconds"] * rate)]
         for part in timeline
         if part["kind"] == "utterance"
     ]
-    speech: NDArray[np.float32] = soxr.resample(np.concatenate(spoken), rate, SAMPLE_RATE_HZ)
-    return speech
+    return np.concatenate(spoken)
 
 
 def _first_speech_seconds(command: list[str]) -> float:

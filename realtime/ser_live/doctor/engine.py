@@ -9,8 +9,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
 
 from ser_live.doctor.finding import Finding, Verdict, judged
@@ -19,7 +17,7 @@ from ser_live.engine.speech_gate import SpeechGate
 from ser_live.hardware import usable_processors
 from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.sources import DEMO_PATH
+from ser_live.sources import DEMO_PATH, demo_voice
 
 _HEADROOM_SECONDS = 1.0
 _LONGEST_SECONDS = 5.0
@@ -143,7 +141,5 @@ def _costs(recognizer: StreamRecognizer) -> Iterator[float]:
 
 def _demo_blocks(block_samples: int) -> list[NDArray[np.float32]]:
     """Return the demo voice at the engine's rate in blocks; the last one may be shorter."""
-    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
-    resampled: NDArray[np.float32] = soxr.resample(samples, rate_hz, SAMPLE_RATE_HZ)
-    starts = range(0, resampled.size, block_samples)
-    return [resampled[start : start + block_samples] for start in starts]
+    voice = demo_voice()
+    return np.split(voice, range(block_samples, voice.size, block_samples))

@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import Literal
 
 from ser_live.errors import SerError
@@ -72,7 +71,8 @@ def plan(model: str | None, device: str | None, has_microphone: bool) -> list[Ch
         If the model is not there.
     """
     files = {path.resolve(): f"model {path.stem}" for path in model_files()}
-    chosen = _chosen(model)
+    has_none = model is None and not (model_folder() / f"{DEFAULT_MODEL}.onnx").is_file()
+    chosen = None if has_none else find_model(model).resolve()
     if chosen is not None:
         files.setdefault(chosen, f"model {chosen.name}")
     recognition = (*_ENGINE, "speech gate", files[chosen] if chosen else "models")
@@ -157,12 +157,3 @@ def _microphone(device: str | None) -> list[Check]:
         Check("devices", _later("devices", "check_devices"), "asking the devices", needs),
         Check("level", level, say_something, (*needs, "devices")),
     ]
-
-
-def _chosen(model: str | None) -> Path | None:
-    try:
-        return find_model(model).resolve()
-    except SerError:
-        if model is not None:
-            raise
-        return None

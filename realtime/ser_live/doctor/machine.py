@@ -17,7 +17,6 @@ from ser_live import __version__
 from ser_live.doctor.finding import Finding, judged
 from ser_live.hardware import free_bytes, processor_name, usable_processors
 
-_OLDEST_PYTHON = (3, 11)
 _IMPORT_SECONDS = 20.0
 _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?[^;]*$")
@@ -74,9 +73,7 @@ def check_python() -> Iterator[Finding]:
         "platform": platform.platform(),
         "executable": sys.executable,
     }
-    oldest, remedy = ".".join(map(str, _OLDEST_PYTHON)), None
-    if sys.version_info < _OLDEST_PYTHON or bits == 32:
-        remedy = f"install a 64-bit Python {oldest} or newer and ser-live in it"
+    remedy = None if bits == 64 else "install a 64-bit Python and ser-live in it"
     yield judged("python", f"{version}, {bits} bit, on {platform.platform()}", remedy, figures)
 
 

@@ -2,7 +2,7 @@
 
 from ser_live.sources.capture_process import input_devices
 from ser_live.sources.contract import Block, Notice, Source, SourceCounters
-from ser_live.sources.files import DEMO_NOTICE, DEMO_PATH, FileSource, Pace
+from ser_live.sources.files import DEMO_NOTICE, DEMO_PATH, FileSource, Pace, demo_voice
 from ser_live.sources.microphone import Microphone
 from ser_live.sources.raw import RawSource, SampleFormat
 
@@ -18,5 +18,6 @@ __all__ = [
     "SampleFormat",
     "Source",
     "SourceCounters",
+    "demo_voice",
     "input_devices",
 ]

@@ -10,10 +10,12 @@ from typing import Any, Literal, Self
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
+from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.sources.contract import Block, WaitingSource
 from ser_live.text import quoted, sanitize
 
@@ -26,6 +28,24 @@ _BLOCK_SECONDS = {"realtime": 0.125, "fast": 0.25}
 _PIECE_FRAMES = 1 << 20
 _UNKNOWN_FRAMES = 2**63 - 1
 _DAMAGE = re.compile(r"should be|unexpectedly")
+
+
+def demo_voice(rate: int = SAMPLE_RATE_HZ) -> NDArray[np.float32]:
+    """Return the synthetic voice of ``ser-live --demo`` (20 s, four utterances), mono.
+
+    Parameters
+    ----------
+    rate : int
+        Samples per second.
+
+    Returns
+    -------
+    ndarray, shape (n,), float32
+        Mono samples in [-1, 1].
+    """
+    samples, own_rate = soundfile.read(DEMO_PATH, dtype="float32")
+    voice: NDArray[np.float32] = soxr.resample(samples, own_rate, rate)
+    return voice
 
 
 class FileSource(WaitingSource):

@@ -38,6 +38,7 @@ The faults, all times in seconds of the device's time:
 model that loads in no time. Nothing here is needed at run time.
 """
 
+from ser_live.sources import demo_voice
 from ser_live.testing.clock import Alarm, VirtualClock
 from ser_live.testing.device import FakeDevice, Signal
 from ser_live.testing.faults import (
@@ -59,7 +60,7 @@ from ser_live.testing.faults import (
 )
 from ser_live.testing.microphone import FakeMicrophone
 from ser_live.testing.models import SlowModel, tiny_card, write_tiny_model
-from ser_live.testing.sound import demo_voice, speech_like
+from ser_live.testing.sound import speech_like
 
 __all__ = [
     "Alarm",

@@ -1,11 +1,7 @@
 """Sounds for tests."""
 
 import numpy as np
-import soundfile
-import soxr
 from numpy.typing import NDArray
-
-from ser_live.sources import DEMO_PATH
 
 
 def speech_like(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float32]:
@@ -37,21 +33,3 @@ def speech_like(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.
     quiet = 0.001 * rng.normal(size=time.size)
     samples: NDArray[np.float32] = (0.2 * envelope * voice + quiet).astype(np.float32)
     return samples
-
-
-def demo_voice(rate: int = 16000) -> NDArray[np.float32]:
-    """Return the synthetic voice of ``ser-live --demo`` (20 s, four utterances), mono.
-
-    Parameters
-    ----------
-    rate : int
-        Samples per second.
-
-    Returns
-    -------
-    ndarray, shape (n,), float32
-        Mono samples in [-1, 1].
-    """
-    samples, own_rate = soundfile.read(DEMO_PATH, dtype="float32")
-    voice: NDArray[np.float32] = soxr.resample(samples, own_rate, rate)
-    return voice
