@@ -5,7 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from selenium import webdriver
@@ -37,7 +37,7 @@ def is_installed() -> bool:
     return all(shutil.which(program) for program in ("chromium", "chromedriver"))
 
 
-class Browser:
+class Browser(webdriver.Chrome):
     """One window with an empty profile.
 
     Parameters
@@ -77,22 +77,16 @@ class Browser:
             options.add_argument(flag)
         options.add_argument(f"--user-data-dir={folder / 'profile'}")
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-        self.driver = webdriver.Chrome(options, Service(shutil.which("chromedriver")))
+        super().__init__(options, Service(shutil.which("chromedriver")))
         self._size = (width, height)
         self.resize(width, height)
         self.command(
             "Browser.setDownloadBehavior", behavior="allow", downloadPath=str(self.downloads)
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.driver.quit()
-
     def command(self, name: str, **parameters: Any) -> Any:
         """Send Chromium a command of its own protocol."""
-        return self.driver.execute_cdp_cmd(name, parameters)
+        return self.execute_cdp_cmd(name, parameters)
 
     def resize(self, width: int, height: int) -> None:
         self.command(
@@ -103,20 +97,14 @@ class Browser:
             mobile=width < 500,
         )
 
-    def prefer(self, **features: str) -> None:
-        """Set what a person prefers, as ``color_scheme="dark"``."""
-        wanted = [
-            {"name": f"prefers-{name.replace('_', '-')}", "value": value}
-            for name, value in features.items()
-        ]
-        self.command("Emulation.setEmulatedMedia", features=wanted)
-
-    def open(self, url: str) -> None:
-        self.driver.get(url)
+    def prefer(self, color_scheme: str = "") -> None:
+        """Set "light" or "dark" as what a person prefers; nothing: as new."""
+        wanted = {"name": "prefers-color-scheme", "value": color_scheme}
+        self.command("Emulation.setEmulatedMedia", features=[wanted])
 
     def forget(self) -> None:
         """Be as new: size, preferences, and what pages have stored."""
-        if self.driver.current_url.startswith("http"):
+        if self.current_url.startswith("http"):
             self.run("localStorage.clear(); sessionStorage.clear()")
         self.resize(*self._size)
         self.prefer()
@@ -132,21 +120,21 @@ class Browser:
 
     def run(self, script: str, *arguments: Any) -> Any:
         """Run the body of a function in the page."""
-        return self.driver.execute_script(script, *arguments)
+        return self.execute_script(script, *arguments)
 
     def run_async(self, script: str, *arguments: Any) -> Any:
         """Run the body of an async function in the page and wait for what it gives."""
-        self.driver.set_script_timeout(2 * _PATIENCE_SECONDS)
+        self.set_script_timeout(2 * _PATIENCE_SECONDS)
         wrapped = f"""
             const done = arguments[arguments.length - 1];
             (async (...given) => {{ {script} }})(...arguments).then(
                 (value) => done({{ value }}), (error) => done({{ error: String(error) }}));"""
-        answer = self.driver.execute_async_script(wrapped, *arguments)
+        answer = self.execute_async_script(wrapped, *arguments)
         assert "error" not in answer, answer["error"]
         return answer.get("value")
 
     def find(self, place: str) -> WebElement:
-        return self.driver.find_element(By.CSS_SELECTOR, place)
+        return self.find_element(By.CSS_SELECTOR, place)
 
     def text(self, place: str) -> str:
         """Return the words that can be read there."""
@@ -162,7 +150,7 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Press a key wherever the focus is."""
-        webdriver.ActionChains(self.driver).send_keys(key).perform()
+        webdriver.ActionChains(self).send_keys(key).perform()
 
     def choose(self, file: Path, place: str, words: str) -> None:
         """Choose a recording; wait until words can be read somewhere."""
@@ -210,7 +198,7 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """Return what Chromium says about the page in its console: policy, scripts."""
-        entries = self.driver.get_log("browser")  # type: ignore[no-untyped-call]
+        entries = self.get_log("browser")  # type: ignore[no-untyped-call]
         return [
             entry["message"]
             for entry in entries

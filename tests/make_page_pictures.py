@@ -44,7 +44,7 @@ def main() -> None:
 
 
 def _look(page: browser.Browser, url: str, path: Path) -> None:
-    page.open(url)
+    page.get(url)
     page.run(COUNT_WORDS)
     page.click("#start")
     page.command("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)

@@ -49,7 +49,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[browser.Browser
 def page(window: browser.Browser, server: serving.Server) -> Iterator[browser.Browser]:
     """The page, newly opened."""
     window.forget()
-    window.open(server.url)
+    window.get(server.url)
     yield window
     assert not window.complaints()
 
@@ -172,7 +172,7 @@ def test_the_client_hears_what_the_recording_gives(page: browser.Browser, tmp_pa
     file = tmp_path / "part.wav"
     soundfile.write(file, samples, rate_hz, subtype="PCM_16")
     with serving.server("--token", TOKEN) as guarded:
-        page.open(f"{guarded.url}/#token={TOKEN}")
+        page.get(f"{guarded.url}/#token={TOKEN}")
         options = {"sampleRateHz": rate_hz, "format": "s16le", "token": TOKEN}
         heard = page.run_async(STREAM, guarded.ws_url, options, samples.tolist(), 1000)
         wanted = page.run_async(
@@ -237,7 +237,7 @@ def test_the_theme_can_be_chosen_and_is_remembered(
     for wanted in ("light", "dark"):
         page.click("#theme")
         assert page.find("#theme").get_attribute("aria-label") == f"Colours: {wanted}"
-    page.open(server.url)
+    page.get(server.url)
     assert page.run("return getComputedStyle(document.body).backgroundColor") == "rgb(15, 18, 22)"
 
 
@@ -289,14 +289,14 @@ def test_everything_that_is_pressed_has_a_name(page: browser.Browser) -> None:
 def test_nothing_is_drawn_while_nothing_changes(
     server: serving.Server, page: browser.Browser
 ) -> None:
-    page.open("about:blank")
+    page.get("about:blank")
     page.command(
         "Page.addScriptToEvaluateOnNewDocument",
         source="""window.frames_wanted = 0;
             const draw = window.requestAnimationFrame.bind(window);
             window.requestAnimationFrame = (then) => (window.frames_wanted++, draw(then));""",
     )
-    page.open(server.url)
+    page.get(server.url)
     page.choose(DEMO_PATH, "#recording", "demo.ogg, ")
     calm = "await new Promise((resolve) => setTimeout(resolve, 1000)); return window.frames_wanted"
     before = page.run_async(calm)

@@ -44,13 +44,13 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     def open_(url: str, microphone: Path | None = None, **options: Any) -> browser.Browser:
         folder = tmp_path / f"browser{len(windows)}"
         windows.append(browser.Browser(folder, microphone, **options))
-        windows[-1].open(url)
+        windows[-1].get(url)
         return windows[-1]
 
     yield open_
     for window in windows:
         complaints = window.complaints()
-        window.driver.quit()
+        window.quit()
         assert not complaints
 
 
@@ -201,7 +201,7 @@ def test_a_server_that_stands_still_is_not_taken_for_silence(opened: Open, voice
     with serving.process() as halted:
         page = opened("about:blank", voice)
         page.hurry()
-        page.open(halted.url)
+        page.get(halted.url)
         page.press_start("#now", "% sure")
         halted.process.send_signal(signal.SIGSTOP)
         try:
@@ -261,12 +261,12 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(opened: Open, voice: P
         page.find("#token").send_keys("not-this-one-0123456789")
         page.click("#token-form button")
         page.press_start("#trouble", "does not accept this token")
-        page.open("about:blank")
-        page.open(f"{guarded.url}/#token={TOKEN}")
-        assert TOKEN not in page.driver.current_url
+        page.get("about:blank")
+        page.get(f"{guarded.url}/#token={TOKEN}")
+        assert TOKEN not in page.current_url
         page.press_start("#status", "listening to")
         page.press_start("#emotion", "stopped")
-        page.open(guarded.url)  # the tab knows it still
+        page.get(guarded.url)  # the tab knows it still
         page.choose(DEMO_PATH, "#recording", "demo.ogg, 0:20")
 
 

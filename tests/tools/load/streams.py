@@ -113,19 +113,18 @@ class _Clients:
         self._options, self._voice, self._server = options, voice, server
         self._recorder = Recorder()
         self._clients: list[LiveClient] = []
-        self._asked = 0
+        self._asked, self._limit = 0, asyncio.Semaphore(_OPENED_AT_ONCE)
         self._idle = server.usage()
 
     async def open(self, count: int) -> None:
         """Ask for streams, until so many have been asked for."""
-        limit = asyncio.Semaphore(_OPENED_AT_ONCE)
         numbers, self._asked = range(self._asked, count), count
-        await asyncio.gather(*(self._open(number, limit) for number in numbers))
+        await asyncio.gather(*(self._open(number) for number in numbers))
 
-    async def _open(self, number: int, limit: asyncio.Semaphore) -> None:
+    async def _open(self, number: int) -> None:
         place = number * _BLOCKS_BETWEEN
         client = LiveClient(self._server.address, self._voice, self._recorder, place)
-        async with limit:
+        async with self._limit:
             if await client.open(spread_phase(number)):
                 self._clients.append(client)
 
