@@ -2,8 +2,9 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -13,10 +14,8 @@ import tiny_corpora
 from notes import Notes
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
-from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
-from ser_train.evaluation import clips as evaluation_clips
-from ser_train.evaluation.clips import Evaluation
+from ser_train.evaluation.clips import Evaluation, find_voices
 from ser_train.evaluation.live import conditions, sounds
 from ser_train.evaluation.live.conditions import Condition, evaluate_conditions
 from ser_train.evaluation.live.sounds import Samples
@@ -172,18 +171,12 @@ def test_every_condition_is_counted(corpus: Path, tiny_model: Path, tmp_path: Pa
 def test_the_babble_is_never_of_a_measured_speaker(
     corpus: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[str] = []
-    real: Callable[..., tuple[object, ...]] = evaluation_clips.find_voices
-
-    def listening(clips: list[Clip], what: str, *rest: object) -> tuple[object, ...]:
-        if what == "babble":
-            heard.extend(clip.speaker for clip in clips)
-        return real(clips, what, *rest)
-
-    monkeypatch.setattr(conditions, "find_voices", listening)
+    voices = Mock(wraps=find_voices)
+    monkeypatch.setattr(conditions, "find_voices", voices)
     job = Evaluation(tiny_model, Recordings((corpus,)), ("ravdess/02",))
     evaluate_conditions(job, Notes())
-    assert set(heard) == {"ravdess/01", "ravdess/03"}
+    (babble,) = [clips for (clips, what, *_), _ in voices.call_args_list if what == "babble"]
+    assert {clip.speaker for clip in babble} == {"ravdess/01", "ravdess/03"}
 
 
 @pytest.mark.corpora

@@ -91,5 +91,6 @@ def test_predictions_of_keras_and_onnx_agree(
     answer = json.loads(keras_answer.line(as_json=True))
     assert answer["label"] == "sad"
     assert answer["confidence"] == max(answer["probabilities"].values())
-    assert cli.main(["predict", str(onnx_file), str(voice)]) == 0
-    assert capsys.readouterr().out.startswith(f"{voice}\tsad\t")
+    for model in (fitted.job.output, onnx_file):
+        assert cli.main(["predict", str(model), str(voice)]) == 0
+        assert capsys.readouterr().out.startswith(f"{voice}\tsad\t")

@@ -36,26 +36,19 @@ class Report:
         (own,) = [one for one in self.summary["by_fold"] if one["fold"] == fold]
         return float(own["temperatures"][self.summary["seeds"].index(seed)])
 
-    def answers(
-        self, seed: int
-    ) -> tuple[NDArray[Any], NDArray[np.intp], NDArray[np.float64], NDArray[Any]]:
+    def answers(self, seed: int) -> tuple[NDArray[Any], ...]:
         """Speakers, true labels and tempered probabilities of one seed, and the clips' names."""
-        names, speakers, truth, probabilities = [], [], [], []
+        folds = []
         for fold in (one["fold"] for one in self.summary["by_fold"]):
             saved = self.fold(seed, fold)
             places = np.array([self.labels.index(label) for label in saved["labels"]])
             powers = np.exp(saved["logits"] / self.temperature(seed, fold))
             wide = np.zeros((len(powers), len(self.labels)))
-            wide[:, places] = powers
-            names.append(saved["names"])
-            speakers.append(saved["speakers"])
-            truth.append(places[saved["truth"]])
-            probabilities.append(wide / wide.sum(axis=1, keepdims=True))
-        order = np.argsort(np.concatenate(names))
-        speaker, true, answer, name = (
-            np.concatenate(parts)[order] for parts in (speakers, truth, probabilities, names)
-        )
-        return speaker, true, answer, name
+            wide[:, places] = powers / powers.sum(axis=1, keepdims=True)
+            folds.append((saved["speakers"], places[saved["truth"]], wide, saved["names"]))
+        columns = [np.concatenate(parts) for parts in zip(*folds, strict=True)]
+        order = np.argsort(columns[-1])
+        return tuple(column[order] for column in columns)
 
 
 def uar_and_wa(truth: NDArray[np.intp], probabilities: NDArray[Any]) -> tuple[float, float]:
