@@ -2,8 +2,8 @@
 
 import dataclasses
 import hashlib
+import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import keras
@@ -12,6 +12,7 @@ import pytest
 
 import tiny_corpora
 import tiny_network
+from in_process import call, error_of
 from notes import Notes
 from ser_live import SerError
 from ser_live.model.card import LONGEST_NAME
@@ -36,16 +37,10 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_pictures")]
 ROOT = Path(__file__).parent.parent
 
 
-@pytest.fixture(scope="module", name="network", autouse=True)
-def registered_network() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        tiny_network.register(patch)
-        yield
-
-
 @pytest.fixture(name="base")
-def base_model(fitted: tiny_network.Fitted) -> Path:
-    """A model for happy and sad, by four speakers."""
+def base_model(fitted: tiny_network.Fitted, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A model for happy and sad, by four speakers, whose network is known."""
+    tiny_network.register(monkeypatch)
     return fitted.job.output
 
 
@@ -53,12 +48,10 @@ def write_table(
     folder: Path, speakers: str = "abcd", labels: tuple[str, ...] = ("happy", "sad", "angry")
 ) -> Path:
     rows = ["path,label,speaker"]
-    for speaker in speakers:
-        for label in labels:
-            for take in range(3):
-                path = folder / f"{speaker}-{label}-{take}.wav"
-                tiny_corpora.write_sound(path, label, seed=100 * ord(speaker) + take)
-                rows.append(f"{path.name},{label},{speaker}")
+    for speaker, label, take in itertools.product(speakers, labels, range(3)):
+        path = folder / f"{speaker}-{label}-{take}.wav"
+        tiny_corpora.write_sound(path, label, seed=100 * ord(speaker) + take)
+        rows.append(f"{path.name},{label},{speaker}")
     table = folder / "mine.csv"
     table.write_text("\n".join(rows) + "\n", encoding="utf-8")
     return table
@@ -66,16 +59,9 @@ def write_table(
 
 @pytest.fixture(name="job")
 def small_job(tmp_path: Path) -> FitJob:
-    return FitJob(
-        recordings=Recordings(manifests=(write_table(tmp_path),)),
-        network="",
-        output=tmp_path / "out.keras",
-        run_folder=tmp_path / "run",
-        cache_folder=tmp_path / "cache",
-        test_speakers=("mine/d",),
-        epochs=6,
-        seed=3,
-    )
+    recordings = Recordings(manifests=(write_table(tmp_path),))
+    roles = {"validation_speakers": None, "test_speakers": ("mine/d",)}
+    return tiny_network.job(recordings, tmp_path, network="", epochs=6, seed=3, **roles)
 
 
 def test_adapts_to_new_voices_and_a_new_label(job: FitJob, base: Path) -> None:
@@ -135,11 +121,7 @@ def check_card(adapted: Path, base: Path) -> None:
 
 def check_statistics(adapted: Path, base: Path) -> None:
     models = (load_model(path).model for path in (base, adapted))
-    kind = keras.layers.BatchNormalization
-    before, after = (
-        [layer.get_weights() for layer in model.layers if isinstance(layer, kind)]
-        for model in models
-    )
+    before, after = (m.get_layer("batch_normalization").get_weights() for m in models)
     np.testing.assert_array_equal(before, after)
 
 
@@ -350,54 +332,29 @@ def test_a_speaker_who_trained_once_has_trained() -> None:
 # Mistakes and misfortune.
 
 
-def refused(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    assert cli.main(["fit", *arguments]) == 2
-    text = capsys.readouterr().err.splitlines()[-1]
-    assert text.startswith("ser-train: error: ")
-    return text
+def test_unlucky_input_is_one_line(base: Path, tmp_path: Path) -> None:
+    target = tmp_path / "out.keras"
 
-
-def test_unlucky_input_is_one_line(
-    base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table_path = write_table(tmp_path, speakers="ab")
-    rest = ["--cache-dir", str(tmp_path / "cache"), "-o", str(tmp_path / "out.keras")]
-
-    def refusal(init: Path | str, *more: str, corpus: Path = table_path) -> str:
-        return refused(["--init", str(init), "--corpus", str(corpus), *more, *rest], capsys)
+    def refusal(*arguments: object) -> str:
+        return error_of(call("fit", *arguments, "-o", target, main=cli.main), "ser-train")
 
     loaded, other = load_model(base), tmp_path / "other.keras"
-    assert loaded.record is not None
-    assert "no such file" in refusal(other)
-    inputs = keras.Input((3,))
-    model = keras.Model(inputs, keras.layers.Dense(2)(inputs))
-    save_model(other, model, loaded.card, loaded.record)
-    assert "its axes are" in refusal(other)
     strange = dataclasses.replace(loaded.card, network="n" * LONGEST_NAME)
-    save_model(other, loaded.model, strange, loaded.record)
-    assert "there is no network 'nnn" in refusal(other)
-    assert "wanted two or more" in refusal(base, "--drop", "sad", "--drop", "angry")
-    assert "there is no speaker 'x'" in refusal(base, "--test-speakers", "x")
-    broken = tmp_path / "broken.csv"
-    broken.write_text("path,label,speaker\nno.wav,happy,a\nb-sad-0.wav,sad,a\n")
-    assert "no.wav" in refusal(base, corpus=broken)
-    (tmp_path / "empty").mkdir()
-    assert "holds nothing" in refusal(base, corpus=tmp_path / "empty")
-    assert "wanted one of --network NAME" in refusal(base, "--network", "tiny")
-    assert "--init MODEL.keras" in refused(["-o", str(tmp_path / "out.keras")], capsys)
-    assert not (tmp_path / "out.keras").exists()
+    save_model(other, loaded.model, strange, TrainingRecord((), (), (), 0))
+    table = ("--corpus", write_table(tmp_path, speakers="ab"))
+    assert "there is no network 'nnn" in refusal("--init", other, *table)
+    assert "there is no speaker 'x'" in refusal("--init", base, *table, "--test-speakers", "x")
+    assert "wanted one of --network NAME" in refusal("--init", base, "--network", "tiny", *table)
+    assert "--init MODEL.keras" in refusal(*table)
+    assert not target.exists()
 
 
-def test_the_command_adapts_a_shipped_model(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    table_path = write_table(tmp_path, labels=("happy", "boredom"))
-    target = tmp_path / "mine.keras"
-    begun = ["--init", str(ROOT / "models" / "emotion.keras"), "--corpus", str(table_path)]
-    rest = ["--epochs", "1", "--cache-dir", str(tmp_path / "cache"), "-o", str(target)]
-    assert cli.main(["fit", *begun, *rest]) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
+def test_the_command_adapts_a_shipped_model(tmp_path: Path) -> None:
+    table, target = write_table(tmp_path, labels=("happy", "boredom")), tmp_path / "mine.keras"
+    begun = ["--init", ROOT / "models" / "emotion.keras", "--corpus", table]
+    rest = ["--epochs", "1", "--cache-dir", tmp_path / "cache", "-o", target]
+    done = call("fit", *begun, *rest, main=cli.main)
+    assert (done.returncode, done.stdout) == (0, "")
     for words in ("it knows: happy", "held-out speakers: mine/c", "after, all 2 labels"):
-        assert words in told.err
+        assert words in done.stderr
     assert load_model(target).card.labels == ("happy", "boredom")

@@ -1,6 +1,7 @@
 """Convolutions in int8: smaller, as right as before or refused, and a model file like any other."""
 
 import dataclasses
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -8,26 +9,24 @@ import keras
 import numpy as np
 import onnx
 import pytest
-from numpy.typing import NDArray
 
 import tiny_corpora
 import tiny_network
+from in_process import call
 from notes import Notes
 from ser_export.cli import main
 from ser_export.exporting import Export, export_model
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, quantize
-from ser_live import Prediction, SerError, StreamRecognizer
+from ser_live import SerError
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.testing import speech_like, tiny_card
+from ser_live.testing import tiny_card
 from ser_live.testing.models import tiny_graph
 from ser_train.commands.fit import fit
-from ser_train.data.for_export import hold_out
+from ser_train.data.for_export import first_window_of, hold_out
 from ser_train.data.recordings import Recordings
 from ser_train.layers import LogMel
-from ser_train.models import registry as networks
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
-from test_export import command, ignore
-from test_stream_laws import fixed, run
+from test_export import ignore
 
 pytestmark = pytest.mark.integration
 
@@ -45,61 +44,47 @@ def build(n_labels: int, bins: int) -> Any:
     return tiny_network.ending_in_labels(spectrum, x, n_labels)
 
 
-@pytest.fixture(scope="module", name="folder")
-def working_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("quantize")
-
-
 @pytest.fixture(scope="module", name="corpus")
-def four_speakers(folder: Path) -> Path:
-    actors = range(1, 7)
-    return tiny_corpora.write_ravdess(folder / "ravdess", actors, (*LABELS, "calm"), takes=2)
+def six_speakers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("quantize") / "ravdess"
+    return tiny_corpora.write_ravdess(folder, range(1, 7), (*LABELS, "calm"), takes=2)
 
 
 @pytest.fixture(scope="module", name="source")
-def trained_model(folder: Path, corpus: Path) -> Path:
+def trained_model(corpus: Path) -> Path:
     recipe = dataclasses.replace(tiny_network.NETWORK.recipe, learning_rate=0.02, mixup=0.0)
-    network = dataclasses.replace(
-        tiny_network.NETWORK, name="tiny-conv", build=build, recipe=recipe
-    )
     recordings = Recordings((corpus,), dropped=("calm",))
-    job = tiny_network.job(
-        recordings, folder, network=network.name, output=folder / "tiny.keras", epochs=12
-    )
+    job = tiny_network.job(recordings, corpus.parent, network="tiny-conv", epochs=12)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(networks.NETWORKS, network.name, network)
+        tiny_network.register(patch, name=job.network, build=build, recipe=recipe)
         fit(job, Notes())
     return job.output
 
 
 @pytest.fixture(scope="module", name="export")
-def quantized_export(source: Path, corpus: Path, folder: Path) -> Export:
+def quantized_export(source: Path, corpus: Path) -> Export:
     wanted = Quantization((corpus,), 1.0)
-    return export_model(source, folder / "int8.onnx", [], ignore, wanted)
+    return export_model(source, source.with_name("int8.onnx"), [], ignore, wanted)
 
 
 @pytest.fixture(scope="module", name="in_float32")
-def plain_export(source: Path, folder: Path) -> Export:
-    return export_model(source, folder / "float32.onnx", [], ignore)
+def plain_export(source: Path) -> Export:
+    return export_model(source, source.with_name("float32.onnx"), [], ignore)
 
 
 def test_convolutions_over_channels_compute_with_whole_numbers(
     export: Export, in_float32: Export
 ) -> None:
     graph, plain = onnx.load(export.path).graph, onnx.load(in_float32.path).graph
-    onnx.checker.check_model(onnx.load(export.path))
     sizes = {tensor.name: tensor.data_type for tensor in graph.initializer}
     made = {name: node for node in graph.node for name in node.output}
     kernels = [node.input[1] for node in graph.node if node.op_type == "Conv"]
     eight = [made[kernel].input[0] for kernel in kernels if kernel in made]
     assert len(kernels) == 3
     assert [sizes[name] for name in eight] == [onnx.TensorProto.INT8] * 2
+    counts, wanted = (Counter(node.op_type for node in g.node) for g in (graph, plain))
     for operator in ("MatMul", "Gemm", "Log"):  # the front end and the head stay as they are
-        assert count(graph, operator) == count(plain, operator)
-
-
-def count(graph: onnx.GraphProto, operator: str) -> int:
-    return sum(node.op_type == operator for node in graph.node)
+        assert counts[operator] == wanted[operator]
 
 
 def test_it_is_a_model_file_like_any_other(export: Export, in_float32: Export) -> None:
@@ -115,41 +100,18 @@ def test_it_is_a_model_file_like_any_other(export: Export, in_float32: Export) -
     assert "Convolutions in int8" in card.description
 
 
-def test_it_answers_as_before(export: Export, in_float32: Export) -> None:
+def test_its_cost_is_what_both_files_show(export: Export, in_float32: Export) -> None:
     assert export.quantized is not None
     cost = export.quantized.cost
-    assert cost.before.uar == cost.after.uar == 1.0
-    assert 0.0 < cost.greatest_difference < 0.05
-    exact, rounded = (OnnxClassifier.load(e.path) for e in (in_float32, export))
-    for seed in range(3):
-        window = power(60, seed)
-        np.testing.assert_allclose(
-            rounded.probabilities(window), exact.probabilities(window), atol=0.1
-        )
-
-
-def power(frames: int, seed: int) -> NDArray[np.float32]:
-    return np.random.default_rng(seed).random((frames, 257), np.float32)
-
-
-def test_the_summary_says_what_it_costs(export: Export) -> None:
-    text = export.summary()
-    for words in ("convolutions in int8; ranges from", "times smaller", "on one thread", "UAR 100"):
-        assert words in text
-    assert "greatest difference of a probability 0.0" in text
-    assert "a batch gives the bits of single windows" in text
-
-
-def test_any_chunking_gives_the_same_predictions(export: Export) -> None:
-    samples = speech_like(2.0, seed=3)
-
-    def play(step: int) -> list[Prediction]:
-        return run(StreamRecognizer(export.path, vad=False), fixed(step)(samples))
-
-    whole = play(len(samples))
-    assert any(prediction.raw_probabilities for prediction in whole)
-    for step in (17, 159, 160, 161, 4000):
-        assert play(step) == whole
+    windows = [first_window_of(clip, export.card) for clip in cost.clips.measured]
+    before, after = (
+        np.array([OnnxClassifier.load(file.path).probabilities(window) for window in windows])
+        for file in (in_float32, export)
+    )
+    differences = np.abs(before - after)
+    assert cost.greatest_difference == pytest.approx(differences.max(), rel=1e-4)
+    assert cost.changed_answers == np.sum(before.argmax(axis=1) != after.argmax(axis=1))
+    assert 0.0 < differences.mean() < 0.05
 
 
 def test_what_loses_too_much_is_refused(source: Path, corpus: Path, tmp_path: Path) -> None:
@@ -179,7 +141,7 @@ def test_what_loses_too_much_is_refused(source: Path, corpus: Path, tmp_path: Pa
 
 def test_a_network_without_convolutions_is_refused() -> None:
     with pytest.raises(SerError, match="no convolution"):
-        quantize(tiny_graph(tiny_card()), [power(47, 0)])
+        quantize(tiny_graph(tiny_card()), [])
 
 
 def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
@@ -210,57 +172,22 @@ def test_speakers_that_trained_the_model_decide_nothing(corpus: Path) -> None:
         hold_out((corpus,), other, None)
 
 
-def test_folders_and_tables(tmp_path: Path) -> None:
-    named = [tmp_path / "ravdess", tmp_path / "mine.csv"]
-    assert Recordings.part(named) == ((named[0],), (named[1],))
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (["--quantize"], "give --corpus PATH"),
-        (["--corpus", "x"], "belong to --quantize"),
-        (["--max-drop", "2"], "belong to --quantize"),
-    ],
-)
-def test_options_that_do_not_fit_are_one_line(
-    source: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], reason: str
+def test_the_command_quantizes_and_says_what_it_costs(
+    source: Path, corpus: Path, tmp_path: Path
 ) -> None:
-    assert main([str(source), "-o", "x.onnx", *arguments]) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert told.err.startswith("ser-export: error: ")
-    assert told.err.count("\n") == 1
-    assert reason in told.err
-
-
-@pytest.mark.parametrize("points", ["-1", "101", "nan", "much"])
-def test_points_that_are_none(points: str, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["m.keras", "-o", "m.onnx", "--quantize", "--max-drop", points])
-    assert caught.value.code == 2
-    assert "--max-drop" in capsys.readouterr().err
-
-
-def test_the_command_quantizes(source: Path, corpus: Path, tmp_path: Path) -> None:
     target = tmp_path / "a.onnx"
-    done = command(str(source), "-o", str(target), "--quantize", "--corpus", str(corpus))
+    done = call(source, "-o", target, "--quantize", "--corpus", corpus, main=main)
     assert done.returncode == 0, done.stderr
-    assert "convolutions in int8" in done.stdout
-    assert all(line.startswith("ser-export: ") for line in done.stderr.splitlines())
-    OnnxClassifier.load(target)
+    for words in ("convolutions in int8; ranges from", "times smaller", "on one thread", "UAR "):
+        assert words in done.stdout
+    assert "greatest difference of a probability 0." in done.stdout
+    assert OnnxClassifier.load(target).card.name == "tiny-conv-int8"
 
 
-def test_recordings_that_are_none_are_refused_in_one_line(
-    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_recordings_that_are_none_are_refused(source: Path, tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     table.write_text("path,label,speaker\nno.wav,sad,a\nno2.wav,happy,b\n")
-    for corpus in (tmp_path / "none", table):
-        target = str(tmp_path / "b.onnx")
-        assert main([str(source), "-o", target, "--quantize", "--corpus", str(corpus)]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert told.err.splitlines()[-1].startswith("ser-export: error: ")
-        assert "Traceback" not in told.err
+    for corpus, reason in ((tmp_path / "none", "missing, wanted a folder"), (table, "no.wav")):
+        with pytest.raises(SerError, match=reason):
+            export_model(source, tmp_path / "b.onnx", [], ignore, Quantization((corpus,), 1.0))
     assert not list(tmp_path.glob("*.onnx"))

@@ -1,5 +1,6 @@
 """A network that learns miniature corpora in seconds, registered beside the real ones."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,9 +65,10 @@ NETWORK = Network(
 )
 
 
-def register(monkeypatch: pytest.MonkeyPatch) -> Network:
-    monkeypatch.setitem(networks.NETWORKS, NETWORK.name, NETWORK)
-    return NETWORK
+def register(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    """Make the network known, or one that differs from it in the fields named."""
+    network = dataclasses.replace(NETWORK, **changes)
+    monkeypatch.setitem(networks.NETWORKS, network.name, network)
 
 
 def job(recordings: Recordings, folder: Path, **more: Any) -> "FitJob":

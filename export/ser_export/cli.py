@@ -8,6 +8,7 @@ from pathlib import Path
 from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of, silent_stderr
 from ser_live.errors import SerError
+from ser_train.models.registry import MISSING_EXTRA
 
 _MAX_DROP_POINTS = 1.0
 
@@ -34,13 +35,9 @@ def _export(arguments: argparse.Namespace) -> int:
             from ser_export.exporting import export_model  # noqa: PLC0415 - takes seconds
             from ser_export.quantization import Quantization  # noqa: PLC0415
     except ModuleNotFoundError as error:
-        raise SerError(
-            f"the packages for training are not installed ({error}): pip install 'ser-live[train]'"
-        ) from error
-    quantization = None
-    if arguments.quantize:
-        drop = _MAX_DROP_POINTS if arguments.max_drop is None else arguments.max_drop
-        quantization = Quantization(tuple(arguments.corpus), drop)
+        raise SerError(MISSING_EXTRA.format(error)) from error
+    drop = _MAX_DROP_POINTS if arguments.max_drop is None else arguments.max_drop
+    quantization = Quantization(tuple(arguments.corpus), drop) if arguments.quantize else None
     export = export_model(
         arguments.model, arguments.output, arguments.verify_audio, _note, quantization
     )

@@ -9,27 +9,11 @@ import tf2onnx
 
 from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
-from ser_live.model.card import ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.text import sanitize
-from ser_train.models.keras_file import ModelFile, load_model
 
 OPSET = 17
 """Read by every onnxruntime that ser-live supports."""
-
-
-def load_checkpoint(path: Path) -> ModelFile:
-    """Read a model that ``ser-train fit`` wrote, with the card and the record inside it.
-
-    Raises
-    ------
-    SerError
-        If the file is missing or no ``.keras`` file, carries no valid card, holds a layer that
-        we do not know, or does not fit its card.
-    """
-    loaded = load_model(path)
-    _check_axes(loaded.model, loaded.card, path)
-    return loaded
 
 
 def convert(model: keras.Model, source: Path) -> onnx.ModelProto:
@@ -90,19 +74,3 @@ def _name_axes(graph: onnx.ModelProto) -> None:
     for value in (*graph.graph.input, *graph.graph.output):
         for axis, name in enumerate(names[value.name]):
             value.type.tensor_type.shape.dim[axis].dim_param = name
-
-
-def _check_axes(model: keras.Model, card: ModelCard, path: Path) -> None:
-    bins, labels = card.spectrum.bins, len(card.labels)
-    got = [(tensor.name, tuple(tensor.shape)) for tensor in model.inputs]
-    if got != [(INPUT_NAME, (None, None, bins))]:
-        raise SerError(
-            f"{path}: the model's inputs are {got}, its card wants one {INPUT_NAME!r} of shape "
-            f"(None, None, {bins})"
-        )
-    shapes = [tuple(tensor.shape) for tensor in model.outputs]
-    if model.layers[-1].name != OUTPUT_NAME or shapes != [(None, labels)]:
-        raise SerError(
-            f"{path}: the model ends in {model.layers[-1].name!r} with shapes {shapes}, its card "
-            f"wants {OUTPUT_NAME!r} with {labels} labels"
-        )

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ser_export.conversion import OPSET, convert, count_emulated_dilations, load_checkpoint
+from ser_export.conversion import OPSET, convert, count_emulated_dilations
 from ser_export.page import card_as_page
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
 from ser_export.verification import (
@@ -29,6 +29,7 @@ from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.classifier import OnnxClassifier, encode_golden
 from ser_live.model.onnx_session import open_session
 from ser_train.data.for_export import hold_out, write_atomically
+from ser_train.models.keras_file import load_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ def export_model(
     speech = read_speech(verify_audio)
     note(f"reading {source}")
     with silent_stderr():
-        loaded = load_checkpoint(source)
+        loaded = load_model(source)
     model, card = loaded.model, loaded.card
     clips = hold_out(quantization.corpora, card, loaded.record) if quantization else None
     note("converting")

@@ -240,13 +240,8 @@ def _times(
 ) -> tuple[float, float]:
     """Time both in turn, so that a busy machine slows both; medians in milliseconds."""
     timers = [timeit.Timer(partial(run, session, window)) for session in sessions]
-    seconds: list[list[float]] = [[] for _ in sessions]
-    for timer in timers:
-        timer.timeit(1)
-    for _ in range(_ROUNDS):
-        for times, timer in zip(seconds, timers, strict=True):
-            times.extend(timer.repeat(_RUNS, 1))
-    before, after = (1000.0 * float(np.median(times)) for times in seconds)
+    rounds = [[timer.repeat(_RUNS, 1) for timer in timers] for _ in range(_ROUNDS)]
+    before, after = (1000.0 * np.median(rounds, axis=(0, 2))).tolist()
     return before, after
 
 

@@ -8,13 +8,7 @@ from random import Random
 
 from fuzz import attempt, cards, scratch
 from ser_live.model.card import KERAS_MEMBER
-from ser_live.model.json_records import record_from_json
-from ser_train.models.keras_file import (
-    LARGEST_MEMBERS_BYTES,
-    RECORD_MEMBER,
-    TrainingRecord,
-    read_archive,
-)
+from ser_train.models.keras_file import LARGEST_MEMBERS_BYTES, RECORD_MEMBER, read_record
 
 NAMES = ("../../evil", "/etc/passwd", "assets/x", "config.json", "a\0b", "\x1b[2J", "x" * 300, "")
 SIZES = (0, 1, 2**16, 2**31, 2**32 - 1)
@@ -24,9 +18,7 @@ RECORD = {"training_speakers": ["a"], "validation_speakers": [], "test_speakers"
 def check(data: bytes) -> None:
     path = scratch("input.keras")
     path.write_bytes(data)
-    _, record = attempt(read_archive, path) or (None, None)
-    if record is not None:
-        attempt(record_from_json, TrainingRecord, record, RECORD_MEMBER)
+    attempt(read_record, path)
 
 
 def seeds() -> list[bytes]:

@@ -46,15 +46,16 @@ RAVDESS = Corpus(
 # EMO-DB, the Berlin database: ten German actors, ten sentences (Burkhardt et al. 2005).
 # ``wav/SSTTTEv.wav``: speaker, text, first letter of the German emotion, version.
 
-_EMODB_LABELS = {
-    "W": "angry",
-    "L": "boredom",
-    "E": "disgust",
-    "A": "fearful",
-    "F": "happy",
-    "T": "sad",
-    "N": "neutral",
+_EMODB_EMOTIONS = {
+    "W": ("angry", 127),
+    "L": ("boredom", 81),
+    "E": ("disgust", 46),
+    "A": ("fearful", 69),
+    "F": ("happy", 71),
+    "T": ("sad", 62),
+    "N": ("neutral", 79),
 }
+"""Label of each letter, and how many clips of it were published."""
 _EMODB_SEXES: dict[str, Sex] = {
     **dict.fromkeys(("03", "10", "11", "12", "15"), "male"),
     **dict.fromkeys(("08", "09", "13", "14", "16"), "female"),
@@ -65,8 +66,9 @@ def _find_emodb(folder: Path) -> Iterator[tuple[str, Clip]]:
     recordings = audio_in(folder, folder / "wav")
     for path, match in _named(r"(\d\d)[ab]\d\d([WLEAFTN])[a-z]", recordings):
         speaker, emotion = match.groups()
+        label, _ = _EMODB_EMOTIONS[emotion]
         sex = _EMODB_SEXES.get(speaker)
-        yield path.stem, Clip(path, _EMODB_LABELS[emotion], f"emodb/{speaker}", "emodb", sex)
+        yield path.stem, Clip(path, label, f"emodb/{speaker}", "emodb", sex)
 
 
 EMODB = Corpus(
@@ -75,15 +77,7 @@ EMODB = Corpus(
     licence="CC-BY-4.0",
     layout="wav",
     speakers=tuple(sorted(_EMODB_SEXES)),
-    counts=(
-        ("angry", 127),
-        ("boredom", 81),
-        ("neutral", 79),
-        ("happy", 71),
-        ("fearful", 69),
-        ("sad", 62),
-        ("disgust", 46),
-    ),
+    counts=tuple(_EMODB_EMOTIONS.values()),
     find=_find_emodb,
 )
 

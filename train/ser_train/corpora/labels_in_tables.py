@@ -3,7 +3,7 @@
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ser_live.text import find_control_char, quoted, sanitize
 from ser_train.corpora.corpus import Clip, Corpus, Sex, audio_in, folders_in, reason
 
 _LARGEST_TABLE_BYTES = 64 * 2**20
+_OWN_COLUMNS = ("path", "label", "speaker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +43,22 @@ class _Row:
         return value
 
 
-def _read_table(path: Path, **dialect: Any) -> tuple[list[str], list[_Row]]:
-    """Return the names of a table's columns, and its rows.
+def _read_table(path: Path, wanted: Sequence[str], **dialect: Any) -> list[_Row]:
+    """Return the rows of a table.
 
     Parameters
     ----------
     path : Path
         UTF-8 text with the names of the columns in its first line.
+    wanted : sequence of str
+        Columns that every table with rows must have.
     **dialect
         As in `csv.reader`; by default commas between the values.
 
     Raises
     ------
     SerError
-        If it is missing, too large, no text, or names a column twice.
+        If it is missing, too large, no text, lacks a column or names one twice.
     """
     try:
         if path.stat().st_size > _LARGEST_TABLE_BYTES:
@@ -72,7 +75,10 @@ def _read_table(path: Path, **dialect: Any) -> tuple[list[str], list[_Row]]:
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
     if twice:
         raise SerError(f"{sanitize(path)}: has the column {quoted(twice[0])} twice, wanted once")
-    return columns, rows
+    if rows and not set(wanted) <= set(columns):
+        first = sanitize(",".join(columns))
+        raise SerError(f"{sanitize(path)}: the first line is '{first}', wanted {','.join(wanted)}")
+    return rows
 
 
 def read_manifest(path: Path) -> tuple[Clip, ...]:
@@ -83,18 +89,14 @@ def read_manifest(path: Path) -> tuple[Clip, ...]:
     SerError
         If the table is missing, not text, lacks a column, or a row lacks a value.
     """
-    columns, rows = _read_table(path)
-    missing = [name for name in ("path", "label", "speaker") if name not in columns]
-    if missing:
-        first = sanitize(",".join(columns))
-        raise SerError(f"{sanitize(path)}: the first line is '{first}', wanted path,label,speaker")
+    rows = _read_table(path, _OWN_COLUMNS)
     if not rows:
-        raise SerError(f"{sanitize(path)}: the table has no rows under its first line")
+        raise SerError(f"{sanitize(path)}: no rows, wanted {','.join(_OWN_COLUMNS)} and rows below")
     return tuple(_own_clip(path, row) for row in rows)
 
 
 def _own_clip(table: Path, row: _Row) -> Clip:
-    path, label, speaker = (row.take(name) for name in ("path", "label", "speaker"))
+    path, label, speaker = map(row.take, _OWN_COLUMNS)
     return Clip(table.parent / path, label, f"{table.stem}/{speaker}", table.stem)
 
 
@@ -106,17 +108,18 @@ def _own_clip(table: Path, row: _Row) -> Clip:
 # By default the four labels that nearly all published figures rest on: angry, happy with excited,
 # neutral, sad; 5531 clips.
 
-_IEMOCAP_LABELS = {
-    "ang": "angry",
-    "dis": "disgust",
-    "exc": "excited",
-    "fea": "fearful",
-    "fru": "frustrated",
-    "hap": "happy",
-    "neu": "neutral",
-    "sad": "sad",
-    "sur": "surprised",
+_IEMOCAP_EMOTIONS = {
+    "ang": ("angry", 1103),
+    "dis": ("disgust", 2),
+    "exc": ("excited", 1041),
+    "fea": ("fearful", 40),
+    "fru": ("frustrated", 1849),
+    "hap": ("happy", 595),
+    "neu": ("neutral", 1708),
+    "sad": ("sad", 1084),
+    "sur": ("surprised", 107),
 }
+"""Label of each abbreviation, and how many clips of it were published."""
 _WITHOUT_LABEL = ("oth", "xxx")
 """Another emotion, and no two listeners who agree."""
 
@@ -145,7 +148,7 @@ def _judged(tables: list[Path], recordings: dict[str, Path]) -> Iterator[tuple[s
             match = _TURN.match(line)
             if match and match[1] in recordings and match[4] not in _WITHOUT_LABEL:
                 turn, session, letter, code = match.groups()
-                label = _IEMOCAP_LABELS.get(code, code)
+                label, _ = _IEMOCAP_EMOTIONS.get(code, (code, 0))
                 sex: Sex = "female" if letter == "F" else "male"
                 speaker = f"iemocap/{session}{letter}"
                 yield turn, Clip(recordings[turn], label, speaker, "iemocap", sex)
@@ -157,17 +160,7 @@ IEMOCAP = Corpus(
     licence="LicenseRef-IEMOCAP",
     layout="Session1",
     speakers=tuple(f"Ses0{session}{letter}" for session in range(1, 6) for letter in "FM"),
-    counts=(
-        ("frustrated", 1849),
-        ("neutral", 1708),
-        ("angry", 1103),
-        ("sad", 1084),
-        ("excited", 1041),
-        ("happy", 595),
-        ("surprised", 107),
-        ("fearful", 40),
-        ("disgust", 2),
-    ),
+    counts=tuple(_IEMOCAP_EMOTIONS.values()),
     find=_find_iemocap,
     left_out=("frustrated", "surprised", "fearful", "disgust"),
     merged=(("excited", "happy"),),
@@ -176,14 +169,15 @@ IEMOCAP = Corpus(
 # nEMO: nine Polish actors, ninety sentences, six emotions (Christop 2024).
 # ``data.tsv`` names the recordings in ``samples/``; its speakers are padded with spaces.
 
-_NEMO_LABELS = {
-    "anger": "angry",
-    "fear": "fearful",
-    "happiness": "happy",
-    "neutral": "neutral",
-    "sadness": "sad",
-    "surprised": "surprised",
+_NEMO_EMOTIONS = {
+    "anger": ("angry", 749),
+    "fear": ("fearful", 736),
+    "happiness": ("happy", 749),
+    "neutral": ("neutral", 809),
+    "sadness": ("sad", 769),
+    "surprised": ("surprised", 669),
 }
+"""Label of each word, and how many clips of it were published."""
 _NEMO_SEXES: dict[str, Sex] = {"female": "female", "male": "male"}
 
 
@@ -193,21 +187,14 @@ def _find_nemo(folder: Path) -> Iterator[tuple[str, Clip]]:
     if not table.is_file():
         return
     present = {path.stem: path for path in audio_in(folder, folder / "samples")}
-    columns, rows = _read_table(table, delimiter="\t", quoting=csv.QUOTE_NONE)
-    missing = [name for name in ("file_id", "emotion", "speaker_id") if name not in columns]
-    if missing and rows:
-        raise SerError(f"{sanitize(table)}: lacks the column {missing[0]}, which nEMO has")
-    for row in rows:
+    wanted = ("file_id", "emotion", "speaker_id")
+    for row in _read_table(table, wanted, delimiter="\t", quoting=csv.QUOTE_NONE):
         stem = Path(row.take("file_id")).stem
         if stem in present:
-            yield stem, _nemo_clip(present[stem], row)
-
-
-def _nemo_clip(path: Path, row: _Row) -> Clip:
-    emotion = row.take("emotion")
-    sex = _NEMO_SEXES.get((row.values.get("gender") or "").strip())
-    label = _NEMO_LABELS.get(emotion, emotion)
-    return Clip(path, label, f"nemo/{row.take('speaker_id')}", "nemo", sex)
+            emotion, speaker = row.take("emotion"), row.take("speaker_id")
+            label, _ = _NEMO_EMOTIONS.get(emotion, (emotion, 0))
+            sex = _NEMO_SEXES.get((row.values.get("gender") or "").strip())
+            yield stem, Clip(present[stem], label, f"nemo/{speaker}", "nemo", sex)
 
 
 NEMO = Corpus(
@@ -216,13 +203,6 @@ NEMO = Corpus(
     licence="CC-BY-NC-SA-4.0",
     layout="data.tsv",
     speakers=("EB0", "IC0", "KD0", "KS0", "MK0", "MP0", "SM0", "TP0", "WR0"),
-    counts=(
-        ("neutral", 809),
-        ("sad", 769),
-        ("angry", 749),
-        ("happy", 749),
-        ("fearful", 736),
-        ("surprised", 669),
-    ),
+    counts=tuple(_NEMO_EMOTIONS.values()),
     find=_find_nemo,
 )

@@ -169,20 +169,16 @@ def _evenly(speakers: Sequence[str]) -> list[str]:
 
 def _by_clips(clips: Sequence[Clip], validation: set[str]) -> Split:
     """Hold out every fourth clip of each label; never its only one."""
+    others = by_speakers(clips, validation, ())
     test: set[int] = set()
     for label in labels_of(clips):
-        own = [i for i, c in enumerate(clips) if c.label == label and c.speaker not in validation]
+        own = [i for i in others.training if clips[i].label == label]
         own.sort(key=lambda i: (clips[i].speaker, i))  # every fourth of each speaker, not of one
         test.update(own[1::_TEST_SHARE])
-    split = Split(
-        tuple(i for i, c in enumerate(clips) if i not in test and c.speaker not in validation),
-        tuple(i for i, c in enumerate(clips) if c.speaker in validation),
-        tuple(sorted(test)),
-        speaker_independent=False,
-    )
-    if not split.training:
+    training = tuple(i for i in others.training if i not in test)
+    if not training:
         raise SerError("no speaker is left to train on; name fewer validation speakers")
-    return split
+    return Split(training, others.validation, tuple(sorted(test)), speaker_independent=False)
 
 
 def _joined(names: Iterable[str]) -> str:

@@ -64,14 +64,17 @@ class Pooled193(keras.layers.Layer):  # type: ignore[misc]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the constants for the number of bins in ``input_shape``."""
+        from librosa.filters import mel  # noqa: PLC0415 - a second, and only building needs it
+
         bins = input_shape[-1]
         if bins is None:
             raise ValueError(f"Pooled193: input shape {input_shape}, wanted a fixed last axis")
         fft_samples = 2 * (bins - 1)
         rate_hz = self.sample_rate_hz
-        banks = _mel_bank(rate_hz, fft_samples), _chroma_bank(rate_hz, fft_samples)
-        self._banks = np.concatenate(banks)
-        self._cosines = _cosine_transform()
+        mel_bank = mel(sr=rate_hz, n_fft=fft_samples, n_mels=MEL)
+        self._banks = np.concatenate((mel_bank, _chroma_bank(rate_hz, fft_samples)))
+        # The orthonormal DCT-II as a matrix, shape (MFCC, MEL).
+        self._cosines = scipy.fft.dct(np.eye(MEL), norm="ortho", axis=0)[:MFCC].astype(np.float32)
         self._centroids = _tonal_centroids()
         self._bands = _contrast_bands(rate_hz, fft_samples)
         super().build(input_shape)
@@ -138,14 +141,6 @@ def _divide_frames(features: KerasTensor, size: KerasTensor) -> KerasTensor:
     return features / ops.where(size < TINY, ops.ones_like(size), size)
 
 
-def _mel_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
-    """Return librosa's Slaney mel bank, shape (MEL, fft_samples // 2 + 1)."""
-    from librosa.filters import mel  # noqa: PLC0415 - slow, wanted only by a layer
-
-    bank: NDArray[np.float32] = mel(sr=sample_rate_hz, n_fft=fft_samples, n_mels=MEL)
-    return bank
-
-
 def _chroma_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
     """Return what `librosa.filters.chroma` gives at tuning 0, shape (CHROMA, fft_samples // 2 + 1).
 
@@ -162,13 +157,6 @@ def _chroma_bank(sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
     bank *= np.exp(-0.5 * ((position / CHROMA - 5.0) / 2.0) ** 2)  # octaves around the fifth
     from_c: NDArray[np.float32] = np.roll(bank, -3 * (CHROMA // 12), axis=0).astype(np.float32)
     return from_c[:, : fft_samples // 2 + 1]
-
-
-def _cosine_transform() -> NDArray[np.float32]:
-    """Return the orthonormal DCT-II as a matrix of shape (MFCC, MEL), float32."""
-    matrix = scipy.fft.dct(np.eye(MEL), norm="ortho", axis=0)[:MFCC]
-    transform: NDArray[np.float32] = matrix.astype(np.float32)
-    return transform
 
 
 def _tonal_centroids() -> NDArray[np.float32]:

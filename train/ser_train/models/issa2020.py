@@ -12,19 +12,16 @@ from keras import KerasTensor, layers
 from numpy.typing import NDArray
 
 from ser_live.engine.spectrum import PowerSpectrum
-from ser_live.model.card import SpectrumSpec
 from ser_train.audio import read_audio
 from ser_train.layers import Pooled193, Temperature
-
-SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
-"""librosa's default transform, which the published code uses."""
+from ser_train.models.registry import ISSA_SPECTRUM
 
 
 def pooled_features(path: Path) -> NDArray[np.float32]:
     """Return the features (193, 1) of a recording: see `ser_train.pooled193`."""
     samples = read_audio(path)
-    missing = max(0, SPECTRUM.fft_samples - samples.size)
-    power = PowerSpectrum(SPECTRUM).process(np.pad(samples, (0, missing)))
+    missing = max(0, ISSA_SPECTRUM.fft_samples - samples.size)
+    power = PowerSpectrum(ISSA_SPECTRUM).process(np.pad(samples, (0, missing)))
     features: NDArray[np.float32] = keras.ops.convert_to_numpy(Pooled193()(power[None]))[0]
     return features
 

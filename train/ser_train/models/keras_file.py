@@ -76,26 +76,21 @@ def load_model(path: Path) -> ModelFile:
     Raises
     ------
     SerError
-        If the file is missing, is no Keras archive, or holds no card.
+        As `read_record`, or if the file holds a layer that we do not know, or a model whose axes
+        are not those of its card.
     """
     card, record = read_record(path)
-    return ModelFile(_load(path), card, record)
+    model = _load(path)
+    # None: no model with fixed axes, such as a bare layer or a Sequential without an input.
+    shapes = tuple(getattr(model, name, None) for name in ("input_shape", "output_shape"))
+    wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
+    if shapes != wanted:
+        raise SerError(f"{sanitize(path)}: its axes are {shapes}, its card wants {wanted}")
+    return ModelFile(model, card, record)
 
 
 def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
     """Read the card of a ``.keras`` file and who was in its training; Keras is not needed.
-
-    Raises
-    ------
-    SerError
-        If the file is missing, is no Keras archive, or holds no card.
-    """
-    card, text = read_archive(path)
-    return card, None if text is None else _record(text, path)
-
-
-def read_archive(path: Path) -> tuple[ModelCard, str | None]:
-    """Check what is inside and give our own part of it.
 
     Nothing is unpacked to the disk, and no member grows beyond its limit.
 
@@ -108,14 +103,14 @@ def read_archive(path: Path) -> tuple[ModelCard, str | None]:
     -------
     ModelCard
         Its card.
-    str or None
-        The record of its training as JSON; None if another program wrote the file.
+    TrainingRecord or None
+        None if another program wrote the file.
 
     Raises
     ------
     SerError
         If the file is missing or no ``.keras`` archive, holds anything else or too much, or
-        carries no valid card.
+        carries no valid card, or a damaged record.
     """
     try:
         if not path.is_file():
@@ -124,7 +119,7 @@ def read_archive(path: Path) -> tuple[ModelCard, str | None]:
             _check_members(archive)
             members = archive.namelist()
             card = archive.read(KERAS_MEMBER).decode() if KERAS_MEMBER in members else None
-            record = archive.read(RECORD_MEMBER).decode() if RECORD_MEMBER in members else None
+            text = archive.read(RECORD_MEMBER).decode() if RECORD_MEMBER in members else None
     except SerError as error:
         raise SerError(f"{sanitize(path)}: {error}") from error
     except _DAMAGE as error:
@@ -133,7 +128,7 @@ def read_archive(path: Path) -> tuple[ModelCard, str | None]:
         raise SerError(
             f"{sanitize(path)}: no model card inside ({KERAS_MEMBER}); train it with ser-train fit"
         )
-    return ModelCard.from_json(card, sanitize(path)), record
+    return ModelCard.from_json(card, sanitize(path)), None if text is None else _record(text, path)
 
 
 def keras_reason(error: Exception) -> str:

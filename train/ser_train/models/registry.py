@@ -94,10 +94,11 @@ _EMOTION_TCN = Network(
         ),
     ),
 )
-_ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
+ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
+"""librosa's default transform, which the published code uses."""
 _ISSA_RAVDESS = Network(
     name="issa-ravdess",
-    spectrum=_ISSA_SPECTRUM,
+    spectrum=ISSA_SPECTRUM,
     window=WindowSpec(),
     build=_builder("issa2020", "build_issa_ravdess"),
     recipe=Recipe(

@@ -35,22 +35,20 @@ def train(
     if not names:
         model = fresh_model(prepared, training, settings)
         return learn(model, prepared, split, settings, run_folder, report)
-    members = [dataclasses.replace(prepared, network=find_network(name)) for name in names]
-    each = [
-        dataclasses.replace(settings, seed=settings.seed + _SEED_STEP * number)
-        for number in range(len(names))
-    ]
     checkpoint = Checkpoint(run_folder, prepared, training, settings)
     finished = checkpoint.restore()
     checkpoint.save(finished)
     models = []
-    for snapshot, member, own in zip(finished, members, each, strict=False):
-        models.append(fresh_model(member, training, own))
-        models[-1].set_weights(snapshot.arrays)
-    for number in range(len(finished), len(names)):
-        report.note(f"member {number + 1} of {len(names)}: {names[number]}")
-        folder = run_folder / f"member{number + 1}"
-        trained = train(members[number], split, each[number], folder, report)
+    for number, name in enumerate(names, 1):
+        member = dataclasses.replace(prepared, network=find_network(name))
+        own = dataclasses.replace(settings, seed=settings.seed + _SEED_STEP * (number - 1))
+        if number <= len(finished):
+            models.append(fresh_model(member, training, own))
+            models[-1].set_weights(finished[number - 1].arrays)
+            continue
+        report.note(f"member {number} of {len(names)}: {name}")
+        folder = run_folder / f"member{number}"
+        trained = train(member, split, own, folder, report)
         models.append(trained.model)
         finished.append(Snapshot(tuple(trained.model.get_weights()), trained.history))
         checkpoint.save(finished)

@@ -69,10 +69,7 @@ class Optimizer:
 
         The moving statistics lag behind the weights; they become the plain mean over the batches.
         """
-        if self._momentum:
-            pairs = zip(self._model.trainable_variables, self._averages, strict=True)
-            for variable, average in pairs:
-                variable.assign(average.value)
+        _assign(self._model.trainable_variables, self._averages)
         with _measured_statistics(self._model) as kept_share:
             for number, batch in enumerate(batches):
                 kept_share.assign(number / (number + 1.0))
@@ -81,18 +78,13 @@ class Optimizer:
     @contextmanager
     def averaged_weights(self) -> Iterator[None]:
         """Put the averaged weights into the model for the length of a block."""
-        if not self._momentum:
-            yield
-            return
         variables = self._model.trainable_variables
         present = [variable.value.numpy().copy() for variable in variables]
-        for variable, average in zip(variables, self._averages, strict=True):
-            variable.assign(average.value)
+        _assign(variables, self._averages)
         try:
             yield
         finally:
-            for variable, value in zip(variables, present, strict=True):
-                variable.assign(value)
+            _assign(variables, present)
 
     def state(self) -> tuple[NDArray[Any], ...]:
         """Return everything that the next step depends on."""
@@ -112,8 +104,7 @@ class Optimizer:
                 "the checkpoint is of a network of this name that is built in another way; give "
                 "another folder with --run-dir"
             )
-        for variable, value in zip(variables, state, strict=True):
-            variable.assign(value)
+        _assign(variables, state)
 
     def _variables(self) -> list[Any]:
         return [*self._model.variables, *self._optimiser.variables, *self._averages]
@@ -125,16 +116,18 @@ class Optimizer:
             loss = tf.reduce_mean(losses)
         variables = self._model.trainable_variables
         self._optimiser.apply(tape.gradient(loss, variables), variables)
-        if self._momentum:
-            self._average()
-        return loss
-
-    def _average(self) -> None:
-        """Follow the weights; quickly at first, so that the start is soon forgotten."""
+        # Averages follow quickly at first, so that the start is soon forgotten; with a momentum of
+        # 0 they are the weights.
         step = tf.cast(self._optimiser.iterations.value, tf.float32)
         momentum = tf.minimum(self._momentum, (1.0 + step) / (10.0 + step))
-        for average, variable in zip(self._averages, self._model.trainable_variables, strict=True):
+        for average, variable in zip(self._averages, variables, strict=True):
             average.assign(momentum * average.value + (1.0 - momentum) * variable.value)
+        return loss
+
+
+def _assign(variables: Iterable[Any], values: Iterable[Any]) -> None:
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
 
 
 @contextmanager

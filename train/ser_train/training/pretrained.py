@@ -78,16 +78,11 @@ def _require_fitting(loaded: ModelFile, network: Network) -> None:
             f"it is an ensemble of {len(network.members)} networks; adapt the file of each one "
             "and join them again with ser-train ensemble"
         )
-    model, card = loaded.model, loaded.card
-    shapes = (model.input_shape, model.output_shape)
-    wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
-    if shapes != wanted:
-        raise SerError(f"its axes are {shapes}, its card wants {wanted}")
-    names = {layer.name for layer in model.layers}
+    names = {layer.name for layer in loaded.model.layers}
     missing = {network.front_end or "spectrum", "temperature", "probabilities"} - names
     if missing:
         raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
-    head_of(model)
+    head_of(loaded.model)
 
 
 def head_of(model: Any) -> tuple[str, ...]:
