@@ -95,15 +95,6 @@ def test_names_joined_by_plus_are_an_ensemble() -> None:
     assert networks.create_model(both.name, 4).count_params() > single.count_params() + 500_000
 
 
-@pytest.mark.parametrize("network", networks.NETWORKS.values(), ids=lambda network: network.name)
-def test_members_of_an_ensemble_hear_the_same(network: networks.Network) -> None:
-    for name in network.members:
-        member = networks.NETWORKS[name]
-        assert not member.members
-        heard = (member.spectrum, member.window, member.front_end)
-        assert heard == (network.spectrum, network.window, network.front_end)
-
-
 def test_names_and_labels_are_checked() -> None:
     with pytest.raises(SerError, match="'tcn'; the networks are emotion-tcn, issa-ravdess"):
         ser_train.create_model("tcn", 8)

@@ -2,7 +2,7 @@
 
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fuzz.models import networks
@@ -12,7 +12,6 @@ NUMBERS = st.integers(0, 2**64 - 1)
 MESSAGES = st.lists(
     st.tuples(st.integers(1, 2**29 - 1), NUMBERS | st.binary(max_size=300)), max_size=8
 )
-quick = settings(max_examples=100, derandomize=True, database=None, deadline=None)
 
 
 def varint(number: int) -> bytes:
@@ -33,7 +32,6 @@ def encoded(message: list[tuple[int, int | bytes]]) -> bytes:
     return data
 
 
-@quick
 @given(MESSAGES)
 def test_a_message_is_its_fields(message: list[tuple[int, int | bytes]]) -> None:
     data = encoded(message)
@@ -41,7 +39,6 @@ def test_a_message_is_its_fields(message: list[tuple[int, int | bytes]]) -> None
     assert list(fields(memoryview(data))) == message
 
 
-@quick
 @given(MESSAGES, st.floats(0, 1))
 def test_a_part_of_a_message_is_noticed(
     message: list[tuple[int, int | bytes]], share: float
@@ -56,7 +53,6 @@ def test_a_part_of_a_message_is_noticed(
     assert encoded(message[: len(got)]) == part
 
 
-@quick
 @given(st.lists(NUMBERS))
 def test_packed_numbers(numbers: list[int]) -> None:
     data = b"".join(map(varint, numbers))

@@ -41,9 +41,50 @@ def write_ravdess(
     return folder
 
 
-def write_emodb(folder: Path) -> Path:
-    for name, label in (("03a01Fa", "happy"), ("03a01Wa", "angry"), ("08b10Lb", "boredom")):
-        write_sound(folder / "wav" / f"{name}.wav", label, seed=len(name) + ord(name[5]))
+NAMES = {
+    "ravdess": (
+        "Actor_01/03-01-01-01-01-01-01.wav",
+        "Actor_01/03-01-05-02-01-01-01.wav",
+        "Actor_24/03-01-05-01-01-01-24.wav",
+        "Actor_01/03-02-05-01-01-01-01.wav",  # song
+        "Actor_01/02-01-05-01-01-01-01.wav",  # video
+        "Actor_01/._03-01-05-01-01-01-01.wav",
+        "Actor_01/notes.wav",
+    ),
+    "emodb": ("wav/03a01Fa.wav", "wav/03a01Wa.wav", "wav/08b10Lb.wav"),
+    "crema_d": (
+        "AudioWAV/1001_DFA_ANG_XX.wav",
+        "AudioWAV/1002_IEO_HAP_LO.wav",
+        "AudioWAV/1040_ITH_SAD_X.wav",  # the one name that is too short
+        "AudioWAV/1091_WSI_NEU_XX.wav",
+        "AudioWAV/1092_DFA_ANG_XX.wav",  # no actor
+        "AudioWAV/1001_ABC_ANG_XX.wav",  # no sentence
+    ),
+    "savee": (
+        "AudioData/DC/a01.wav",
+        "AudioData/DC/sa01.wav",
+        "AudioData/JE/su02.wav",
+        "AudioData/JK/n30.wav",
+        "AudioData/KL/d15.wav",
+        "AudioData/DC/x01.wav",  # no emotion
+        "AudioData/XY/a01.wav",  # no speaker
+        "AudioData/DC/._a01.wav",
+    ),
+    "tess": (  # as published: folders and names of either case, one speaker's name too short
+        "OAF_angry/OAF_back_angry.wav",
+        "OAF_Fear/OAF_back_fear.wav",
+        "OAF_neutral/OA_bite_neutral.wav",
+        "OAF_Pleasant_surprise/OAF_back_ps.wav",
+        "YAF_pleasant_surprised/YAF_back_ps.wav",
+        "YAF_SAD/yaf_keg_SAD.WAV",
+    ),
+}
+"""Recordings of each corpus whose file names tell all, and what lies beside them."""
+
+
+def write_named(corpus: str, folder: Path) -> Path:
+    for seed, name in enumerate(NAMES[corpus]):
+        write_sound(folder / name, name, seed)
     return folder
 
 
@@ -88,36 +129,19 @@ def write_iemocap(release: Path, sessions: Sequence[int] = (1,)) -> Path:
 
 def _write_judgements(session: Path, dialogue: str, turns: Sequence[str]) -> None:
     """Tabs between the columns, and a listener who wrote a letter outside of ASCII."""
-    head = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
-
-    def lines(emotion: str = "") -> str:
-        return "\n".join(
-            f"[{start}.2901 - {start + 1}.2357]\t{dialogue}_{turn[:4]}\t{emotion or turn[5:]}\t"
-            f"[2.5000, 2.5000, 2.5000]\nC-E2:\tNeutral;\t(na\u00efve)\nA-E3:\tval 3; act 2;\t()\n"
+    agreed = session / "dialog" / "EmoEvaluation" / f"{dialogue}.txt"
+    of_one_listener = agreed.parent / "Categorical" / agreed.name
+    hidden, other = agreed.with_name(f"._{agreed.name}"), agreed.with_suffix(".anvil")
+    for path in (agreed, of_one_listener, hidden, other):
+        lines = [
+            f"[{start}.2901 - {start + 1}.2357]\t{dialogue}_{turn[:4]}\t"
+            f"{turn[5:] if path == agreed else 'ang'}\t[2.5000, 2.5000, 2.5000]\n"
+            "C-E2:\tNeutral;\t(na\u00efve)\nA-E3:\tval 3; act 2;\t()\n"
             for start, turn in enumerate(turns)
-        )
-
-    folder = session / "dialog" / "EmoEvaluation"
-    for place in ("Attribute", "Categorical", "Self-evaluation", "."):
-        emotion = "" if place == "." else "ang"
-        (folder / place).mkdir(parents=True, exist_ok=True)
-        text = (head + lines(emotion)).encode("latin-1")
-        (folder / place / f"{dialogue}.txt").write_bytes(text)
-    for name in (f"._{dialogue}.txt", f"{dialogue}.anvil"):
-        (folder / name).write_bytes((head + lines("ang")).encode("latin-1"))
-    words = session / "dialog" / "transcriptions" / f"{dialogue}.txt"
-    words.parent.mkdir(parents=True, exist_ok=True)
-    words.write_text(f"{dialogue}_F000 [006.2901-008.2357]: Excuse me.\n", encoding="latin-1")
-
-
-def write_crema_d(folder: Path) -> Path:
-    """Write CREMA-D with its one short name, and names of no actor and of no sentence."""
-    names = ("1001_DFA_ANG_XX", "1002_IEO_HAP_LO", "1040_ITH_SAD_X", "1091_WSI_NEU_XX")
-    for seed, name in enumerate((*names, "1092_DFA_ANG_XX", "1001_ABC_ANG_XX")):
-        write_sound(folder / "AudioWAV" / f"{name}.wav", name[9:12], seed)
-    (folder / "AudioMP3").mkdir()
-    (folder / "AudioMP3" / "1001_DFA_ANG_XX.mp3").write_bytes(b"ID3")
-    return folder
+        ]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        head = "% [START_TIME - END_TIME] TURN_NAME EMOTION [V, A, D]\n\n"
+        path.write_text(head + "\n".join(lines), encoding="latin-1")
 
 
 def write_pointer(path: Path) -> Path:
@@ -127,29 +151,3 @@ def write_pointer(path: Path) -> Path:
         f"version https://git-lfs.github.com/spec/v1\noid sha256:{'4d' * 32}\nsize 82028\n"
     )
     return path
-
-
-def write_tess(folder: Path) -> Path:
-    """Write TESS as published: folders and names of either case, one speaker's name too short."""
-    for seed, name in enumerate(TESS_NAMES):
-        write_sound(folder / name, "angry", seed)
-    return folder
-
-
-TESS_NAMES = (
-    "OAF_angry/OAF_back_angry.wav",
-    "OAF_Fear/OAF_back_fear.wav",
-    "OAF_neutral/OA_bite_neutral.wav",
-    "OAF_Pleasant_surprise/OAF_back_ps.wav",
-    "YAF_pleasant_surprised/YAF_back_ps.wav",
-    "YAF_SAD/yaf_keg_SAD.WAV",
-)
-
-
-def write_savee(folder: Path) -> Path:
-    for seed, name in enumerate(("DC/a01", "DC/sa01", "JE/su02", "JK/n30", "KL/d15")):
-        write_sound(folder / "AudioData" / f"{name}.wav", name, seed)
-    write_sound(folder / "AudioData" / "DC" / "x01.wav", "x", 1)
-    write_sound(folder / "AudioData" / "XY" / "a01.wav", "a", 2)
-    (folder / "AudioData" / "DC" / "._a01.wav").write_bytes(b"")
-    return folder
