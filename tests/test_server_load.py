@@ -91,7 +91,7 @@ def posted(server: serving.Server, count: int, times: int) -> Iterator[list[Futu
 @pytest.mark.integration
 def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
     with serving.process() as server:
-        with posted(server, 3, times=16) as posts:
+        with posted(server, 3, times=8) as posts:
             with connect(server) as stream:
                 stream.send(start())
                 stream.recv(10)

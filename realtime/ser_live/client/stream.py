@@ -207,12 +207,12 @@ def _translated_errors(address: Address, waits: bool = True) -> Iterator[None]:
     """
     try:
         from websockets import exceptions  # noqa: PLC0415 - slow to load
+
+        yield
     except ImportError as error:
         raise SerError(
             f"a stream to a server needs websockets ({error}): pip install websockets"
         ) from error
-    try:
-        yield
     except exceptions.InvalidStatus as error:
         response = error.response
         raise refused(address, response.status_code, bytes(response.body or b"")) from error
