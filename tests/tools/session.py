@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         soundfile.write(voice_path, demo_voice(RATE_HZ), RATE_HZ, subtype="PCM_16")
 
         def speak() -> None:
-            while not is_over.is_set():
+            while not is_over.wait(0.1):  # as often if the server has died
                 server.play(voice_path).wait()
 
         speaker = threading.Thread(target=speak)

@@ -7,6 +7,7 @@ import math
 import time
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -95,8 +96,7 @@ def make_voice(
 
 def differences(got: list[Prediction], wanted: list[Prediction]) -> int:
     """Count the predictions that differ, missing and surplus ones included."""
-    pairs = zip(got, wanted, strict=False)
-    return sum(one != other for one, other in pairs) + abs(len(got) - len(wanted))
+    return sum(one != other for one, other in zip_longest(got, wanted))
 
 
 @dataclass(slots=True)
