@@ -1,6 +1,7 @@
 """Capture times of frames, from what single blocks say: they come late, lie, and jump."""
 
 from collections import deque
+from statistics import median_high
 
 _NOTES = 31  # 1.5 s of blocks: late ones are outvoted, and the drift of the device is followed
 _AGREEING = 5
@@ -26,10 +27,6 @@ class CaptureClock:
 
     def __init__(self, sample_rate_hz: int) -> None:
         self.sample_rate_hz = sample_rate_hz
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all blocks: as new."""
         self._notes: deque[tuple[int, float]] = deque(maxlen=_NOTES)
 
     def note(self, end_frame: int, captured_at: float) -> None:
@@ -78,10 +75,6 @@ class CaptureTimes:
     """
 
     def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget all times: as new."""
         self._latest: float | None = None
         self._shift_seconds = 0.0
 
@@ -104,5 +97,4 @@ class CaptureTimes:
 
 
 def _middle(notes: list[tuple[int, float]]) -> float:
-    starts = sorted(start_at for _, start_at in notes)
-    return starts[len(starts) // 2]
+    return median_high(start_at for _, start_at in notes)

@@ -20,6 +20,7 @@ from ser_live.latency import StageLatency
 from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.devices import InputDevice, permission_hint
 from ser_live.sources.ring import Wakeup
+from ser_live.text import sanitize
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +34,6 @@ _PIPE_BYTES = 1 << 18
 _LINES_PER_PERIOD = 20
 _PERIOD_SECONDS = 10.0
 _LONGEST_LINE_BYTES = 1 << 12
-_LONGEST_TEXT = 200
 _LINES_PER_PAUSE = 1000
 _FLOODED_SECONDS = 0.02
 _CLOSED = "the microphone was closed"
@@ -157,10 +157,9 @@ class CaptureProcess:
             process.wait(_END_SECONDS)
         except subprocess.TimeoutExpired:  # in the kernel, with the device: no signal helps
             _log.warning("the capture process %d does not end; it is left alone", process.pid)
-        if self._pump is not None and self._pump is not threading.current_thread():
-            self._pump.join(max(0.0, deadline - time.monotonic()))
-        if self._stderr is not None:
-            self._stderr.join(deadline - time.monotonic())
+        for reader in (self._pump, self._stderr):
+            if reader is not None:
+                reader.join(max(0.0, deadline - time.monotonic()))
 
     def _order(self, frames: int) -> None:
         process = self._process
@@ -251,7 +250,7 @@ class CaptureProcess:
         return f"the capture process ended ({': '.join(how)})"
 
 
-class StderrLog:
+class StderrLog(threading.Thread):
     """Log of a few lines of what a process prints, kept by a thread of its own.
 
     Native libraries print gigabytes when a sound server dies. Beyond some lines per ten seconds
@@ -264,49 +263,41 @@ class StderrLog:
     """
 
     def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(daemon=True)
         self._last = b""
         self._stream = stream
-        self._period_at = time.monotonic()
-        self._lines = self._unlogged = 0
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
+        self.start()
 
     @property
     def last_line(self) -> str:
         """The last line that is not blank, as text that prints."""
-        text = self._last[:_LONGEST_TEXT].decode(errors="replace").strip()
-        return "".join(c if c.isprintable() else " " for c in text)
+        return sanitize(self._last.decode(errors="replace"))
 
-    def join(self, timeout_seconds: float) -> None:
-        """Wait for the end of the process's output, but no longer than that."""
-        self._thread.join(max(0.0, timeout_seconds))
-
-    def _run(self) -> None:
+    def run(self) -> None:
+        """Read to the end of the process's output."""
+        period_at, logged, unlogged = time.monotonic(), 0, 0
         with self._stream:
             while line := self._stream.readline(_LONGEST_LINE_BYTES):
-                self._take(line)
+                if time.monotonic() - period_at >= _PERIOD_SECONDS:
+                    _log_number(unlogged)
+                    period_at, logged, unlogged = time.monotonic(), 0, 0
+                if not line.strip():
+                    continue
+                self._last = line
+                if logged < _LINES_PER_PERIOD:
+                    logged += 1
+                    _log.info("capture: %s", self.last_line)
+                    continue
+                unlogged += 1
                 # The pipe fills, so that the process waits instead of this one.
-                if self._unlogged % _LINES_PER_PAUSE == 1:
+                if unlogged % _LINES_PER_PAUSE == 1:
                     time.sleep(_FLOODED_SECONDS)
-        self._tell_unlogged()
+        _log_number(unlogged)
 
-    def _take(self, line: bytes) -> None:
-        if time.monotonic() - self._period_at >= _PERIOD_SECONDS:
-            self._tell_unlogged()
-            self._period_at, self._lines = time.monotonic(), 0
-        if not line.strip():
-            return
-        self._last = line
-        if self._lines < _LINES_PER_PERIOD:
-            self._lines += 1
-            _log.info("capture: %s", self.last_line)
-        else:
-            self._unlogged += 1
 
-    def _tell_unlogged(self) -> None:
-        if self._unlogged:
-            _log.info("capture: %d more lines", self._unlogged)
-        self._unlogged = 0
+def _log_number(unlogged: int) -> None:
+    if unlogged:
+        _log.info("capture: %d more lines", unlogged)
 
 
 def input_devices() -> list[InputDevice]:
@@ -330,9 +321,8 @@ def input_devices() -> list[InputDevice]:
 
 def _environment() -> dict[str, str]:
     """Return this process's environment, with the path of a package that is not installed."""
-    environment = dict(os.environ)
     home = Path(__file__).parents[2]
-    if home.name not in ("site-packages", "dist-packages"):
-        known = environment.get("PYTHONPATH")
-        environment["PYTHONPATH"] = os.pathsep.join([str(home), known] if known else [str(home)])
-    return environment
+    if home.name in ("site-packages", "dist-packages"):
+        return dict(os.environ)
+    known = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{known}" if known else str(home)}

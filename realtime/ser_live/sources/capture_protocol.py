@@ -68,19 +68,14 @@ def encode(message: Message) -> bytes:
         payload = json.dumps(dataclasses.asdict(message)).encode()
         return _HEADER.pack(_KINDS[type(message)], len(payload)) + payload
     samples = message.samples.astype("<f4", copy=False)
-    return b"".join(
-        (
-            _HEADER.pack(b"A", _AUDIO.size + samples.nbytes),
-            _AUDIO.pack(
-                message.captured_at,
-                message.missing_frames,
-                message.dropped_frames,
-                message.overruns,
-                samples.shape[1],
-            ),
-            samples.tobytes(),
-        )
+    head = _AUDIO.pack(
+        message.captured_at,
+        message.missing_frames,
+        message.dropped_frames,
+        message.overruns,
+        samples.shape[1],
     )
+    return _HEADER.pack(b"A", len(head) + samples.nbytes) + head + samples.tobytes()
 
 
 def read(stream: IO[bytes]) -> Message | None:
@@ -100,13 +95,9 @@ def read(stream: IO[bytes]) -> Message | None:
     payload = stream.read(size)
     if len(payload) < size:
         return None
-    # The sender is a process that may be damaged or replaced: whatever it sends is SerError.
     try:
         return _audio(payload) if kind == b"A" else _record(kind, json.loads(payload))
-    except (
-        *(ValueError, TypeError, KeyError, AttributeError, OverflowError),
-        *(RecursionError, struct.error),
-    ) as error:
+    except Exception as error:  # the sender may be damaged or replaced, and send whatever it is
         raise SerError(
             f"the capture process sent a damaged message ({type(error).__name__}: {error}); "
             "start it again"

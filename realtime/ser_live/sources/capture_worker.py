@@ -10,6 +10,7 @@ outlives its parent.
 
 import argparse
 import contextlib
+import itertools
 import os
 import select
 import signal
@@ -36,6 +37,7 @@ from ser_live.sources.devices import (
     portaudio_inputs,
 )
 from ser_live.sources.ring import FrameRing, Wakeup
+from ser_live.text import sanitize
 
 _FIGURES_SECONDS = 1.0
 _LOOK_SECONDS = 1.0
@@ -45,12 +47,20 @@ _BUFFER_SECONDS = 5.0
 _CALL_SECONDS = 0.05
 _MOST_SECONDS = 0.25
 _OLDEST_SECONDS = 1.0
+_HINT = f"is it in use, or is access to the microphone denied? {permission_hint()}"
 _MOST_DURATIONS = 1000  # so many callbacks come between two looks at them, at the most
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the capture process and return its exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = argparse.ArgumentParser(
+        prog="python -m ser_live.sources.capture_worker", description=__doc__
+    )
+    parser.add_argument("--device", help="name or index; default: the default microphone")
+    parser.add_argument("--rate", type=int, help="try this rate first; default: the device's own")
+    parser.add_argument("--channels", type=int, help="try so many channels first")
+    parser.add_argument("--list", action="store_true", help="tell the input devices instead")
+    arguments = parser.parse_args(argv)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
     # The pipe is for messages alone: what native libraries print to stdout must not get into it.
     pipe = os.fdopen(os.dup(1), "wb")
@@ -63,15 +73,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             _tell(pipe, protocol.Devices(tuple(portaudio_inputs(with_rates=True))))
         else:
             _capture(arguments, pipe, orders)
-    except SerError as error:
-        _tell(pipe, protocol.Failed(str(error)))
-        return USER_ERROR
     except Exception as error:  # the parent has to hear of it, whatever it is
-        traceback.print_exc()
-        reason = " ".join(str(error).split())
-        _tell(
-            pipe, protocol.Failed(f"the capture process failed ({type(error).__name__}: {reason})")
-        )
+        reason = str(error)
+        if not isinstance(error, SerError):
+            traceback.print_exc()
+            reason = f"the capture process failed ({type(error).__name__}: {sanitize(reason)})"
+        _tell(pipe, protocol.Failed(reason))
         return USER_ERROR
     return 0
 
@@ -142,10 +149,7 @@ class DeviceStream:
         try:
             self._stream.start()
         except load_portaudio().PortAudioError as error:
-            raise SerError(
-                f"{self.name}: does not start ({error}); is it in use, or is access to the "
-                f"microphone denied? {permission_hint()}"
-            ) from error
+            raise SerError(f"{self.name}: does not start ({error}); {_HINT}") from error
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait until the wanted frames came or capture ended, but no longer than that."""
@@ -177,24 +181,22 @@ class DeviceStream:
         tried: dict[str, str] = {}
         rates_hz = (rate_hz or device.default_rate_hz, device.default_rate_hz, *_FALLBACK_RATES_HZ)
         counts = (channels or min(2, device.channels), min(2, device.channels), 1)
-        for rate in dict.fromkeys(rates_hz):
-            for count in dict.fromkeys(counts):
-                try:
-                    return portaudio.InputStream(
-                        samplerate=rate,
-                        blocksize=round(_CALL_SECONDS * rate),
-                        device=device.index,
-                        channels=count,
-                        dtype="float32",
-                        callback=self._callback,
-                        finished_callback=self._ended,
-                    )
-                except portaudio.PortAudioError as error:
-                    tried[f"{rate} Hz x {count}"] = str(error)
+        for rate, count in dict.fromkeys(itertools.product(rates_hz, counts)):
+            try:
+                return portaudio.InputStream(
+                    samplerate=rate,
+                    blocksize=round(_CALL_SECONDS * rate),
+                    device=device.index,
+                    channels=count,
+                    dtype="float32",
+                    callback=self._callback,
+                    finished_callback=self._ended,
+                )
+            except portaudio.PortAudioError as error:
+                tried[f"{rate} Hz x {count}"] = str(error)
         raise SerError(
             f"input device {device.index} {device.name!r} does not open; tried "
-            f"{', '.join(tried)} ({list(tried.values())[-1]}); is it in use, or is access to the "
-            f"microphone denied? {permission_hint()}"
+            f"{', '.join(tried)} ({list(tried.values())[-1]}); {_HINT}"
         )
 
     def _callback(self, samples: NDArray[Any], frames: int, times: Any, status: Any) -> None:
@@ -261,17 +263,6 @@ def _end_with_parent() -> None:
     while os.getppid() == parent:  # no other system tells of the end of a parent
         time.sleep(_LOOK_SECONDS)
     os._exit(0)
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m ser_live.sources.capture_worker", description=__doc__
-    )
-    parser.add_argument("--device", help="name or index; default: the default microphone")
-    parser.add_argument("--rate", type=int, help="try this rate first; default: the device's own")
-    parser.add_argument("--channels", type=int, help="try so many channels first")
-    parser.add_argument("--list", action="store_true", help="tell the input devices instead")
-    return parser
 
 
 if __name__ == "__main__":

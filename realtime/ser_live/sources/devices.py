@@ -125,9 +125,11 @@ def find_input_device(wanted: str | int | None) -> InputDevice:
     """
     devices = portaudio_inputs()
     if not devices:
+        names = [f"{each['index']} {each['name']!r}" for each in load_portaudio().query_devices()]
+        seen = "only outputs: " + ", ".join(names) if names else "no device at all"
         raise SerError(
-            f"no input device; PortAudio sees {_all_devices()}; plug in a microphone or allow "
-            "access to it, or use --file, --stdin or --demo"
+            f"no input device; PortAudio sees {seen}; plug in a microphone or allow access to it, "
+            "or use --file, --stdin or --demo"
         )
     if wanted is None:
         found = [device for device in devices if device.is_default]
@@ -147,11 +149,6 @@ def find_input_device(wanted: str | int | None) -> InputDevice:
 
 def _listed(devices: list[InputDevice]) -> str:
     return ", ".join(f"{device.index} {device.name!r}" for device in devices)
-
-
-def _all_devices() -> str:
-    names = [f"{device['index']} {device['name']!r}" for device in load_portaudio().query_devices()]
-    return "only outputs: " + ", ".join(names) if names else "no device at all"
 
 
 def permission_hint() -> str:

@@ -81,6 +81,8 @@ class Microphone:
     """
 
     is_live = True
+    notes: tuple[str, ...] = ()
+    """Empty: what a microphone loses is in its counters."""
     channels: int
     sample_rate_hz: int
 
@@ -142,11 +144,6 @@ class Microphone:
             restarts=self._restarts,
             callback=None if self._capture is None else self._capture.callback,
         )
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """Empty: what a microphone loses is in its counters."""
-        return ()
 
     def skip_to_newest(self, keep_seconds: float) -> None:
         """Drop the frames that wait, save the newest; the next block says how many that were."""

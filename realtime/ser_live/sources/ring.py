@@ -63,10 +63,6 @@ class FrameRing:
         size = frames * channels * np.dtype(np.float32).itemsize
         memory = np.frombuffer(mmap.mmap(-1, max(1, size)), np.float32, frames * channels)
         self._samples = memory.reshape(frames, channels)
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: as new."""
         self._claimed = 0  # the writer may be overwriting frames before this, less the capacity
         self._written = (0, 0.0, 0)  # position, capture time and missing frames up to there
         self._consumed = (0, 0, 0)  # the reader's position; of that: overwritten, skipped

@@ -54,11 +54,7 @@ class VirtualClock:
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""
-        with self._in_use:
-            target = self._now + seconds
-            while self._next_alarm(target):
-                pass
-            self._now = max(self._now, target)
+        self.wait(threading.Event(), seconds)
 
     def wait(self, event: threading.Event, timeout_seconds: float) -> bool:
         """Let time pass until an event is set, at most so long, and return whether it is set."""

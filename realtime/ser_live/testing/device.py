@@ -9,18 +9,14 @@ from numpy.typing import ArrayLike, NDArray
 
 from ser_live.errors import SerError
 from ser_live.testing.faults import (
-    Clipping,
     ClockJump,
     Crash,
     Fault,
     HangOnOpen,
     Jitter,
     LastingFault,
-    NotANumber,
-    Offset,
     Stall,
     Unplug,
-    Zeros,
 )
 
 Signal = Callable[[NDArray[np.float64]], ArrayLike]
@@ -143,7 +139,8 @@ class FakeDevice:
         if samples.shape[1] != self.channels:
             samples = np.repeat(samples[:, :1], self.channels, axis=1)
         for fault in faults:
-            samples = _spoilt(samples, fault, within(times, fault))
+            where = within(times, fault)[:, np.newaxis]
+            samples = np.where(where, fault.spoil(samples), samples)
         return samples
 
     def _lasting_between(self, start_seconds: float, end_seconds: float) -> list[LastingFault]:
@@ -167,28 +164,13 @@ class FakeDevice:
             self.felt.append(fault)
 
 
-def within(times: NDArray[np.float64], fault: LastingFault) -> NDArray[np.bool_]:
-    """Return which of some times lie within a fault."""
-    since, till = fault.at_seconds - _TINY_SECONDS, fault.end_seconds - _TINY_SECONDS
-    inside: NDArray[np.bool_] = (times >= since) & (times < till)
+def within(times: NDArray[np.float64], *faults: LastingFault) -> NDArray[np.bool_]:
+    """Return which of some times lie within any of some faults."""
+    inside = np.zeros(times.size, bool)
+    for fault in faults:
+        since, till = fault.at_seconds - _TINY_SECONDS, fault.end_seconds - _TINY_SECONDS
+        inside |= (times >= since) & (times < till)
     return inside
-
-
-def _spoilt(
-    samples: NDArray[np.float32], fault: Fault, where: NDArray[np.bool_]
-) -> NDArray[np.float32]:
-    match fault:
-        case NotANumber():
-            spoilt = np.full_like(samples, fault.value)
-        case Zeros():
-            spoilt = np.zeros_like(samples)
-        case Clipping():
-            spoilt = np.clip(samples * np.float32(fault.gain), -1.0, 1.0)
-        case Offset():
-            spoilt = samples + np.float32(fault.level)
-        case _:
-            return samples
-    return np.where(where[:, np.newaxis], spoilt, samples)
 
 
 def _repeated(samples: ArrayLike, rate_hz: int) -> Signal:

@@ -5,6 +5,9 @@ All times are seconds of the device's own time, which begins with the first capt
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:
@@ -28,6 +31,10 @@ class LastingFault(Fault):
     def end_seconds(self) -> float:
         """Time at which it is over."""
         return self.at_seconds + self.duration_seconds
+
+    def spoil(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what becomes of samples that were heard meanwhile."""
+        return samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +98,18 @@ class NotANumber(LastingFault):
 
     value: float = float("nan")
 
+    def spoil(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return no numbers."""
+        return np.full_like(samples, self.value)
+
 
 @dataclass(frozen=True, slots=True)
 class Zeros(LastingFault):
     """Every sample is zero: muted, or access denied."""
+
+    def spoil(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return zeros."""
+        return np.zeros_like(samples)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +118,21 @@ class Clipping(LastingFault):
 
     gain: float = 20.0
 
+    def spoil(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return louder samples, cut off."""
+        cut: NDArray[np.float32] = np.clip(samples * np.float32(self.gain), -1.0, 1.0)
+        return cut
+
 
 @dataclass(frozen=True, slots=True)
 class Offset(LastingFault):
     """A constant is added to every sample."""
 
     level: float = 0.1
+
+    def spoil(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return shifted samples."""
+        return samples + np.float32(self.level)
 
 
 @dataclass(frozen=True, slots=True)

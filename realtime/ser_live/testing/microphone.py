@@ -94,9 +94,7 @@ class FakeMicrophone(Microphone):
         if self.counters.buffered == 0:
             self.close()
 
-    def _capture_of(
-        self, device: str | int | None, _rate_hz: int | None, _channels: int | None
-    ) -> "FakeCapture":
+    def _capture_of(self, device: object, *_: object) -> "FakeCapture":
         return FakeCapture(self, str(device))
 
 
@@ -244,30 +242,21 @@ class FakeCapture:
         self, times: NDArray[np.float64], step_seconds: float, faults: list[LastingFault]
     ) -> list[protocol.Audio]:
         gaps = [fault for fault in faults if isinstance(fault, Overrun | Backlog)]
-        kept = np.ones(times.size, bool)
-        for gap in gaps:
-            kept &= ~within(times, gap)
+        lost = within(times, *gaps)
         pieces = []
-        for part in np.split(np.arange(times.size), np.flatnonzero(np.diff(kept)) + 1):
-            if part.size and kept[part[0]]:
-                pieces.append(self._audio(times[part], step_seconds, faults))
-            elif part.size:
+        for part in np.split(np.arange(times.size), np.flatnonzero(np.diff(lost)) + 1):
+            if part.size and lost[part[0]]:
                 self._lose(times[part], gaps)
+            elif part.size:
+                pieces.append(self._audio(times[part], step_seconds, faults))
         return pieces
 
     def _lose(self, times: NDArray[np.float64], gaps: list[Overrun | Backlog]) -> None:
         """Remember lost frames until something comes after them."""
-        given_up = np.zeros(times.size, bool)
-        unknown = np.zeros(times.size, bool)
-        for gap in gaps:
-            inside = within(times, gap)
-            if inside.any():
-                self._gaps.add(gap)
-            if isinstance(gap, Backlog):
-                given_up |= inside
-            elif not gap.is_known:
-                unknown |= inside
-        unknown &= ~given_up
+        self._gaps.update(gap for gap in gaps if within(times, gap).any())
+        given_up = within(times, *(gap for gap in gaps if isinstance(gap, Backlog)))
+        untold = (gap for gap in gaps if isinstance(gap, Overrun) and not gap.is_known)
+        unknown = within(times, *untold) & ~given_up
         self._given_up += int(given_up.sum())
         self._missing += int((~unknown).sum())
         self._untold_seconds += int(unknown.sum()) / self.device.sample_rate_hz

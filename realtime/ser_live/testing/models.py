@@ -101,9 +101,6 @@ def write_graph(path: Path, graph: Any, card_json: str | None) -> Path:
 def _onnx() -> Any:
     try:
         import onnx  # noqa: PLC0415 - only making models needs it
-        import onnx.helper  # noqa: PLC0415
-        import onnx.numpy_helper  # noqa: PLC0415
-        import onnx.parser  # noqa: PLC0415
     except ImportError as error:
         raise SerError(
             f"a tiny model cannot be made without the onnx package ({error}); "
