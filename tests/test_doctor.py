@@ -32,11 +32,8 @@ from ser_live.testing.models import tiny_graph, with_golden, write_graph
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Start no process, and have the same headroom however busy the machine is."""
-
-    def import_all(code: str, modules: list[list[str]], timeout_seconds: float) -> list[Ended]:
-        return [Ended(0, "", "") for _ in modules]
-
-    monkeypatch.setattr(machine, "run_python", import_all)
+    good = Ended(0, "", "")
+    monkeypatch.setattr(machine, "run_python", lambda _, modules, __: [good for _ in modules])
     monkeypatch.setattr(engine, "_HEADROOM_SECONDS", 0.0)
     monkeypatch.setattr(engine, "_costs", lambda recognizer: itertools.repeat(0.002))
     for name, value in (("TERM", "xterm-256color"), ("COLUMNS", "200")):

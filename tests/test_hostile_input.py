@@ -96,25 +96,14 @@ def test_the_shipped_models_stay_finite_at_any_level(name: str, loudness: float)
     check_numbers(run(StreamRecognizer(name, vad=False), iter([samples])))
 
 
-def unaligned(samples: Samples) -> Samples:
-    data = b"\0" + samples.tobytes()
-    return np.frombuffer(data, samples.dtype, offset=1).reshape(samples.shape)
-
-
-def read_only(samples: Samples) -> Samples:
-    samples = samples.copy()
-    samples.flags.writeable = False
-    return samples
-
-
 LAYOUTS: dict[str, Callable[[Samples], Any]] = {
     "every second": lambda x: np.repeat(x, 2, axis=0)[::2],
     "backwards": lambda x: x[::-1].copy()[::-1],
     "by channel": np.asfortranarray,
     "a part of more channels": lambda x: np.concatenate((x, x), axis=1)[:, : x.shape[1]],
-    "read-only": read_only,
+    "read-only": lambda x: np.broadcast_to(x, x.shape),
     "other byte order": lambda x: x.astype(x.dtype.newbyteorder()),
-    "unaligned": unaligned,
+    "unaligned": lambda x: np.frombuffer(b"\0" + x.tobytes(), x.dtype, offset=1).reshape(x.shape),
     "a masked array": np.ma.masked_array,
     "a list": list,
     "a subclass": lambda x: x.view(type("Mine", (np.ndarray,), {})),
@@ -164,12 +153,6 @@ BAD: dict[str, Any] = {
 }
 
 
-def spoilt(dtype: str, value: float, at: int) -> Samples:
-    block = as_format(demo_voice(16000, 0.05, 1.0), 2, dtype)
-    block.reshape(-1)[at % block.size] = value
-    return block
-
-
 def check_refused(model: OnnxClassifier, bad: Any, before: int, message: str) -> None:
     voice = as_format(demo_voice(16000, 1.5), 2, "float32")
     stranger, twin = (StreamRecognizer(model, channels=2) for _ in range(2))
@@ -202,7 +185,9 @@ def test_one_bad_number_anywhere_leaves_no_trace(
     message = (
         "samples reach .*, wanted floats in" if math.isfinite(value) else "hold NaN or infinity"
     )
-    check_refused(model, spoilt(dtype, value, at), before, message)
+    block = as_format(demo_voice(16000, 0.05, 1.0), 2, dtype)
+    block.flat[at] = value
+    check_refused(model, block, before, message)
 
 
 @pytest.mark.parametrize(
@@ -252,7 +237,6 @@ def test_bytes_in_any_portions_are_the_same_samples(
     ("stream", "message"),
     [
         (io.StringIO("text"), "gives 'text', wanted bytes"),
-        (io.BytesIO(b"abc"), "before the first sample"),
         (open(os.devnull, "rb", buffering=0), "before the first sample"),  # noqa: PTH123, SIM115
     ],
 )

@@ -79,7 +79,7 @@ def test_help_needs_no_engine(tool: str, environment: dict[str, str]) -> None:
 
 
 @pytest.mark.integration
-def test_the_runtime_tells_nobody_of_its_use(tmp_path: Path) -> None:
+def test_the_runtime_writes_nothing_of_its_use(tmp_path: Path) -> None:
     environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
     environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT / "realtime")}
     for name in ("XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):

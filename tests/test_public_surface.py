@@ -39,15 +39,10 @@ MISTAKES = {
 }
 
 
-def scripts() -> dict[str, str]:
-    """Return the entry point of each command."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
-    return dict(project["scripts"])
-
-
 def run(command: str, *words: str) -> tuple[int, str]:
     """Run a command in this process; return its exit code and what it printed."""
-    module, _, function = scripts()[command].partition(":")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    module, _, function = project["scripts"][command].partition(":")
     # Some parsers take their name from the program that runs.
     with mock.patch.object(sys, "argv", [command, *words]):
         done = call(*words, main=getattr(importlib.import_module(module), function))

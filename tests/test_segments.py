@@ -25,17 +25,9 @@ def prediction(
     hop_seconds: float = HOP,
 ) -> Prediction:
     end = (index + 1) * hop_seconds
-    return Prediction(
-        index=index,
-        start_seconds=max(0.0, end - 3.0) if start_seconds is None else start_seconds,
-        end_seconds=end,
-        state=state,
-        label=label,
-        confidence=confidence if label else 0.0,
-        probabilities=None,
-        raw_probabilities=None,
-        changed=False,
-    )
+    start = max(0.0, end - 3.0) if start_seconds is None else start_seconds
+    told = confidence if label else 0.0
+    return Prediction(index, start, end, state, label, told, None, None, changed=False)
 
 
 sad = partial(prediction, state="speech", label="sad")

@@ -89,7 +89,7 @@ def test_what_is_no_speech_is_no_emotion(name: str) -> None:
 
 
 def real_speech(clips: int) -> list[tuple[NDArray[np.float32], int]]:
-    """Give clips of all corpora, chosen at random but always the same."""
+    """Clips of all corpora, chosen at random but always the same."""
     root = Path(os.environ["SER_CORPORA"])
     files: list[Path] = []
     for pattern in ("ravdess/Actor_*/*", "emodb/wav/*", "nemo/samples/*"):

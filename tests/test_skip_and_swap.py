@@ -55,7 +55,7 @@ def streams(draw: st.DrawFn) -> tuple[int, list[Stretch]]:
 def run(
     recognizer: StreamRecognizer, script: list[Stretch], cut: Cut
 ) -> tuple[list[list[Prediction]], list[int]]:
-    """Give the predictions of each stretch (the last ones with its end), and where it begins."""
+    """Return the predictions of each stretch (the last ones with its end), and where it begins."""
     at = 0
     got: list[list[Prediction]] = []
     starts = []
@@ -219,14 +219,13 @@ class TestHops:
         self, model: OnnxClassifier, changes: list[tuple[int, int]], seed: int
     ) -> None:
         def run(cut: Cut) -> list[Prediction]:
-            recognizer = StreamRecognizer(model)
-            got, at = [], 0
-            for samples, hops in changes:
-                for block in cut(VOICES[16000][at : at + samples]):
-                    got += recognizer.process(block)
+            recognizer, got = StreamRecognizer(model), list[Prediction]()
+            ends = np.cumsum([samples for samples, _ in changes], dtype=int)
+            *parts, rest = np.split(VOICES[16000], ends)
+            for part, (_, hops) in zip(parts, changes, strict=True):
+                got += [p for block in cut(part) for p in recognizer.process(block)]
                 recognizer.hops_per_prediction = hops
-                at += samples
-            return got + recognizer.process(VOICES[16000][at : at + 40_000])
+            return got + recognizer.process(rest[:40_000])
 
         narrow = {p.index: p for p in StreamRecognizer(model).process(VOICES[16000])}
         got = run(whole)
@@ -288,14 +287,12 @@ class TestSwap:
     ) -> None:
         def run(used: list[OnnxClassifier], cut: Cut) -> list[Prediction]:
             recognizer = StreamRecognizer(used[0])
-            got = recognizer.process(VOICES[16000][:9000]) + recognizer.skip(gap)
-            start = 9000
-            for samples, classifier in zip(at, used[1:], strict=True):
-                for block in cut(VOICES[16000][start : start + samples]):
-                    got += recognizer.process(block)
-                start += samples
+            start, *parts, rest = np.split(VOICES[16000], np.cumsum([9000, *at]))
+            got = recognizer.process(start) + recognizer.skip(gap)
+            for part, classifier in zip(parts, used[1:], strict=True):
+                got += [p for block in cut(part) for p in recognizer.process(block)]
                 recognizer.swap(classifier)
-            return got + recognizer.process(VOICES[16000][start : start + 60_000])
+            return got + recognizer.process(rest[:60_000])
 
         models = [model, other_spectrum]
         used = [models[k % 2] for k in range(len(at) + 1)]

@@ -1,6 +1,7 @@
 """Model cards: JSON that is nearly a card."""
 
 import json
+from dataclasses import asdict
 from random import Random
 from typing import Any
 
@@ -25,12 +26,8 @@ def check(data: bytes) -> None:
     if card is None:
         return
     assert ModelCard.from_json(card.to_json()) == card
-    json.loads(card.to_json(), parse_constant=_refuse_constant)
+    json.dumps(asdict(card), allow_nan=False)
     assert not any(find_control_char(text) for text in (card.name, card.limits, *card.labels))
-
-
-def _refuse_constant(name: str) -> None:
-    raise AssertionError(f"{name} in a card")
 
 
 def seeds() -> list[bytes]:
