@@ -20,13 +20,11 @@ from ser_live import SerError, StreamRecognizer
 from ser_live.model.card import Corpus, ModelCard, SpectrumSpec, WindowSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_check import check_graph
-from ser_train.commands.evaluate import evaluate
 from ser_train.commands.fit import FitJob, fit
 from ser_train.commands.merge import merge
 from ser_train.corpora import Clip
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
-from ser_train.evaluation.clips import Evaluation
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
 from ser_train.models import registry as networks
 from ser_train.models.ensemble import combine
@@ -296,7 +294,7 @@ def test_a_resumed_ensemble_is_bitwise_the_uninterrupted_one(job: FitJob, tmp_pa
     tiny_network.require_equal(whole, tiny_network.weights(again.output))
 
 
-def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None:
+def test_a_trained_ensemble_has_a_card_and_is_measured(job: FitJob) -> None:
     loaded = load_model(job.output)
     assert loaded.card.network == job.network
     temperature = float(loaded.model.get_layer("temperature").temperature)
@@ -306,10 +304,5 @@ def test_a_trained_ensemble_has_a_card_and_can_be_evaluated(job: FitJob) -> None
     assert len(inner) == job.network.count("+") + 1
     kernels = [layer.get_layer("logits").get_weights()[0] for layer in inner]
     assert not np.array_equal(kernels[0], kernels[1])
-    lines = evaluate(
-        Evaluation(job.output, job.recordings, ("ravdess/06",), cache_folder=job.cache_folder),
-        Notes(),
-    )
     uar = loaded.card.metrics[0]
     assert (uar.name, uar.count) == ("UAR", 4)
-    assert f"{100 * uar.value:.1f} %" in lines[1]

@@ -49,6 +49,7 @@ def test_without_the_extra_one_line_names_it(
         (["fit", "--network", "emotion-tcn", "-o", "a.onnx"], "ends in .keras"),
         (["fit", "--network", "x", "-o", "a.keras", "--train-dir", "."], "no network 'x'"),
         (["evaluate", "no.keras", "--train-dir", "."], "no such file"),
+        (["report", "."], "holds no finished fold"),
         (["ensemble", "no.keras", "-o", "all.keras"], "at least 2 models, got 1"),
         (["ensemble", "no.keras", "no.keras", "-o", "all.onnx"], "ends in .keras"),
         (["ensemble", "no.keras", "no.keras", "-o", "all.keras"], "no such file"),
@@ -111,22 +112,13 @@ def test_options_of_a_training_reach_the_job() -> None:
     more = "--test-speakers y,z --cross-validation c --cross-validation d --run-dir e --resume"
     rest = "--licence l --description m --limits o --mask-missing-labels --skip-broken -B 2"
     options = cli.make_parser().parse_args(["fit", *words.split(), *more.split(), *rest.split()])
-    assert cli._job(FitJob, options) == FitJob(
-        recordings=Recordings(),
-        network="",
-        output=Path("b.keras"),
-        run_folder=Path("e"),
-        cache_folder=default_cache_folder(),
-        batch_clips=2,
-        training_speakers=("x",),
-        validation_speakers=(),
-        test_speakers=("y", "z"),
-        mask_missing_labels=True,
-        skip_broken=True,
-        resume=True,
-        name="n",
-        licence="l",
-        description="m",
-        limits="o",
-        cross_validations=(Path("c"), Path("d")),
-    )
+    job = cli._job(FitJob, options)
+    assert job.training_speakers == ("x",)
+    assert job.validation_speakers == ()
+    assert job.test_speakers == ("y", "z")
+    assert job.cross_validations == (Path("c"), Path("d"))
+    assert (job.output, job.run_folder) == (Path("b.keras"), Path("e"))
+    assert (job.recordings, job.cache_folder) == (Recordings(), default_cache_folder())
+    assert (job.mask_missing_labels, job.skip_broken, job.resume) == (True, True, True)
+    assert (job.batch_clips, job.epochs, job.seed, job.network) == (2, None, 0, "")
+    assert (job.name, job.licence, job.description, job.limits) == tuple("nlmo")
