@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
@@ -52,11 +52,25 @@ class Streams:
         return len(self._open)
 
     def require_room(self, address: str | None = None) -> None:
-        """Raise ProblemError (503) if nothing more can be taken on, of an address or at all."""
-        reason, detail = self._objection(address)
-        if reason:
-            self.metrics.refused.labels(reason).inc()
-            raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS})
+        """Raise ProblemError (503) if nothing more can be taken on, of an address or at all.
+
+        Without an address it is a recording, which takes no place among the streams.
+        """
+        most, most_per_address = self.limits.max_streams, self.limits.max_streams_per_address
+        # First: a server that stops says so, however full it is.
+        if self.is_draining:
+            self._refuse("draining", "the server is stopping; connect again in a while")
+        if self.overload.is_refusing:
+            detail = "the server has all the work that it can do; try again later"
+            self._refuse("overloaded", detail)
+        if address is None:
+            return
+        if len(self._open) >= most:
+            self._refuse("streams", f"{most} streams are open, which is all; try later")
+        # Behind a proxy all clients have one address: there is no limit unless it is asked for.
+        if most_per_address is not None and self._addresses[address] >= most_per_address:
+            detail = f"{most_per_address} streams are open from {address}, which is all; end one"
+            self._refuse("address", detail)
 
     @contextmanager
     def opened(self, stream: "Stream", address: str) -> Iterator[None]:
@@ -96,19 +110,6 @@ class Streams:
                 async with asyncio.timeout(seconds):
                     await self._is_empty.wait()
 
-    def _objection(self, address: str | None) -> tuple[str, str]:
-        limits = self.limits
-        # First: a server that stops says so, however full it is.
-        if self.is_draining:
-            return "draining", "the server is stopping; connect again in a while"
-        if self.overload.is_refusing:
-            return "overloaded", "the server has all the work that it can do; try again later"
-        if address is None:  # a recording: it takes no place among the streams
-            return "", ""
-        if len(self._open) >= limits.max_streams:
-            return "streams", f"{limits.max_streams} streams are open, which is all; try later"
-        # Behind a proxy all clients have one address: there is no limit unless it is asked for.
-        most = limits.max_streams_per_address
-        if most is not None and self._addresses[address] >= most:
-            return "address", f"{most} streams are open from {address}, which is all; end one"
-        return "", ""
+    def _refuse(self, reason: str, detail: str) -> NoReturn:
+        self.metrics.refused.labels(reason).inc()
+        raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS})
