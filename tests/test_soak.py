@@ -38,8 +38,8 @@ SLOPE = "lag at the usual rate, slope"
 integration = pytest.mark.integration
 
 
-def soaked(model: OnnxClassifier, seconds: float, seed: int = 0) -> Report:
-    options = argparse.Namespace(seconds=seconds, faults_per_hour=240.0, seed=seed)
+def soaked(model: OnnxClassifier, seconds: float) -> Report:
+    options = argparse.Namespace(seconds=seconds, faults_per_hour=240.0, seed=0)
     soak = VirtualSoak(options, model)
     assert len(list(soak.steps())) > 10
     return soak.report()
