@@ -267,7 +267,8 @@ class TestProcess:
                 lengths.append(len(item.samples) / 48000)
                 if len(lengths) == 8:
                     break
-        assert np.median(lengths[2:]) == pytest.approx(given_seconds)
+        # A busy machine may let more come together, never less.
+        assert min(lengths[2:]) == pytest.approx(given_seconds)
 
     def test_first_blocks_that_come_all_at_once_do_not_deceive_it(self, play: Play) -> None:
         play("late")

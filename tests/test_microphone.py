@@ -8,32 +8,19 @@ import time
 from itertools import groupby
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
-import soxr
 
 from ser_live import Prediction
 from ser_live.live.listener import listen
-from ser_live.sources import DEMO_PATH
 from sound_server import SoundServer
+from tools.recovery import written_voice
 
 pytestmark = pytest.mark.integration
 SECONDS = 5.0
 
 
-@pytest.fixture
-def voice(tmp_path: Path) -> Path:
-    """The demo at the speaker's rate, so that the sound server has nothing to resample."""
-    samples, rate = soundfile.read(DEMO_PATH, dtype="float32")
-    path = tmp_path / "voice.wav"
-    resampled = soxr.resample(samples, rate, 48000)[: round((SECONDS + 1) * 48000)]
-    soundfile.write(path, np.stack((resampled, resampled), axis=1), 48000, subtype="PCM_16")
-    return path
-
-
 def told(line: str) -> dict[str, object]:
-    """What a JSON line says, the clock's figures aside."""
+    """Return what a JSON line says, the clock's figures aside."""
     record: dict[str, object] = json.loads(line)
     return {k: v for k, v in record.items() if k not in ("lag_seconds", "timing")}
 
@@ -44,15 +31,15 @@ def whole(file: Path, model: Path) -> list[Prediction]:
 
 
 def words(records: list[dict[str, object]]) -> list[object]:
-    """The sequence of labels, without how long each stayed."""
+    """Return the sequence of labels, without how long each stayed."""
     labels = [record["label"] for record in records if record["state"] == "speech"]
     return [label for label, _ in groupby(labels)]
 
 
 def test_the_command_hears_what_its_recording_and_the_original_give(
-    speaker: SoundServer, voice: Path, tiny_model: Path, tmp_path: Path
+    speaker: SoundServer, tiny_model: Path, tmp_path: Path
 ) -> None:
-    wav = tmp_path / "captured.wav"
+    voice, wav = written_voice(tmp_path / "voice.wav", SECONDS + 1), tmp_path / "captured.wav"
     options = ["--device", "pulse", "--json", "--record", str(wav), "--model", str(tiny_model)]
     process = speaker.python("-m", "ser_live", *options)
     speaker.wait_for_recorders(1)

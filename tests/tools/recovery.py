@@ -140,16 +140,12 @@ class Session:
 
     def _wait(self, found: Callable[[], Iterator[float]]) -> float:
         with self._news:
-            if not self._news.wait_for(
-                lambda: self.failure is not None or any(found()), PATIENCE_SECONDS
-            ):
-                raise TimeoutError("it did not come back")
+            self._news.wait_for(lambda: self.failure is not None or any(found()), PATIENCE_SECONDS)
             if (at := next(found(), None)) is None:
-                raise TimeoutError(f"it did not come back ({self.failure})")
+                raise TimeoutError(f"it did not come back ({self.failure or 'in time'})")
             return at
 
     def _run(self) -> None:
-        failure = None
         try:
             for item in self._listener:
                 kind = item.kind if isinstance(item, Event) else "prediction"
@@ -157,10 +153,9 @@ class Session:
                     self.items.append((time.monotonic(), kind))
                     self._news.notify_all()
         except Exception as error:
-            failure = error
-        with self._news:
-            self.failure = failure
-            self._news.notify_all()
+            with self._news:
+                self.failure = error
+                self._news.notify_all()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -276,9 +271,9 @@ def outage(
     )
 
 
-def written_voice(path: Path) -> Path:
+def written_voice(path: Path, seconds: float = 20.0) -> Path:
     """Write the demo at the speaker's rate, so that the server has nothing to resample."""
-    voice = demo_voice(RATE_HZ)
+    voice = demo_voice(RATE_HZ)[: round(seconds * RATE_HZ)]
     soundfile.write(path, np.stack((voice, voice), axis=1), RATE_HZ, subtype="PCM_16")
     return path
 
