@@ -33,12 +33,6 @@ def change(power: NDArray[np.float32], seed: int = 0, **settings: Any) -> NDArra
     return augmenter.process(power.copy(), np.random.default_rng(seed))
 
 
-def level_db(power: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Mean level of each bin."""
-    levels: NDArray[np.float64] = 10.0 * np.log10(power.mean(axis=0, dtype=np.float64) + 1e-12)
-    return levels
-
-
 def test_where_all_is_off_only_the_level_changes() -> None:
     power = sound()
     np.testing.assert_allclose(change(power), power / power.mean(), rtol=1e-5)
@@ -69,7 +63,8 @@ def test_a_channel_keeps_its_band_and_loses_the_rest() -> None:
         channel_high_hz=(3400.0, 3400.0),
         channel_loss_db=(50.0, 50.0),
     )
-    lost_db = level_db(change(sound(2000))) - level_db(narrow)
+    wide = change(sound(2000))
+    lost_db = 10.0 * np.log10(wide.mean(axis=0) / narrow.mean(axis=0))
     np.testing.assert_allclose(lost_db[(HZ > 300) & (HZ < 3400)], 0.0, atol=0.01)
     np.testing.assert_allclose(lost_db[(HZ < 180) | (HZ > 3910)], 50.0, atol=0.1)
 

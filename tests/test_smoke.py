@@ -13,6 +13,7 @@ import pytest
 
 import serving
 import tiny_corpora
+from in_process import call
 from ser_live import StreamRecognizer
 from ser_live.sources import DEMO_NOTICE, Microphone, Notice
 from ser_live.sources.capture_process import CaptureProcess
@@ -58,7 +59,7 @@ def test_a_stream_gives_what_the_recognizer_gives() -> None:
 
 
 def test_one_epoch_becomes_a_model_that_recognizes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import tiny_network  # noqa: PLC0415 - Keras takes seconds
     from ser_export import cli as export  # noqa: PLC0415
@@ -68,17 +69,16 @@ def test_one_epoch_becomes_a_model_that_recognizes(
     corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 5))
     keras_file, model = tmp_path / "m.keras", tmp_path / "m.onnx"
     arguments = [
-        *("fit", "-B", "4", "--epochs", "1", "--network", "tiny", "-o", str(keras_file)),
-        *("--train-dir", str(corpus), "--cache-dir", str(tmp_path / "cache"), "--seed", "1"),
+        *("fit", "-B", 4, "--epochs", 1, "--network", "tiny", "-o", keras_file),
+        *("--train-dir", corpus, "--cache-dir", tmp_path / "cache", "--seed", 1),
         *("--validation-speakers", "ravdess/02", "--test-speakers", "ravdess/03"),
     ]
-    assert train.main(arguments) == 0
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "epoch 1/1  loss" in told.err
-    assert "held-out speakers ravdess/03" in told.err
+    fitted = call(*arguments, main=train.main)
+    assert (fitted.returncode, fitted.stdout) == (0, "")
+    assert "epoch 1/1  loss" in fitted.stderr
+    assert "held-out speakers ravdess/03" in fitted.stderr
     assert (tmp_path / "m-run" / "metrics.json").is_file()
-    assert export.main([str(keras_file), "-o", str(model)]) == 0
+    assert call(keras_file, "-o", model, main=export.main).returncode == 0
     recognizer = StreamRecognizer(model, vad=False)
     sound = np.concatenate([tiny_corpora.sound("happy", seed) for seed in range(4)])
     predictions = recognizer.process(sound)

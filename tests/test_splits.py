@@ -1,4 +1,4 @@
-"""Who trains, who validates and who is held out."""
+"""Roles of speakers and clips: training, validation, held out."""
 
 from pathlib import Path
 
