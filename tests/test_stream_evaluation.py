@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 import tiny_corpora
 from notes import Notes
@@ -95,18 +96,18 @@ def test_the_order_is_random_and_repeatable(voices: tuple[Voice, ...]) -> None:
 
 
 def test_pauses_are_the_recordings_own_background_and_then_a_quiet_room(tmp_path: Path) -> None:
-    samples = np.pad(tiny_corpora.sound("sad", 1)[2000:9000], 16000)
-    soundfile.write(tmp_path / "a.wav", samples, SAMPLE_RATE_HZ)
     clip = Clip(tmp_path / "a.wav", "sad", "x/1", "x")
-    (voice,) = find_voices([clip], "", Notes(), skip=False)
-    piece = next(Track([voice], seed=0).pieces())
-    level_dbfs = 10 * np.log10(np.square(piece[:8000], dtype=np.float64).mean())
+
+    def piece_of(samples: NDArray[np.floating]) -> NDArray[np.float32]:
+        soundfile.write(clip.path, samples, SAMPLE_RATE_HZ, subtype="FLOAT")
+        return next(Track(find_voices([clip], "", Notes(), skip=False), seed=0).pieces())
+
+    samples = np.pad(tiny_corpora.sound("sad", 1)[2000:9000], 16000)
+    before = piece_of(samples)[:8000]
+    level_dbfs = 10 * np.log10(np.square(before, dtype=np.float64).mean())
     assert level_dbfs == pytest.approx(-75.0, abs=1.0)
-    assert np.count_nonzero(piece[:8000]) == 8000, "a room is never digitally silent"
-    hiss = 0.003 * np.random.default_rng(0).standard_normal(samples.size)
-    soundfile.write(tmp_path / "a.wav", samples + hiss, SAMPLE_RATE_HZ, subtype="FLOAT")
-    (voice,) = find_voices([clip], "", Notes(), skip=False)
-    piece = next(Track([voice], seed=0).pieces())
+    assert np.count_nonzero(before) == 8000, "a room is never digitally silent"
+    piece = piece_of(samples + 0.003 * np.random.default_rng(0).standard_normal(samples.size))
     near, far = piece[7200:8000], piece[:4000]  # 50 ms before the onset; over 250 ms before it
     assert near.std() > 5 * far.std()
     assert piece[4800:5200].std() < near.std() / 4, "it is faded, not cut"
@@ -123,10 +124,8 @@ def test_each_speaker_gets_one_gain(tmp_path: Path) -> None:
         voice.clip.path.stem: 10 * np.log10(np.square(piece[8000:-8000]).mean())
         for voice, piece in zip(track.voices, track.pieces(), strict=True)
     }
-    assert level_dbfs["b"] == pytest.approx(-26.0, abs=0.1)
-    assert level_dbfs["d"] == pytest.approx(-26.0, abs=0.1)
-    assert level_dbfs["a"] - level_dbfs["b"] == pytest.approx(20 * np.log10(5), abs=0.1)
-    assert level_dbfs["b"] - level_dbfs["c"] == pytest.approx(20 * np.log10(2), abs=0.1)
+    wanted = {"a": -26.0 + 20 * np.log10(5), "b": -26.0, "c": -26.0 - 20 * np.log10(2), "d": -26.0}
+    assert level_dbfs == pytest.approx(wanted, abs=0.1)
 
 
 def prediction(

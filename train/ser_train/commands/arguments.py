@@ -76,11 +76,7 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--init", **_KERAS, help="begin with this model: first a new head learns, then all layers")
     add("-o", "--output", **_OUTPUT, help="model file to write")
-    add(
-        "--training-speakers",
-        **_SPEAKERS,
-        help="train on these alone; who has no role is left out (default: all others)",
-    )
+    add("--training-speakers", **_SPEAKERS, help="train on these alone (default: on all others)")
     add(
         "--validation-speakers",
         **_SPEAKERS,

@@ -13,7 +13,6 @@ from ser_live.prediction import Prediction
 from ser_train.evaluation.live.conditions import CLEAN, ConditionsFigures
 from ser_train.evaluation.live.stream import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
 from ser_train.evaluation.live.stream_measures import (
-    Calibration,
     Heard,
     StreamFigures,
     StreamResult,
@@ -149,17 +148,17 @@ def _confidence(figures: StreamFigures) -> Table:
     head = ("smoothed probabilities of", "ECE %", "excess ECE %", "NLL", "count")
     if figures.confidence is None:
         return [head, ("no recording has a label", "", "", "", "0")]
-    end, throughout = figures.confidence.at_the_end, figures.confidence.throughout
+    rows = (
+        ("the last label of each recording", figures.confidence.at_the_end),
+        ("every label (neighbours depend on each other)", figures.confidence.throughout),
+    )
     return [
         head,
-        _calibration("the last label of each recording", end),
-        _calibration("every label (neighbours depend on each other)", throughout),
+        *(
+            (name, percent(c.ece), percent(c.excess_ece), f"{c.nll:.3f}", str(c.count))
+            for name, c in rows
+        ),
     ]
-
-
-def _calibration(name: str, found: Calibration) -> tuple[str, ...]:
-    errors = percent(found.ece), percent(found.excess_ece)
-    return (name, *errors, f"{found.nll:.3f}", str(found.count))
 
 
 def _false_emotions(figures: StreamFigures) -> Table:

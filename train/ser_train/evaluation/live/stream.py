@@ -177,9 +177,8 @@ def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[measures.
         mine = [k for k, clip in enumerate(clips) if name in ("all", clip.corpus)]
         truth, last = [clips[k].label for k in mine], [heard[k].last for k in mine]
         named = measures.recall(truth, [p.label if p else None for p in last])
-        accuracy.append(
-            measures.OfCorpus(name, named, measures.recall(truth, [offline[k] for k in mine]))
-        )
+        first = measures.recall(truth, [offline[k] for k in mine])
+        accuracy.append(measures.OfCorpus(name, named, first))
     return tuple(accuracy)
 
 
