@@ -304,7 +304,7 @@ def wait_for_failure(stream: DeviceStream) -> None:
 
 
 class TestDevice:
-    """What runs in the capture process."""
+    """Device stream of the capture process, in this one."""
 
     def test_gives_every_frame_in_order(self, portaudio: Any) -> None:
         portaudio.overflows = {3}
