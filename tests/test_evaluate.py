@@ -11,14 +11,12 @@ import tiny_corpora
 import tiny_network
 from notes import Notes
 from ser_export.exporting import export_model
-from ser_live import SerError
 from ser_train import metrics
 from ser_train.commands import cli
 from ser_train.commands.evaluate import evaluate
 from ser_train.commands.fit import FitJob
 from ser_train.commands.predict import load_predictor
 from ser_train.corpora import Clip
-from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.clips import Evaluation
 from ser_train.reports.model_card import held_out_metrics
@@ -64,19 +62,6 @@ def test_evaluation_says_who_was_known(fitted: tiny_network.Fitted, tmp_path: Pa
     lines = evaluate(evaluation(fitted.job), notes)
     assert "ravdess/01, ravdess/02, ravdess/03, ravdess/04 were in training" in lines[0]
     assert notes.notes[-1].startswith("warning: ravdess/01")
-
-
-def test_evaluation_refuses_what_the_model_cannot_know(
-    fitted: tiny_network.Fitted, tmp_path: Path
-) -> None:
-    with pytest.raises(SerError, match="there is no speaker 'ravdess/66'"):
-        evaluate(evaluation(fitted.job, "ravdess/66"), Notes())
-    other = tiny_corpora.write_ravdess(tmp_path, [1], ["angry", "sad"])
-    foreign = dataclasses.replace(evaluation(fitted.job), recordings=Recordings((other,)))
-    with pytest.raises(SerError, match=r"'angry'.*--drop angry"):
-        evaluate(foreign, Notes())
-    with pytest.raises(SerError, match="no such file"):
-        evaluate(dataclasses.replace(evaluation(fitted.job), model=tmp_path / "no.keras"), Notes())
 
 
 def test_predictions_of_keras_and_onnx_agree(

@@ -7,6 +7,7 @@ from typing import Any
 from ser_train.cross_validation.protocols import PROTOCOLS
 from ser_train.data.recordings import Recordings
 from ser_train.models.registry import NETWORKS
+from ser_train.progress import Reporter
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -56,8 +57,6 @@ _OUTPUT: _Kind = {"type": Path, "metavar": "OUT.keras", "required": True}
 
 def recordings_of(options: argparse.Namespace) -> Recordings:
     """Return the named recordings; what is missing of a corpus is said on stderr."""
-    from ser_train.progress import Reporter  # noqa: PLC0415 - rich is not for --help
-
     folders, tables = Recordings.part(options.corpus)
     return Recordings(
         folders=(*folders, *options.train_dir),

@@ -12,10 +12,10 @@ from ser_live import __version__
 from ser_live.command_line import Parser, silent_stderr
 from ser_live.errors import SerError
 from ser_train.commands import arguments
+from ser_train.progress import Reporter
 
 if TYPE_CHECKING:
     from ser_train.cross_validation.plan import CrossValidation
-    from ser_train.progress import Reporter
 
 _EPILOG = """\
 examples:
@@ -104,7 +104,6 @@ def _fit(options: argparse.Namespace) -> None:
     from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415
     from ser_train.models.keras_file import require_one_start  # noqa: PLC0415
-    from ser_train.progress import Reporter  # noqa: PLC0415
 
     output: Path = options.output
     if output.suffix != ".keras":
@@ -120,14 +119,13 @@ def _fit(options: argparse.Namespace) -> None:
 
 def _cross_validate(options: argparse.Namespace) -> None:
     from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415 - libsndfile, soxr
-    from ser_train.progress import Reporter  # noqa: PLC0415
 
     job = _job(CrossValidation, options)
     print("\n".join(cross_validate(job, Reporter(), lambda: _start_tensorflow(options.threads))))
 
 
 def cross_validate(
-    job: "CrossValidation", report: "Reporter", before_training: Callable[[], None] = lambda: None
+    job: "CrossValidation", report: Reporter, before_training: Callable[[], None] = lambda: None
 ) -> tuple[str, ...]:
     """Run the folds that are not finished, then sum up all that are.
 
@@ -173,7 +171,6 @@ def _report(options: argparse.Namespace) -> None:
 def _evaluate(options: argparse.Namespace) -> None:
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
-    from ser_train.progress import Reporter  # noqa: PLC0415
 
     measure = evaluate.evaluate
     if options.stream:

@@ -32,7 +32,6 @@ _DIGITS = 5
 class _Fold:
     """One fold, ready to train."""
 
-    seed: int
     number: int
     prepared: Prepared
     """All clips, under the labels that they train with."""
@@ -92,7 +91,7 @@ def _ready(plan: Plan, prepared: Prepared, seed: int, number: int) -> _Fold:
     several = len({clip.corpus for clip in learnt}) > 1
     recipe = plan.network.recipe
     settings = Settings(labels_of(learnt), recipe, seed, mask_missing_labels=several)
-    return _Fold(seed, number, prepared, split, settings, plan.run_folder(seed, number))
+    return _Fold(number, prepared, split, settings, plan.run_folder(seed, number))
 
 
 def _trained(plan: Plan, first: FirstModel | None, fold: _Fold, report: Reporter) -> Trained:
@@ -139,7 +138,7 @@ def _row(
     corpora = {clips[index].corpus for index in split.test}
     return Row(
         configuration=plan.configuration,
-        seed=fold.seed,
+        seed=fold.settings.seed,
         fold=fold.number,
         fold_name=plan.fold_names[fold.number],
         folds=len(plan.fold_names),

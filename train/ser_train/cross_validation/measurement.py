@@ -102,8 +102,7 @@ class Measurement:
     @property
     def heard(self) -> str:
         """The part of each clip that the headline figures rest on, in words."""
-        seconds = self.rows[0].window
-        return f"the first {seconds} s from the speech onset"
+        return f"the first {self.rows[0].window} s from the speech onset"
 
     def mean_over_folds(self) -> dict[str, float] | None:
         """Return mean UARs in which each unseen corpus counts alike; None where all are tested."""

@@ -217,12 +217,15 @@ def adapted_card(
         dataclasses.replace(corpus, name=f"{corpus.name} (adapted to)")
         for corpus in _corpora_of(clips)
     )
+    count = sum(corpus.clips for corpus in added)
+    speakers = sum(corpus.speakers for corpus in added)
+    origin = f"Adapted from {first.name} (SHA-256 {mark}) to {count} clips of {speakers} speakers."
     return dataclasses.replace(
         first,
         name=f"{first.name}-adapted"[:LONGEST_NAME],
         labels=labels,
         licence=strictest_licence([first.licence, *(corpus.licence for corpus in added)]),
-        description=f"{first.description} {_origin(first, mark, added)}".strip(),
+        description=f"{first.description} {origin}".strip(),
         smoothing=calibrated.smoothing,
         calibration=calibrated.calibration,
         corpora=first.corpora + added,
@@ -258,9 +261,3 @@ def adapted_record(
     return TrainingRecord(
         tuple(sorted(training)), tuple(sorted(validation)), tuple(sorted(test)), seed
     )
-
-
-def _origin(first: ModelCard, mark: str, added: Sequence[Corpus]) -> str:
-    clips = sum(corpus.clips for corpus in added)
-    speakers = sum(corpus.speakers for corpus in added)
-    return f"Adapted from {first.name} (SHA-256 {mark}) to {clips} clips of {speakers} speakers."
