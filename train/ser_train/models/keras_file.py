@@ -17,6 +17,7 @@ from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.model.card import KERAS_MEMBER, LONGEST_CARD, ModelCard
+from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.model.json_records import record_from_json
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
 from ser_live.text import quoted, sanitize
@@ -77,7 +78,7 @@ def load_model(path: Path) -> ModelFile:
     ------
     SerError
         As `read_record`, or if the file holds a layer that we do not know, or a model whose axes
-        are not those of its card.
+        are not those of its card, or that does not end in probabilities.
     """
     card, record = read_record(path)
     model = _load(path)
@@ -86,6 +87,12 @@ def load_model(path: Path) -> ModelFile:
     wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
     if shapes != wanted:
         raise SerError(f"{sanitize(path)}: its axes are {shapes}, its card wants {wanted}")
+    ends = (model.inputs[0].name, model.layers[-1].name)
+    if ends != (INPUT_NAME, OUTPUT_NAME):
+        raise SerError(
+            f"{sanitize(path)}: it leads from {quoted(ends[0])} to {quoted(ends[1])}, wanted a "
+            f"model of ser-train, from {INPUT_NAME!r} to {OUTPUT_NAME!r}"
+        )
     return ModelFile(model, card, record)
 
 

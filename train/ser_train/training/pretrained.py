@@ -79,7 +79,7 @@ def _require_fitting(loaded: ModelFile, network: Network) -> None:
             "and join them again with ser-train ensemble"
         )
     names = {layer.name for layer in loaded.model.layers}
-    missing = {network.front_end or "spectrum", "temperature", "probabilities"} - names
+    missing = {network.front_end or "spectrum", "temperature"} - names
     if missing:
         raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
     head_of(loaded.model)
