@@ -21,7 +21,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import LONGEST_NAME, SAMPLE_RATE_HZ, Metric, ModelCard
 from ser_live.model.classifier import INPUT_NAME
 from ser_live.model.onnx_session import open_session
-from ser_train.data.for_export import HeldOutClips, Scores, first_window_of, score_answers
+from ser_train.data.for_export import HeldOutClips, Scores, first_window_of, score, truth_of
 
 GOLDEN_TOLERANCE = 0.05
 """Worst allowed difference of a probability on another processor."""
@@ -208,25 +208,21 @@ def _measure_cost(
 ) -> Cost:
     """Ask both graphs about each clip, and time them in turn."""
     sessions = (before, after)
-    answers = np.array([_ask(sessions, first_window_of(clip, card)) for clip in clips.measured])
+    windows = (first_window_of(clip, card)[np.newaxis] for clip in clips.measured)
+    answers = np.array(  # (clips, sessions, labels)
+        [[run(session, window)[0] for session in sessions] for window in windows], np.float64
+    )
+    truth = truth_of(clips.measured, card.labels)
     decided = answers.argmax(axis=2)
     times = _times(sessions, _longest(first_window_of(clips.measured[0], card), card))
     return Cost(
         clips,
-        score_answers(answers[:, 0], clips.measured, card.labels),
-        score_answers(answers[:, 1], clips.measured, card.labels),
+        score(answers[:, 0], truth),
+        score(answers[:, 1], truth),
         float(np.abs(answers[:, 0] - answers[:, 1]).max()),
         int((decided[:, 0] != decided[:, 1]).sum()),
         *times,
     )
-
-
-def _ask(
-    sessions: Sequence[onnxruntime.InferenceSession], window: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    """Return the probabilities of each session, shape (sessions, labels)."""
-    rows = [run(session, window[np.newaxis])[0] for session in sessions]
-    return np.array(rows, np.float64)
 
 
 def _longest(window: NDArray[np.float32], card: ModelCard) -> NDArray[np.float32]:

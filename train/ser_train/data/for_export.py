@@ -27,7 +27,8 @@ __all__ = [
     "first_window_of",
     "hold_out",
     "read_audio",
-    "score_answers",
+    "score",
+    "truth_of",
     "write_atomically",
 ]
 
@@ -115,10 +116,3 @@ def first_window_of(clip: Clip, card: ModelCard) -> NDArray[np.float32]:
     """Return the first window of a clip as a live stream hears it, shape (frames, bins)."""
     power = whole_clip_spectrum(clip.path, read_audio(clip.path), card.spectrum)
     return first_window(power, card.spectrum, card.window.seconds)
-
-
-def score_answers(
-    answers: NDArray[np.float64], clips: Sequence[Clip], labels: Sequence[str]
-) -> Scores:
-    """Return the scores of the probabilities (clips, labels) of some clips."""
-    return score(answers, truth_of(clips, labels))

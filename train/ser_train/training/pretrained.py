@@ -12,7 +12,6 @@ from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.text import sanitize
 from ser_train.models.keras_file import (
-    ModelFile,
     TrainingRecord,
     fingerprint,
     keras_reason,
@@ -49,7 +48,16 @@ def load_first(path: Path) -> FirstModel:
     loaded = load_model(path)
     try:
         network = network_of(loaded.card)
-        _require_fitting(loaded, network)
+        if network.members:
+            raise SerError(
+                f"it is an ensemble of {len(network.members)} networks; adapt the file of each "
+                "one and join them again with ser-train ensemble"
+            )
+        names = {layer.name for layer in loaded.model.layers}
+        missing = {network.front_end or "spectrum", "temperature"} - names
+        if missing:
+            raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
+        head_of(loaded.model)
     except SerError as error:
         raise SerError(f"{sanitize(path)}: {error}") from error
     return FirstModel(path, loaded.model, loaded.card, loaded.record, network, fingerprint(path))
@@ -70,19 +78,6 @@ def relabelled(first: FirstModel, labels: Sequence[str]) -> Any:
             f"{sanitize(first.path)}: the network cannot be rebuilt for {len(labels)} labels "
             f"({keras_reason(error)})"
         ) from error
-
-
-def _require_fitting(loaded: ModelFile, network: Network) -> None:
-    if network.members:
-        raise SerError(
-            f"it is an ensemble of {len(network.members)} networks; adapt the file of each one "
-            "and join them again with ser-train ensemble"
-        )
-    names = {layer.name for layer in loaded.model.layers}
-    missing = {network.front_end or "spectrum", "temperature"} - names
-    if missing:
-        raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
-    head_of(loaded.model)
 
 
 def head_of(model: Any) -> tuple[str, ...]:
