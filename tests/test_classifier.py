@@ -131,6 +131,9 @@ HOSTILE_NODES = {
     'Einsum <equation = "b,b,b,b,b,b,b,b,b->b"> (a, a, a, a, a, a, a, a, a)': (
         "multiplies 9 tensors at once, wanted up to 8"
     ),
+    'Einsum <equation = "ab1"> (a)': "by the equation 'ab1', wanted letters",
+    'Einsum <equation = "a.b->ab"> (a)': "by the equation",
+    'Einsum <equation = "...."> (a)': "by the equation",
     "RandomNormalLike (spectrum)": "RandomNormalLike",
     "Max (, spectrum)": "leaves out an input of a Max node",
     "Split <num_outputs = 3> (spectrum)": "wanted their sizes",

@@ -6,6 +6,7 @@ without branches, with every tensor inside the one file. The runtime does not ha
 package; onnx.proto gives the numbers of the few fields that are read here.
 """
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
@@ -25,6 +26,8 @@ MOST_PARTS = 10_000
 
 MOST_FACTORS = 8
 """Inputs of one Einsum node: nothing can stop a product while it is computed."""
+_AXES = rb"[A-Za-z ]*(?:\.\.\.[A-Za-z ]*)?"
+_EQUATION = re.compile(rb"%b(?:,%b)*(?:->%b)?" % (_AXES, _AXES, _AXES))
 
 # Not GroupNormalization, which onnxruntime writes out as 25 nodes each, nor GatherND, which ends
 # the process where an attribute is odd.
@@ -71,6 +74,7 @@ class _Tensor(NamedTuple):
 
 class _Attribute(NamedTuple):
     number: int
+    text: bytes
     tensor: _Tensor | None
 
 
@@ -157,6 +161,13 @@ def _check_node(node: _Node, floats: set[bytes], tensors: dict[bytes, _Tensor]) 
         )
     if operator == b"Einsum" and len(node.inputs) > MOST_FACTORS:
         raise _refusal(f"multiplies {len(node.inputs)} tensors at once", f"up to {MOST_FACTORS}")
+    equation = node.attributes.get(b"equation")
+    # onnxruntime 1.32 reads others for ever, before it has loaded the graph.
+    if equation is not None and not _EQUATION.fullmatch(equation.text):
+        raise _refusal(
+            f"multiplies by the equation {quoted(equation.text.decode('utf-8', 'replace'))}",
+            "letters, commas, '...' and '->'",
+        )
     # What follows is known to end the process inside onnxruntime 1.31.
     if b"" in node.inputs and operator not in _MAY_LEAVE_OUT_INPUTS:
         raise _refusal(f"leaves out an input of a {operator.decode()} node", "all of them")
@@ -210,7 +221,7 @@ def _node(data: bytes) -> _Node:
 
 
 def _attribute(data: bytes) -> tuple[bytes, _Attribute]:
-    name, whole, tensor = b"", 0, None
+    name, whole, text, tensor = b"", 0, b"", None
     for number, value in fields(data):
         if number in _NO_NUMBERS:
             raise _refusal("has a node that holds a graph", "plain nodes: no loops or branches")
@@ -218,9 +229,11 @@ def _attribute(data: bytes) -> tuple[bytes, _Attribute]:
             whole = value if number == 3 else whole
         elif number == 1:
             name = value
+        elif number == 4:
+            text = value
         elif number == 5:
             tensor = _tensor(memoryview(value))
-    return name, _Attribute(whole, tensor)
+    return name, _Attribute(whole, text, tensor)
 
 
 def _tensor(data: memoryview) -> _Tensor:
