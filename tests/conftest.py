@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
-import sound_server
+from helpers import sound_server
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import write_tiny_model
 
 if TYPE_CHECKING:
-    import tiny_network
+    from helpers import tiny_network
 
 # The same examples in every run: what fails here fails everywhere. `.ci/run --long` takes more.
 settings.register_profile(
@@ -64,7 +64,7 @@ def model(tiny_model: Path) -> OnnxClassifier:
 @pytest.fixture(scope="session")
 def fitted(tmp_path_factory: pytest.TempPathFactory) -> "tiny_network.Fitted":
     """The tiny network, trained once for all tests of a process."""
-    import tiny_network  # noqa: PLC0415 - Keras takes seconds
+    from helpers import tiny_network  # noqa: PLC0415 - Keras takes seconds
 
     return tiny_network.fit_once(tmp_path_factory.mktemp("fitted"))
 

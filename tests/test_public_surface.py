@@ -19,7 +19,7 @@ from unittest import mock
 
 import pytest
 
-from in_process import call
+from helpers.in_process import call
 
 ROOT = Path(__file__).parent.parent
 SNAPSHOT = Path(__file__).with_suffix(".json")
@@ -127,7 +127,7 @@ def surface() -> dict[str, Any]:
 
 def measured_surface() -> dict[str, Any]:
     """Return what readers of the server, the doctor and the benchmark rely on."""
-    import serving  # noqa: PLC0415 - it starts a process
+    from helpers import serving  # noqa: PLC0415 - it starts a process
 
     with serving.process() as server:
 

@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import serving
-import tiny_corpora
-from in_process import call
+from helpers import serving, tiny_corpora
+from helpers.in_process import call
+from helpers.server_talk import END, RATE_HZ, VOICE, blocks, offline, start, talk
 from ser_live import StreamRecognizer
 from ser_live.sources import DEMO_NOTICE, Microphone, Notice
 from ser_live.sources.capture_process import CaptureProcess
-from server_talk import END, RATE_HZ, VOICE, blocks, offline, start, talk
 
-BAD_CAPTURE = Path(__file__).with_name("bad_capture.py")
+BAD_CAPTURE = Path(__file__).parent / "helpers" / "bad_capture.py"
 
 
 def test_a_capture_process_that_crashes_is_noticed_and_every_frame_counted() -> None:
@@ -61,7 +60,7 @@ def test_a_stream_gives_what_the_recognizer_gives() -> None:
 def test_one_epoch_becomes_a_model_that_recognizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import tiny_network  # noqa: PLC0415 - Keras takes seconds
+    from helpers import tiny_network  # noqa: PLC0415 - Keras takes seconds
     from ser_export import cli as export  # noqa: PLC0415
     from ser_train.commands import cli as train  # noqa: PLC0415
 

@@ -4,7 +4,7 @@ A target is a module with ``seeds()``, valid inputs, and ``check(data)``, which 
 else than SerError only where the product is wrong. Where bytes that change at random would not get
 past the first check, it has ``mutate(data, random)``, too, a change that keeps enough of the
 structure. ``run.py`` runs them, ``findings/`` holds what it found, and
-``tests/test_fuzz_findings.py`` replays that.
+``tests/engine/test_fuzz_findings.py`` replays that.
 """
 
 import functools

@@ -6,8 +6,9 @@
 
 Each target runs in a process of its own, so that a parser that crashes natively shows. Only
 SerError may come out of an input; another exception, a crash, more than 10 s or 2 GB is a finding.
-Its input is written into ``tests/fuzz/findings/<target>/``, where ``tests/test_fuzz_findings.py``
-replays it from then on: mend the cause, keep the file. Ends with 1 if anything was found.
+Its input is written into ``tests/fuzz/findings/<target>/``, where
+``tests/engine/test_fuzz_findings.py`` replays it from then on: mend the cause, keep
+the file. Ends with 1 if anything was found.
 """
 
 import argparse

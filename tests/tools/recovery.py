@@ -32,13 +32,13 @@ if __name__ == "__main__":
 import numpy as np
 import soundfile
 
-import processes
+from helpers import processes
+from helpers.sound_server import SoundServer
 from ser_live import Event, listen
 from ser_live.latency import StageLatency
 from ser_live.model.catalog import DEFAULT_MODEL
 from ser_live.sources import Block, Microphone, Notice
 from ser_live.testing import demo_voice
-from sound_server import SoundServer
 from tools.machine import usage
 from tools.report import Figure, Report, Table, check_report_path
 

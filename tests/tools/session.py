@@ -19,8 +19,8 @@ if __name__ == "__main__":
 
 import soundfile
 
+from helpers.sound_server import SoundServer
 from ser_live.testing import demo_voice
-from sound_server import SoundServer
 from tools.soak.__main__ import main as soak
 
 RATE_HZ = 48000

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
 
-import serving
+from helpers import serving
 from ser_live.stream_protocol import SUBPROTOCOL
 from tools.load.client import Voice
 from tools.load.server import Server, frame, text_frame

@@ -16,7 +16,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.frames import Frame, Opcode
 from websockets.typing import Origin, Subprotocol
 
-import serving
+from helpers import serving
 from ser_live.client.address import Address
 from ser_live.errors import SerError
 from ser_live.stream_protocol import SUBPROTOCOL

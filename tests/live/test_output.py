@@ -1,0 +1,199 @@
+"""Output files: what other programs read there is what was said, at any moment."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from helpers.processes import files_no_larger_than
+from helpers.readers import ENDINGS, READERS, read_csv, read_json, read_rttm, read_srt
+from ser_live import Prediction, SerError, listen
+from ser_live.engine.segments import Segment, Segmenter
+from ser_live.events import Event
+from ser_live.output import Outputs, check_outputs
+from ser_live.sources import DEMO_PATH
+from ser_live.testing.models import TINY_LABELS
+
+EVENT = Event("gap", 3.5, "120 frames are missing")
+
+
+@pytest.fixture(scope="module")
+def stream(tiny_model: Path) -> list[Prediction]:
+    with listen(DEMO_PATH, model=tiny_model) as predictions:
+        return list(predictions)
+
+
+@pytest.fixture(scope="module")
+def segments(stream: list[Prediction]) -> list[Segment]:
+    segmenter = Segmenter()
+    found = [segment for p in stream for segment in segmenter.process(p)]
+    return found + segmenter.flush()
+
+
+def written(folder: Path, stream: list[Prediction]) -> dict[str, str]:
+    """Every format of a stream."""
+    paths = [folder / f"out{ending}" for ending in ENDINGS]
+    with Outputs(paths, TINY_LABELS, "a USB  mic") as outputs:
+        outputs.write(EVENT)
+        for prediction in stream:
+            outputs.write(prediction)
+    assert outputs.errors == ()
+    return {path.suffix: path.read_bytes().decode() for path in paths}
+
+
+class TestFormats:
+    def test_json_lines_hold_everything(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        lines = read_json(written(tmp_path, stream)[".jsonl"])
+        by_type: dict[object, list[dict[str, object]]] = {}
+        for line in lines:
+            by_type.setdefault(line.pop("type"), []).append(line)
+        assert by_type["event"] == [EVENT.to_dict()]
+        assert by_type["prediction"] == json.loads(json.dumps([p.to_dict() for p in stream]))
+        assert by_type["segment"] == [s.to_dict() for s in segments]
+        assert len(by_type) == 3
+
+    def test_csv_has_a_row_per_prediction(self, tmp_path: Path, stream: list[Prediction]) -> None:
+        rows = read_csv(written(tmp_path, stream)[".csv"])
+        for row, prediction in zip(rows, stream, strict=True):
+            assert int(row["index"]) == prediction.index
+            assert float(row["end_seconds"]) == prediction.end_seconds
+            assert (row["state"], row["label"] or None) == (prediction.state, prediction.label)
+            assert row["changed"] == ("true" if prediction.changed else "false")
+            for label in TINY_LABELS:
+                share = row[f"probability_{label}"]
+                if prediction.probabilities is None:
+                    assert share == ""
+                else:
+                    assert float(share) == prediction.probabilities[label]
+
+    @pytest.mark.parametrize(
+        ("ending", "start_accuracy", "end_accuracy"),
+        [(".srt", 0.0006, 0.0006), (".rttm", 0.0006, 0.0011), (".txt", 1e-6, 1e-6)],
+    )
+    def test_other_formats_are_the_segments(
+        self,
+        tmp_path: Path,
+        stream: list[Prediction],
+        segments: list[Segment],
+        ending: str,
+        start_accuracy: float,
+        end_accuracy: float,
+    ) -> None:
+        text = written(tmp_path, stream)[ending]
+        for (start, end, label, *rest), segment in zip(
+            READERS[ending](text), segments, strict=True
+        ):
+            assert start == pytest.approx(segment.start_seconds, abs=start_accuracy)
+            assert end == pytest.approx(segment.end_seconds, abs=end_accuracy)
+            share = f" ({100 * segment.mean_confidence:.0f} %)" if ending == ".srt" else ""
+            assert label == segment.label + share
+            assert rest == [pytest.approx(segment.mean_confidence, abs=0.0006)] * len(rest)
+        if ending == ".rttm":
+            assert {line.split(" ")[1] for line in text.splitlines()} == {"a_USB_mic"}
+
+    def test_long_streams_have_long_clocks(self, tmp_path: Path) -> None:
+        shares, times = dict.fromkeys(TINY_LABELS, 0.25), (359999.9996, 360001.0)
+        prediction = Prediction(0, *times, "speech", "sad", 0.5, shares, None, True)
+        texts = written(tmp_path, [prediction])
+        assert read_srt(texts[".srt"]) == [(360000.0, 360001.0, "sad (50 %)")]
+        assert read_rttm(texts[".rttm"])[0][:2] == (360000.0, 360001.0)
+
+    @given(labels=st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2, unique=True))
+    @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    def test_any_label_leaves_the_file_whole(self, tmp_path: Path, labels: list[str]) -> None:
+        paths = [tmp_path / f"out{ending}" for ending in ENDINGS]
+        with Outputs(paths, labels, "".join(labels)) as outputs:
+            for index, label in enumerate(labels * 2):
+                shares = dict.fromkeys(labels, 0.5)
+                outputs.write(
+                    Prediction(index, 0.0, index + 1.0, "speech", label, 0.5, shares, shares, True)
+                )
+        for path in paths:
+            records = READERS[path.suffix](path.read_bytes().decode())
+            assert len(records) == (8 if path.suffix == ".jsonl" else 4)
+
+    def test_every_file_is_whole_after_every_record(
+        self, tmp_path: Path, stream: list[Prediction]
+    ) -> None:
+        paths = [tmp_path / f"out{ending}" for ending in ENDINGS]
+        with Outputs(paths, TINY_LABELS, "demo") as outputs:
+            for count, prediction in enumerate(stream, 1):
+                outputs.write(prediction)
+                texts = {path.suffix: path.read_bytes().decode() for path in paths}
+                for ending, text in texts.items():
+                    READERS[ending](text)
+                assert len(read_csv(texts[".csv"])) == count
+
+
+class TestMistakes:
+    @pytest.mark.parametrize("name", ["out", "out.wav", "out.jsonl.gz", ".csv"])
+    def test_unknown_endings(self, tmp_path: Path, name: str) -> None:
+        with pytest.raises(SerError, match=r"the ending is .* wanted \.jsonl, \.csv") as error:
+            Outputs([tmp_path / name], TINY_LABELS, "demo")
+        assert str(tmp_path / name) in str(error.value)
+        assert not (tmp_path / name).exists()
+
+    def test_endings_may_be_shouted(self, tmp_path: Path, stream: list[Prediction]) -> None:
+        with Outputs([tmp_path / "OUT.CSV"], TINY_LABELS, "demo") as outputs:
+            outputs.write(stream[0])
+        assert len(read_csv((tmp_path / "OUT.CSV").read_bytes().decode())) == 1
+
+    def test_places_that_take_no_file(self, tmp_path: Path) -> None:
+        (tmp_path / "folder.csv").mkdir()
+        # The last one is closed even to root.
+        for place in (tmp_path / "missing" / "out.csv", tmp_path / "folder.csv", "/sys/out.csv"):
+            with pytest.raises(SerError, match=rf"^{place}: cannot write it[^\n]*$"):
+                Outputs([place], TINY_LABELS, "demo")
+
+    def test_the_same_file_twice(self, tmp_path: Path) -> None:
+        (tmp_path / "link.csv").symlink_to(tmp_path / "out.csv")
+        with pytest.raises(SerError, match="named twice"):
+            check_outputs([tmp_path / "out.csv", tmp_path / "link.csv"])
+
+    def test_a_mistake_touches_no_other_file(self, tmp_path: Path) -> None:
+        (tmp_path / "old.csv").write_text("precious")
+        with pytest.raises(SerError):
+            Outputs([tmp_path / "old.csv", tmp_path / "new.mp3"], TINY_LABELS, "demo")
+        assert (tmp_path / "old.csv").read_text() == "precious"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+class TestFullDisks:
+    def test_at_the_start(self, tmp_path: Path) -> None:
+        (tmp_path / "full.csv").symlink_to("/dev/full")
+        with pytest.raises(SerError, match=r"full\.csv: cannot write on \(No space left"):
+            Outputs([tmp_path / "full.csv"], TINY_LABELS, "demo")
+
+    @pytest.mark.parametrize("ending", [".csv", ".jsonl"])
+    def test_half_a_record_is_taken_back(
+        self, tmp_path: Path, stream: list[Prediction], ending: str
+    ) -> None:
+        path = tmp_path / f"out{ending}"
+        with files_no_larger_than(2000), Outputs([path], TINY_LABELS, "demo") as outputs:
+            for prediction in stream:
+                outputs.write(prediction)
+        assert "File too large" in outputs.errors[0]
+        text = path.read_bytes().decode()
+        records = READERS[ending](text)
+        assert len(records) >= 3
+        assert 2000 - len(text) < 2 * len(text) / len(records)
+
+
+@pytest.mark.integration
+def test_a_reader_may_follow_a_pipe(tmp_path: Path, stream: list[Prediction]) -> None:
+    pipe = tmp_path / "live.jsonl"
+    os.mkfifo(pipe)
+    code = "import sys; print(sum(1 for _ in open(sys.argv[1])))"
+    with subprocess.Popen([sys.executable, "-c", code, str(pipe)], stdout=subprocess.PIPE) as cat:
+        with Outputs([pipe], TINY_LABELS, "demo") as outputs:
+            for prediction in stream[:9]:
+                outputs.write(prediction)
+        out, _ = cat.communicate(timeout=20)
+    assert int(out) >= 9

@@ -1,0 +1,121 @@
+"""The models in models/: size, card, demo, laws, and real speech at any gain."""
+
+import json
+import os
+import random
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from helpers.signals import at_random, demo_voice, run
+from helpers.sounds import SOUNDS, recognize
+from ser_live import StreamRecognizer
+from ser_live.model.catalog import DEFAULT_MODEL, model_files
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.sources import DEMO_PATH
+
+TIMELINE = json.loads(DEMO_PATH.with_suffix(".json").read_text("utf-8"))["timeline"]
+SEVEN = ("neutral", "happy", "sad", "angry", "fearful", "disgust", "surprised")
+shipped = pytest.mark.parametrize("path", model_files(), ids=lambda path: path.stem)
+
+
+def test_the_default_model_is_shipped() -> None:
+    assert DEFAULT_MODEL in {path.stem for path in model_files()}
+    card = StreamRecognizer().card
+    assert set(card.labels) == set(SEVEN)
+    assert {corpus.name for corpus in card.corpora} == {"ravdess", "emodb", "nemo"}
+    assert card.metrics
+    assert all(metric.speaker_independent for metric in card.metrics)
+
+
+@shipped
+def test_size_and_card(path: Path) -> None:
+    assert path.stat().st_size <= 5 * 10**6
+    if path.stem == DEFAULT_MODEL:
+        assert sum(np.prod(tensor.dims) for tensor in onnx.load(path).graph.initializer) <= 10**6
+    card = OnnxClassifier.load(path).card
+    commercial = {corpus.name for corpus in card.corpora} == {"emodb"}
+    licence = "CC-BY-4.0" if commercial else "CC-BY-NC-SA-4.0"
+    assert (card.name, card.licence) == (path.stem, licence)
+    assert all(corpus.licence == licence for corpus in card.corpora if commercial)
+    for metric in card.metrics:
+        assert metric.protocol
+        assert metric.count > 0
+        assert metric.speaker_independent == ("speaker-dependent" not in metric.protocol)
+    document = path.with_suffix(".md").read_text(encoding="utf-8")
+    for words in (card.name, card.licence, "Limits", "Protocol"):
+        assert words in document
+
+
+def test_the_demo_is_small_and_short() -> None:
+    assert DEMO_PATH.stat().st_size < 120_000
+    assert 10.0 <= TIMELINE[-1]["end_seconds"] <= 20.0
+    assert [part["kind"] for part in TIMELINE] == ["utterance", "pause"] * 4
+    for part in TIMELINE[1::2]:
+        assert part["end_seconds"] - part["start_seconds"] == pytest.approx(2.0, abs=0.001)
+
+
+@shipped
+def test_the_demo_shows_speech_and_silence_where_they_are(path: Path) -> None:
+    samples, rate = soundfile.read(DEMO_PATH, dtype="float32")
+    predictions = recognize(OnnxClassifier.load(path), samples, rate)
+    for part in TIMELINE:
+        first = part["start_seconds"] + (0.8 if part["kind"] == "pause" else 1.3)
+        allowed = {"silence"} if part["kind"] == "pause" else {"speech", "uncertain"}
+        states = [p.state for p in predictions if first <= p.end_seconds <= part["end_seconds"]]
+        assert len(states) >= 4
+        assert set(states) <= allowed
+
+
+@shipped
+def test_any_chunking_gives_the_same_predictions(path: Path) -> None:
+    model = OnnxClassifier.load(path)
+    for rate in (16000, 44100):
+        samples = demo_voice(rate, 7.0)
+        whole = run(StreamRecognizer(model, sample_rate_hz=rate), iter([samples]))
+        recognizer = StreamRecognizer(model, sample_rate_hz=rate)
+        assert run(recognizer, at_random(rate)(samples)) == whole
+
+
+@pytest.mark.parametrize("name", SOUNDS)
+def test_what_is_no_speech_is_no_emotion(name: str) -> None:
+    model = OnnxClassifier.load(next(p for p in model_files() if p.stem == DEFAULT_MODEL))
+    for level_db in (0, -30):
+        assert all(p.label is None for p in recognize(model, SOUNDS[name] * 10 ** (level_db / 20)))
+
+
+def real_speech(clips: int) -> list[tuple[NDArray[np.float32], int]]:
+    """Clips of all corpora, chosen at random but always the same."""
+    root = Path(os.environ["SER_CORPORA"])
+    files: list[Path] = []
+    for pattern in ("ravdess/Actor_*/*", "emodb/wav/*", "nemo/samples/*"):
+        files += random.Random(0).sample(sorted(root.glob(pattern)), clips)
+    return [soundfile.read(file, dtype="float32") for file in files]
+
+
+@pytest.mark.integration
+@pytest.mark.corpora
+@pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA is not set")
+def test_twenty_decibels_of_gain_change_under_one_per_cent_of_real_speech() -> None:
+    model = OnnxClassifier.load(next(p for p in model_files() if p.stem == DEFAULT_MODEL))
+    total, changed, spoken = 0, 0, 0
+    for samples, rate in real_speech(8):
+        plain = words_of(model, samples, rate)
+        total += 2 * len(plain)
+        spoken += sum(label is not None for _, label in plain)
+        for gain in (0.1, 10.0):
+            other = words_of(model, samples * np.float32(gain), rate)
+            changed += sum(a != b for a, b in zip(plain, other, strict=True))
+    print(f"{changed} of {total} (state, label) pairs changed; {spoken} with an emotion")
+    assert spoken >= 50
+    assert changed < 0.01 * total
+
+
+def words_of(
+    model: OnnxClassifier, samples: NDArray[np.float32], rate: int
+) -> list[tuple[str, str | None]]:
+    return [(p.state, p.label) for p in recognize(model, samples, rate)]

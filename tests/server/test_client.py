@@ -1,0 +1,393 @@
+"""The Python client against the real server: what it gives is what the recognizer gives."""
+
+import asyncio
+import doctest
+import importlib
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from helpers import serving
+from ser_live import Event, Prediction, SerError, StreamRecognizer
+from ser_live.client import AsyncStream, Item, ServerError, Stream, recognize_file
+from ser_live.client.address import Address
+from ser_live.client.messages import decode
+from ser_live.engine.segments import Segment, Segmenter
+from ser_live.server import connection
+from ser_live.testing import demo_voice
+
+RATE_HZ = 16000
+VOICE: NDArray[np.float32] = demo_voice(RATE_HZ)[: 8 * RATE_HZ]
+INTEGERS: NDArray[np.int16] = np.round(VOICE * 32767).astype(np.int16)
+TOKEN = "a-token-of-the-tests"
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[serving.Server]:
+    with serving.server() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[serving.Server]:
+    with serving.server("--token", TOKEN, "--max-streams", "1", "--idle-seconds", "2") as running:
+        yield running
+
+
+def offline(samples: NDArray[Any], **options: Any) -> list[Prediction]:
+    recognizer = StreamRecognizer(**options)
+    return recognizer.process(samples) + recognizer.flush()
+
+
+def predictions(items: list[Item]) -> list[Prediction]:
+    return [item for item in items if isinstance(item, Prediction)]
+
+
+def sent(server: serving.Server, samples: Any, **options: Any) -> list[Prediction]:
+    """Send all samples at once, and return the predictions."""
+    with Stream(server.url, **options) as stream:
+        stream.send(samples)
+        stream.end()
+        return predictions(list(stream))
+
+
+def segments(found: list[Prediction]) -> list[Segment]:
+    segmenter = Segmenter()
+    return [s for p in found for s in segmenter.process(p)] + segmenter.flush()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("block", [160, 1600, 7001, len(INTEGERS)])
+def test_a_stream_gives_what_the_recognizer_gives(server: serving.Server, block: int) -> None:
+    items: list[Item] = []
+    with Stream(server.url) as stream:
+        assert stream.started.sample_rate_hz == RATE_HZ
+        assert stream.started.model.name == "emotion"
+        assert stream.started.model.labels == StreamRecognizer().labels
+        for start in range(0, len(INTEGERS), block):
+            stream.send(INTEGERS[start : start + block])
+            items += stream.received()
+        stream.end()
+        items += stream
+        assert list(stream) == []
+    assert predictions(items) == offline(INTEGERS)
+    assert [i for i in items if isinstance(i, Segment)] == segments(offline(INTEGERS))
+    ended = stream.ended
+    assert (ended.reason, ended.predictions) == ("end", len(predictions(items)))
+    assert ended.received_samples == ended.processed_samples == len(INTEGERS)
+
+
+@pytest.mark.integration
+def test_the_twin_gives_the_same_and_skipped_audio_moves_the_clock(server: serving.Server) -> None:
+    first, second = INTEGERS[: 2 * RATE_HZ], INTEGERS[2 * RATE_HZ : 4 * RATE_HZ]
+    with Stream(server.url) as stream:
+        stream.send(first)
+        stream.skip(3 * RATE_HZ)
+        stream.send(second)
+        stream.end()
+        items = list(stream)
+
+    async def main() -> list[Item]:
+        async with AsyncStream(server.url) as twin:
+            await twin.send(first)
+            await twin.skip(3 * RATE_HZ)
+            await twin.send(second)
+            await twin.end()
+            same = [item async for item in twin]
+        assert twin.ended == stream.ended
+        return same
+
+    assert asyncio.run(main()) == items
+    assert [i.kind for i in items if isinstance(i, Event)] == ["gap"]
+    assert predictions(items)[-1].end_seconds == pytest.approx(7.0)
+    assert stream.ended.skipped_samples == 3 * RATE_HZ
+
+
+@pytest.mark.integration
+def test_another_thread_may_listen(server: serving.Server) -> None:
+    with ThreadPoolExecutor() as threads, Stream(server.url) as stream:
+        listening = threads.submit(list[Item], stream)
+        stream.send(INTEGERS)
+        stream.end()
+        assert predictions(listening.result(30.0)) == offline(INTEGERS)
+
+
+@pytest.mark.integration
+def test_formats_channels_and_options(server: serving.Server) -> None:
+    stereo = np.stack([VOICE, VOICE / 2], axis=1)
+    told: dict[str, Any] = {"hop_seconds": 0.5, "smoothing_seconds": 0.0, "vad": False}
+    for samples in (stereo, stereo.astype(np.float64)):
+        options = {"channels": 2, "format": "f32le", "labels": ["sad", "angry"], **told}
+        got = sent(server, samples, **options)
+        wanted = offline(stereo, channels=2, **told)
+        assert [(p.label, p.confidence) for p in got] == [(p.label, p.confidence) for p in wanted]
+        for one, other in zip(got, wanted, strict=True):
+            assert one.probabilities == two_of(other.probabilities)
+            assert one.raw_probabilities == two_of(other.raw_probabilities)
+
+
+def two_of(probabilities: Mapping[str, float] | None) -> Mapping[str, float] | None:
+    return probabilities and {label: probabilities[label] for label in ("sad", "angry")}
+
+
+@pytest.mark.integration
+def test_bytes_and_integers_in_a_float_stream_are_the_same_audio(server: serving.Server) -> None:
+    for samples in (INTEGERS, (INTEGERS / np.float32(32768)).tobytes()):
+        assert sent(server, samples, format="f32le") == offline(INTEGERS)
+
+
+@pytest.mark.integration
+def test_a_file_sent_at_full_speed_keeps_the_servers_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "_BURST_SECONDS", 0.2)
+    with (
+        serving.server("--max-bytes-per-second", "400000", "--max-frame-bytes", "20000") as slow,
+        Stream(slow.url) as stream,
+    ):
+        for start in range(0, 40 * 200, 40):  # the smallest messages count for more
+            stream.send(INTEGERS[start : start + 40])
+        stream.send(INTEGERS)
+        stream.end()
+        list(stream)
+    assert stream.ended.reason == "end"
+    assert stream.ended.dropped_samples == 0
+
+
+@pytest.mark.integration
+def test_a_mistake_that_is_not_fatal_may_be_caught(server: serving.Server) -> None:
+    with Stream(server.url) as stream:
+        stream._connection.send(b"odd")
+        with pytest.raises(ServerError, match="bad_frame") as caught:
+            next(stream)
+        assert (caught.value.code, caught.value.is_fatal) == ("bad_frame", False)
+        stream.send(INTEGERS)
+        stream.end()
+        assert predictions(list(stream)) == offline(INTEGERS)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({"model": "nonesuch"}, "unknown_model"),
+        ({"labels": ["bored"]}, "bad_option"),
+        ({"channels": "x"}, "bad_message"),
+    ],
+)
+def test_what_the_server_refuses(server: serving.Server, options: Any, code: str) -> None:
+    with pytest.raises(ServerError) as caught, Stream(server.url, **options):
+        pass
+    assert caught.value.code == code
+    assert caught.value.is_fatal
+    assert "\n" not in str(caught.value)
+
+    async def twin() -> None:
+        async with AsyncStream(server.url, **options):
+            pass
+
+    with pytest.raises(ServerError, match=code):
+        asyncio.run(twin())
+
+
+@pytest.mark.parametrize(
+    ("samples", "options", "words"),
+    [
+        (VOICE, {}, "announced as s16le"),
+        (INTEGERS.astype(np.int32), {"format": "f32le"}, "wanted int16, float32 or float64"),
+        (INTEGERS[None, None], {}, r"wanted \(n,\) or \(n, 1\)"),
+        (INTEGERS, {"channels": 2}, r"wanted \(n, 2\)"),
+        (np.stack([INTEGERS] * 3, axis=1), {"channels": 2}, r"wanted \(n, 2\)"),
+        (b"odd", {}, "no whole number of samples"),
+    ],
+)
+def test_samples_that_were_not_announced_never_leave(
+    samples: Any, options: Any, words: str
+) -> None:
+    with pytest.raises(SerError, match=words):
+        Stream("http://127.0.0.1", **options).send(samples)
+
+
+@pytest.mark.integration
+def test_the_door(guarded: serving.Server) -> None:
+    for wrong in (None, "wrong"):
+        with pytest.raises(ServerError, match="token") as caught:
+            Stream(guarded.url, token=wrong).__enter__()
+        assert caught.value.code == "unauthorized"
+    with Stream(f"{guarded.url}/#token={TOKEN}") as stream:
+        assert stream.started.stream_id
+        with pytest.raises(ServerError) as caught:
+            Stream(guarded.url, token=TOKEN).__enter__()
+        assert caught.value.code == "overloaded"
+
+
+@pytest.mark.integration
+def test_the_close_reason_reaches_the_reader_and_the_sender(guarded: serving.Server) -> None:
+    with Stream(guarded.url, token=TOKEN) as stream:
+        stream.send(INTEGERS[:16000])
+        with pytest.raises(ServerError, match="idle"):
+            predictions(list(stream))
+        assert list(stream) == []
+        assert stream.ended.reason == "idle"
+        with pytest.raises(ServerError) as caught:
+            stream.send(np.tile(INTEGERS, 100))
+        assert caught.value.code == "idle"
+
+
+@pytest.mark.integration
+def test_a_recording_over_http(server: serving.Server, tmp_path: Path) -> None:
+    path = tmp_path / "talk.wav"
+    soundfile.write(path, INTEGERS, RATE_HZ)
+    heard = recognize_file(path, server.url)
+    assert list(heard.predictions) == offline(INTEGERS)
+    assert list(heard.segments) == segments(offline(INTEGERS))
+    assert (heard.model, heard.sample_rate_hz, heard.channels) == ("emotion", RATE_HZ, 1)
+    assert heard.seconds == pytest.approx(len(INTEGERS) / RATE_HZ)
+    assert (heard.events, heard.notes) == ((), ())
+    coarse = recognize_file(path, server.url, hop_seconds=1.0, vad=False, labels=["sad"])
+    wanted = offline(INTEGERS, hop_seconds=1.0, vad=False)
+    assert [p.label for p in coarse.predictions] == [p.label for p in wanted]
+    assert {*(coarse.predictions[-1].probabilities or ())} == {"sad"}
+
+
+@pytest.mark.integration
+def test_recordings_that_are_refused(
+    server: serving.Server, guarded: serving.Server, tmp_path: Path
+) -> None:
+    noise, good = tmp_path / "noise.wav", tmp_path / "good.wav"
+    noise.write_bytes(os.urandom(2000))
+    soundfile.write(good, INTEGERS, RATE_HZ)
+    for path, options, code in (
+        (noise, {}, "no_audio"),
+        (good, {"model": "nonesuch"}, "not_found"),
+        (good, {"hop_seconds": -1.0}, "bad_option"),
+    ):
+        with pytest.raises(ServerError) as caught:
+            recognize_file(path, server.url, **options)
+        assert caught.value.code == code
+    with pytest.raises(ServerError, match="unauthorized"):
+        recognize_file(good, guarded.url)
+    assert recognize_file(good, guarded.url, token=TOKEN).model == "emotion"
+    with pytest.raises(SerError, match="cannot read it"):
+        recognize_file(tmp_path / "nothing.wav", server.url)
+
+
+@pytest.mark.integration
+def test_a_recording_that_is_too_large_hears_why(tmp_path: Path) -> None:
+    path = tmp_path / "long.wav"
+    soundfile.write(path, np.tile(INTEGERS, 20), RATE_HZ)
+    with serving.server("--max-upload-bytes", "100000") as small:
+        with pytest.raises(ServerError) as caught:
+            recognize_file(path, small.url)
+        assert caught.value.code == "too_large"
+
+
+@pytest.mark.integration
+def test_no_server_is_there() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        server = f"http://127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(SerError, match="cannot reach the server"):
+            Stream(server).__enter__()
+        with pytest.raises(SerError, match="cannot reach the server"):
+            recognize_file(__file__, server)
+
+
+@pytest.mark.integration
+def test_another_program_is_there() -> None:
+    with ThreadPoolExecutor() as threads, socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+
+        def answer() -> None:
+            for _ in range(2):
+                with other.accept()[0] as line:
+                    line.recv(4096)
+                    line.sendall(b"220 mail.example ESMTP\r\n")
+
+        threads.submit(answer)
+        server = f"http://127.0.0.1:{other.getsockname()[1]}"
+        with pytest.raises(SerError, match="is that a server of ser-live"):
+            Stream(server).__enter__()
+        with pytest.raises(SerError):
+            recognize_file(__file__, server)
+
+
+@pytest.mark.integration
+def test_the_server_goes() -> None:
+    with serving.process(ends_well=False) as doomed, Stream(doomed.url) as stream:
+        stream.send(INTEGERS[:RATE_HZ])
+        doomed.process.kill()
+        with pytest.raises(ServerError) as caught:
+            list(stream)
+        assert caught.value.code == "connection_lost"
+
+
+@pytest.mark.integration
+def test_a_server_that_stops_answers_for_what_it_got() -> None:
+    with serving.server() as ending, Stream(ending.url) as stream:
+        stream.send(INTEGERS)
+        first = next(stream)
+        ending.running.should_exit = True
+        items = [first, *stream]
+    assert stream.ended.reason == "draining"
+    heard = stream.ended.processed_samples
+    assert 0 < heard == stream.ended.received_samples <= len(INTEGERS)
+    assert predictions(items) == offline(INTEGERS[:heard])
+
+
+@pytest.mark.parametrize(
+    ("server", "url", "token"),
+    [
+        ("http://127.0.0.1:8321", "ws://127.0.0.1:8321/v1/stream", None),
+        ("https://voice.example/ser/#token=abc", "wss://voice.example:443/ser/v1/stream", "abc"),
+        ("ws://[::1]:80", "ws://[::1]:80/v1/stream", None),
+    ],
+)
+def test_addresses(server: str, url: str, token: str | None) -> None:
+    address = Address.parse(server)
+    assert (address.stream_url, address.token) == (url, token)
+    assert Address.parse(server, "other").token == "other"
+
+
+@pytest.mark.parametrize("server", ["", "127.0.0.1:8321", "ftp://x", "http://", "http://x:y", None])
+def test_no_addresses(server: Any) -> None:
+    with pytest.raises(SerError, match="is no address of a server"):
+        Address.parse(server)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"type":"hello"}', '{"type":"ended"}', '{"type":"started","model":1}']
+)
+def test_strange_messages_are_told(text: str) -> None:
+    with pytest.raises(SerError, match="is no message of"):
+        decode(text)
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("name", ["", ".stream", ".files"])
+def test_examples_run(server: serving.Server, name: str, tmp_path: Path) -> None:
+    recording = tmp_path / "talk.wav"
+    soundfile.write(recording, INTEGERS, RATE_HZ)
+    told = {"server": server.url, "blocks": np.array_split(INTEGERS, 40), "recording": recording}
+    done = doctest.testmod(importlib.import_module(f"ser_live.client{name}"), extraglobs=told)
+    assert done.attempted >= 2
+    assert done.failed == 0
+
+
+@pytest.mark.integration
+def test_importing_it_needs_neither_numpy_nor_websockets(environment: dict[str, str]) -> None:
+    code = (
+        "import sys, ser_live.client\n"
+        "loaded = {'numpy', 'onnxruntime', 'websockets', 'fastapi'} & set(sys.modules)\n"
+        "assert not loaded, loaded\n"
+    )
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

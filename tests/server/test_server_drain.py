@@ -1,0 +1,110 @@
+"""A server that is asked to stop lets open streams end first."""
+
+import contextlib
+import json
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pytest
+from websockets.exceptions import ConnectionClosed
+
+from helpers import serving
+from helpers.server_talk import (
+    RATE_HZ,
+    VOICE,
+    DeafClient,
+    blocks,
+    connect,
+    listen,
+    offline,
+    refusal,
+    start,
+)
+
+pytestmark = pytest.mark.integration
+
+SHORT = VOICE[: 3 * RATE_HZ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_open_streams_are_flushed_and_told(number: signal.Signals) -> None:
+    with serving.process() as server:
+        with connect(server) as stream, connect(server) as silent:
+            # The answer to the mistake says that everything before it has come.
+            for message in (start(), *blocks(SHORT, 5000), "{"):
+                stream.send(message)
+            first: list[dict[str, Any]] = []
+            while not first or first[-1]["type"] != "error":
+                first.append(json.loads(stream.recv(10)))
+            server.process.send_signal(number)
+            said = listen(stream)
+            said.messages[:0] = first
+            assert listen(silent).close_code == 1001  # it had not even started
+        assert said.close_code == 1001
+        assert said.ended["reason"] == "draining"
+        assert said.ended["processed_samples"] == said.ended["received_samples"] == len(SHORT)
+        assert said.predictions == offline(SHORT)
+        assert server.wait() == 0
+        assert [line["reason"] for line in server.log.lines("stream closed")] == ["draining"] * 2
+
+
+def test_new_ones_are_refused_meanwhile_and_a_second_signal_ends_at_once() -> None:
+    limits = ("--unsent-seconds", 20, "--max-bytes-per-second", 10**9)
+    with serving.process(*limits, ends_well=False) as server:
+        deaf = DeafClient(server)
+        server.terminate()
+        server.log.wait_for("draining")
+        assert server.get("/readyz").status_code == 503
+        assert server.get("/healthz").status_code == 200
+        refused = server.post(b"x")
+        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
+        assert refusal(server) == 503
+        assert server.process.poll() is None
+        server.terminate()
+        assert server.wait(5) == 128 + signal.SIGTERM
+        deaf.close()
+
+
+def test_a_client_that_goes_on_sending_gets_the_goodbye_all_the_same() -> None:
+    fast = ("--max-bytes-per-second", 10**9)
+    with (
+        serving.process(*fast) as server,
+        ThreadPoolExecutor() as threads,
+        connect(server) as stream,
+    ):
+        stream.send(start())
+
+        def send_on() -> None:
+            with contextlib.suppress(ConnectionClosed):
+                while True:
+                    stream.send(SHORT.tobytes())
+
+        threads.submit(send_on)
+        stream.recv(30)
+        stream.recv(30)  # a prediction: it is in the middle of it
+        server.terminate()
+        said = listen(stream)
+        assert (said.ended["reason"], said.close_code) == ("draining", 1001)
+        assert server.wait() == 0
+
+
+def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
+    wav = serving.recording(np.tile(VOICE, (8, 1)), RATE_HZ, "PCM_16")
+    is_begun = threading.Event()
+    with ThreadPoolExecutor() as threads, serving.server() as server:
+        engine = server.running.streams.engine
+        process = engine.process
+
+        def seen(*arguments: Any) -> Any:
+            is_begun.set()
+            return process(*arguments)
+
+        monkeypatch.setattr(engine, "process", seen)
+        posted = threads.submit(server.recognized, wav)
+        assert is_begun.wait(30)
+        assert not posted.done()
+        server.running.should_exit = True
+    assert len(posted.result()["predictions"]) > 600

@@ -1,0 +1,183 @@
+"""HTTP: recordings, health, the documents, and problems in words."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import jsonschema
+import numpy as np
+import pytest
+import soundfile
+
+from helpers import serving
+from helpers.server_talk import RATE_HZ, VOICE
+from helpers.serving import recording
+from ser_live.model.catalog import model_files
+from ser_live.sources import DEMO_PATH
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[serving.Server]:
+    limits = ("--max-upload-bytes", 2_000_000, "--max-seconds", 60)
+    with serving.server(*limits) as running:
+        yield running
+
+
+def problem(answer: httpx.Response, status: int) -> str:
+    """Return the detail of a problem, which has the form of RFC 9457."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert set(told) == {"type", "title", "status", "detail"}
+    assert told["status"] == status
+    assert "\n" not in told["detail"]
+    detail: str = told["detail"]
+    return detail
+
+
+def test_it_is_well_and_ready(server: serving.Server) -> None:
+    assert server.get("/healthz").json() == {"status": "ok"}
+    assert server.get("/readyz").json() == {"status": "ready"}
+
+
+@pytest.mark.parametrize("path", ["/", "/healthz", "/readyz", "/page/page.js"])
+def test_monitors_may_ask_without_a_body(server: serving.Server, path: str) -> None:
+    answer = httpx.head(f"{server.url}{path}")
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == str(len(server.get(path).content))
+
+
+def test_models_are_told(server: serving.Server) -> None:
+    models = server.get("/v1/models").json()
+    others = [(file.stem, False) for file in model_files() if file.stem != "emotion"]
+    told = [(model["name"], model["default"]) for model in models]
+    assert told == [("emotion", True), *others]
+    assert all(len(model["labels"]) >= 7 and model["licence"] for model in models)
+
+
+def test_a_recording_of_any_kind_is_recognized(server: serving.Server) -> None:
+    told = server.recognized(DEMO_PATH.read_bytes())
+    assert told["seconds"] == len(VOICE) / RATE_HZ
+    assert {p["state"] for p in told["predictions"]} >= {"speech", "silence"}
+    assert told["notes"] == []
+    flac = io.BytesIO()
+    soundfile.write(flac, VOICE, RATE_HZ, "PCM_16", format="FLAC")
+    again = server.recognized(flac.getvalue(), hop_seconds=0.5, labels=["sad", "happy"])
+    assert len(again["predictions"]) == len(told["predictions"]) / 2
+    speech = [p for p in again["predictions"] if p["probabilities"]]
+    assert all(list(p["probabilities"]) == ["sad", "happy"] for p in speech)
+
+
+SILENCE = recording(np.zeros(16000), 16000)
+REFUSED: dict[str, tuple[bytes, dict[str, str], int]] = {
+    "nothing": (b"", {}, 400),
+    "no samples": (recording(np.zeros((0, 1)), 16000), {}, 400),
+    "noise": (b"this is no audio" * 100, {}, 415),
+    "unknown model": (SILENCE, {"model": "nonesuch"}, 404),
+    "path of a model": (SILENCE, {"model": "../../etc/passwd"}, 404),
+    "hop": (SILENCE, {"hop_seconds": "0.013"}, 422),
+    "hop that is no number": (SILENCE, {"hop_seconds": "often"}, 422),
+    "hop not finite": (SILENCE, {"hop_seconds": "nan"}, 422),
+    "window": (SILENCE, {"window_seconds": "inf"}, 422),
+    "label": (SILENCE, {"labels": "bored"}, 422),
+    "unknown option": (SILENCE, {"gain": "2"}, 422),
+    "rate": (recording(np.zeros(16000), 4000), {}, 422),
+    "too loud": (recording(np.full(16000, 1e9), 16000), {}, 422),
+    "too many bytes": (b"\0" * 2_000_001, {}, 413),
+    "too long": (recording(np.zeros(61 * 8000), 8000, "PCM_16"), {}, 413),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_recognized_is_refused_in_words(server: serving.Server, name: str) -> None:
+    content, params, status = REFUSED[name]
+    assert problem(server.post(content, **params), status)
+
+
+def test_a_body_without_a_length_is_bounded_too(server: serving.Server) -> None:
+    pieces = (b"\0" * 100_000 for _ in range(30))
+    problem(server.post(pieces), 413)
+
+
+def test_a_form_is_refused_with_the_right_way(server: serving.Server) -> None:
+    answer = httpx.post(f"{server.url}/v1/recognize", files={"file": b"RIFF"})
+    assert "--data-binary" in problem(answer, 415)
+
+
+def test_a_damaged_recording_gives_what_was_readable(server: serving.Server) -> None:
+    data = DEMO_PATH.read_bytes()
+    told = server.recognized(data[: len(data) // 2])
+    assert 1 < told["seconds"] < len(VOICE) / RATE_HZ
+
+
+def test_wrong_places_and_methods_are_problems(server: serving.Server) -> None:
+    problem(server.get("/v1/nothing"), 404)
+    problem(server.get("/page/nothing.js"), 404)
+    problem(server.get("/page/../server/app.py"), 404)
+    problem(server.get("/page/%2e%2e/app.py"), 404)
+    problem(server.get("/v1/recognize"), 405)
+    problem(server.get("/v1/stream"), 404)
+
+
+def test_the_schema_of_messages_is_sound(server: serving.Server) -> None:
+    told = server.get("/v1/schema").json()
+    jsonschema.Draft202012Validator.check_schema(told)
+    either = jsonschema.Draft202012Validator(told)
+    either.validate({"type": "end"})
+    with pytest.raises(jsonschema.ValidationError):
+        either.validate({"type": "started"})
+
+
+def test_an_answer_fits_its_document(server: serving.Server) -> None:
+    document = server.get("/openapi.json").json()
+    answer = server.recognized(recording(VOICE, RATE_HZ))
+    schema = {"$ref": "#/components/schemas/Recognition", "components": document["components"]}
+    jsonschema.Draft202012Validator(schema).validate(answer)
+
+
+def test_each_answer_has_an_id_that_the_log_knows(server: serving.Server) -> None:
+    answer = server.get("/v1/models?token=not-to-be-logged")
+    request_id = answer.headers["x-request-id"]
+    (record,) = server.log.wait_for("request", request_id=request_id)
+    assert (record["path"], record["status"], record["method"]) == ("/v1/models", 200, "GET")
+    assert "not-to-be-logged" not in server.log.text
+
+
+def test_the_page_is_there_and_loads_nothing_from_elsewhere(server: serving.Server) -> None:
+    answer = server.get("/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "https://" not in answer.text
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    for name, value in {
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+        "referrer-policy": "no-referrer",
+        "cross-origin-opener-policy": "same-origin",
+    }.items():
+        assert answer.headers[name] == value
+    assert "server" not in answer.headers
+
+
+@pytest.mark.long
+def test_whatever_the_document_allows_and_forbids_is_answered_as_it_says(
+    server: serving.Server, tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
+            "--max-examples", "50", "--seed", "1", "--no-color",
+            # Bytes that are no audio are refused, as they should be.
+            "--exclude-checks", "positive_data_acceptance",
+        ],
+        cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert server.get("/readyz").status_code == 200
+    assert not [line for line in server.log.lines() if line["level"] == "error"]

@@ -1,0 +1,421 @@
+"""Rings, files, pipes and devices: every sample arrives once, or is counted as lost."""
+
+import importlib
+import io
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from helpers.streams import is_accounted
+from ser_live import SerError
+from ser_live.sources import Block, FileSource, RawSource, SampleFormat, SourceCounters, devices
+from ser_live.sources.capture_clock import CaptureClock
+from ser_live.sources.capture_worker import DeviceStream
+from ser_live.sources.ring import FrameRing
+
+FAKE_AUDIO = Path(__file__).parents[1] / "helpers" / "fake_audio"
+
+
+def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
+    """Frames whose value is their position: exact in float32 up to 16 million."""
+    return np.repeat(np.arange(start, start + count, dtype=np.float32)[:, None], channels, axis=1)
+
+
+class TestRing:
+    @pytest.mark.parametrize("seed", range(20))
+    def test_every_frame_stands_at_its_place_or_is_counted(self, seed: int) -> None:
+        """A frame's value is its place on the timeline, where the missing ones count."""
+        rng = np.random.default_rng(seed)
+        ring = FrameRing(100, 2, 1000)
+        written = end = expected = told = 0
+        noted: list[tuple[int, int]] = []  # place, overruns before it
+        for _ in range(600):
+            act = rng.random()
+            if act < 0.6:
+                count, missing, overruns = (int(rng.integers(most)) for most in (60, 20, 3))
+                missing, overruns = (n if rng.random() < 0.2 else 0 for n in (missing, overruns))
+                end += missing
+                noted.append((end, overruns))
+                samples = numbered(end, count)
+                end += count
+                written += count
+                ring.write(samples, 5.0 + end / 1000.0, overruns, missing)
+            elif act < 0.65:
+                ring.skip(int(rng.integers(100)))
+            elif (block := ring.read(int(rng.integers(1, 40)))) is not None:
+                expected += block.missing_frames
+                told += block.overruns
+                assert told == sum(overruns for place, overruns in noted if place <= expected)
+                np.testing.assert_array_equal(block.samples, numbered(expected, len(block.samples)))
+                expected += len(block.samples)
+                assert block.end_captured_at == pytest.approx(5.0 + expected / 1000)
+            assert is_accounted(ring.counters)
+            assert ring.counters.captured == written
+            assert ring.counters.overruns == sum(overruns for _, overruns in noted)
+            assert ring.counters.buffered <= 100
+
+    def test_a_writer_in_another_thread_tears_no_block(self) -> None:
+        ring = FrameRing(512, 1, 48000)
+        total = 200_000
+
+        def write() -> None:
+            for start in range(0, total, 100):
+                ring.write(numbered(start, 100, 1), 0.0)
+                if start % 2000 == 0:
+                    time.sleep(0.0002)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        position = 0
+        while position < total and (writer.is_alive() or ring.counters.buffered):
+            block = ring.read(64)
+            assert is_accounted(ring.counters)
+            if block is not None:
+                position += block.missing_frames
+                np.testing.assert_array_equal(
+                    block.samples, numbered(position, len(block.samples), 1)
+                )
+                position += len(block.samples)
+        writer.join()
+        counters = ring.counters
+        assert counters.captured == total
+        assert is_accounted(counters)
+
+    def test_a_lapped_reader_jumps_to_the_present_and_says_what_that_cost(self) -> None:
+        ring = FrameRing(100, 1, 1000)
+        for start in range(0, 250, 50):
+            ring.write(numbered(start, 50, 1), 0.0)
+        assert ring.counters == SourceCounters(captured=250, dropped_overrun=150, buffered=100)
+        block = ring.read(30)
+        assert block is not None
+        assert block.missing_frames == 220
+        np.testing.assert_array_equal(block.samples, numbered(220, 30, 1))
+        assert ring.counters == SourceCounters(
+            captured=250, processed=30, dropped_overrun=150, dropped_stale=70
+        )
+
+    def test_marks_without_a_reader_lose_no_count(self) -> None:
+        ring = FrameRing(2000, 1, 1000)
+        for _ in range(1000):
+            ring.write(numbered(0, 1, 1), 0.0, overruns=1, missing_frames=2)
+        blocks = list(iter(lambda: ring.read(50), None))
+        ring.write(numbered(0, 1, 1), 0.0, overruns=1, missing_frames=2)
+        blocks += iter(lambda: ring.read(50), None)
+        assert sum(block.missing_frames for block in blocks) == 2002
+        assert sum(block.overruns for block in blocks) == 1001
+
+    def test_the_block_is_not_overwritten_later(self) -> None:
+        ring = FrameRing(10, 1, 1000)
+        ring.write(numbered(0, 10, 1), 0.0)
+        block = ring.read(10)
+        ring.write(numbered(10, 10, 1), 0.0)
+        assert block is not None
+        np.testing.assert_array_equal(block.samples, numbered(0, 10, 1))
+
+
+class TestCaptureClock:
+    @pytest.mark.parametrize("seed", range(10))
+    def test_neither_lateness_nor_lies_move_it(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        clock = CaptureClock(48000)
+        for block in range(1, 600):
+            captured_at = 100.0 + block * 0.05
+            amiss_seconds = rng.choice([rng.exponential(0.05), -0.05, 0.9]) * (rng.random() < 0.3)
+            clock.note(block * 2400, captured_at + amiss_seconds)
+            if block > 10:
+                assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.02)
+                assert clock.captured_at(0) == pytest.approx(100.0, abs=0.02)
+
+    def test_it_follows_the_drift_of_the_device(self) -> None:
+        clock = CaptureClock(48000)
+        for block in range(1, 72000):  # an hour, half a second late at its end
+            captured_at = 100.0 + block * 0.05 * (1.0 + 0.5 / 3600.0)
+            clock.note(block * 2400, captured_at)
+        assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.001)
+
+    def test_it_is_settled_when_the_last_blocks_agree(self) -> None:
+        clock = CaptureClock(48000)
+        settled = []
+        for block in range(1, 12):  # the first six come all at once
+            captured_at = 100.0 + max(block, 6) * 0.05
+            clock.note(block * 2400, captured_at)
+            settled.append(clock.settle())
+        assert settled == [False] * 9 + [True] * 2
+        assert clock.captured_at(0) == pytest.approx(100.0)
+
+    def test_what_lies_in_the_future_stays_there(self) -> None:
+        clock = CaptureClock(48000)
+        assert clock.captured_at(0) == 0.0
+        clock.note(2400, time.monotonic() + 0.05)
+        assert clock.captured_at(2400) > time.monotonic()
+
+    @pytest.mark.parametrize("lost_seconds", [0.0, 0.01, 0.5, 3.0])
+    def test_it_says_how_long_a_loss_was(self, lost_seconds: float) -> None:
+        clock = CaptureClock(48000)
+        for block in range(1, 100):
+            clock.note(block * 2400, 100.0 + block * 0.05)
+        for block in range(100, 102):
+            clock.note(block * 2400, 100.0 + block * 0.05 + lost_seconds)
+        known = lost_seconds * 48000 if lost_seconds > 0.02 else 0
+        assert clock.lost_frames(99 * 2400) == pytest.approx(known, abs=1)
+        assert clock.captured_at(101 * 2400) == pytest.approx(100.0 + 101 * 0.05 + lost_seconds)
+        assert clock.lost_frames(99 * 2400) == 0
+
+
+def noise(frames: int, channels: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).uniform(-0.5, 0.5, (frames, channels)).astype(np.float32)
+
+
+def gathered(source: FileSource | RawSource) -> NDArray[np.generic]:
+    with source:
+        blocks: list[Block] = list(source)
+    assert is_accounted(source.counters)
+    samples: NDArray[np.generic] = np.concatenate([block.samples for block in blocks])
+    assert source.counters.processed == len(samples)
+    return samples
+
+
+class TestFile:
+    @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])
+    @pytest.mark.parametrize(
+        ("name", "subtype", "channels"),
+        [("a.wav", "PCM_16", 2), ("a.wav", "FLOAT", 3), ("a.flac", "PCM_24", 1)],
+    )
+    def test_gives_what_libsndfile_reads(
+        self, tmp_path: Path, rate: int, name: str, subtype: str, channels: int
+    ) -> None:
+        soundfile.write(tmp_path / name, noise(rate // 3 + 7, channels), rate, subtype=subtype)
+        source = FileSource(tmp_path / name)
+        whole, _ = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)
+        np.testing.assert_array_equal(gathered(source), whole)
+        assert (source.sample_rate_hz, source.channels) == (rate, channels)
+        assert source.notes == ()
+
+    def test_realtime_gives_no_sample_before_its_time(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", noise(8000, 1), 16000)
+        with FileSource(tmp_path / "a.wav", "realtime") as source:
+            started_at, frames, begun = time.monotonic(), 0, set()
+            for block in source:
+                frames += len(block.samples)
+                assert block.end_captured_at is not None
+                assert time.monotonic() >= block.end_captured_at
+                begun.add(round(block.end_captured_at - frames / 16000, 6))
+        assert len(begun) == 1
+        assert started_at <= begun.pop() <= time.monotonic() - 0.5
+
+    def test_close_ends_a_paced_iteration_from_another_thread(self, tmp_path: Path) -> None:
+        soundfile.write(tmp_path / "a.wav", noise(160000, 1), 16000)
+        with FileSource(tmp_path / "a.wav", "realtime") as source:
+            threading.Timer(0.2, source.close).start()
+            started_at = time.monotonic()
+            for _ in source:
+                pass
+        assert time.monotonic() - started_at < 5.0  # of the ten that it lasts
+
+    @pytest.mark.parametrize(
+        ("make", "words"),
+        [
+            (lambda path: None, "No such file"),
+            (Path.mkdir, "is a folder"),
+            (os.mkfifo, "no ordinary file"),  # it would be waited for
+            (Path.touch, "empty"),
+            (lambda path: path.write_bytes(b"Dear diary " * 50), "no audio that can be read"),
+            (lambda path: path.write_bytes(b"RIFF"), "no audio that can be read"),
+            (lambda path: soundfile.write(path, noise(0, 1), 16000), "0 samples"),
+        ],
+    )
+    def test_says_what_is_wrong_with_a_file(
+        self, tmp_path: Path, make: Callable[[Path], object], words: str
+    ) -> None:
+        path = tmp_path / "talk.wav"
+        make(path)
+        with pytest.raises(SerError, match=words) as caught:
+            gathered(FileSource(path))
+        assert str(path) in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+    @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
+    def test_plays_what_is_left_of_a_damaged_file(self, tmp_path: Path, name: str) -> None:
+        path = tmp_path / name
+        soundfile.write(path, noise(48000, 1), 16000)
+        whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+        source = FileSource(path)
+        samples = gathered(source)
+        assert 16000 < len(samples) < 34000
+        np.testing.assert_array_equal(samples, whole[: len(samples)])
+        assert len(source.notes) == 1
+        assert "s of it were readable" in source.notes[0]
+
+
+class TestRaw:
+    @pytest.mark.parametrize(("sample_format", "dtype"), [("s16le", "int16"), ("f32le", "float32")])
+    def test_bytes_become_numbers_and_what_is_left_is_told(
+        self, sample_format: SampleFormat, dtype: str
+    ) -> None:
+        samples = (noise(10, 2) * 30000).astype(dtype)
+        source = RawSource(io.BytesIO(samples.tobytes() + b"abc"), 16000, 2, sample_format)
+        got = gathered(source)
+        assert got.dtype == dtype
+        np.testing.assert_array_equal(got, samples)
+        assert f"3 of its {2 * samples.itemsize} bytes" in source.notes[0]
+
+    def test_refuses_a_terminal(self) -> None:
+        leader, follower = os.openpty()
+        with (
+            os.fdopen(leader, "rb", buffering=0),
+            os.fdopen(follower, "rb", buffering=0) as terminal,
+            pytest.raises(SerError, match="is a terminal"),
+            RawSource(terminal),
+        ):
+            pass
+
+
+@pytest.fixture
+def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The fake sounddevice, new for each test, with an output and three inputs."""
+    monkeypatch.syspath_prepend(FAKE_AUDIO)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    fake: Any = importlib.import_module("sounddevice")
+    fake.devices = [
+        ("HDMI output", 0), ("Built-in Audio", 2), ("USB Headset Mono", 1), ("USB Camera", 2),
+    ]  # fmt: skip
+    fake.default.device = (1, 0)
+    fake.default_rate_hz = 44100.0
+    yield fake
+    fake.is_over.set()
+    del sys.modules["sounddevice"]
+
+
+def wait_for_failure(stream: DeviceStream) -> None:
+    deadline = time.monotonic() + 10.0
+    while stream.failure is None and time.monotonic() < deadline:
+        stream.wait(1.0)  # a failure ends it
+
+
+class TestDevice:
+    """Device stream of the capture process, in this one."""
+
+    def test_gives_every_frame_in_order(self, portaudio: Any) -> None:
+        portaudio.overflows = {3}
+        stream = DeviceStream(devices.find_input_device(None))
+        assert (stream.name, stream.sample_rate_hz, stream.channels) == (
+            "Built-in Audio",
+            44100,
+            2,
+        )
+        stream.start()
+        position = overruns = 0
+        while position <= 44100:
+            stream.wait(1.0)
+            for audio in stream.audio():
+                np.testing.assert_array_equal(audio.samples, numbered(position, len(audio.samples)))
+                position += len(audio.samples)
+                overruns += audio.overruns
+                # A block that came late moves the estimate of those after it.
+                assert -0.05 < time.monotonic() - audio.captured_at < 1.0
+        assert overruns == 1
+        assert stream.callback_latency().count >= 10
+        assert stream.failure is None
+
+    def test_what_came_before_the_device_ended_is_there(self, portaudio: Any) -> None:
+        portaudio.last_block = 2
+        stream = DeviceStream(devices.find_input_device(None))
+        stream.start()
+        wait_for_failure(stream)
+        assert stream.failure == "the device is gone"
+        assert sum(len(audio.samples) for audio in stream.audio()) == 3 * 2205
+
+    @pytest.mark.parametrize(
+        ("asked", "tried"),
+        [
+            ((None, None), [(44100, 2), (44100, 1), (48000, 2), (48000, 1)]),
+            ((16000, 1), [(16000, 1)]),
+            ((16000, 1), [(16000, 1), (16000, 2), (44100, 1)]),
+        ],
+        ids=["its own first", "what is asked for first", "its own if that is refused"],
+    )
+    def test_formats_are_tried_in_order(
+        self, portaudio: Any, asked: tuple[int | None, int | None], tried: list[tuple[int, int]]
+    ) -> None:
+        portaudio.refused = set(tried[:-1])
+        stream = DeviceStream(devices.find_input_device(None), *asked)
+        assert portaudio.tried == tried
+        assert (stream.sample_rate_hz, stream.channels) == tried[-1]
+
+    def test_says_what_it_tried(self, portaudio: Any) -> None:
+        portaudio.refused = {(r, c) for r in (44100, 48000, 16000) for c in (1, 2)}
+        with pytest.raises(SerError, match="access to the microphone denied") as caught:
+            DeviceStream(devices.find_input_device("built-in"))
+        for words in ("1 'Built-in Audio'", "48000 Hz x 1", "16000 Hz x 2", "-9997"):
+            assert words in str(caught.value)
+
+    def test_a_failure_in_the_callback_is_kept(self, portaudio: Any) -> None:
+        portaudio.broken_block = 5
+        stream = DeviceStream(devices.find_input_device(None))
+        stream.start()
+        wait_for_failure(stream)
+        assert "capture failed (ValueError: " in str(stream.failure)
+
+    def test_devices_come_with_the_rates_that_they_accept(self, portaudio: Any) -> None:
+        portaudio.refused = {(8000, 2), (96000, 1), (96000, 2)}
+        found = devices.portaudio_inputs(with_rates=True)
+        assert [(d.index, d.name, d.channels, d.is_default) for d in found] == [
+            (1, "Built-in Audio", 2, True),
+            (2, "USB Headset Mono", 1, False),
+            (3, "USB Camera", 2, False),
+        ]
+        assert found[0].rates_hz == (16000, 22050, 32000, 44100, 48000)
+        assert found[1].rates_hz == (8000, 16000, 22050, 32000, 44100, 48000)
+
+    @pytest.mark.parametrize(
+        ("wanted", "name"),
+        [
+            (None, "Built-in Audio"),
+            (2, "USB Headset Mono"),
+            ("3", "USB Camera"),
+            ("camera", "USB Camera"),
+        ],
+    )
+    def test_finds_devices(self, portaudio: Any, wanted: str | int | None, name: str) -> None:
+        assert devices.find_input_device(wanted).name == name
+
+    @pytest.mark.parametrize(
+        ("wanted", "words"),
+        [
+            ("usb", "fits 2 'USB Headset Mono', 3 'USB Camera'"),
+            ("gramophone", "no input device 'gramophone'; there is 1 'Built-in"),
+            (0, "no input device 0"),
+        ],
+    )
+    def test_lists_devices_when_none_is_meant(
+        self, portaudio: Any, wanted: str | int, words: str
+    ) -> None:
+        with pytest.raises(SerError, match=words):
+            devices.find_input_device(wanted)
+
+    def test_without_any_input_it_lists_what_there_is(self, portaudio: Any) -> None:
+        portaudio.devices = [("HDMI output", 0)]
+        with pytest.raises(SerError, match=r"no input device.*only outputs: 0 'HDMI output'"):
+            devices.find_input_device(None)
+
+
+def test_without_portaudio_the_message_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("FAKE_AUDIO", "missing")
+    monkeypatch.syspath_prepend(FAKE_AUDIO)
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.setattr(shutil, "which", lambda tool: tool == "dnf" or None)
+    with pytest.raises(SerError, match=r"dnf install portaudio.*--demo work without it"):
+        devices.portaudio_inputs()

@@ -1,0 +1,143 @@
+"""Which clips are found, with which label and speaker, and what is refused."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from helpers import tiny_corpora
+from ser_live import SerError
+from ser_live.model.card import SpectrumSpec
+from ser_train import files as disk
+from ser_train.audio import read_audio
+from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel
+from ser_train.data import spectra
+from ser_train.data.recordings import Recordings
+from ser_train.data.splits import choose_validation_speakers
+
+
+def test_a_manifest_counts_paths_from_its_folder(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text('path,label,speaker\n"a,b.wav",happy, Ann\n', encoding="utf-8-sig")
+    (clip,) = read_manifest(table)
+    assert clip == Clip(tmp_path / "a,b.wav", "happy", "mine/Ann", "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("path;label;speaker\na.wav;happy;Ann\n", "wanted path,label,speaker"),
+        ("path,label,speaker\n", "no rows"),
+        ("path,label,speaker\na.wav,,Ann\n", "line 2"),
+        ("", "wanted path,label,speaker"),
+    ],
+)
+def test_a_broken_manifest_is_refused(tmp_path: Path, text: str, reason: str) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text(text, encoding="utf-8")
+    with pytest.raises(SerError, match=reason):
+        read_manifest(table)
+
+
+def test_a_folder_without_a_corpus_says_what_it_holds(tmp_path: Path) -> None:
+    with pytest.raises(SerError, match="missing, wanted a folder"):
+        find_clips(tmp_path / "nowhere")
+    with pytest.raises(SerError, match="holds nothing"):
+        find_clips(tmp_path)
+    (tmp_path / "song.mp3").write_bytes(b"")
+    with pytest.raises(SerError, match=r"holds song\.mp3; wanted RAVDESS"):
+        find_clips(tmp_path)
+
+
+def test_labels_are_mapped_dropped_and_checked(tmp_path: Path) -> None:
+    clips = find_clips(tiny_corpora.write_ravdess(tmp_path, [1], ["neutral", "calm", "sad"]))
+    mapped = relabel(clips, [("calm", "neutral")])
+    assert [clip.label for clip in mapped] == ["neutral", "neutral", "sad"]
+    assert labels_of(relabel(clips, dropped=["sad"])) == ("neutral", "calm")
+    with pytest.raises(SerError, match="--drop names the label 'bored'"):
+        relabel(clips, dropped=["bored"])
+    with pytest.raises(SerError, match="'melancholy' is unknown"):
+        relabel(clips, [("sad", "melancholy")])
+    with pytest.raises(SerError, match="wanted two or more"):
+        relabel(clips, [("calm", "neutral")], ["sad"])
+
+
+def test_a_file_that_is_named_twice_counts_once(tmp_path: Path) -> None:
+    folder = tiny_corpora.write_ravdess(tmp_path, [1, 2])
+    assert len(Recordings((folder, folder)).find()) == 4
+    with pytest.raises(SerError, match="--train-dir"):
+        Recordings().find()
+
+
+def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None:
+    clips = find_clips(tiny_corpora.write_ravdess(tmp_path, range(1, 25)))
+    assert choose_validation_speakers(clips, []) == ("ravdess/08", "ravdess/16")
+    assert choose_validation_speakers(clips[:6], []) == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "no such audio file"),
+        (b"", ".*not readable as audio"),
+        (bytes(range(200)), ".*not readable as audio"),
+        ([0.0, np.nan], ".*holds NaN or infinite"),
+        ([], ".*holds no samples"),
+    ],
+    ids=["missing", "empty", "noise", "nan", "no samples"],
+)
+def test_a_broken_recording_is_named(
+    tmp_path: Path, content: bytes | list[float] | None, reason: str
+) -> None:
+    path = tmp_path / "clip.wav"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        soundfile.write(path, content, 16000, subtype="FLOAT")
+    with pytest.raises(SerError, match=rf"clip\.wav: {reason}"):
+        read_audio(path)
+
+
+def test_any_rate_and_channels_become_mono_at_16_khz(tmp_path: Path) -> None:
+    path = tmp_path / "stereo.wav"
+    soundfile.write(path, np.tile([[0.5, -0.5]], (48000, 1)), 48000)
+    samples = read_audio(path)
+    assert samples.dtype == np.float32
+    assert abs(samples.size - 16000) <= 1
+    assert np.abs(samples).max() < 1e-3
+
+
+def test_the_cache_gives_the_spectrum_of_the_file_and_follows_its_changes(tmp_path: Path) -> None:
+    spec = SpectrumSpec()
+    path = tiny_corpora.write_sound(tmp_path / "a.wav", "happy", 1)
+    cache = spectra.SpectrumCache(tmp_path / "cache", spec, (1.0, 1.1))
+    first = cache.load(Clip(path, "happy", "x/1", "x"))
+    section = first.sections[0]
+    whole = spectra.whole_clip_spectrum(path, read_audio(path), spec)
+    onset, end = spectra.speech_bounds(whole)
+    assert 5 <= onset <= 10
+    power = first.power(0, section.onset, section.end)
+    np.testing.assert_allclose(power, whole[onset:end], rtol=2e-3, atol=1e-6)
+    assert len(first.sections) == 2
+    assert first.power(1, -5, 10**6).shape[0] == first.sections[1].stop - first.sections[1].start
+    assert cache.load(first.clip) == first
+    tiny_corpora.write_sound(path, "sad", 2)
+    os.utime(path, ns=(1, 1))
+    assert cache.load(first.clip).content != first.content
+
+
+def test_broken_recordings_are_left_out_only_on_request(tmp_path: Path) -> None:
+    good = tiny_corpora.write_sound(tmp_path / "good.wav", "happy", 1)
+    (tmp_path / "bad.wav").write_bytes(b"")
+    clips = [Clip(path, "happy", "x/1", "x") for path in (good, tmp_path / "bad.wav")]
+    cache = spectra.SpectrumCache(tmp_path / "cache", SpectrumSpec(), (1.0,))
+    told: list[str] = []
+    loaded = disk.load_each(clips, cache.load, lambda: None, told.append)
+    assert [item.clip for item in loaded] == clips[:1]
+    assert "bad.wav" in told[0]
+    with pytest.raises(SerError, match=r"bad\.wav.*--skip-broken"):
+        disk.load_each(clips, cache.load, lambda: None, None)
+    with pytest.raises(SerError, match="no recording is left"):
+        disk.load_each(clips[1:], cache.load, lambda: None, told.append)

@@ -1,0 +1,80 @@
+"""Evaluation of a model: its lines, and the warning of speakers that it had heard."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import tiny_corpora, tiny_network
+from helpers.notes import Notes
+from ser_export.exporting import export_model
+from ser_train import metrics
+from ser_train.commands import cli
+from ser_train.commands.evaluate import evaluate
+from ser_train.commands.fit import FitJob
+from ser_train.commands.predict import load_predictor
+from ser_train.corpora import Clip
+from ser_train.evaluation.calibration import Measured
+from ser_train.evaluation.clips import Evaluation
+from ser_train.reports.model_card import held_out_metrics
+
+pytestmark = pytest.mark.integration
+
+
+def test_with_several_corpora_each_one_is_reported() -> None:
+    clips = [Clip(Path(c), "sad", f"{c}/1", c) for c in ("emodb", "emodb", "nemo")]
+    probabilities = np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]])
+    truth = np.zeros(3, np.intp)
+    scores = metrics.score(probabilities, truth)
+    measured = Measured(tuple(clips), truth, probabilities, scores, "in words")
+    reported = held_out_metrics(measured, ("sad", "angry"), "last epoch")
+    accuracy = [m for m in reported if m.name == "WA"]
+    assert [m.count for m in accuracy] == [3, 2, 1]
+    assert [m.value for m in accuracy] == pytest.approx([2 / 3, 0.5, 1.0], abs=1e-4)
+    assert reported[3].protocol.startswith("emodb alone: held-out speakers emodb/1, neither")
+    leaks = [m for m in reported if m.name == "mass on angry"]
+    assert [m.value for m in leaks] == pytest.approx([0.45, 0.3])
+    assert [m.count for m in leaks] == [2, 1]
+    assert (reported[-1].name, reported[-1].count) == ("recall of sad", 3)
+    assert reported[-1].value == pytest.approx(2 / 3, abs=1e-6)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_network.register(monkeypatch)
+
+
+def evaluation(job: FitJob, *speakers: str) -> Evaluation:
+    return Evaluation(job.output, job.recordings, speakers or None, cache_folder=job.cache_folder)
+
+
+def test_evaluation_says_who_was_known(fitted: tiny_network.Fitted, tmp_path: Path) -> None:
+    held_out = dataclasses.replace(evaluation(fitted.job, "ravdess/06"), report_folder=tmp_path)
+    lines = evaluate(held_out, Notes())
+    assert "speaker ravdess/06; no speaker of the training was heard (speaker-indep" in lines[0]
+    assert "first 1 s from the speech onset" in lines[0]
+    assert "UAR 100.0 %" in lines[1]
+    assert (tmp_path / "reliability.png").is_file()
+    notes = Notes()
+    lines = evaluate(evaluation(fitted.job), notes)
+    assert "ravdess/01, ravdess/02, ravdess/03, ravdess/04 were in training" in lines[0]
+    assert notes.notes[-1].startswith("warning: ravdess/01")
+
+
+def test_predictions_of_keras_and_onnx_agree(
+    fitted: tiny_network.Fitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    onnx_file = tmp_path / "tiny.onnx"
+    export_model(fitted.job.output, onnx_file, [], lambda _: None)
+    voice = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 77, seconds=3.2)
+    keras_answer = load_predictor(fitted.job.output).predict(voice)
+    onnx_answer = load_predictor(onnx_file).predict(voice)
+    np.testing.assert_allclose(keras_answer.probabilities, onnx_answer.probabilities, atol=1e-5)
+    answer = json.loads(keras_answer.line(as_json=True))
+    assert answer["label"] == "sad"
+    assert answer["confidence"] == max(answer["probabilities"].values())
+    for model in (fitted.job.output, onnx_file):
+        assert cli.main(["predict", str(model), str(voice)]) == 0
+        assert capsys.readouterr().out.startswith(f"{voice}\tsad\t")
