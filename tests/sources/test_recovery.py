@@ -148,6 +148,8 @@ def heard(
 
 def expected(blocks: list[tuple[Block, int]], model: OnnxClassifier) -> list[Prediction]:
     """Return what a recognizer says that is given the blocks and told of their gaps."""
+    if not blocks:
+        return []
     rate = blocks[0][1]
     recognizer = StreamRecognizer(model, rate, blocks[0][0].samples.shape[1])
     predictions: list[Prediction] = []
@@ -242,6 +244,7 @@ def test_any_faults(model: OnnxClassifier, script: list[Fault]) -> None:
         [Stall(2.0, 0.6), Stall(4.0, 1.5)],
         [Stall(0.021, 0.6), Unplug(0.021, 0.003)],
         [Unplug(3.1, 0.1, 44100, 2, 2), HangOnOpen(3.1)],
+        [Crash(0.021), HangOnOpen(0.021), HangOnOpen(0.021)],
         [Jitter(1.0, 5.0, 0.3), WrongRate(2.0, 2.0, 1.5), Crash(3.1)],
     ],
     ids=str,
