@@ -2,11 +2,13 @@
 
 import argparse
 import contextlib
+import errno
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn, Self
 
@@ -36,19 +38,46 @@ class Stopped(BaseException):
 
 def exit_code_of(program: str, work: Callable[[], int]) -> int:
     """Run a command and return its exit code; a user's mistake is one line on stderr."""
+    _reopen_closed_streams()
     try:
-        return work()
+        exit_code = work()
+        sys.stdout.flush()  # only here a full disk can be told
+        return exit_code
     except SerError as error:
-        print(f"{program}: error: {error}", file=sys.stderr)
-        return USER_ERROR
+        return _fail(program, str(error))
     except Stopped as stopped:
         return stopped.exit_code
     except KeyboardInterrupt:
         return _EXIT_CODES[signal.SIGINT]
-    except BrokenPipeError:
-        # The reader has closed it. The interpreter must not find out again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has closed it
+        _give_stdout_up()
         return 0
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _give_stdout_up()
+        return _fail(program, f"cannot write on ({error.strerror}); make room for the output")
+
+
+def _fail(program: str, reason: str) -> int:
+    with contextlib.suppress(OSError):  # stderr may be full, too
+        print(f"{program}: error: {reason}", file=sys.stderr)
+    return USER_ERROR
+
+
+def _give_stdout_up() -> None:
+    """Let the interpreter not find out again, when it flushes, that stdout takes no more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _reopen_closed_streams() -> None:
+    """Send to nowhere what goes to a stream that was closed before the start (``2>&-``).
+
+    Without a stderr, `print` would take stdout, and the next file that is opened its descriptor.
+    """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
 
 
 @contextlib.contextmanager

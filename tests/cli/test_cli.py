@@ -346,6 +346,26 @@ class TestEndings:
         with ReplaySource(path) as source:
             assert sum(len(b.samples) for b in source if isinstance(b, Block)) > 22050 * 2
 
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+    @pytest.mark.parametrize("words", ["--demo --json", "--list-models", "doctor --no-microphone"])
+    def test_a_full_stdout_is_one_line(self, words: str) -> None:
+        with Path("/dev/full").open("w", encoding="utf-8") as full:
+            done = subprocess.run(
+                [*COMMAND, *words.split()],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                check=False,
+            )
+        assert done.returncode == 2
+        assert done.stderr.splitlines()[-1].startswith("ser-live: error: cannot write on (No space")
+        assert "Traceback" not in done.stderr
+
+    def test_a_closed_stderr_leaves_stdout_to_the_lines(self, tiny_model: Path) -> None:
+        command = ["sh", "-c", 'exec "$@" 2>&-', "sh", *COMMAND, "--demo", "--model"]
+        done = subprocess.run([*command, tiny_model], capture_output=True, text=True, check=True)
+        assert len(lines_of(done.stdout)) == 78
+
     def test_a_reader_that_has_enough_ends_it_in_silence(
         self, tmp_path: Path, tiny_model: Path
     ) -> None:

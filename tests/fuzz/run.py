@@ -42,6 +42,10 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0, help="for all targets together")
     options = parser.parse_args()
     targets = options.targets or TARGETS
+    for unknown in set(targets) - set(TARGETS):
+        parser.error(f"there is no {unknown}, wanted some of {', '.join(TARGETS)}")
+    if not options.minutes > 0:
+        parser.error(f"--minutes is {options.minutes:g}, wanted more than 0")
     seconds = 60.0 * options.minutes / len(targets)
     return 1 if sum([_run(target, seconds) for target in targets]) else 0
 

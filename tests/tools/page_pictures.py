@@ -1,5 +1,6 @@
 """Take docs/page-*.png: ``python tests/tools/page_pictures.py`` takes a minute, by the clock."""
 
+import argparse
 import base64
 import io
 import sys
@@ -34,6 +35,7 @@ COUNT_WORDS = """
 
 def main() -> None:
     """Let the page hear the demo voice, and look at it in its last utterance."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     with tempfile.TemporaryDirectory() as folder, serving.process() as server:
         for name, size in SIZES.items():
             place = Path(folder) / name

@@ -5,6 +5,7 @@ Needs librosa and Keras (``pip install 'ser-live[train]'``); nothing else of the
 
 from collections.abc import Callable
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -19,20 +20,18 @@ Recognize = Callable[[NDArray[np.float32]], object]
 """Takes the whole window, shape (n,); its result is thrown away."""
 
 
-def baselines(model: OnnxClassifier) -> list[tuple[str, int, Recognize]]:
-    """Return all baselines: name, times that it is measured, and the work itself.
+def require_packages() -> None:
+    """Raise SerError if a package that the baselines need is not installed."""
+    for name in ("keras", "librosa"):
+        if find_spec(name) is None:
+            raise SerError(
+                f"--compare needs {name}, which is not installed; pip install 'ser-live[train]'"
+            )
 
-    Raises
-    ------
-    SerError
-        If a package that they need is not installed.
-    """
-    try:
-        keras, librosa = import_module("keras"), import_module("librosa")
-    except ImportError as error:
-        raise SerError(
-            f"--compare needs {error.name}, which is not installed; pip install 'ser-live[train]'"
-        ) from error
+
+def baselines(model: OnnxClassifier) -> list[tuple[str, int, Recognize]]:
+    """Return all baselines: name, times that it is measured, and the work itself."""
+    keras, librosa = import_module("keras"), import_module("librosa")
     usual = "usual way: librosa's five features over the window, Keras predict"
     rival = "fair rival: librosa's log-mel over the window, the same ONNX graph"
     return [

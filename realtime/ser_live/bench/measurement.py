@@ -18,7 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import __version__
-from ser_live.bench.baselines import Recognize, baselines
+from ser_live.bench.baselines import Recognize, baselines, require_packages
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
 from ser_live.hardware import processor_name
@@ -101,6 +101,7 @@ class Bench:
     def __init__(self, model: str | None, hop_seconds: float) -> None:
         self._path = find_model(model)
         self._model = OnnxClassifier.load(self._path)
+        StreamRecognizer(self._model, hop_seconds=hop_seconds)  # refuses a hop that cannot be
         self._hop_seconds = hop_seconds
         self._speech = continuous_speech()
 
@@ -126,6 +127,8 @@ class Bench:
                 f"--seconds is {seconds:g} and --paced-seconds {paced_seconds:g}, "
                 "wanted 1 to 36000 and 0 to 36000"
             )
+        if compare:
+            require_packages()
         hops = [
             self._run_hops("free-running, gate on", seconds),
             self._run_hops("free-running, gate off", seconds, vad=False),
