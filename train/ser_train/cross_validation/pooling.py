@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import scipy  # loads scipy.special when it is asked for
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
@@ -233,6 +234,5 @@ def _normalised(
         before = np.cumsum(logarithms[own], axis=0) - logarithms[own]
         mean = (_PRIOR_CLIPS * everyone + before) / (_PRIOR_CLIPS + heard)
         result[own] = logarithms[own] - mean + everyone
-    shares = np.exp(result - result.max(axis=1, keepdims=True))
-    normalised: NDArray[np.float64] = shares / shares.sum(axis=1, keepdims=True)
+    normalised: NDArray[np.float64] = scipy.special.softmax(result, axis=1)
     return normalised
