@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 class Reporter:
@@ -18,11 +18,15 @@ class Reporter:
         For tests; stderr otherwise.
     """
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(self, console: "Console | None" = None) -> None:
+        from rich.console import Console  # noqa: PLC0415 - --help needs no rich
+
         self._console = console or Console(stderr=True, highlight=False)
 
     def note(self, text: str) -> None:
         """Print a line."""
+        from rich.markup import escape  # noqa: PLC0415
+
         self._console.print(escape(text), soft_wrap=True)
 
     def warn(self, text: str) -> None:
@@ -32,6 +36,14 @@ class Reporter:
     @contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
         """Show a bar of ``total`` steps and yield the function to call after each."""
+        from rich.progress import (  # noqa: PLC0415
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
         with Progress(
             TextColumn("{task.description}"),
             BarColumn(),
