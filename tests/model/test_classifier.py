@@ -5,6 +5,7 @@ import dataclasses
 import re
 import resource
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +18,15 @@ from onnx import helper, numpy_helper
 
 from fuzz import check_message
 from fuzz.models import BINS, networks
-from ser_live import SerError
+from ser_live import SerError, StreamRecognizer, listen
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.model import classifier as classifier_module
 from ser_live.model.card import SpectrumSpec
 from ser_live.model.catalog import find_model, model_files
-from ser_live.model.classifier import OnnxClassifier, encode_golden
+from ser_live.model.classifier import OnnxClassifier, encode_golden, load_shared
 from ser_live.model.onnx_check import MOST_NODE_BYTES, MOST_NODES, MOST_PARTS, check_graph
 from ser_live.model.onnx_session import MOST_MEMORY_BYTES, open_session
+from ser_live.sources import DEMO_PATH
 from ser_live.testing import speech_like, tiny_card, write_tiny_model
 from ser_live.testing.models import tiny_graph, with_golden, write_graph
 
@@ -43,6 +45,42 @@ def test_nan_from_the_network_is_an_error(tmp_path: Path) -> None:
     classifier = OnnxClassifier.load(write_tiny_model(tmp_path / "tiny.onnx"))
     with pytest.raises(SerError, match="wanted probabilities"):
         classifier.probabilities(np.full((50, 257), np.nan, np.float32))
+
+
+def test_a_model_is_loaded_once_until_its_file_changes(tmp_path: Path) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    first = StreamRecognizer(path).classifier
+    with listen(DEMO_PATH, model=str(path)) as again, listen(DEMO_PATH, model=path) as predictions:
+        assert again.recognizer.classifier is predictions.recognizer.classifier is first
+        write_tiny_model(path, seed=1)
+        predictions.swap(path)
+        changed = predictions.recognizer.classifier
+    fresh = OnnxClassifier.load(path)
+    assert fresh is not changed is StreamRecognizer(path).classifier
+    window = PowerSpectrum(first.card.spectrum).process(speech_like(1.0))
+    np.testing.assert_array_equal(changed.probabilities(window), fresh.probabilities(window))
+    assert not np.array_equal(changed.probabilities(window), first.probabilities(window))
+    path.unlink()
+    with pytest.raises(SerError, match="there is no model"):
+        StreamRecognizer(path)
+
+
+def test_threads_that_ask_at_once_load_a_model_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiny_model(tmp_path / "tiny.onnx")
+    loaded, load = list[OnnxClassifier](), OnnxClassifier.load
+
+    def count(path: str) -> OnnxClassifier:
+        time.sleep(0.05)  # the others come meanwhile
+        loaded.append(load(path))
+        return loaded[-1]
+
+    monkeypatch.setattr(OnnxClassifier, "load", count)
+    with ThreadPoolExecutor(8) as pool:
+        got = list(pool.map(load_shared, [path] * 8))
+    assert len(loaded) == 1
+    assert all(classifier is loaded[0] for classifier in got)
 
 
 def test_files_that_are_no_model(tmp_path: Path) -> None:

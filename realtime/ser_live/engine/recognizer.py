@@ -24,7 +24,7 @@ from ser_live.model.card import (
     SmoothingSpec,
 )
 from ser_live.model.catalog import find_model
-from ser_live.model.classifier import OnnxClassifier, WindowRequest
+from ser_live.model.classifier import OnnxClassifier, WindowRequest, load_shared
 from ser_live.prediction import Prediction, State
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
@@ -511,7 +511,7 @@ class StreamRecognizer:
 
 
 def _loaded(model: str | os.PathLike[str] | OnnxClassifier | None) -> OnnxClassifier:
-    return model if isinstance(model, OnnxClassifier) else OnnxClassifier.load(find_model(model))
+    return model if isinstance(model, OnnxClassifier) else load_shared(find_model(model))
 
 
 def _hop_samples(hop_seconds: float) -> int:

@@ -3,10 +3,12 @@
 import base64
 import binascii
 import os
+import threading
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,8 @@ OUTPUT_NAME = "probabilities"
 GOLDEN_TEST_SECONDS = 5.0
 """The golden test may take so long; the shipped models take a millisecond."""
 _LARGEST_TRIED_BATCH = 4
+_MOST_SHARED = 4
+_sharing = threading.Lock()
 _SUM_TOLERANCE = 0.02
 """Tolerance of the sum of the probabilities: a quantized softmax rounds each."""
 
@@ -228,6 +232,30 @@ class OnnxClassifier:
                 f"{golden.tolerance:g} is allowed; the file is damaged or this onnxruntime "
                 f"({onnxruntime.__version__}) computes it differently"
             )
+
+
+def load_shared(path: str | os.PathLike[str]) -> OnnxClassifier:
+    """Return the classifier of a model file, loaded once for this process and its latest files.
+
+    A file that has changed is loaded anew. Loading again and again costs time, and heap that the
+    allocators keep.
+
+    Raises
+    ------
+    SerError
+        As `OnnxClassifier.load`.
+    """
+    version: tuple[int, ...] = ()
+    with suppress(OSError, ValueError):  # reading it will say why not
+        status = os.stat(path)  # noqa: PTH116 - may be a str
+        version = (status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
+    with _sharing:  # two threads that ask at once load it once
+        return _load_version(os.fspath(path), version)
+
+
+@lru_cache(_MOST_SHARED)
+def _load_version(path: str, version: tuple[int, ...]) -> OnnxClassifier:
+    return OnnxClassifier.load(path)
 
 
 def decode_golden(golden: GoldenTest, bins: int, where: str) -> NDArray[np.float32]:
