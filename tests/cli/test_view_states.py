@@ -13,6 +13,7 @@ import pytest
 from helpers.terminal import rows_of, terminal
 from ser_live import Prediction
 from ser_live.cli.view import LiveView
+from ser_live.cli.view.frame import Frame
 from ser_live.cli.view.headline import letters
 from ser_live.cli.view.tracker import EVENT_SECONDS, EventQueue, ViewState
 from ser_live.events import Event, EventKind
@@ -319,3 +320,22 @@ def test_the_level_is_that_of_the_last_moment(tiny_model: Path) -> None:
         view.update(LiveStep((), 0.1, 0.05, 2.0))
         assert "-26 dBFS, peak -20" in shot(view).text
         assert "CLIPPING" not in shot(view).text
+
+
+def test_ctrl_c_while_it_starts_gives_the_screen_back(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Frame, "rows", interrupt)
+    with listen(RawSource(io.BytesIO()), model=tiny_model) as listener:
+        view = LiveView(listener, "", terminal(80, 24))
+        with pytest.raises(KeyboardInterrupt), view:
+            pass
+        monkeypatch.undo()
+    assert isinstance(view.console.file, io.TextIOWrapper)
+    buffer = view.console.file.buffer
+    assert isinstance(buffer, io.BytesIO)
+    written = buffer.getvalue()
+    assert written.count(b"\x1b[?1049h") == written.count(b"\x1b[?1049l") == 1

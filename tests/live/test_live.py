@@ -1,6 +1,8 @@
 """The live loop: what reaches the recognizer, and what is said about it."""
 
 import dataclasses
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -178,3 +180,38 @@ def test_stats_before_it_is_open_are_refused(tiny_model: Path) -> None:
 def test_impossible_buffers_are_refused(seconds: float) -> None:
     with pytest.raises(SerError, match=r"buffer_seconds is .*, wanted 0.5 to 3600"):
         Microphone(buffer_seconds=seconds)
+
+
+ASYNC = """
+import asyncio
+from ser_live import alisten
+async def listen():
+    async for prediction in alisten(*sys.argv[1:2], model=sys.argv[2]):
+        return
+asyncio.run(listen())
+"""
+THREAD = """
+import threading
+import numpy as np
+from ser_live import StreamRecognizer
+recognizer, heard = StreamRecognizer(sys.argv[2], 44100), threading.Event()
+def listen():
+    while True:
+        recognizer.process(np.zeros(4410))
+        heard.set()
+threading.Thread(target=listen, daemon=True).start()
+heard.wait()
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("program", [ASYNC, THREAD])
+def test_a_program_that_ends_while_a_thread_listens_says_nothing(
+    program: str, tiny_model: Path, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-c", f"import sys\n{program}", str(DEMO_PATH), str(tiny_model)]
+    for _ in range(3):
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=60, check=False
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -1,5 +1,7 @@
 """Conversion of callers' samples to 16 kHz mono float32."""
 
+import threading
+import weakref
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ _LOUDEST = 1e6
 """Samples above it are no audio: floats were meant to be divided by full scale."""
 FULL_SCALE = 1.0 - 2.0**-15
 """From here on a sample counts as clipped: 32767 and -32768 of int16 do."""
+_RELEASE_SECONDS = 1.0
 _DTYPES = ("int16", "float32", "float64")
 _WANTED = "int16, float32 or float64"
 
@@ -107,6 +110,9 @@ class Resampler:
 
     def __init__(self, sample_rate_hz: int) -> None:
         self.sample_rate_hz = require_rate(sample_rate_hz)
+        self._streams: list[soxr.ResampleStream] = []  # one, or none where the rate is right
+        self._in_use = threading.Lock()
+        weakref.finalize(self, _release, self._streams, self._in_use)
         self.reset()
 
     def reset(self) -> None:
@@ -114,10 +120,12 @@ class Resampler:
         self._samples_in = 0
         self._samples_out = 0
         self._held_samples = 0.0
-        self._stream: soxr.ResampleStream | None = None
+        self._streams.clear()
         if self.sample_rate_hz != SAMPLE_RATE_HZ:
-            self._stream = soxr.ResampleStream(
-                self.sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ"
+            self._streams.append(
+                soxr.ResampleStream(
+                    self.sample_rate_hz, SAMPLE_RATE_HZ, 1, dtype="float32", quality="HQ"
+                )
             )
 
     @property
@@ -127,15 +135,30 @@ class Resampler:
 
     def process(self, samples: NDArray[np.float32], *, last: bool = False) -> NDArray[np.float32]:
         """Take samples of shape (n,) and return what is ready at 16 kHz; ``last`` drains."""
-        if self._stream is None:
+        if self.sample_rate_hz == SAMPLE_RATE_HZ:
             return samples
-        resampled: NDArray[np.float32] = self._stream.resample_chunk(samples, last=last)
+        with self._in_use:
+            if not self._streams:
+                raise SystemExit  # of a daemon thread, for the interpreter ends
+            resampled: NDArray[np.float32] = self._streams[0].resample_chunk(samples, last=last)
         self._samples_in += samples.size
         self._samples_out += resampled.size
         due = self._samples_in * (SAMPLE_RATE_HZ / self.sample_rate_hz)
         # The most ever held, not the present amount: a user plans with the longest delay.
         self._held_samples = max(self._held_samples, due - self._samples_out)
         return resampled
+
+
+def _release(streams: list[soxr.ResampleStream], in_use: threading.Lock) -> None:
+    """Free soxr's part with the resampler, or before the interpreter ends.
+
+    A daemon thread or a suspended generator may hold a resampler until after its end, and soxr
+    would print that as a leak.
+    """
+    is_mine = in_use.acquire(timeout=_RELEASE_SECONDS)  # a fork may have copied a held lock
+    streams.clear()
+    if is_mine:
+        in_use.release()
 
 
 def _as_array(samples: ArrayLike) -> NDArray[Any]:

@@ -53,9 +53,13 @@ class LiveView:
 
     def __enter__(self) -> Self:
         # Kept nowhere else: a cycle would hold the listener until the interpreter ends.
-        self._drawing.enter_context(
-            Live(self, console=self.console, refresh_per_second=_FRAMES_PER_SECOND, screen=True)
-        )
+        live = Live(self, console=self.console, refresh_per_second=_FRAMES_PER_SECOND, screen=True)
+        self._drawing.callback(live.stop)  # before the start: Ctrl-C may come in the midst of it
+        try:
+            live.start(refresh=True)
+        except BaseException:
+            self._drawing.close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
