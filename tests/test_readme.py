@@ -48,8 +48,7 @@ def test_commands_have_the_options_that_are_shown(
     tool, *words = command.replace("\\", "").split()
     sub = words[:1] if tool == "ser-train" and words and not words[0].startswith("-") else []
     main = entry_points(group="console_scripts")[tool].load()
-    with pytest.raises(SystemExit, match="0"):
-        main([*sub, "--help"])
+    assert main([*sub, "--help"]) == 0
     flags = {word for word in words if re.fullmatch(r"--?[a-zA-Z][a-z-]*", word)}
     assert flags <= set(re.findall(r"--?[a-zA-Z][a-z-]*", capsys.readouterr().out))
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_live import __version__
-from ser_live.command_line import Parser, exit_code_of, silent_stderr
+from ser_live.command_line import Parser, exit_code_of
 from ser_live.errors import SerError
+from ser_live.standard_streams import silent_stderr
 from ser_train.models.registry import MISSING_EXTRA
 
 _MAX_DROP_POINTS = 1.0
@@ -15,8 +16,7 @@ _MAX_DROP_POINTS = 1.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Export a model; return the exit status: 0, or 2 after one line on stderr."""
-    arguments = _parser().parse_args(argv)
-    return exit_code_of("ser-export", lambda: _export(arguments))
+    return exit_code_of("ser-export", lambda: _export(_parser().parse_args(argv)))
 
 
 def _export(arguments: argparse.Namespace) -> int:

@@ -7,9 +7,9 @@ import onnx
 import tensorflow as tf
 import tf2onnx
 
-from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
+from ser_live.standard_streams import silent_stderr
 from ser_live.text import sanitize
 
 OPSET = 17

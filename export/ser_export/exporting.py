@@ -23,11 +23,11 @@ from ser_export.verification import (
     run,
     verify,
 )
-from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.classifier import OnnxClassifier, encode_golden
 from ser_live.model.onnx_session import open_session
+from ser_live.standard_streams import silent_stderr
 from ser_train.data.for_export import hold_out, write_atomically
 from ser_train.models.keras_file import load_model
 

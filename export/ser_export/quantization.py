@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from onnxruntime import quantization as onnx_quantization
 
 from ser_export.verification import run
-from ser_live.command_line import silent_stderr
 from ser_live.errors import SerError
 from ser_live.model.card import LONGEST_NAME, SAMPLE_RATE_HZ, Metric, ModelCard
 from ser_live.model.classifier import INPUT_NAME
 from ser_live.model.onnx_session import open_session
+from ser_live.standard_streams import silent_stderr
 from ser_train.data.for_export import HeldOutClips, Scores, first_window_of, score, truth_of
 
 GOLDEN_TOLERANCE = 0.05

@@ -1,4 +1,4 @@
-"""Parsing, signals, exit codes and a silent stderr for all commands of the project."""
+"""Parsing, signals and exit codes for all commands of the project."""
 
 import argparse
 import contextlib
@@ -8,11 +8,11 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import FrameType
-from typing import NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from ser_live.errors import SerError
+from ser_live.standard_streams import safe_streams, stdout_failure
 
 USER_ERROR = 2
 
@@ -27,6 +27,28 @@ class Parser(argparse.ArgumentParser):
         tool = self.prog.partition(" ")[0]
         self.exit(USER_ERROR, f"{tool}: error: {message} (see {self.prog} --help)\n")
 
+    def _get_values(self, action: argparse.Action, given: list[str]) -> Any:
+        # From a variable of the shell that was not set; a command looks at its own.
+        if "" in given and action.default != "" and action.nargs != argparse.PARSER:
+            raise argparse.ArgumentError(action, "is empty, wanted a value")
+        return super()._get_values(action, given)
+
+
+class Once(argparse.Action):
+    """Store the value of an option whose second one would silently replace the first."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Take the value, or refuse it."""
+        if getattr(namespace, self.dest) != self.default:
+            raise argparse.ArgumentError(self, "is given twice, wanted one")
+        setattr(namespace, self.dest, values)
+
 
 class Stopped(BaseException):
     """A signal asked the program to end."""
@@ -37,67 +59,46 @@ class Stopped(BaseException):
 
 
 def exit_code_of(program: str, work: Callable[[], int]) -> int:
-    """Run a command and return its exit code; a user's mistake is one line on stderr."""
-    _reopen_closed_streams()
+    """Run a command and return its exit code; a user's mistake is one line on stderr.
+
+    A reader of stdout that has gone is no mistake; a stdout that is full is one, told at the end.
+    """
+    with safe_streams():
+        exit_code = _exit_code(program, work)
+        sys.stdout.flush()
+        failure = stdout_failure()
+        if failure is None or _has_reader_gone(failure):
+            return exit_code
+        reason = f"stdout: cannot write on ({failure.strerror}); make room for the output"
+        return max(exit_code, _fail(program, reason))
+
+
+def _exit_code(program: str, work: Callable[[], int]) -> int:
     try:
-        exit_code = work()
-        sys.stdout.flush()  # only here a full disk can be told
-        return exit_code
+        return work()
     except SerError as error:
         return _fail(program, str(error))
     except Stopped as stopped:
         return stopped.exit_code
+    except SystemExit as ended:  # after --help, or a mistake in the options
+        return int(ended.code or 0)
     except KeyboardInterrupt:
         return _EXIT_CODES[signal.SIGINT]
-    except BrokenPipeError:  # the reader has closed it
-        _give_stdout_up()
-        return 0
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        _give_stdout_up()
         return _fail(program, f"cannot write on ({error.strerror}); make room for the output")
 
 
 def _fail(program: str, reason: str) -> int:
-    with contextlib.suppress(OSError):  # stderr may be full, too
-        print(f"{program}: error: {reason}", file=sys.stderr)
+    print(f"{program}: error: {' '.join(reason.split())}", file=sys.stderr)
     return USER_ERROR
 
 
-def _give_stdout_up() -> None:
-    """Let the interpreter not find out again, when it flushes, that stdout takes no more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _reopen_closed_streams() -> None:
-    """Send to nowhere what goes to a stream that was closed before the start (``2>&-``).
-
-    Without a stderr, `print` would take stdout, and the next file that is opened its descriptor.
-    """
-    for name in ("stdout", "stderr"):
-        if getattr(sys, name) is None:
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere for the length of a block.
-
-    TensorFlow's C++ side announces CUDA, oneDNN and processor features there at import and at
-    first use, whatever ``TF_CPP_MIN_LOG_LEVEL`` says. Exceptions pass through as ever.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
+def _has_reader_gone(failure: OSError) -> bool:
+    """Tell a pipe that was closed; Windows calls it an invalid argument."""
+    is_pipe = os.name == "nt" and failure.errno == errno.EINVAL
+    return is_pipe or isinstance(failure, ConnectionError)
 
 
 class Signals:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -281,7 +282,7 @@ class TestMistakes:
             Recorder(source, path.parent / name, model or tiny_model),
         ):
             pass
-        assert source.opened == source.closed
+        assert source.opened == 0  # no device for what is refused
         assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
 
     def test_plain_audio_is_no_recording(self, tmp_path: Path) -> None:
@@ -310,14 +311,36 @@ class TestMistakes:
     def test_damaged_lines_are_named(self, path: Path, line: str) -> None:
         with path.with_name("a.wav.jsonl").open("ab") as lines:
             lines.write(line.encode("utf-8", "surrogateescape") + b"\n")
-        with pytest.raises(SerError, match=r"^[^\n]*a\.wav\.jsonl[^\n]*$"):
+        with pytest.raises(SerError, match=r"^[^\n]*a\.wav\.jsonl[^\n]*$") as refused:
             replayed(path)
+        reason = str(refused.value).rpartition(".jsonl")[2]
+        assert not re.search(r"Error\(|__init__|object", reason)  # Python's own words
+
+    def test_other_samples_of_the_same_length(self, tmp_path: Path, tiny_model: Path) -> None:
+        path = tmp_path / "a.wav"
+        voice = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)[0]
+        items: list[Item] = [Block(part) for part in np.array_split(voice, 40)]
+        recorded(path, items, tiny_model)
+        samples = voice.copy()
+        samples[-1] += 0.5
+        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+        with pytest.raises(SerError, match=r"its first 19\.57 s are not those that were recorded"):
+            replayed(path)
+        samples[0] += 0.5  # noticed after a second, not at the end
+        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+        with pytest.raises(SerError, match=r"its first 1\.47 s are not"):
+            replayed(path)
+        # Recordings of earlier versions have no checksums.
+        lines = path.with_name("a.wav.jsonl")
+        kept = [line for line in lines.read_text().splitlines(True) if '"check"' not in line]
+        lines.write_text("".join(kept).replace('"format_version": 2', '"format_version": 1'))
+        assert sum(len(item.samples) for item in replayed(path) if isinstance(item, Block)) > 400000
 
     def test_later_formats_are_refused(self, path: Path) -> None:
         lines = path.with_name("a.wav.jsonl")
-        newer = lines.read_text().replace('"format_version": 1', '"format_version": 2')
+        newer = lines.read_text().replace('"format_version": 2', '"format_version": 3')
         lines.write_text(newer)
-        with pytest.raises(SerError, match="format 2, wanted 1"):
+        with pytest.raises(SerError, match="format 3, wanted 1 to 2"):
             ReplaySource(path)
         lines.write_text("".join(newer.splitlines(keepends=True)[1:]))
         with pytest.raises(SerError, match="first line"):

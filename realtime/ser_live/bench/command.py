@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line of ``ser-bench``; return its exit code."""
-    options = _parser().parse_args(argv)
-    return exit_code_of("ser-bench", lambda: _measure(options))
+    return exit_code_of("ser-bench", lambda: _measure(_parser().parse_args(argv)))
 
 
 def _measure(options: argparse.Namespace) -> int:

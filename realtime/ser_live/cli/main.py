@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from ser_live.cli.options import PROGRAM, parse
 from ser_live.command_line import USER_ERROR, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
+from ser_live.standard_streams import stdout_failure
 
 if TYPE_CHECKING:
     from ser_live.cli.stderr import Stderr
@@ -52,13 +53,14 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
         raise SerError("--events belongs to JSON lines; add --json")
     summary = Summary()
     exit_code = _DONE
+    is_kept = bool(arguments.output or arguments.record)
     with Stderr(PROGRAM, has_view, arguments.verbose) as stderr:
         source, options, notice = _session(arguments, stderr, has_view)
         with (
             listen(source, **options) as listener,
             Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
         ):
-            steps = _kept(listener, outputs, summary, signals)
+            steps = _kept(listener, outputs, summary, signals, is_kept)
             try:
                 if has_view:
                     _view(listener, steps, notice, stderr)
@@ -68,15 +70,23 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
             except Stopped as stopped:
                 exit_code = stopped.exit_code
     notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
-    print("\n".join([*notes, *summary.lines(listener.stats)]), file=sys.stderr)
+    if is_kept or stdout_failure() is None:
+        print("\n".join([*notes, *summary.lines(listener.stats)]), file=sys.stderr)
     is_whole = not outputs.errors and getattr(source, "is_whole", True)
     return exit_code or (_DONE if is_whole else USER_ERROR)
 
 
 def _kept(
-    listener: "Listener[Any]", outputs: "Outputs", summary: "Summary", signals: Signals
+    listener: "Listener[Any]",
+    outputs: "Outputs",
+    summary: "Summary",
+    signals: Signals,
+    is_kept: bool,
 ) -> Iterator["LiveStep"]:
-    """Yield each step after it has gone to the files and the summary."""
+    """Yield each step after it has gone to the files and the summary.
+
+    Without files it ends with the step that stdout does not take.
+    """
     for step in listener.steps():
         with signals.postponed():  # all files end with the same record
             for item in step.items:
@@ -84,6 +94,8 @@ def _kept(
             for prediction in step.predictions:
                 summary.add(prediction)
         yield step
+        if not is_kept and stdout_failure() is not None:
+            return
 
 
 def _write_lines(

@@ -3,11 +3,12 @@
 import argparse
 import functools
 import os
+import stat
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ser_live import __version__
-from ser_live.command_line import Parser
+from ser_live.command_line import Once, Parser
 from ser_live.errors import SerError
 
 PROGRAM = "ser-live"
@@ -21,14 +22,15 @@ ser-live [SOURCE] [OPTIONS]     recognize emotion
        ser-live replay FILE [OPTIONS]  play what --record kept, to the same predictions
        ser-live doctor [OPTIONS]       find out what is wrong with this machine"""
 _EPILOG = """\
-exit codes: 0 done (also when the reader of stdout has closed it), 2 a mistake or a file that could
-not be written, explained by one line on stderr, 130 ended by Ctrl-C, 143 ended by SIGTERM.
+exit codes: 0 done (also when the reader of stdout has closed it), 2 a mistake, or a file or
+stdout that could not be written, explained by one line on stderr, 130 ended by Ctrl-C, 143 ended by
+SIGTERM. Without a stdout, what writes files by --output or --record goes on to its end.
 
 examples:
   ser-live                                        the default microphone
   ser-live --demo                                 no microphone needed
-  ser-live --file talk.ogg --json > talk.jsonl    a recording, as fast as possible
-  ser-live --file talk.ogg --output talk.srt      its emotions as subtitles
+  ser-live talk.ogg --json > talk.jsonl           a recording, as fast as possible
+  ser-live talk.ogg --output talk.srt             its emotions as subtitles
   arecord -q -t raw -f S16_LE -r 16000 | ser-live --stdin
 """
 _REPLAY_DESCRIPTION = """\
@@ -45,6 +47,7 @@ Row = tuple[str, str, Mapping[str, Any]]
 """Flags, help, and what else argparse is told."""
 
 _FLAG = {"action": "store_true"}
+_ONCE = {"action": Once}
 _SECONDS = {"type": float, "metavar": "S"}
 _PACE = {"choices": ("realtime", "fast")}
 _PACE_HELP = "default: realtime in the live view, else fast"
@@ -52,8 +55,10 @@ _HOP_HELP = "seconds from one prediction to the next"
 _VERSION = {"action": "version", "version": f"%(prog)s {__version__}"}
 
 _SOURCES: tuple[Row, ...] = (
-    ("--device", "a microphone; part of its name will do", {"metavar": "NAME|INDEX"}),
-    ("--file", "an audio file of any rate and channel count", {"metavar": "PATH"}),
+    ("--device", "a microphone; part of its name will do", {**_ONCE, "metavar": "NAME|INDEX"}),
+    ("--file", "an audio file of any rate and channel count", {**_ONCE, "metavar": "PATH"}),
+    # Without a default, which would take the place of what --file gave.
+    ("file", "the same as --file", {"nargs": "?", "default": argparse.SUPPRESS, "metavar": "PATH"}),
     ("--stdin", "raw PCM from a pipe", _FLAG),
     ("--demo", "a synthetic voice, to see it work", _FLAG),
 )
@@ -92,7 +97,7 @@ _OUTPUT: tuple[Row, ...] = (
     ("--output", _OUTPUT_HELP, {"action": "append", "default": [], "metavar": "FILE"}),
     ("-v --verbose", _VERBOSE_HELP, {"action": "count", "default": 0}),
 )
-_RECORD: Row = ("--record", _RECORD_HELP, {"metavar": "FILE.wav"})
+_RECORD: Row = ("--record", _RECORD_HELP, {**_ONCE, "metavar": "FILE.wav"})
 _INSTEAD: tuple[Row, ...] = (
     ("--list-devices", "list microphones and exit", _FLAG),
     ("--list-models", "list shipped models and exit", _FLAG),
@@ -123,6 +128,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         arguments = _replay_parser().parse_args(words[1:])
     else:
         arguments = _live_parser().parse_args(words)
+        if (arguments.list_devices or arguments.list_models) and len(words) > 1:
+            raise SerError("--list-devices and --list-models stand alone; leave the others out")
         _check_source(arguments)
     _check_files(arguments)
     return arguments
@@ -180,16 +187,22 @@ def _check_source(arguments: argparse.Namespace) -> None:
 
 
 def _check_files(arguments: argparse.Namespace) -> None:
-    """Refuse outputs that would overwrite what is read or recorded."""
-    if not arguments.output:
-        return
-    from ser_live.output import check_outputs  # noqa: PLC0415 - --help needs none of it
+    """Refuse outputs that would overwrite what is read, recorded or redirected to."""
+    from ser_live.output import check_outputs, file_identity  # noqa: PLC0415 - not for --help
 
     check_outputs(arguments.output)
     used = [arguments.file, arguments.model]
     for recording in filter(None, (arguments.record, arguments.replay)):
         used += [recording, f"{recording}.jsonl"]
-    places = {os.path.realpath(path) for path in used if path is not None}
+    used = [path for path in used if path is not None]
+    redirected = {file_identity(number) for number in range(3) if _is_file(number)}
+    for path in (*arguments.output, *used):
+        if file_identity(path) in redirected:
+            raise SerError(f"{path}: is also stdin, stdout or stderr; choose another name")
     for path in arguments.output:
-        if os.path.realpath(path) in places:
+        if file_identity(path) in map(file_identity, used):
             raise SerError(f"--output {path}: is in use as something else; choose another name")
+
+
+def _is_file(descriptor: int) -> bool:
+    return stat.S_ISREG(os.fstat(descriptor).st_mode)

@@ -1,6 +1,5 @@
 """Messages, events and logged lines on stderr, also beside a live view."""
 
-import contextlib
 import logging
 import sys
 from collections import deque
@@ -61,5 +60,4 @@ class Stderr(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Print or keep a log record."""
-        with contextlib.suppress(OSError):  # a closed stderr must not end the thread that logs
-            self.print(f"{record.levelname.lower()}: {self.format(record)}")
+        self.print(f"{record.levelname.lower()}: {self.format(record)}")

@@ -19,8 +19,7 @@ exit codes: 0 no problem, 1 a problem, 2 a mistake in the options, 130 ended by 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    arguments = _parser().parse_args(argv)
-    return exit_code_of("ser-live", lambda: _examine(arguments))
+    return exit_code_of("ser-live", lambda: _examine(_parser().parse_args(argv)))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,9 @@
 """Two files of a recording, kept in step: samples as WAV, and lines beside them."""
 
 import contextlib
+import os
 import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from ser_live.errors import SerError
 from ser_live.output.files import GrowingFile
 from ser_live.recording.sidecar import (
     BlockMark,
+    CheckMark,
     Mark,
     NoticeMark,
     Session,
@@ -47,6 +50,7 @@ class RecordingFiles:
     def __init__(self, path: Path, session: Session) -> None:
         self._paths = (path, sidecar_path(path))
         self._block_frames = 0
+        self._next_check_frames = session.sample_rate_hz
         try:
             self.wav = WavFile(path, session.sample_rate_hz, session.channels)
         except OSError as error:
@@ -68,6 +72,8 @@ class RecordingFiles:
             self._say(BlockMark(self.wav.frames, frames, block.missing_frames, block.overruns))
             self._block_frames = frames
         self.wav.write(as_float(block.samples))
+        if self.wav.frames >= self._next_check_frames:
+            self._check()
 
     def notice(self, notice: Notice) -> None:
         """Append a notice of the source; OSError if that fails."""
@@ -91,10 +97,17 @@ class RecordingFiles:
         """Close both files; a recording of nothing leaves none behind."""
         self.wav.close()
         if self._lines is not None:
+            with contextlib.suppress(OSError):
+                self._check()
             self._lines.close()
         if self.wav.frames == 0:
             for path in self._paths if self._lines is not None else self._paths[:1]:
                 path.unlink(missing_ok=True)
+
+    def _check(self) -> None:
+        """Keep a checksum: after a second, whenever twice as much is there, and at the end."""
+        self._say(CheckMark(self.wav.frames, self.wav.crc32))
+        self._next_check_frames = 2 * self.wav.frames
 
     def _say(self, mark: Mark) -> None:
         if self._lines is not None:
@@ -125,6 +138,7 @@ class WavFile(GrowingFile):
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.frames = 0
+        self.crc32 = 0
         super().__init__(path, "xb")
         try:
             self.append(self._header(0))
@@ -142,8 +156,10 @@ class WavFile(GrowingFile):
             If that fails; the file then ends after the frames before.
         """
         frames = self.frames + len(samples)
-        self.append(np.ascontiguousarray(samples, "<f4").tobytes(), self._header(frames))
+        data = np.ascontiguousarray(samples, "<f4").tobytes()
+        self.append(data, self._header(frames))
         self.frames = frames
+        self.crc32 = zlib.crc32(data, self.crc32)
 
     def _header(self, frames: int) -> bytes:
         frame_bytes = self.channels * _SAMPLE_BYTES
@@ -164,6 +180,15 @@ class WavFile(GrowingFile):
                 struct.pack("<4sI", b"data", _UNKNOWN if is_large else data_bytes),
             )
         )
+
+
+def require_new(path: Path) -> None:
+    """Refuse to record to a path that cannot be taken; SerError says why."""
+    for file in (path, sidecar_path(path)):
+        if os.path.lexists(file):
+            raise _refusal(file, FileExistsError())
+    if not path.parent.is_dir():
+        raise _refusal(path, FileNotFoundError("no such folder"))
 
 
 def _refusal(path: Path, error: OSError) -> SerError:

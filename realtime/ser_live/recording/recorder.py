@@ -11,7 +11,7 @@ from typing import Self
 from ser_live import __version__
 from ser_live.errors import SerError
 from ser_live.model.catalog import DEFAULT_MODEL, find_model
-from ser_live.recording.files import RecordingFiles
+from ser_live.recording.files import RecordingFiles, require_new
 from ser_live.recording.sidecar import Session, model_sha256
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 
@@ -71,9 +71,12 @@ class Recorder:
             raise SerError(
                 f"{self.path}: recordings are WAV files; wanted a name that ends in .wav"
             )
+        require_new(self.path)  # before a device is opened
+        model = find_model(self._model)
+        sha256 = model_sha256(model)
         self.source.__enter__()
         try:
-            self._files = RecordingFiles(self.path, self._described())
+            self._files = RecordingFiles(self.path, self._described(model, sha256))
             _LOG.info("recording %s to %s", self.source.name, self.path)
         except BaseException:
             self.source.__exit__(None, None, None)
@@ -141,15 +144,14 @@ class Recorder:
         """Stop capturing; the files are complete already."""
         self.source.close()
 
-    def _described(self) -> Session:
-        file = find_model(self._model)
+    def _described(self, file: Path, sha256: str) -> Session:
         wanted = DEFAULT_MODEL if self._model is None else os.fspath(self._model)
         return self._session(
             source=self.source.name,
             sample_rate_hz=self.source.sample_rate_hz,
             channels=self.source.channels,
             model=wanted if wanted == file.stem else str(file.resolve()),
-            model_sha256=model_sha256(file),
+            model_sha256=sha256,
         )
 
     def _keep(self, item: Block | Notice) -> None:

@@ -12,8 +12,10 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.model.catalog import find_model
+from ser_live.text import sanitize
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+"""Of 1 are those without checksums."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +69,22 @@ class StopMark:
     reason: str
 
 
-Mark = Session | BlockMark | NoticeMark | StopMark
+@dataclass(frozen=True, slots=True)
+class CheckMark:
+    """Checksum of all samples before it, by which a replay knows them again."""
+
+    at_frame: int
+    crc32: int
+
+
+Mark = Session | BlockMark | NoticeMark | StopMark | CheckMark
 
 _TYPES: dict[str, type[Mark]] = {
     "session": Session,
     "block": BlockMark,
     "notice": NoticeMark,
     "stop": StopMark,
+    "check": CheckMark,
 }
 _NAMES = {cls: name for name, cls in _TYPES.items()}
 
@@ -108,7 +119,9 @@ def read_session(path: str | os.PathLike[str]) -> Session:
     return first
 
 
-def read_marks(path: str | os.PathLike[str]) -> Iterator[BlockMark | NoticeMark | StopMark]:
+def read_marks(
+    path: str | os.PathLike[str],
+) -> Iterator[BlockMark | NoticeMark | StopMark | CheckMark]:
     """Yield the lines after the first, as they are needed; an unfinished last one is left out.
 
     Raises
@@ -158,8 +171,11 @@ def _mark(line: str, where: str) -> Mark:
         mark = _TYPES[fields.pop("type")](**fields)
         _check(mark)
         return mark
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise SerError(f"{where}: is no line of a recording ({error!r})") from error
+    except ValueError as error:
+        reason = sanitize(error)
+    except (KeyError, TypeError, AttributeError, RecursionError):
+        reason = f"fields other than those of {', '.join(_TYPES)}"
+    raise SerError(f"{where}: is no line of a recording ({reason}); wanted what --record wrote")
 
 
 def _check(mark: Mark) -> None:
@@ -168,8 +184,8 @@ def _check(mark: Mark) -> None:
         if field.type is int and (type(value) is not int or value < 0):
             raise ValueError(f"{field.name} is {value!r}, wanted a count")
     match mark:
-        case Session() if mark.format_version != FORMAT_VERSION:
-            raise ValueError(f"format {mark.format_version}, wanted {FORMAT_VERSION}")
+        case Session() if not 1 <= mark.format_version <= FORMAT_VERSION:
+            raise ValueError(f"format {mark.format_version}, wanted 1 to {FORMAT_VERSION}")
         case Session() if not (isinstance(mark.model, str) and isinstance(mark.vad, bool)):
             raise ValueError("model or vad is of another type")
         case NoticeMark() if mark.kind not in typing.get_args(EventKind) or not isinstance(

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ser_live import __version__
-from ser_live.command_line import Parser, silent_stderr
+from ser_live.command_line import Parser, exit_code_of
 from ser_live.errors import SerError
+from ser_live.standard_streams import silent_stderr, stdout_failure
 from ser_train.commands import arguments
 from ser_train.progress import Reporter
 
@@ -51,17 +52,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     int
         0; 2 for a mistake of the user; 130 after Ctrl-C.
     """
+    return exit_code_of("ser-train", lambda: _run(argv))
+
+
+def _run(argv: Sequence[str] | None) -> int:
     options = make_parser().parse_args(argv)
     try:
         options.run(options)
-    except SerError as error:
-        return _fail(f"error: {error}", 2)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
-        return _fail(f"error: {error}; training needs: pip install 'ser-live[train]'", 2)
+        raise SerError(f"{error}; training needs: pip install 'ser-live[train]'") from error
     except KeyboardInterrupt:
-        return _fail("interrupted; checkpoints are kept", 130)
+        print("ser-train: interrupted; checkpoints are kept", file=sys.stderr)
+        raise
     return 0
 
 
@@ -92,11 +96,6 @@ def make_parser() -> argparse.ArgumentParser:
         add_options(command)
         command.set_defaults(run=run)
     return parser
-
-
-def _fail(text: str, status: int) -> int:
-    print(f"ser-train: {' '.join(text.split())}", file=sys.stderr)
-    return status
 
 
 def _fit(options: argparse.Namespace) -> None:
@@ -190,6 +189,8 @@ def _predict(options: argparse.Namespace) -> None:
     predictor = load_predictor(options.model)
     for path in options.files:
         print(predictor.predict(path).line(options.json), flush=True)
+        if stdout_failure() is not None:
+            return
 
 
 def _ensemble(options: argparse.Namespace) -> None:

@@ -36,7 +36,7 @@ class Answer:
             "confidence": round(confidence, 6),
             "probabilities": dict(zip(self.labels, shares, strict=True)),
         }
-        return json.dumps(answer, ensure_ascii=False)
+        return json.dumps(answer)
 
 
 @dataclass(frozen=True, slots=True)
