@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -123,18 +124,69 @@ class TestRing:
         np.testing.assert_array_equal(block.samples, numbered(0, 10, 1))
 
 
+RATE_HZ = 48000
+BLOCK_SECONDS = 0.05
+BLOCK_FRAMES = 2400
+HOUR_BLOCKS = 72000
+Arrivals = NDArray[np.float64]
+
+
+def jittered(kind: str, blocks: int, seed: int) -> Arrivals:
+    """Return when blocks arrive, in order, though none is lost."""
+    rng = np.random.default_rng(seed)
+    times = BLOCK_SECONDS * np.arange(1, blocks + 1)
+    late = np.abs(rng.normal(0.0, 0.003, blocks))
+    match kind.split():
+        case ["drift", ppm]:
+            late += times * float(ppm) * 1e-6
+        case ["wakes", every]:  # and takes all that waits
+            late += -(times + 0.02) % float(every)
+        case ["exponential"]:
+            late += rng.exponential(0.05, blocks) * (rng.random(blocks) < 0.3)
+        case ["uniform"]:
+            late = rng.uniform(0.0, 0.1, blocks)
+        case ["stalls" | "overload" as how]:
+            for start in np.flatnonzero(rng.random(blocks) < 0.002).tolist():
+                length = min(int(rng.integers(2, 200)), blocks - start)
+                steps = BLOCK_SECONDS * np.arange(length)
+                # Everything comes at the end, or each block takes longer than it lasts.
+                more = steps[::-1] if how == "stalls" else 0.3 * steps
+                late[start : start + length] = np.maximum(late[start : start + length], more)
+    arrivals: Arrivals = np.maximum.accumulate(times + late)
+    return arrivals
+
+
+def losses(clock: CaptureClock, arrivals: Arrivals) -> list[tuple[float, float]]:
+    """Return the losses that a clock finds, each with its place, in seconds."""
+    found = []
+    for block, arrived_at in enumerate(arrivals, 1):
+        clock.note(block * BLOCK_FRAMES, 100.0 + arrived_at)
+        if (place := clock.next_loss()) is not None:
+            found.append((place / RATE_HZ, clock.take_losses(place) / RATE_HZ))
+            assert place <= clock.sure_frames
+    return found
+
+
+KINDS = ("none", "exponential", "uniform", "stalls", "wakes 0.3", "drift 200", "drift -200")
+
+
 class TestCaptureClock:
     @pytest.mark.parametrize("seed", range(10))
     def test_neither_lateness_nor_lies_move_it(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         clock = CaptureClock(48000)
         for block in range(1, 600):
-            captured_at = 100.0 + block * 0.05
-            amiss_seconds = rng.choice([rng.exponential(0.05), -0.05, 0.9]) * (rng.random() < 0.3)
-            clock.note(block * 2400, captured_at + amiss_seconds)
+            arrived_at = 100.0 + block * 0.05
+            late_seconds, age_seconds = 0.0, 0.03
+            if rng.random() < 0.3:
+                late_seconds = float(rng.choice([rng.exponential(0.05), 0.9, 0.0]))
+                age_seconds = float(rng.choice([-0.9, 0.0, 0.08]))
+            clock.note(block * 2400, arrived_at + late_seconds, age_seconds)
             if block > 10:
+                captured_at = arrived_at - 0.03
                 assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.02)
-                assert clock.captured_at(0) == pytest.approx(100.0, abs=0.02)
+                assert clock.captured_at(0) == pytest.approx(100.0 - 0.03, abs=0.02)
+        assert clock.next_loss() is None
 
     def test_it_follows_the_drift_of_the_device(self) -> None:
         clock = CaptureClock(48000)
@@ -142,6 +194,7 @@ class TestCaptureClock:
             captured_at = 100.0 + block * 0.05 * (1.0 + 0.5 / 3600.0)
             clock.note(block * 2400, captured_at)
         assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.001)
+        assert clock.next_loss() is None
 
     def test_it_is_settled_when_the_last_blocks_agree(self) -> None:
         clock = CaptureClock(48000)
@@ -149,27 +202,92 @@ class TestCaptureClock:
         for block in range(1, 12):  # the first six come all at once
             captured_at = 100.0 + max(block, 6) * 0.05
             clock.note(block * 2400, captured_at)
-            settled.append(clock.settle())
+            settled.append(clock.is_settled)
+            assert clock.sure_frames == (block * 2400 if clock.is_settled else 0)
         assert settled == [False] * 9 + [True] * 2
         assert clock.captured_at(0) == pytest.approx(100.0)
+
+    def test_blocks_that_never_agree_are_believed_in_the_end(self) -> None:
+        rng, clock = np.random.default_rng(0), CaptureClock(RATE_HZ)
+        assert losses(clock, jittered("none", 60, 0) + rng.uniform(0.0, 0.05, 60)) == []
+        assert clock.is_settled
 
     def test_what_lies_in_the_future_stays_there(self) -> None:
         clock = CaptureClock(48000)
         assert clock.captured_at(0) == 0.0
-        clock.note(2400, time.monotonic() + 0.05)
+        clock.note(2400, time.monotonic(), age_seconds=-0.05)
         assert clock.captured_at(2400) > time.monotonic()
 
-    @pytest.mark.parametrize("lost_seconds", [0.0, 0.01, 0.5, 3.0])
-    def test_it_says_how_long_a_loss_was(self, lost_seconds: float) -> None:
-        clock = CaptureClock(48000)
-        for block in range(1, 100):
-            clock.note(block * 2400, 100.0 + block * 0.05)
-        for block in range(100, 102):
-            clock.note(block * 2400, 100.0 + block * 0.05 + lost_seconds)
-        known = lost_seconds * 48000 if lost_seconds > 0.02 else 0
-        assert clock.lost_frames(99 * 2400) == pytest.approx(known, abs=1)
-        assert clock.captured_at(101 * 2400) == pytest.approx(100.0 + 101 * 0.05 + lost_seconds)
-        assert clock.lost_frames(99 * 2400) == 0
+    @pytest.mark.parametrize("kind", [*KINDS, "overload", "wakes 1.5", "drift 900"])
+    def test_an_hour_of_lateness_is_no_loss(self, kind: str) -> None:
+        assert losses(CaptureClock(RATE_HZ), jittered(kind, HOUR_BLOCKS, 0)) == []
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("lost_seconds", [0.04, 0.16, 2.65, 33.0])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_lateness_that_stays_is_a_loss(self, kind: str, lost_seconds: float, seed: int) -> None:
+        lost_blocks, at = int(lost_seconds / BLOCK_SECONDS), 1200
+        arrivals = jittered(kind, 2400 + lost_blocks, seed)
+        rest = lost_seconds - lost_blocks * BLOCK_SECONDS
+        arrivals = np.append(arrivals[:at], arrivals[at + lost_blocks :] + rest)
+        clock = CaptureClock(RATE_HZ)
+        found = losses(clock, arrivals)
+        assert sum(seconds for _, seconds in found) == pytest.approx(lost_seconds, abs=0.05)
+        for place_seconds, _ in found:
+            assert -0.1 < place_seconds - at * BLOCK_SECONDS < 10.0
+        if kind in ("none", "drift 200", "drift -200") and found:
+            assert [place for place, _ in found] == [at * BLOCK_SECONDS]
+            captured_at = 100.0 + arrivals[-1]
+            frames = len(arrivals) * BLOCK_FRAMES
+            assert clock.captured_at(frames) == pytest.approx(captured_at, abs=0.02)
+
+    def test_what_waited_is_before_the_loss(self) -> None:
+        """A process stood still for 20 s; a server that kept 12 s of them gives these at once."""
+        before, kept, after = 200, 240, 100
+        arrivals = BLOCK_SECONDS * np.arange(1, before + 161 + kept + after)
+        resumed_at = (before + 400) * BLOCK_SECONDS
+        waited = np.full(kept, resumed_at) + 0.0002 * np.arange(kept)
+        arrivals = np.concatenate(
+            (arrivals[:before], waited, resumed_at + BLOCK_SECONDS * np.arange(1, after))
+        )
+        clock, sure, found = CaptureClock(RATE_HZ), list[float](), list[tuple[float, float]]()
+        for block, arrived_at in enumerate(arrivals, 1):
+            clock.note(block * BLOCK_FRAMES, 100.0 + arrived_at)
+            sure.append(clock.sure_frames / BLOCK_FRAMES)
+            if (lost_at := clock.next_loss()) is not None:
+                # What was captured before the loss keeps its time, also when that is known.
+                captured_at = clock.captured_at((before + 10) * BLOCK_FRAMES)
+                assert captured_at == pytest.approx(100.0 + 10.5, abs=0.001)
+                found.append((lost_at / BLOCK_FRAMES, clock.take_losses(lost_at) / RATE_HZ))
+        ((place, lost_seconds),) = found
+        assert place == pytest.approx(before + kept, abs=1)
+        assert lost_seconds == pytest.approx(8.0, abs=0.05)
+        assert sure[before + kept - 1] >= before + kept - 1  # what waited is handed on at once
+        assert sure[before + kept + 10] <= before + kept  # and what came after it when it is sure
+        assert sure[-1] == len(arrivals)
+
+    def test_a_sleep_of_the_system_is_a_loss(self) -> None:
+        clock = CaptureClock(RATE_HZ)
+        for block in range(1, 200):
+            asleep_seconds = 7.0 if block <= 100 else 3607.0
+            clock.note(block * BLOCK_FRAMES, 100.0 + block * BLOCK_SECONDS, None, asleep_seconds)
+        assert clock.take_losses(100 * BLOCK_FRAMES) == 3600 * RATE_HZ
+        assert clock.captured_at(block * BLOCK_FRAMES) == pytest.approx(100.0 + block * 0.05)
+
+    @pytest.mark.parametrize("shift_seconds", [0.2, -0.2])
+    def test_the_timeline_that_is_ahead_waits(self, shift_seconds: float) -> None:
+        """The way from the device becomes longer or shorter for a while, and nothing is lost."""
+        arrivals = jittered("none", 1000, 0)
+        arrivals[300:600] += shift_seconds
+        clock, found = CaptureClock(RATE_HZ), []
+        found += losses(clock, arrivals)
+        assert sum(seconds for _, seconds in found) == pytest.approx(
+            max(0.0, shift_seconds), abs=0.01
+        )
+        arrivals = np.append(arrivals, arrivals[-1] + 3.0 + BLOCK_SECONDS * np.arange(1, 100))
+        clock = CaptureClock(RATE_HZ)
+        total_seconds = sum(seconds for _, seconds in losses(clock, arrivals))
+        assert total_seconds == pytest.approx(3.0, abs=0.02)
 
 
 def noise(frames: int, channels: int) -> NDArray[np.float32]:
@@ -327,6 +445,35 @@ class TestDevice:
         assert overruns == 1
         assert stream.callback_latency().count >= 10
         assert stream.failure is None
+
+    def test_frames_wait_until_it_is_sure_where_they_stand(
+        self, portaudio: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The process stands still for 3 s, of which the device keeps 1 s."""
+        stream = DeviceStream(devices.find_input_device(None))
+        size, times = 2205, SimpleNamespace(currentTime=0.0, inputBufferAdcTime=0.0)
+        arrivals = 0.05 * np.arange(1, 141)
+        arrivals[60:80] = arrivals[60] + 3.0
+        arrivals[80:] += 2.0
+        position = missing = 0
+        alive = []
+        for block, now in enumerate(arrivals):
+            clock = SimpleNamespace(monotonic=lambda now=now: now, perf_counter=time.perf_counter)
+            monkeypatch.setattr("ser_live.sources.capture_worker.time", clock)
+            samples = numbered(block * size, size)
+            stream._callback(samples, size, times, SimpleNamespace(input_overflow=False))
+            sent = list(stream.audio())
+            for audio in sent:
+                if audio.missing_frames:
+                    missing += audio.missing_frames
+                    assert position == pytest.approx(80 * size, abs=size)
+                np.testing.assert_array_equal(audio.samples, numbered(position, len(audio.samples)))
+                position += len(audio.samples)
+            alive.append(len(sent) > 0)
+        assert stream.failure is None
+        assert position == 140 * size
+        assert missing == pytest.approx(2.0 * 44100, abs=2)
+        assert all(alive[31:])  # else it would be taken for lost
 
     def test_what_came_before_the_device_ended_is_there(self, portaudio: Any) -> None:
         portaudio.last_block = 2

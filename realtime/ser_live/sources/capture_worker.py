@@ -22,13 +22,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
+import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.command_line import USER_ERROR
 from ser_live.errors import SerError
 from ser_live.latency import LatencyHistogram, StageLatency
 from ser_live.sources import capture_protocol as protocol
-from ser_live.sources.capture_clock import CaptureClock
+from ser_live.sources.capture_clock import CaptureClock, asleep_seconds
 from ser_live.sources.devices import (
     InputDevice,
     find_input_device,
@@ -47,6 +48,7 @@ _BUFFER_SECONDS = 5.0
 _CALL_SECONDS = 0.05
 _MOST_SECONDS = 0.25
 _OLDEST_SECONDS = 1.0
+_DOUBTFUL_SECONDS = 2.5  # half of the buffer
 _HINT = f"is it in use, or is access to the microphone denied? {permission_hint()}"
 _MOST_DURATIONS = 1000  # so many callbacks come between two looks at them, at the most
 
@@ -133,13 +135,13 @@ class DeviceStream:
         self._arrived = Wakeup()
         self._durations: deque[float] = deque(maxlen=_MOST_DURATIONS)
         self._histogram = LatencyHistogram()
-        self._frames = self._dropped_frames = 0
+        self._frames = self._dropped_frames = self._seen_frames = 0
         self._stream = self._open(device, rate_hz, channels)
         self.sample_rate_hz = round(self._stream.samplerate)
         self.channels = int(self._stream.channels)
-        self._most_frames = round(_MOST_SECONDS * self.sample_rate_hz)
+        self._most_frames: int = round(_MOST_SECONDS * self.sample_rate_hz)
         self.wanted_frames = 0
-        self._is_settled = False
+        self._most_doubtful = round(_DOUBTFUL_SECONDS * self.sample_rate_hz)
         self._clock = CaptureClock(self.sample_rate_hz)
         frames = round(_BUFFER_SECONDS * self.sample_rate_hz)
         self.ring = FrameRing(frames, self.channels, self.sample_rate_hz)
@@ -162,19 +164,37 @@ class DeviceStream:
         return self._histogram.summary("callback")
 
     def audio(self) -> Iterator[protocol.Audio]:
-        """Yield the frames that have come since the last call."""
-        while (block := self.ring.read(self._most_frames)) is not None:
-            before, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
+        """Yield the frames that have come since the last call.
+
+        Frames of which it is not sure where they stand wait for some time; an `Audio` without
+        frames then says that some came.
+        """
+        seen, self._seen_frames = self._seen_frames, self.ring.written_frames
+        before = self._frames
+        while (block := self.ring.read(self._readable_frames())) is not None:
+            dropped, self._dropped_frames = self._dropped_frames, self.ring.counters.dropped
             start = self._frames + block.missing_frames
             self._frames = start + len(block.samples)
-            lost_frames = self._clock.lost_frames(start) if block.overruns else 0
             yield protocol.Audio(
                 samples=block.samples,
                 captured_at=self._clock.captured_at(self._frames),
-                missing_frames=block.missing_frames + lost_frames,
-                dropped_frames=self._dropped_frames - before,
+                missing_frames=block.missing_frames + self._clock.take_losses(start),
+                dropped_frames=self._dropped_frames - dropped,
                 overruns=block.overruns,
             )
+        if self._frames == before and self._seen_frames > seen and self._clock.is_settled:
+            nothing = np.empty((0, self.channels), np.float32)
+            yield protocol.Audio(nothing, self._clock.captured_at(before), 0, 0, 0)
+
+    def _readable_frames(self) -> int:
+        """Return how many frames may be read: up to the next loss, and as far as that is sure."""
+        sure_frames = self._clock.sure_frames  # first: with a loss there is one more to see
+        if self.failure is not None or self.ring.waiting_frames > self._most_doubtful:
+            sure_frames = self.ring.written_frames
+        loss = self._clock.next_loss()
+        if loss is not None and loss > self._frames:
+            sure_frames = min(sure_frames, loss)
+        return max(0, min(sure_frames - self._frames, self._most_frames))
 
     def _open(self, device: InputDevice, rate_hz: int | None, channels: int | None) -> Any:
         portaudio = load_portaudio()
@@ -204,25 +224,24 @@ class DeviceStream:
         started_at = time.perf_counter()
         try:
             ring = self.ring
-            captured_at = time.monotonic() - self._age_seconds(frames, times)
-            ring.write(samples, captured_at, int(status.input_overflow))
-            self._clock.note(ring.written_frames, captured_at)
-            # The first blocks may come all at once, and would tell wrong times.
-            self._is_settled = self._is_settled or self._clock.settle()
+            now = time.monotonic()
+            ring.write(samples, now, int(status.input_overflow))
+            age_seconds = self._age_seconds(frames, times)
+            self._clock.note(ring.written_frames, now, age_seconds, asleep_seconds())
             is_due = ring.written_frames >= self.wanted_frames
-            if self._is_settled and (is_due or ring.waiting_frames >= self._most_frames):
+            if self._clock.is_settled and (is_due or ring.waiting_frames >= self._most_frames):
                 self._arrived.set()
         except Exception as error:  # of any kind: PortAudio would swallow it
             self.failure = f"capture failed ({type(error).__name__}: {error})"
             self._arrived.set()
         self._durations.append(time.perf_counter() - started_at)
 
-    def _age_seconds(self, frames: int, times: Any) -> float:
-        """Return the age of the last frame; 0 where the device's clock is no help."""
+    def _age_seconds(self, frames: int, times: Any) -> float | None:
+        """Return the age of the last frame; None where the device's clock is no help."""
         age_seconds: float = times.currentTime - times.inputBufferAdcTime
         age_seconds -= frames / self.sample_rate_hz
         is_true = times.inputBufferAdcTime > 0.0 and abs(age_seconds) <= _OLDEST_SECONDS
-        return age_seconds if is_true else 0.0
+        return age_seconds if is_true else None
 
     def _ended(self) -> None:
         """Take note that no samples come any more: capture was not told to stop."""

@@ -11,7 +11,7 @@ from typing import Protocol, Self
 
 from ser_live.errors import SerError
 from ser_live.sources import capture_protocol as protocol
-from ser_live.sources.capture_clock import CaptureTimes
+from ser_live.sources.capture_clock import CaptureTimes, asleep_seconds
 from ser_live.sources.capture_process import Capture, CaptureProcess
 from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.ring import FrameRing
@@ -113,6 +113,8 @@ class Microphone:
         self._lost_at: float | None = None
         self._due_frames: int | None = None  # on the ring's count
         self._times = CaptureTimes()
+        self._asleep_seconds = asleep_seconds()
+        self._messages = 0  # also those that only say that frames came
         self._closed = threading.Event()
 
     def __enter__(self) -> Self:
@@ -165,7 +167,7 @@ class Microphone:
     def _blocks_until_loss(self) -> Generator[Block, None, str]:
         """Yield blocks until none come any more; return the reason."""
         ring, capture = self._parts()
-        heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _START_SECONDS
+        heard, quiet_seconds, limit_seconds = self._messages, 0.0, _START_SECONDS
         looked_at = self._clock.monotonic()
         while not self._closed.is_set():
             if self._due_frames is not None:
@@ -175,8 +177,8 @@ class Microphone:
             capture.wait(_LOOK_SECONDS)
             yield from self._waiting_blocks()
             now = self._clock.monotonic()
-            if ring.written_frames != heard:
-                heard, quiet_seconds, limit_seconds = ring.written_frames, 0.0, _STALL_SECONDS
+            if self._messages != heard:
+                heard, quiet_seconds, limit_seconds = self._messages, 0.0, _STALL_SECONDS
             else:
                 # Time in which the reader was away, or the whole system slept, proves nothing.
                 quiet_seconds += min(now - looked_at, 2 * _LOOK_SECONDS)
@@ -264,12 +266,17 @@ class Microphone:
     def _deliver(self, audio: protocol.Audio) -> None:
         """Take what was captured: in a thread of its own, that never waits for the reader."""
         ring, _ = self._parts()
+        self._messages += 1
+        if len(audio.samples) == 0:
+            return
         captured_at = self._times.process(audio.captured_at, self._clock.monotonic())
         missing_frames = audio.missing_frames
+        slept_seconds, self._asleep_seconds = -self._asleep_seconds, asleep_seconds()
+        slept_seconds += self._asleep_seconds
         # After a loss the clocks tell how long the gap is: the process that counted has gone.
         if self._lost_at is not None:
             start_at = captured_at - len(audio.samples) / ring.sample_rate_hz
-            away_seconds = max(0.0, start_at - self._lost_at)
+            away_seconds = max(0.0, start_at - self._lost_at) + slept_seconds
             missing_frames = max(missing_frames, round(away_seconds * ring.sample_rate_hz))
             self._lost_at = None
         self._dropped_capture += audio.dropped_frames
