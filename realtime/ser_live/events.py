@@ -14,6 +14,8 @@ EventKind = Literal[
     "input_silent",
     "input_clipping",
     "input_offset",
+    "input_channels",
+    "input_format",
     "hop_changed",
     "model_swapped",
 ]

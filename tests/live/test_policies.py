@@ -1,6 +1,7 @@
 """Readers, models and machines that are too slow, and inputs that are wrong."""
 
 import itertools
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -241,16 +242,17 @@ class TestInput:
     def test_findings_are_the_same_however_the_stream_is_cut(
         self, as_integers: bool, frames: int
     ) -> None:
-        samples = np.random.default_rng(0).uniform(-0.1, 0.1, (8800, 2))
+        samples = np.random.default_rng(0).uniform(-0.1, 0.1, (12400, 2))
         samples[500:1301] = 0.01
         samples[2000:2030:2], samples[2001:2030:2] = 1.0, -1.0
         samples[4000:6000] += 0.1
         samples[6700:7500] = 0.01
         samples[7601:8401] = 0.0
         samples[8500:8502, 1] = -1.0
+        samples[9200:, 1] = -samples[9200:, 0]
         if as_integers:
             samples = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
-        monitor, found = InputMonitor(400), list[Event]()
+        monitor, found = InputMonitor(400, 2), list[Event]()
         for start in range(0, len(samples), frames):
             found += monitor.process(samples[start : start + frames], start)
         assert [(event.kind, round(event.at_seconds * 400)) for event in found] == [
@@ -260,20 +262,92 @@ class TestInput:
             ("input_silent", 7500),
             ("input_silent", 8401),
             ("input_clipping", 8800),
+            ("input_channels", 12000),
         ]
-        assert found[1].detail.startswith("7.5 % of a second clips;")
-        assert found[5].detail.startswith("0.2 % of a second clips;")
+        assert found[1].detail.startswith("7.5 % of the frames of a second clip;")
+        assert found[5].detail.startswith("0.5 % of the frames of a second clip;")
 
-    @pytest.mark.parametrize("fault", [Zeros(2.0, 10.0), Clipping(2.0, 10.0), Offset(2.0, 8.0)])
-    def test_a_file_may_be_as_it_is(
-        self, model: OnnxClassifier, fault: Fault, tmp_path: Path
+    @pytest.mark.parametrize(
+        ("faults", "told"),
+        [
+            ([], []),
+            ([Zeros(2.0, 5.0)], []),
+            ([Zeros(2.0, 11.0)], [("input_silent", 12.0, "every sample is 0 for 10 s")]),
+            (
+                [Zeros(0.0, 16.0)],
+                [
+                    ("input_silent", 10.0, "every sample is 0 for 10 s"),
+                    ("input_silent", 16.0, "every sample of it is 0: there is no sound"),
+                ],
+            ),
+            (
+                [Clipping(0.5, 1.5), Clipping(13.5, 2.0)],
+                [
+                    ("input_clipping", 1.0, "of the frames of a second clip"),
+                    ("input_clipping", 16.0, "2 times in all"),
+                ],
+            ),
+            ([Offset(2.0, 8.0)], [("input_offset", 3.0, "the mean is")]),
+        ],
+        ids=str,
+    )
+    def test_of_a_recording_each_finding_is_told_once(
+        self,
+        model: OnnxClassifier,
+        faults: list[Fault],
+        told: list[tuple[str, float, str]],
+        tmp_path: Path,
     ) -> None:
-        microphone = FakeMicrophone(VOICE, [fault], seconds=12.0, block_seconds=0.1)
+        microphone = FakeMicrophone(VOICE, faults, seconds=16.0, block_seconds=0.1)
         with microphone:
             samples = [item.samples for item in microphone if isinstance(item, Block)]
         soundfile.write(tmp_path / "a.wav", np.concatenate(samples), 16000, subtype="FLOAT")
-        with listen(tmp_path / "a.wav", events=True, model=model) as items:
-            assert not any(isinstance(item, Event) for item in items)
+        assert_told(tmp_path / "a.wav", model, told)
+
+    @pytest.mark.parametrize(
+        ("gains", "words"),
+        [
+            ((1, 1), ""),
+            ((1, 0), ""),  # 6 dB less, which the gate and the model do not mind
+            ((1, 0.3, 0, 0), ""),
+            ((1, -0.5), ""),
+            ((1, -1), r"cancel each other in the mix \(-\d\d dB\); .* takes the first one alone"),
+            ((0.5, -0.5, 0, 0), "cancel each other"),
+            ((1, -0.9), "cancel each other"),
+            (None, "channels 1 and 2 sound in turn"),
+        ],
+    )
+    @pytest.mark.parametrize("seconds", [0.7, 16.0])
+    def test_what_a_mix_does_to_a_voice_is_told(
+        self,
+        model: OnnxClassifier,
+        gains: tuple[float, ...] | None,
+        words: str,
+        seconds: float,
+        tmp_path: Path,
+    ) -> None:
+        voice = VOICE[8000 : 8000 + round(seconds * 16000)]
+        if gains is None:
+            is_first = np.arange(len(voice)) // 64000 % 2 == 0
+            channels = np.stack([voice * is_first, voice * ~is_first], axis=1)
+        else:
+            channels = voice[:, np.newaxis] * np.array(gains)
+        noise = 1e-4 * np.random.default_rng(0).standard_normal(channels.shape)
+        soundfile.write(tmp_path / "a.wav", channels + noise, 16000, subtype="FLOAT")
+        is_told = words and (gains is not None or seconds == 16.0)
+        at_seconds = 7.0 if gains is None else min(seconds, 1.0)
+        told = [("input_channels", at_seconds, words)] if is_told else []
+        assert_told(tmp_path / "a.wav", model, told)
+
+
+def assert_told(path: Path, model: OnnxClassifier, told: list[tuple[str, float, str]]) -> None:
+    with listen(path, events=True, model=model) as items:
+        events = [item for item in items if isinstance(item, Event)]
+    assert [event.kind for event in events] == [kind for kind, _, _ in told]
+    for event, (_, at_seconds, words) in zip(events, told, strict=True):
+        assert event.at_seconds == pytest.approx(at_seconds, abs=1e-3)
+        assert re.search(words, event.detail)
+        assert "mute" not in event.detail
 
 
 class Damaged(SlowModel):

@@ -179,8 +179,9 @@ def check_values(block: NDArray[np.generic]) -> None:
             "samples hold NaN or infinity, wanted finite numbers; replace them "
             "(numpy.nan_to_num) and find out where they come from"
         )
-    if np.abs(extremes).max() > _LOUDEST:
+    if (peak := float(np.abs(extremes).max())) > _LOUDEST:
+        is_integer = peak < 2.0**32
         raise SerError(
-            f"samples reach {np.abs(extremes).max():.3g}, wanted floats in [-1, 1]; "
-            "divide by full scale"
+            f"samples reach {peak:.3g}, wanted floats in [-1, 1]; "
+            + ("divide by full scale" if is_integer else "are they s16le, declared as f32le?")
         )

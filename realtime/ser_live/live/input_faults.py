@@ -1,23 +1,35 @@
-"""Faults of the input: samples that are lost or no numbers, silence, clipping, an offset."""
+"""Faults of the input: lost samples, silence, clipping, an offset, channels, a wrong format."""
 
 import math
-from collections import deque
+from collections import Counter, deque
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.engine.resample import FULL_SCALE, as_float
-from ser_live.events import Event
+from ser_live.engine.resample import as_float, clipped_frames
+from ser_live.events import Event, EventKind
 from ser_live.model.card import LONGEST_WINDOW_SECONDS
 from ser_live.prediction import Prediction
-from ser_live.sources.devices import silence_hint
+from ser_live.sources.sample_format import likely_format
 
 _SILENT_SECONDS = 2.0
+# A recording may have been edited, with pauses that hold nothing.
+_SILENT_SECONDS_OF_RECORDING = 10.0
 _CLIPPED_SHARE = 0.001
 _OFFSET = 0.02
 _OFFSET_GONE = 0.01
 _QUIET_SECONDS = 10
+# Power of the mean over the channels, over what it is where they have nothing in common.
+_CANCELLED = 0.1
+_CHANNELS_SECONDS = 3
+_POWER_MEMORY = 0.7  # of each second, in the next one: pauses, which may be noise, weigh little
+_ALONE = 0.95
+_FAINT = 0.01
+_FAINTEST_POWER = 1e-8
+_FORMAT_SECONDS = 30
+_FORMAT_VALUES = 1 << 12
+_ONE_CHANNEL = "'ffmpeg -i IN -af pan=mono|c0=c0 OUT' takes the first one alone"
 
 
 class Gaps:
@@ -62,27 +74,49 @@ class Gaps:
 
 
 class InputMonitor:
-    """Watch the samples of a microphone and tell once per episode what is wrong.
+    """Watch the samples of a source and tell what is wrong: of a live one once per episode.
 
-    Shares and means are those of whole seconds of the stream, so the findings are the same
-    however it is cut into blocks.
+    Of a recording each finding is told once, and at its end how often it came. Shares, means and
+    powers are those of whole seconds of the stream, so the findings are the same however it is
+    cut into blocks, which are kept for that long.
 
     Parameters
     ----------
-    sample_rate_hz : int
-        Rate of the samples.
+    sample_rate_hz, channels : int
+        Of the samples.
+    is_recording : bool
+        The source has an end and may have been edited.
+    silence_hint : str
+        What to do about a source that gives nothing.
     """
 
-    _sum: float
-
-    def __init__(self, sample_rate_hz: int) -> None:
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        channels: int,
+        *,
+        is_recording: bool = False,
+        silence_hint: str = "",
+    ) -> None:
         self.sample_rate_hz = sample_rate_hz
+        self.channels = channels
+        self.is_recording = is_recording
+        self._silence_hint = silence_hint and f"; {silence_hint}"
+        self._silent_seconds = _SILENT_SECONDS_OF_RECORDING if is_recording else _SILENT_SECONDS
+        self._told: Counter[EventKind] = Counter()
+        self._end_frame = 0
+        self._heard_values = 0
         self._level = np.nan
         self._constant_values = 0
         self._is_silent = False
         self._is_offset = False
         self._seconds_since_clipping = _QUIET_SECONDS
-        self._begin_second()
+        self._channels_seconds = 0
+        self._powers = np.zeros(2)  # of the sum of the channels, and the sum of theirs
+        self._alone_seconds = np.zeros(channels, np.int64)
+        self._alone_power = np.zeros(channels)
+        self._blocks: list[NDArray[Any]] = []  # of this second
+        self._frames = 0
 
     def process(self, samples: NDArray[Any], start_frame: int) -> list[Event]:
         """Take a block and return what showed in it.
@@ -98,68 +132,114 @@ class InputMonitor:
         start = 0
         while start < len(samples):
             end = start + self.sample_rate_hz - self._frames  # of the second at most
-            second = as_float(samples[start:end])
-            values = second.ravel()
-            found += self._silence(values, samples.shape[1], start_frame + start)
-            self._frames += len(second)
-            self._values += values.size
-            # One addition after the other: `sum` adds in an order that depends on the length.
-            sums = values.astype(np.float64)
-            sums[0] += self._sum
-            self._sum = float(np.cumsum(sums)[-1])
-            self._clipped += int(np.count_nonzero(np.abs(values) >= FULL_SCALE))
-            start += len(second)
+            block = samples[start:end]
+            found += self._silence(as_float(block).ravel(), start_frame + start)
+            self._blocks.append(block)
+            self._frames += len(block)
+            self._heard_values += block.size
+            start += len(block)
+            self._end_frame = start_frame + start
             if self._frames == self.sample_rate_hz:
-                end_seconds = (start_frame + start) / self.sample_rate_hz
-                found += self._clipping(end_seconds) + self._offset(end_seconds)
-                self._begin_second()
+                found += self._judge()
         return found
 
-    def _silence(self, values: NDArray[np.float32], channels: int, start: int) -> list[Event]:
+    def flush(self) -> list[Event]:
+        """Return what shows at the end of a recording; nothing of another source."""
+        if not self.is_recording or not self._heard_values:
+            return []
+        found = self._judge() if 2 * self._frames >= self.sample_rate_hz else []
+        totals = {kind: f"{n} times in all" for kind, n in self._told.items() if n > 1}
+        if self._constant_values == self._heard_values:
+            totals["input_silent"] = f"every sample of it is {self._level:g}: there is no sound"
+        end_seconds = self._end_frame / self.sample_rate_hz
+        return found + [Event(kind, end_seconds, detail) for kind, detail in totals.items()]
+
+    def _judge(self) -> list[Event]:
+        """Judge the second that has come together, and begin the next one."""
+        second = np.concatenate(self._blocks)
+        # Floats may be no audio, which the recognizer refuses; their squares would overflow.
+        channels = np.clip(as_float(second).T, -4.0, 4.0, order="C")
+        details: dict[EventKind, str] = {
+            "input_clipping": self._clipping(clipped_frames(second)),
+            "input_offset": self._offset(float(channels.mean())),
+            "input_channels": self._channels(channels),
+            "input_format": self._format(second.ravel()),
+        }
+        self._blocks, self._frames = [], 0
+        at_seconds = self._end_frame / self.sample_rate_hz
+        return [event for kind in details for event in self._tell(kind, at_seconds, details[kind])]
+
+    def _tell(self, kind: EventKind, at_seconds: float, detail: str) -> list[Event]:
+        if detail:
+            self._told[kind] += 1
+        is_told = detail and (self._told[kind] == 1 or not self.is_recording)
+        return [Event(kind, at_seconds, detail)] if is_told else []
+
+    def _silence(self, values: NDArray[np.float32], start: int) -> list[Event]:
         """Find where a value has stayed the same for long, on all channels."""
-        long_values = round(_SILENT_SECONDS * self.sample_rate_hz) * channels
+        long_values = round(self._silent_seconds * self.sample_rate_hz) * self.channels
         begins = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
         lengths = np.diff(np.append(begins, values.size))
         before = self._constant_values if values[0] == self._level else 0
         lengths[0] += before
         was_silent = before >= long_values
-        hint = silence_hint()
         found = []
         for run in np.flatnonzero(lengths >= long_values):
             if run == 0 and was_silent:
                 continue  # told when it began
             reached = int(begins[run]) + long_values - (before if run == 0 else 0)
-            level = values[begins[run]]
-            detail = f"every sample is {level:g} for {_SILENT_SECONDS:g} s; {hint}"
-            reached_seconds = (start + math.ceil(reached / channels)) / self.sample_rate_hz
-            found.append(Event("input_silent", reached_seconds, detail))
+            at_seconds = (start + math.ceil(reached / self.channels)) / self.sample_rate_hz
+            detail = f"every sample is {values[begins[run]]:g} for {self._silent_seconds:g} s"
+            found += self._tell("input_silent", at_seconds, detail + self._silence_hint)
         self._level, self._constant_values = float(values[-1]), int(lengths[-1])
         self._is_silent = self._constant_values >= long_values
         return found
 
-    def _clipping(self, end_seconds: float) -> list[Event]:
-        share = self._clipped / self._values
+    def _clipping(self, clipped: int) -> str:
+        share = clipped / self.sample_rate_hz
         clips = share >= _CLIPPED_SHARE
         quiet = self._seconds_since_clipping >= _QUIET_SECONDS
         self._seconds_since_clipping = 0 if clips else self._seconds_since_clipping + 1
         if not clips or not quiet:
-            return []
-        detail = f"{100 * share:.1f} % of a second clips; lower the input level"
-        return [Event("input_clipping", end_seconds, detail)]
+            return ""
+        advice = "it was recorded too loud" if self.is_recording else "lower the input level"
+        return f"{100 * share:.1f} % of the frames of a second clip; {advice}"
 
-    def _offset(self, end_seconds: float) -> list[Event]:
-        mean = self._sum / self._values
-        before, self._is_offset = (
-            self._is_offset,
-            abs(mean) >= (_OFFSET_GONE if self._is_offset else _OFFSET),
-        )
+    def _offset(self, mean: float) -> str:
+        before, least = self._is_offset, _OFFSET_GONE if self._is_offset else _OFFSET
+        self._is_offset = abs(mean) >= least
         if before or not self._is_offset or self._is_silent:
-            return []
+            return ""
         detail = f"the mean is {mean:+.3f} of full scale, not 0; the input has a fault"
-        return [Event("input_offset", end_seconds, f"{detail}: try another input or cable")]
+        return f"{detail}: try another input or cable, or a high-pass filter"
 
-    def _begin_second(self) -> None:
-        self._frames = 0
-        self._values = 0
-        self._clipped = 0
-        self._sum = 0.0
+    def _channels(self, channels: NDArray[np.float32]) -> str:
+        """Find what the mean over the channels does to a voice; once, for it rarely changes."""
+        powers = channels.var(axis=1)
+        total, loudest = powers.sum(), int(powers.argmax())
+        if len(powers) == 1 or total < _FAINTEST_POWER or self._told["input_channels"]:
+            return ""
+        self._powers = _POWER_MEMORY * self._powers + (channels.sum(axis=0).var(), total)
+        self._channels_seconds += 1
+        if powers[loudest] >= _ALONE * total:
+            self._alone_seconds[loudest] += 1
+            self._alone_power[loudest] += powers[loudest]
+        share = self._powers[0] / self._powers[1]
+        least_seconds = 1 if self.is_recording else _CHANNELS_SECONDS  # a recording may be short
+        if share < _CANCELLED and self._channels_seconds >= least_seconds:
+            level_db = 10.0 * math.log10(max(share / len(powers), 1e-9))
+            return f"the channels cancel each other in the mix ({level_db:.0f} dB); {_ONE_CHANNEL}"
+        is_voice = self._alone_power > _FAINT * self._alone_power.max()
+        voices = np.flatnonzero(is_voice & (self._alone_seconds >= _CHANNELS_SECONDS)) + 1
+        if len(voices) < 2:
+            return ""
+        return f"channels {voices[0]} and {voices[1]} sound in turn, mixed into one; {_ONE_CHANNEL}"
+
+    def _format(self, values: NDArray[Any]) -> str:
+        """Find out, at the start of the stream, that what came as int16 is something else."""
+        start = self._end_frame - self._frames
+        if values.dtype.kind != "i" or start >= _FORMAT_SECONDS * self.sample_rate_hz:
+            return ""
+        is_told = self._told["input_format"] > 0
+        values = values[:_FORMAT_VALUES]
+        return "" if is_told else likely_format(values, self.channels, start * self.channels)

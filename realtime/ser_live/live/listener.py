@@ -24,6 +24,7 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import Prediction
 from ser_live.sources.capture_clock import CaptureTimes
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
+from ser_live.sources.devices import silence_hint
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
 
@@ -151,7 +152,7 @@ class Listener(Generic[Item]):
         self._gaps = Gaps()
         self._finished: list[Prediction] = []
         self._happened: list[Event] = []
-        self._monitor = InputMonitor(1)
+        self._monitor = InputMonitor(1, 1)
         self._missing_seconds = 0.0
         self._queue = LatencyHistogram()
         self._lag = LatencyHistogram()
@@ -209,6 +210,7 @@ class Listener(Generic[Item]):
                     yield self._step(self._take(item))
             self._process()
             self._finished += self.recognizer.flush()
+            self._happened += self._monitor.flush()
             yield self._step(_NO_SAMPLES)
         except SerError:
             # A step takes several calls of the recognizer: if a network fails in one of them, what
@@ -245,7 +247,7 @@ class Listener(Generic[Item]):
             self.recognizer.reset()
             if self._hop_controller is not None:
                 self.recognizer.hops_per_prediction = self._hop_controller.hops_per_prediction
-            self._monitor = InputMonitor(self._rate_hz)
+            self._monitor = self._new_monitor()
         except BaseException:
             self.close()
             raise
@@ -267,8 +269,7 @@ class Listener(Generic[Item]):
         elif block.overruns:
             self._gaps.add(self._seconds, self._seconds)
         samples = self._gaps.fill(block.samples, self._frames, self._rate_hz)
-        if self.source.is_live:  # a file may be as it is
-            self._happened += self._monitor.process(samples, self._frames)
+        self._happened += self._monitor.process(samples, self._frames)
         self._frames += len(samples)
         self._waiting.append(samples)
         # Blocks wait for the next point of the grid: the result is the same however the stream
@@ -281,6 +282,15 @@ class Listener(Generic[Item]):
         if self._backpressure.notice:
             self._happen("overload", self._backpressure.notice)
         return samples
+
+    def _new_monitor(self) -> InputMonitor:
+        source = self.source
+        return InputMonitor(
+            source.sample_rate_hz,
+            source.channels,
+            is_recording=not source.is_live,
+            silence_hint=silence_hint() if source.is_live else "",
+        )
 
     def _note_capture(self, block: Block) -> None:
         self._end_captured_at = None
@@ -307,8 +317,8 @@ class Listener(Generic[Item]):
         self._process()
         missing = round(seconds * self._rate_hz)
         self._finished += self.recognizer.skip(missing, rate_hz, channels)
-        if self._monitor.sample_rate_hz != rate_hz:
-            self._monitor = InputMonitor(rate_hz)
+        if (self._monitor.sample_rate_hz, self._monitor.channels) != (rate_hz, channels):
+            self._monitor = self._new_monitor()
         self._frames = round(start * rate_hz) + missing_frames
         self._finished = self._backpressure.keep_before_gap(self._finished, seconds)
 

@@ -47,6 +47,8 @@ class RecognitionSession:
         Of the samples.
     most_predictions : int
         Most predictions that one piece may give.
+    is_recording : bool
+        The samples are a recording, not a microphone at the other end.
 
     Raises
     ------
@@ -62,6 +64,8 @@ class RecognitionSession:
         sample_rate_hz: int,
         channels: int,
         most_predictions: int = 256,
+        *,
+        is_recording: bool = False,
     ) -> None:
         recognizer = StreamRecognizer(
             classifier,
@@ -94,7 +98,7 @@ class RecognitionSession:
         self._events: list[Event] = []
         self._gaps = Gaps()
         self._segmenter = Segmenter()
-        self._monitor = InputMonitor(self._rate_hz)
+        self._monitor = InputMonitor(sample_rate_hz, channels, is_recording=is_recording)
 
     @property
     def seconds(self) -> float:
@@ -175,6 +179,9 @@ class RecognitionSession:
         """End the stream, and return the messages of all that was not recognized before."""
         async for message in self._rest(lambda: self._engine.flush(self.recognizer)):
             yield message
+        self._events += self._monitor.flush()
+        for message in self.messages([]):
+            yield message
         for segment in self._segmenter.flush():
             yield _segment_message(segment)
 
@@ -231,11 +238,7 @@ class RecognitionSession:
         self._waiting_samples = len(rest)
         start_sample = self.processed_samples + self.skipped_samples
         self.processed_samples += len(piece)
-        for event in self._monitor.process(piece, start_sample):
-            # The hint is about a microphone of this machine, and it is at the other end.
-            is_hinted = event.kind == "input_silent"
-            said = event.detail.partition(";")[0] if is_hinted else event.detail
-            self._events.append(Event(event.kind, event.at_seconds, said))
+        self._events += self._monitor.process(piece, start_sample)
         return piece
 
     def _note_receipt(self, now: float) -> None:

@@ -146,7 +146,7 @@ class Recordings:
             raise ProblemError(404, str(error)) from error
         form = (file.samplerate, file.channels)
         try:
-            return RecognitionSession(streams.engine, classifier, options, *form)
+            return RecognitionSession(streams.engine, classifier, options, *form, is_recording=True)
         except SerError as error:
             raise ProblemError(422, str(error)) from error
 

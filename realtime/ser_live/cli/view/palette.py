@@ -20,6 +20,8 @@ EVENT_COLORS: Mapping[EventKind, str] = {
     "input_silent": AMBER,
     "input_clipping": AMBER,
     "input_offset": AMBER,
+    "input_channels": AMBER,
+    "input_format": AMBER,
     "hop_changed": AMBER,
     "model_swapped": GREEN,
 }

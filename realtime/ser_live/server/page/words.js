@@ -41,6 +41,8 @@ export const EVENT_WORDS = {
   input_silent: "The microphone gives no signal at all: is it muted, or the wrong one?",
   input_clipping: "The input is clipping: lower the input level.",
   input_offset: "The input has a fault, a constant offset: try another input or cable.",
+  input_channels: "The channels of the input cancel each other, or hold different voices.",
+  input_format: "The audio came in another format than it was declared in.",
   overload: "The server is overloaded: results are late.",
   hop_changed: "The server has changed the interval of results because of its load.",
 };

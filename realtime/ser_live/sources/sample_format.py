@@ -1,0 +1,79 @@
+"""Recognition of samples that were declared s16le and are something else."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Of one minus the correlation of neighbours: a wrong format makes speech as rough as noise (1),
+# the right one is smoother by far. Tones, which alias, are rougher or have few values.
+_ROUGH, _ROUGHEST = 0.6, 1.2
+_SMOOTHER = 0.2
+_FEWEST_VALUES = 64
+
+
+def likely_format(samples: NDArray[np.int16], channels: int, start: int) -> str:
+    """Return what interleaved samples look like other than s16le, and what to do; or nothing.
+
+    Only what no speech, noise or music in s16le can look like is told, so faint samples of
+    another format may pass.
+
+    Parameters
+    ----------
+    samples : ndarray, shape (n,)
+        A part of a second, or more.
+    channels : int
+        As declared.
+    start : int
+        Samples of the stream before these: wider ones begin at a multiple of their width.
+    """
+    samples = samples[-start % 6 :]
+    samples = samples[: len(samples) // 6 * 6]
+    if len(np.unique(samples)) < _FEWEST_VALUES:
+        return ""
+    data = samples.astype("<i2", copy=False).view(np.uint8)
+    words, threes = data.view("<i2").reshape(-1, 2), data.reshape(-1, 3)
+    if _are_floats(data.view("<f4")):
+        return "the samples look like f32le, declared as s16le; declare them so"
+    if channels == 1 and _come_twice(samples):
+        return "every sample comes twice; declare two channels if there are two"
+    # The part that holds the signal, and the finer one, which does not follow it.
+    parts: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
+        "s16be": (data.view(">i2"), data[1::2]),
+        "s24le": (np.ascontiguousarray(threes[:, 1:]).view("<i2")[:, 0], threes[:, 0]),
+        "s32le": (words[:, 1], words[:, 0]),
+    }
+    declared = _roughness(samples, channels)
+    found = [
+        name
+        for name, (coarse, fine) in parts.items()
+        if _ROUGH <= declared <= _ROUGHEST
+        and _roughness(coarse, channels) <= _SMOOTHER * declared
+        and _roughness(fine, channels) >= _ROUGH
+    ]
+    if np.mean(np.abs(data - 128.0) < 64.0) > 0.9:
+        found = ["u8"]
+    how = "convert them by 'ffmpeg -f {0} -ar HZ -ac N -i - -f s16le -'"
+    told = f"the samples look like {{0}}, declared as s16le; {how}"
+    return told.format(found[0]) if found else ""
+
+
+def _are_floats(values: NDArray[np.float32]) -> bool:
+    """Return whether all are of a usual size, and of both signs: the bits of integers are not."""
+    with np.errstate(invalid="ignore"):
+        is_usual = (np.abs(values) >= 1e-9) & (np.abs(values) <= 4.0)
+    positive, zeros = np.count_nonzero(is_usual & (values > 0.0)), np.count_nonzero(values == 0.0)
+    rarer_sign = min(positive, np.count_nonzero(is_usual) - positive)
+    is_all = np.count_nonzero(is_usual) + zeros >= 0.99 * values.size
+    return bool(is_all and rarer_sign >= 0.02 * values.size)
+
+
+def _come_twice(samples: NDArray[np.int16]) -> bool:
+    is_same = samples[1:] == samples[:-1]
+    return bool(is_same[::2].mean() > 0.999 and is_same[1::2].mean() < 0.9)
+
+
+def _roughness(samples: NDArray[Any], channels: int) -> float:
+    values = samples[: len(samples) // channels * channels].astype(np.float64)
+    steps = values[channels:] - values[:-channels]
+    return float(np.square(steps).mean() / (2.0 * values.var())) if values.var() else 1.0
