@@ -70,7 +70,7 @@ def test_a_voice_in_another_format_is_known(sample_format: str, gains_db: tuple[
 
 @pytest.mark.parametrize("channels", [1, 2])
 def test_no_sound_is_taken_for_another_format(channels: int) -> None:
-    sounds = {**SOUNDS, "voice": VOICE, "zeros": np.zeros(RATE_HZ)}
+    sounds: dict[str, NDArray[np.floating]] = {**SOUNDS, "voice": VOICE, "zeros": np.zeros(RATE_HZ)}
     tones = np.arange(50, 8000, 371)
     time = np.arange(RATE_HZ) / RATE_HZ
     sounds |= {f"{hz} Hz": np.sin(2 * np.pi * hz * time + 0.3) for hz in tones}
