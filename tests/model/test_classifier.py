@@ -5,6 +5,7 @@ import dataclasses
 import re
 import resource
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -363,3 +364,13 @@ def test_names_become_files(tmp_path: Path) -> None:
         assert str(caught.value).isprintable()
     with pytest.raises(SerError, match=r"cannot read the model \(File name too long\)"):
         OnnxClassifier.load(find_model("a" * 5000 + ".onnx"))
+
+
+@pytest.mark.parametrize("take", [find_model, OnnxClassifier.load, StreamRecognizer])
+@pytest.mark.parametrize("folder", ["", "models/"])
+def test_a_keras_file_is_told_how_it_becomes_one_that_runs(
+    take: Callable[[str], object], folder: str
+) -> None:
+    hint = f"{folder}x.keras is a Keras model.* ser-export {folder}x.keras -o {folder}x.onnx$"
+    with pytest.raises(SerError, match=hint):
+        take(f"{folder}x.keras")

@@ -33,11 +33,12 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
     Raises
     ------
     SerError
-        If there is no such file; the message lists the shipped names.
+        If there is no such file; the message lists the shipped names. Also for a Keras file.
     """
     wanted = DEFAULT_MODEL if model is None else model
     with suppress(TypeError, ValueError):  # of what cannot be the name of a file
         path = Path(wanted)
+        refuse_keras(path)
         if path.suffix != ".onnx" and path.parent == Path():
             path = model_folder() / f"{path}.onnx"
         if _may_be_read(path):
@@ -47,6 +48,16 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         f"there is no model '{sanitize(wanted)}'; wanted a path to an .onnx file or the name of a "
         f"shipped model ({names})"
     )
+
+
+def refuse_keras(path: Path) -> None:
+    """Raise SerError for a Keras file, which no runtime command runs."""
+    if path.suffix.lower() == ".keras":
+        name = sanitize(path)
+        raise SerError(
+            f"{name} is a Keras model, wanted an .onnx file; make one with "
+            f"ser-export {name} -o {sanitize(path.with_suffix('.onnx'))}"
+        )
 
 
 def _may_be_read(path: Path) -> bool:

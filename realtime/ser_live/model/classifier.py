@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.model.catalog import refuse_keras
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
 from ser_live.model.onnx_session import open_session, reason, stopping_after
 from ser_live.text import quoted, sanitize
@@ -277,6 +278,7 @@ def encode_golden(spectrum: NDArray[np.float16]) -> str:
 
 
 def _read(path: Path) -> bytes:
+    refuse_keras(path)
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE_BYTES:
