@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import soundfile
 
-from helpers import tiny_corpora
+from helpers import tiny_corpora, tiny_network
+from helpers.notes import Notes
 from ser_live import SerError
 from ser_live.model.card import SpectrumSpec
-from ser_train import files as disk
+from ser_live.testing import demo_voice
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel
 from ser_train.data import spectra
+from ser_train.data.loading import load_each
+from ser_train.data.prepare import prepare
 from ser_train.data.recordings import Recordings
 from ser_train.data.splits import choose_validation_speakers
+from ser_train.evaluation.clips import find_voices
 
 
 def test_a_manifest_counts_paths_from_its_folder(tmp_path: Path) -> None:
@@ -131,13 +135,42 @@ def test_the_cache_gives_the_spectrum_of_the_file_and_follows_its_changes(tmp_pa
 def test_broken_recordings_are_left_out_only_on_request(tmp_path: Path) -> None:
     good = tiny_corpora.write_sound(tmp_path / "good.wav", "happy", 1)
     (tmp_path / "bad.wav").write_bytes(b"")
-    clips = [Clip(path, "happy", "x/1", "x") for path in (good, tmp_path / "bad.wav")]
+    clips = [Clip(path, "happy", "x/1", "x") for path in (tmp_path / "bad.wav", good)]
     cache = spectra.SpectrumCache(tmp_path / "cache", SpectrumSpec(), (1.0,))
-    told: list[str] = []
-    loaded = disk.load_each(clips, cache.load, lambda: None, told.append)
-    assert [item.clip for item in loaded] == clips[:1]
-    assert "bad.wav" in told[0]
+    notes = Notes()
+    (item,) = load_each(clips, cache.load, "", notes, skip=True)
+    assert item.clip == clips[1]
+    assert "bad.wav" in notes.notes[0]
     with pytest.raises(SerError, match=r"bad\.wav.*--skip-broken"):
-        disk.load_each(clips, cache.load, lambda: None, None)
+        load_each(clips, cache.load, "", notes, skip=False)
     with pytest.raises(SerError, match="no recording is left"):
-        disk.load_each(clips[1:], cache.load, lambda: None, told.append)
+        load_each(clips[:1], cache.load, "", notes, skip=True)
+
+
+@pytest.mark.parametrize("skip", [False, True])
+@pytest.mark.parametrize("way", ["prepare", "find_voices"])
+def test_recordings_without_speech_are_told_of_once_and_left_out_on_request(
+    tmp_path: Path, way: str, skip: bool
+) -> None:
+    voice = demo_voice()
+    noise = 0.05 * np.random.default_rng(0).standard_normal((4, 16000))
+    clips = []
+    for number, samples in enumerate([np.zeros(16000), voice[5000:50000], *noise]):
+        soundfile.write(tmp_path / f"{number}.wav", samples, 16000)
+        clips.append(Clip(tmp_path / f"{number}.wav", "sad", "x/1", "x"))
+    for _ in range(2):  # the second time from the cache
+        notes = Notes()
+        if way == "prepare":
+            kept = prepare(clips, tiny_network.NETWORK, tmp_path / "cache", notes, skip).clips
+        else:
+            kept = tuple(voice.clip for voice in find_voices(clips, "", notes, skip))
+        assert kept == tuple(clips[1:2] if skip else clips)
+        (told,) = notes.notes
+        assert told.startswith(
+            "warning: no speech is heard in 5 of 6 recordings, such as 0.wav, 2."
+        )
+        assert told.endswith(
+            "; they are left out" if skip else "; with --skip-broken they are left out"
+        )
+    with pytest.raises(SerError, match="no recording is left"):
+        prepare(clips[:1], tiny_network.NETWORK, tmp_path / "cache", Notes(), skip=True)

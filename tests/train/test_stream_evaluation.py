@@ -135,7 +135,9 @@ def prediction(
 
 
 def span(label: str, onset: float, end: float) -> Span:
-    return Span(Voice(Clip(Path(f"{label}.wav"), label, "x/1", "x"), 0, 1, -26.0, ""), onset, end)
+    return Span(
+        Voice(Clip(Path(f"{label}.wav"), label, "x/1", "x"), "", True, 0, 1, -26.0), onset, end
+    )
 
 
 def known_stream() -> tuple[measures.Heard, ...]:

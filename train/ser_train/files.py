@@ -2,19 +2,14 @@
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_train.corpora import Clip
-
-_Loaded = TypeVar("_Loaded")
 
 
 def default_cache_folder() -> Path:
@@ -44,46 +39,3 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         unfinished = Path(folder) / path.name
         write(unfinished)
         unfinished.replace(path)
-
-
-def load_each(
-    clips: Sequence[Clip],
-    load: Callable[[Clip], _Loaded],
-    advance: Callable[[], None],
-    skipped: Callable[[str], None] | None,
-    threads: int = 2,
-) -> list[_Loaded]:
-    """Load clips on several threads, in order.
-
-    Parameters
-    ----------
-    clips : sequence of Clip
-    load : callable
-    advance : callable
-        Called after each clip.
-    skipped : callable or None
-        Told of each broken recording, which is then left out; None: a broken one raises.
-    threads : int
-
-    Raises
-    ------
-    SerError
-        If a recording is broken and ``skipped`` is None, or if none is left.
-    """
-    loaded = []
-    with ThreadPoolExecutor(threads) as pool:
-        futures = [pool.submit(load, clip) for clip in clips]
-        try:
-            for future in futures:
-                try:
-                    loaded.append(future.result())
-                except SerError as error:
-                    if skipped is None:
-                        raise SerError(f"{error}; --skip-broken leaves such files out") from error
-                    skipped(str(error))
-                advance()
-        finally:
-            pool.shutdown(cancel_futures=True)
-    if not loaded:
-        raise SerError("no recording is left after leaving out the broken ones")
-    return loaded

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip
+from ser_train.data.loading import Loaded, has_speech
 from ser_train.data.spectra import (
     at_speed,
     first_window,
@@ -23,8 +25,8 @@ from ser_train.files import content_hash, file_key, write_atomically
 from ser_train.models.recipe import WindowSampling
 from ser_train.models.registry import Network
 
-_LAYOUT = 3
-"""Part of every key: a new number makes old files unused."""
+_LAYOUT = 4
+"""Part of every key: a new number makes old files unused, also where the gate judges anew."""
 _ANYWHERE = 2
 """Windows at each speed beside the one that starts at the onset."""
 _MARGIN_SECONDS = 0.15
@@ -32,12 +34,9 @@ _MARGIN_SECONDS = 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class ClipFeatures:
+class ClipFeatures(Loaded):
     """One clip after a front end without trainable weights."""
 
-    clip: Clip
-    content: str
-    """Hash of the decoded samples."""
     windows: NDArray[np.float32]
     """(windows, ...), the first one as it is heard in a test, all for training."""
 
@@ -83,13 +82,15 @@ class FeatureCache:
         file = (self._folder / file_key(clip.path, self._settings)).with_suffix(".npz")
         if not file.is_file():
             samples = read_audio(clip.path)
-            content = content_hash(samples)
+            content, speaks = content_hash(samples), has_speech(samples)
             random = np.random.default_rng(int(content[:16], 16))
             inputs = list(self._windows(clip.path, samples, random))
             features = self._front_end.process(inputs).astype(np.float32)
-            write_atomically(file, lambda path: np.savez(path, windows=features, content=content))
+            known: dict[str, Any] = {"windows": features, "content": content, "has_speech": speaks}
+            write_atomically(file, lambda path: np.savez(path, **known))
         with np.load(file) as saved:
-            return ClipFeatures(clip, str(saved["content"]), saved["windows"])
+            content, speaks = str(saved["content"]), bool(saved["has_speech"])
+            return ClipFeatures(clip, content, speaks, saved["windows"])
 
     def _windows(
         self, path: Path, samples: NDArray[np.float32], random: np.random.Generator

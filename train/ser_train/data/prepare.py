@@ -1,9 +1,8 @@
 """From clips to what a network is fed with: cached, without duplicates."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +10,11 @@ from numpy.typing import NDArray
 from ser_train.corpora import Clip
 from ser_train.data.batches import FeatureSource, InputSource, WindowSource
 from ser_train.data.feature_cache import ClipFeatures, FeatureCache
+from ser_train.data.loading import load_each
 from ser_train.data.spectra import ClipSpectra, SpectrumCache, heard_bounds
-from ser_train.files import load_each
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import Network
 from ser_train.progress import Reporter
-
-_Item = TypeVar("_Item", ClipSpectra, ClipFeatures)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,34 +85,18 @@ def prepare(
     network : Network
     cache_folder : Path
     report : Reporter
-        Shows progress and is told of broken and duplicate recordings.
+        Shows progress and is told as in `load_each`.
     skip : bool
-        Leave broken recordings out instead of raising SerError.
+        Leave out broken recordings and those without speech.
     train : bool
         False: only for tests, without the further windows of features.
     """
-    skipped, windows = report.warn if skip else None, network.recipe.windows
-
-    def load_all(load: Callable[[Clip], _Item], what: str, threads: int) -> tuple[_Item, ...]:
-        with report.counting(what, len(clips)) as advance:
-            return _first_of_each(load_each(clips, load, advance, skipped, threads), report)
-
+    windows = network.recipe.windows
     if network.front_end is None:
         speeds = windows.speeds if windows else (1.0,)
         load = SpectrumCache(cache_folder, network.spectrum, speeds).load
-        spectra = load_all(load, "spectra", threads=2)
+        spectra = load_each(clips, load, "spectra", report, skip)
         return Prepared(network, tuple(item.clip for item in spectra), spectra)
     cache = FeatureCache(cache_folder, network, windows if train else None)
-    features = load_all(cache.load, "features", threads=1)
+    features = load_each(clips, cache.load, "features", report, skip, threads=1)
     return Prepared(network, tuple(item.clip for item in features), features=features)
-
-
-def _first_of_each(items: Sequence[_Item], report: Reporter) -> tuple[_Item, ...]:
-    first: dict[str, _Item] = {}
-    for item in items:
-        other = first.setdefault(item.content, item)
-        if other is not item:
-            report.note(
-                f"{item.clip.path.name} is the same recording as {other.clip.path.name}: left out"
-            )
-    return tuple(first.values())

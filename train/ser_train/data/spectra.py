@@ -13,10 +13,11 @@ from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ, SpectrumSpec
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip
+from ser_train.data.loading import Loaded, has_speech
 from ser_train.files import content_hash, file_key, write_atomically
 
-_LAYOUT = 2
-"""Part of every key: a new number makes old files unused."""
+_LAYOUT = 3
+"""Part of every key: a new number makes old files unused, also where the gate judges anew."""
 MARGIN_SECONDS = 0.3
 """Kept before the onset and after the end."""
 LEAD_SECONDS = 0.05
@@ -41,12 +42,9 @@ class Section:
 
 
 @dataclass(frozen=True, slots=True)
-class ClipSpectra:
+class ClipSpectra(Loaded):
     """One clip's magnitudes on disk."""
 
-    clip: Clip
-    content: str
-    """Hash of the decoded samples."""
     file: Path
     sections: tuple[Section, ...]
     """One for each speed."""
@@ -125,10 +123,10 @@ class SpectrumCache:
             samples = read_audio(clip.path)
             frames, sections = self._compute(clip, samples)
             write_atomically(array, lambda path: np.save(path, frames))
-            text = json.dumps([content_hash(samples), [astuple(section) for section in sections]])
-            write_atomically(index, lambda path: path.write_text(text))
-        content, rows = json.loads(index.read_text())
-        return ClipSpectra(clip, content, array, tuple(Section(*row) for row in rows))
+            known = [content_hash(samples), has_speech(samples), [*map(astuple, sections)]]
+            write_atomically(index, lambda path: path.write_text(json.dumps(known)))
+        content, speaks, rows = json.loads(index.read_text())
+        return ClipSpectra(clip, content, speaks, array, tuple(Section(*row) for row in rows))
 
     def _compute(
         self, clip: Clip, samples: NDArray[np.float32]

@@ -16,10 +16,11 @@ from ser_live.text import sanitize
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, speakers_of
 from ser_train.corpora.corpus import reason
+from ser_train.data.loading import Loaded, has_speech, load_each
 from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
 from ser_train.data.splits import require_present
-from ser_train.files import content_hash, default_cache_folder, load_each
+from ser_train.files import content_hash, default_cache_folder
 from ser_train.models.keras_file import TrainingRecord, read_record
 from ser_train.progress import Reporter
 
@@ -44,17 +45,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Voice:
+class Voice(Loaded):
     """One recording and its speech, in samples at 16 kHz."""
 
-    clip: Clip
     onset_sample: int
     end_sample: int
     """After the last of the speech."""
     level_dbfs: float
     """Of the speech."""
-    content: str
-    """Hash of the decoded samples."""
 
     def samples(self) -> NDArray[np.float32]:
         """Read the recording, shape (n,)."""
@@ -111,11 +109,6 @@ def begin(
     """
     make_report_folder(job.report_folder)
     path = job.model
-    if path.suffix != ".onnx":
-        raise SerError(
-            f"{path}: --stream and --conditions measure the .onnx file that runs live; make it "
-            f"with ser-export {path.with_suffix('.keras')} -o {path.with_suffix('.onnx')}"
-        )
     classifier = OnnxClassifier.load(path)
     clips, others = choose(job, classifier.card.labels)
     return classifier, clips, others, leakage(record_beside(path, classifier.card), clips)
@@ -125,11 +118,7 @@ def find_voices(
     clips: Sequence[Clip], what: str, report: Reporter, skip: bool
 ) -> tuple[Voice, ...]:
     """Find the speech in each recording, and leave duplicates out."""
-    skipped = report.warn if skip else None
-    with report.counting(what, len(clips)) as advance:
-        voices = load_each(clips, _voice, advance, skipped)
-    unique = {voice.content: voice for voice in reversed(voices)}
-    return tuple(voice for voice in voices if unique[voice.content] is voice)
+    return load_each(clips, _voice, what, report, skip)
 
 
 def make_report_folder(folder: Path | None) -> None:
@@ -222,4 +211,5 @@ def _voice(clip: Clip) -> Voice:
     end_sample = last + _SPEC.hop_samples
     power_of_speech = float(np.square(samples[first:end_sample], dtype=np.float64).mean())
     level_dbfs = 10.0 * math.log10(power_of_speech + 1e-12)
-    return Voice(clip, first, end_sample, level_dbfs, content_hash(samples))
+    content = content_hash(samples)
+    return Voice(clip, content, has_speech(samples), first, end_sample, level_dbfs)
