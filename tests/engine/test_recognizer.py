@@ -9,6 +9,7 @@ import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -219,14 +220,16 @@ class FailingModel(OnnxClassifier):
     """A model that fails at its nth window."""
 
     def __init__(self, model: OnnxClassifier, at: int, error: BaseException) -> None:
+        self._left, self._error = at + 1, error  # the golden test is the first window
         super().__init__(model._session, model.card, model.where)
-        self._left, self._error = at, error
 
-    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+    def batch_probabilities(
+        self, windows: NDArray[np.float32], options: Any = None
+    ) -> NDArray[np.float32]:
         self._left -= 1
         if self._left == 0:
             raise self._error
-        return super().probabilities(window)
+        return super().batch_probabilities(windows, options)
 
 
 BROKEN = SerError("the weights are damaged")

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
-from helpers import tiny_corpora, tiny_network
+from helpers import tiny_network
 from helpers.notes import Notes
 from ser_export.exporting import export_model
+from ser_live.testing import demo_voice
 from ser_train import metrics
 from ser_train.commands import cli
 from ser_train.commands.evaluate import evaluate
 from ser_train.commands.fit import FitJob
-from ser_train.commands.predict import load_predictor
 from ser_train.corpora import Clip
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.clips import Evaluation
@@ -68,13 +69,14 @@ def test_predictions_of_keras_and_onnx_agree(
 ) -> None:
     onnx_file = tmp_path / "tiny.onnx"
     export_model(fitted.job.output, onnx_file, [], lambda _: None)
-    voice = tiny_corpora.write_sound(tmp_path / "long.wav", "sad", 77, seconds=3.2)
-    keras_answer = load_predictor(fitted.job.output).predict(voice)
-    onnx_answer = load_predictor(onnx_file).predict(voice)
-    np.testing.assert_allclose(keras_answer.probabilities, onnx_answer.probabilities, atol=1e-5)
-    answer = json.loads(keras_answer.line(as_json=True))
-    assert answer["label"] == "sad"
-    assert answer["confidence"] == max(answer["probabilities"].values())
+    voice, zeros = tmp_path / "voice.wav", tmp_path / "zeros.wav"
+    soundfile.write(voice, demo_voice(), 16000)
+    soundfile.write(zeros, np.zeros(80000), 16000)
+    answers = []
     for model in (fitted.job.output, onnx_file):
-        assert cli.main(["predict", str(model), str(voice)]) == 0
-        assert capsys.readouterr().out.startswith(f"{voice}\tsad\t")
+        assert cli.main(["predict", "--json", str(model), str(voice), str(zeros)]) == 0
+        answers.append([json.loads(line) for line in capsys.readouterr().out.splitlines()])
+    (by_keras, *silence), (by_onnx, *_) = answers
+    assert [(answer["state"], answer["label"]) for answer in silence] == [("silence", None)]
+    assert by_keras["probabilities"] == pytest.approx(by_onnx["probabilities"], abs=1e-5)
+    assert by_keras["confidence"] == max(by_keras["probabilities"].values())

@@ -52,8 +52,8 @@ def test_without_the_extra_one_line_names_it(
         (["ensemble", "no.keras", "-o", "all.keras"], "at least 2 models, got 1"),
         (["ensemble", "no.keras", "no.keras", "-o", "all.onnx"], "ends in .keras"),
         (["ensemble", "no.keras", "no.keras", "-o", "all.keras"], "no such file"),
-        (["predict", "no.onnx", "a.wav"], "cannot read the model"),
-        (["predict", "no.h5", "a.wav"], "ends in .keras or .onnx"),
+        (["predict", "no.onnx", "a.wav"], "there is no model 'no.onnx'"),
+        (["evaluate", "--stream", "no.keras", "--corpus", "."], "ser-export no.keras -o no.onnx"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -71,15 +71,36 @@ def test_mistakes_are_one_line(
     assert text.count("\n") == 1
 
 
-def test_ctrl_c_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("command", "file", "how"),
+    [
+        ("predict m.onnx a.wav", "a/checkpoint.npz", None),
+        ("evaluate m.keras --report-dir a", "a/checkpoint.npz", None),
+        ("fit --network tiny -o a.keras --run-dir a", "b/checkpoint.npz", None),
+        ("fit --network tiny -o a.keras --run-dir a", "a/checkpoint.npz", "--resume"),
+        ("cross-validate --protocol x --report-dir a", "b/ledger.jsonl", None),
+        ("cross-validate --protocol x --report-dir a", "a/ledger.jsonl", "the same command"),
+    ],
+)
+def test_ctrl_c_tells_only_of_what_there_is(
+    command: str,
+    file: str,
+    how: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(options: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_predict", interrupted)
-    assert cli.main(["predict", "m.keras", "a.wav"]) == 130
-    assert capsys.readouterr().err == "ser-train: interrupted; checkpoints are kept\n"
+    monkeypatch.chdir(tmp_path)
+    Path(file).parent.mkdir()
+    Path(file).touch()
+    words = command.split()
+    monkeypatch.setattr(cli, f"_{words[0].replace('-', '_')}", interrupted)
+    assert cli.main(words) == 130
+    rest = f"; what was finished is kept, and {how} goes on from there" if how else ""
+    assert capsys.readouterr().err == f"ser-train: interrupted{rest}\n"
 
 
 def test_options_reach_the_job() -> None:

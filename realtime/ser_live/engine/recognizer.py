@@ -24,8 +24,9 @@ from ser_live.model.card import (
     SmoothingSpec,
 )
 from ser_live.model.catalog import find_model
-from ser_live.model.classifier import OnnxClassifier, WindowRequest, load_shared
+from ser_live.model.classifier import Classifier, WindowRequest, load_shared
 from ser_live.prediction import Prediction, State
+from ser_live.text import quoted
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
 _PRE_ROLL_SAMPLES = round(LONGEST_PRE_ROLL_SECONDS * SAMPLE_RATE_HZ)
@@ -44,9 +45,9 @@ class StreamRecognizer:
 
     Parameters
     ----------
-    model : str, path, OnnxClassifier or None
+    model : str, path, Classifier or None
         None: the shipped default; a name in ``models/``; a path to an ``.onnx`` file; or a
-        loaded model to share.
+        loaded model to share, such as an `OnnxClassifier`.
     sample_rate_hz : int
         Rate of the samples given to `process`, 8000 to 384000.
     channels : int
@@ -68,7 +69,7 @@ class StreamRecognizer:
 
     def __init__(
         self,
-        model: str | os.PathLike[str] | OnnxClassifier | None = None,
+        model: str | os.PathLike[str] | Classifier | None = None,
         sample_rate_hz: int = SAMPLE_RATE_HZ,
         channels: int = 1,
         window_seconds: float | None = None,
@@ -118,7 +119,7 @@ class StreamRecognizer:
         return self._classifier.card
 
     @property
-    def classifier(self) -> OnnxClassifier:
+    def classifier(self) -> Classifier:
         """The model, to share it with another recognizer."""
         return self._classifier
 
@@ -318,7 +319,7 @@ class StreamRecognizer:
             self._resampler, self._channels = resampler, next_channels
         return predictions
 
-    def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
+    def swap(self, model: str | os.PathLike[str] | Classifier | None) -> None:
         """Go on with another model, from the next prediction.
 
         No sample is lost: the new model gets the present window as if it had been there from its
@@ -327,7 +328,7 @@ class StreamRecognizer:
 
         Parameters
         ----------
-        model : str, path, OnnxClassifier or None
+        model : str, path, Classifier or None
             As in the constructor.
 
         Raises
@@ -343,7 +344,7 @@ class StreamRecognizer:
             self._make_window()
             self._refill_window()
 
-    def _configure(self, classifier: OnnxClassifier) -> None:
+    def _configure(self, classifier: Classifier) -> None:
         card = classifier.card
         self._window_samples = _window_samples(self._window_seconds, card)
         self._smoother.spec = _smoothing(self._smoothing_seconds, card)
@@ -510,8 +511,12 @@ class StreamRecognizer:
         return dict(zip(self.labels, probabilities.tolist(), strict=True))
 
 
-def _loaded(model: str | os.PathLike[str] | OnnxClassifier | None) -> OnnxClassifier:
-    return model if isinstance(model, OnnxClassifier) else load_shared(find_model(model))
+def _loaded(model: str | os.PathLike[str] | Classifier | None) -> Classifier:
+    if model is None or isinstance(model, str | os.PathLike):
+        return load_shared(find_model(model))
+    if not hasattr(model, "batch_probabilities"):
+        raise SerError(f"model is {quoted(model)}, wanted a name, a path or a loaded model")
+    return model
 
 
 def _hop_samples(hop_seconds: float) -> int:

@@ -20,7 +20,7 @@ from ser_live.events import Event, EventKind, in_order
 from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
 from ser_live.live.backpressure import Backpressure, HopController, Policy
 from ser_live.live.input_faults import Gaps, InputMonitor
-from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.classifier import Classifier
 from ser_live.prediction import Prediction
 from ser_live.sources.capture_clock import CaptureTimes
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
@@ -40,7 +40,7 @@ class ListenOptions(TypedDict, total=False):
     """Options of `listen` and `alisten` beside the source; the defaults are in `listen`."""
 
     recognizer: StreamRecognizer | None
-    model: str | os.PathLike[str] | OnnxClassifier | None
+    model: str | os.PathLike[str] | Classifier | None
     window_seconds: float | None
     hop_seconds: float
     smoothing_seconds: float | None
@@ -112,7 +112,7 @@ class Listener(Generic[Item]):
         self,
         source: Source,
         recognizer: StreamRecognizer | None = None,
-        model: str | os.PathLike[str] | OnnxClassifier | None = None,
+        model: str | os.PathLike[str] | Classifier | None = None,
         window_seconds: float | None = None,
         hop_seconds: float = 0.25,
         smoothing_seconds: float | None = None,
@@ -221,7 +221,7 @@ class Listener(Generic[Item]):
         finally:
             self.close()
 
-    def swap(self, model: str | os.PathLike[str] | OnnxClassifier | None) -> None:
+    def swap(self, model: str | os.PathLike[str] | Classifier | None) -> None:
         """Go on with another model from the next prediction; see `StreamRecognizer.swap`.
 
         Called where predictions are taken, not from another thread.

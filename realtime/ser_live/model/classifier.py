@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime
@@ -33,11 +34,22 @@ _SUM_TOLERANCE = 0.02
 """Tolerance of the sum of the probabilities: a quantized softmax rounds each."""
 
 
+class Classifier(Protocol):
+    """A loaded model as the engine uses it; `OnnxClassifier` says what each member means."""
+
+    card: ModelCard
+    where: str
+
+    @property
+    def batch_is_bitwise(self) -> bool: ...  # noqa: D102
+    def batch_probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]: ...  # noqa: D102
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WindowRequest:
     """A window of one stream, to be classified."""
 
-    classifier: "OnnxClassifier"
+    classifier: Classifier
     window: NDArray[np.float32]
     """Power spectrum, shape (frames, bins)."""
 
@@ -45,8 +57,9 @@ class WindowRequest:
 def classify(requests: Sequence[WindowRequest]) -> list[NDArray[np.float32]]:
     """Classify windows of one length by their common classifier in one run."""
     if len(requests) == 1:
-        return [requests[0].classifier.probabilities(requests[0].window)]
-    windows = np.stack([request.window for request in requests])
+        windows = requests[0].window[np.newaxis]
+    else:
+        windows = np.stack([request.window for request in requests])
     return list(requests[0].classifier.batch_probabilities(windows))
 
 

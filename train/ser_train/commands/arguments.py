@@ -152,7 +152,7 @@ def add_ensemble(parser: argparse.ArgumentParser) -> None:
 def add_predict(parser: argparse.ArgumentParser) -> None:
     """Add a model and the recordings that it hears."""
     add = parser.add_argument
-    add("model", **_MODEL, help="a .keras or .onnx file")
+    add("model", **_MODEL, help="a .keras or .onnx file, or a shipped name")
     add("files", type=Path, nargs="+", metavar="FILE", help="recordings")
     add("--json", **_SWITCH, help="one JSON object for each recording")
 

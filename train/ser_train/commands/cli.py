@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ser_live import __version__
-from ser_live.command_line import Parser, exit_code_of
+from ser_live.command_line import USER_ERROR, Parser, exit_code_of
 from ser_live.errors import SerError
 from ser_live.standard_streams import silent_stderr, stdout_failure
 from ser_train.commands import arguments
@@ -58,15 +58,26 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     options = make_parser().parse_args(argv)
     try:
-        options.run(options)
+        return int(options.run(options) or 0)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
         raise SerError(f"{error}; training needs: pip install 'ser-live[train]'") from error
     except KeyboardInterrupt:
-        print("ser-train: interrupted; checkpoints are kept", file=sys.stderr)
+        print(f"ser-train: interrupted{_kept(options)}", file=sys.stderr)
         raise
-    return 0
+
+
+def _kept(options: argparse.Namespace) -> str:
+    """Say how an interrupted training goes on, if it has left anything to go on with."""
+    from ser_train.cross_validation.ledger import LEDGER  # noqa: PLC0415 - not for --help
+    from ser_train.training.checkpoint import CHECKPOINT  # noqa: PLC0415
+
+    folders = [options.run_dir, vars(options).get("report_dir")] if "run_dir" in options else []
+    if not any(any(f.rglob(name)) for f in folders if f for name in (CHECKPOINT, LEDGER)):
+        return ""
+    how = "--resume" if options.command == "fit" else "the same command"
+    return f"; what was finished is kept, and {how} goes on from there"
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -181,16 +192,32 @@ def _evaluate(options: argparse.Namespace) -> None:
     print("\n".join(measure(_job(Evaluation, options), Reporter())))
 
 
-def _predict(options: argparse.Namespace) -> None:
-    from ser_train.commands.predict import load_predictor  # noqa: PLC0415 - TensorFlow takes seconds
+def _predict(options: argparse.Namespace) -> int:
+    from ser_live.model.catalog import find_model  # noqa: PLC0415 - onnxruntime takes its time
+    from ser_live.model.classifier import Classifier, OnnxClassifier  # noqa: PLC0415
+    from ser_train.commands.predict import predict  # noqa: PLC0415
 
-    if options.model.suffix != ".onnx":
+    status = 0
+    if options.model.suffix == ".keras":
         _start_tensorflow(None)
-    predictor = load_predictor(options.model)
+        from ser_train.models.inference import KerasClassifier  # noqa: PLC0415
+
+        classifier: Classifier = KerasClassifier(options.model)
+    else:
+        classifier = OnnxClassifier.load(find_model(options.model))
     for path in options.files:
-        print(predictor.predict(path).line(options.json), flush=True)
+        try:
+            answer = predict(path, classifier)
+        except SerError as error:
+            print(f"ser-train: error: {error}", file=sys.stderr)
+            status = USER_ERROR
+            continue
+        for remark in answer.remarks:
+            print(f"ser-train: note: {remark}", file=sys.stderr)
+        print(answer.line(options.json), flush=True)
         if stdout_failure() is not None:
-            return
+            break
+    return status
 
 
 def _ensemble(options: argparse.Namespace) -> None:

@@ -1,17 +1,18 @@
 """Name the emotion of whole recordings, with a ``.keras`` or an ``.onnx`` model."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ser_live.errors import SerError
-from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard
-from ser_train.audio import read_audio
-from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
+from ser_live import Event, listen
+from ser_live.model.card import ModelCard
+from ser_live.model.classifier import Classifier
+from ser_live.prediction import Prediction, State
+from ser_live.text import sanitize
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,79 +20,60 @@ class Answer:
     """The emotion of one recording."""
 
     path: Path
-    labels: tuple[str, ...]
-    probabilities: NDArray[np.float64]
-    """One for each label."""
+    state: State
+    """As of a `Prediction`, for the whole recording."""
+    label: str | None
+    """The most probable one; None in silence and warming_up."""
+    confidence: float
+    """Probability of `label`; 0 without one."""
+    probabilities: dict[str, float] | None
+    """Of each label; None without one."""
+    remarks: tuple[str, ...] = ()
+    """Faults of the recording, one sentence each."""
 
     def line(self, as_json: bool) -> str:
         """Return one line, for a person or as JSON."""
-        best = int(self.probabilities.argmax())
-        label, confidence = self.labels[best], float(self.probabilities[best])
         if not as_json:
-            return f"{self.path}\t{label}\t{confidence:.3f}"
-        shares = (round(float(share), 6) for share in self.probabilities)
-        answer = {
-            "file": str(self.path),
-            "label": label,
-            "confidence": round(confidence, 6),
-            "probabilities": dict(zip(self.labels, shares, strict=True)),
-        }
-        return json.dumps(answer)
+            named = self.label if self.state == "speech" else self.state
+            return f"{self.path}\t{named}\t{self.confidence:.3f}"
+        shares = {label: round(share, 6) for label, share in (self.probabilities or {}).items()}
+        answer = {"file": str(self.path), "state": self.state, "label": self.label}
+        numbers = {"confidence": round(self.confidence, 6), "probabilities": shares or None}
+        return json.dumps({**answer, **numbers})
 
 
-@dataclass(frozen=True, slots=True)
-class Predictor:
-    """A model that names the emotion of recordings."""
-
-    card: ModelCard
-    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-    """Power of shape (frames, bins) to the probability of each label."""
-
-    def predict(self, path: Path) -> Answer:
-        """Average the probabilities of windows that overlap by half, over the speech of a file.
-
-        Raises
-        ------
-        SerError
-            If the file cannot be read.
-        """
-        power = whole_clip_spectrum(path, read_audio(path), self.card.spectrum)
-        rows = [self.run(window) for window in self._windows(power)]
-        return Answer(path, self.card.labels, np.mean(rows, axis=0, dtype=np.float64))
-
-    def _windows(self, power: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-        spec = self.card.spectrum
-        length = round(self.card.window.seconds * SAMPLE_RATE_HZ / spec.hop_samples)
-        start, stop = heard_bounds(*speech_bounds(power), spec)
-        stop = min(len(power), stop)
-        while True:
-            yield power[start : min(start + length, stop)]
-            if start + length >= stop:
-                return
-            start = min(start + length // 2, stop - length)
-
-
-def load_predictor(path: Path) -> Predictor:
-    """Load a model by the ending of its name.
+def predict(path: Path, classifier: Classifier) -> Answer:
+    """Let the live engine hear a recording, and sum up its predictions.
 
     Raises
     ------
     SerError
-        If the file is missing, has another ending, or does not fit.
+        If the file cannot be read or the network fails.
     """
-    if path.suffix == ".onnx":
-        from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415 - only this kind needs it
+    with listen(path, model=classifier, events=True) as items:
+        heard = list(items)
+    predictions = [item for item in heard if isinstance(item, Prediction)]
+    events = [f"{sanitize(path)}: {e.kind}: {e.detail}" for e in heard if isinstance(e, Event)]
+    return sum_up(path, predictions, classifier.card, (*items.source.notes, *events))
 
-        classifier = OnnxClassifier.load(path)
-        return Predictor(classifier.card, classifier.probabilities)
-    if path.suffix != ".keras":
-        raise SerError(f"{path}: a model file ends in .keras or .onnx")
-    from ser_train.models.keras_file import load_model  # noqa: PLC0415 - Keras takes seconds
 
-    loaded = load_model(path)
+def sum_up(
+    path: Path, predictions: Sequence[Prediction], card: ModelCard, remarks: tuple[str, ...] = ()
+) -> Answer:
+    """Average the windows of a recording so that each moment of speech counts once.
 
-    def run(power: NDArray[np.float32]) -> NDArray[np.float32]:
-        probabilities: NDArray[np.float32] = loaded.model(power[None], training=False).numpy()[0]
-        return probabilities
-
-    return Predictor(loaded.card, run)
+    A window that grows from an onset holds all that the shorter ones before it held, so only the
+    longest counts; when it slides on, each counts by the time that it adds.
+    """
+    windows = {p.start_seconds: p for p in predictions if p.raw_probabilities is not None}
+    if not windows:
+        is_short = any(prediction.state == "warming_up" for prediction in predictions)
+        return Answer(path, "warming_up" if is_short else "silence", None, 0.0, None, remarks)
+    ends = np.array([window.end_seconds for window in windows.values()])
+    added = ends - np.maximum([*windows], [0.0, *ends[:-1]])
+    rows = [[*(window.raw_probabilities or {}).values()] for window in windows.values()]
+    shares = added @ np.array(rows)
+    probabilities = dict(zip(card.labels, (shares / shares.sum()).tolist(), strict=True))
+    label, confidence = max(probabilities.items(), key=itemgetter(1))
+    state: State = "uncertain" if confidence < card.smoothing.uncertain_below else "speech"
+    return Answer(path, state, label, confidence, probabilities, remarks)

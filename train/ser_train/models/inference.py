@@ -1,6 +1,7 @@
 """A model from what is prepared of a clip to its probabilities."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -8,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ser_train.models.keras_file import load_model
 from ser_train.models.registry import Network
 
 
@@ -38,3 +40,19 @@ class Inference:
     def process(self, inputs: Iterable[NDArray[np.float32]]) -> NDArray[np.float64]:
         """Return the probabilities of each input, shape (inputs, labels)."""
         return np.array([self._run(array[None]).numpy()[0] for array in inputs], np.float64)
+
+
+class KerasClassifier:
+    """A ``.keras`` file as the live engine's model; it raises SerError as `load_model` does."""
+
+    batch_is_bitwise = True
+    """Each window runs alone."""
+
+    def __init__(self, path: Path) -> None:
+        loaded = load_model(path)
+        self.card, self.where = loaded.card, str(path)
+        self._inference = Inference(loaded.model)
+
+    def batch_probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Classify windows of shape (batch, frames, bins)."""
+        return self._inference.process(windows).astype(np.float32)
