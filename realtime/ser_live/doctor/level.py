@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.doctor.finding import Finding, Verdict, judged
-from ser_live.engine.resample import FULL_SCALE, as_float
+from ser_live.engine.resample import as_float, clipped_frames
 from ser_live.errors import SerError
 from ser_live.sources import Block, Microphone, Notice, Source
 from ser_live.sources.devices import permission_hint, silence_hint
@@ -108,7 +108,7 @@ def judge_level(recording: Recording) -> list[Finding]:
         "rms_dbfs": _dbfs(float(mix.std())),
         "loudest_channel_rms_dbfs": _dbfs(float(samples.std(axis=0, dtype=np.float64).max())),
         "offset": float(mix.mean()),
-        "clipped_share": float(np.mean(np.abs(samples) >= FULL_SCALE)),
+        "clipped_share": clipped_frames(samples) / len(samples),
         "seconds": len(samples) / recording.capture.rate_hz,
     }
     level = (
@@ -195,7 +195,7 @@ def _level_problems(
         yield "warning", f"{level}; that is very quiet", remedy
     if figures["clipped_share"] > _CLIPPED_SHARE:
         remedy = "lower the input level of the microphone until loud speech stays below -6 dBFS"
-        yield "warning", f"{level}; {figures['clipped_share']:.1%} of it is clipped", remedy
+        yield "warning", f"{level}; {figures['clipped_share']:.1%} of its frames clip", remedy
     if abs(figures["offset"]) > _LARGEST_OFFSET:
         remedy = "take another input or cable: such an offset comes from the hardware"
         yield "warning", f"{level}; a constant {figures['offset']:+.3f} is added to it", remedy

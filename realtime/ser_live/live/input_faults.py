@@ -87,7 +87,7 @@ class InputMonitor:
     is_recording : bool
         The source has an end and may have been edited.
     silence_hint : str
-        What to do about a source that gives nothing.
+        What to do about a live source that gives nothing.
     """
 
     def __init__(
@@ -101,7 +101,7 @@ class InputMonitor:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.is_recording = is_recording
-        self._silence_hint = silence_hint and f"; {silence_hint}"
+        self._silence_hint = f"; {silence_hint}" if silence_hint and not is_recording else ""
         self._silent_seconds = _SILENT_SECONDS_OF_RECORDING if is_recording else _SILENT_SECONDS
         self._told: Counter[EventKind] = Counter()
         self._end_frame = 0
@@ -113,8 +113,7 @@ class InputMonitor:
         self._seconds_since_clipping = _QUIET_SECONDS
         self._channels_seconds = 0
         self._powers = np.zeros(2)  # of the sum of the channels, and the sum of theirs
-        self._alone_seconds = np.zeros(channels, np.int64)
-        self._alone_power = np.zeros(channels)
+        self._alone = np.zeros((2, channels))  # seconds and power while the others are silent
         self._blocks: list[NDArray[Any]] = []  # of this second
         self._frames = 0
 
@@ -163,7 +162,7 @@ class InputMonitor:
             "input_clipping": self._clipping(clipped_frames(second)),
             "input_offset": self._offset(float(channels.mean())),
             "input_channels": self._channels(channels),
-            "input_format": self._format(second.ravel()),
+            "input_format": self._format(second.ravel(), self._heard_values - second.size),
         }
         self._blocks, self._frames = [], 0
         at_seconds = self._end_frame / self.sample_rate_hz
@@ -222,24 +221,21 @@ class InputMonitor:
         self._powers = _POWER_MEMORY * self._powers + (channels.sum(axis=0).var(), total)
         self._channels_seconds += 1
         if powers[loudest] >= _ALONE * total:
-            self._alone_seconds[loudest] += 1
-            self._alone_power[loudest] += powers[loudest]
+            self._alone[:, loudest] += (1.0, powers[loudest])
         share = self._powers[0] / self._powers[1]
         least_seconds = 1 if self.is_recording else _CHANNELS_SECONDS  # a recording may be short
         if share < _CANCELLED and self._channels_seconds >= least_seconds:
             level_db = 10.0 * math.log10(max(share / len(powers), 1e-9))
             return f"the channels cancel each other in the mix ({level_db:.0f} dB); {_ONE_CHANNEL}"
-        is_voice = self._alone_power > _FAINT * self._alone_power.max()
-        voices = np.flatnonzero(is_voice & (self._alone_seconds >= _CHANNELS_SECONDS)) + 1
-        if len(voices) < 2:
+        seconds, power = self._alone
+        is_voice = (seconds >= _CHANNELS_SECONDS) & (power > _FAINT * power.max())
+        if len(voices := np.flatnonzero(is_voice) + 1) < 2:
             return ""
         return f"channels {voices[0]} and {voices[1]} sound in turn, mixed into one; {_ONE_CHANNEL}"
 
-    def _format(self, values: NDArray[Any]) -> str:
+    def _format(self, values: NDArray[Any], start: int) -> str:
         """Find out, at the start of the stream, that what came as int16 is something else."""
-        start = self._end_frame - self._frames
-        if values.dtype.kind != "i" or start >= _FORMAT_SECONDS * self.sample_rate_hz:
+        is_start = start < _FORMAT_SECONDS * self.sample_rate_hz * self.channels
+        if values.dtype.kind != "i" or not is_start or self._told["input_format"]:
             return ""
-        is_told = self._told["input_format"] > 0
-        values = values[:_FORMAT_VALUES]
-        return "" if is_told else likely_format(values, self.channels, start * self.channels)
+        return likely_format(values[:_FORMAT_VALUES], self.channels, start)

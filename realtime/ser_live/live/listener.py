@@ -284,13 +284,8 @@ class Listener(Generic[Item]):
         return samples
 
     def _new_monitor(self) -> InputMonitor:
-        source = self.source
-        return InputMonitor(
-            source.sample_rate_hz,
-            source.channels,
-            is_recording=not source.is_live,
-            silence_hint=silence_hint() if source.is_live else "",
-        )
+        form, is_live = (self.source.sample_rate_hz, self.source.channels), self.source.is_live
+        return InputMonitor(*form, is_recording=not is_live, silence_hint=silence_hint())
 
     def _note_capture(self, block: Block) -> None:
         self._end_captured_at = None

@@ -33,8 +33,6 @@ def likely_format(samples: NDArray[np.int16], channels: int, start: int) -> str:
         return ""
     data = samples.astype("<i2", copy=False).view(np.uint8)
     words, threes = data.view("<i2").reshape(-1, 2), data.reshape(-1, 3)
-    if _are_floats(data.view("<f4")):
-        return "the samples look like f32le, declared as s16le; declare them so"
     if channels == 1 and _come_twice(samples):
         return "every sample comes twice; declare two channels if there are two"
     # The part that holds the signal, and the finer one, which does not follow it.
@@ -43,29 +41,30 @@ def likely_format(samples: NDArray[np.int16], channels: int, start: int) -> str:
         "s24le": (np.ascontiguousarray(threes[:, 1:]).view("<i2")[:, 0], threes[:, 0]),
         "s32le": (words[:, 1], words[:, 0]),
     }
-    declared = _roughness(samples, channels)
-    found = [
-        name
-        for name, (coarse, fine) in parts.items()
-        if _ROUGH <= declared <= _ROUGHEST
-        and _roughness(coarse, channels) <= _SMOOTHER * declared
-        and _roughness(fine, channels) >= _ROUGH
-    ]
+    rough = _roughness(samples, channels)
+    found = "f32le" if _are_floats(data.view("<f4")) else ""
+    for name, (coarse, fine) in parts.items() if _ROUGH <= rough <= _ROUGHEST else ():
+        if (
+            _roughness(coarse, channels) <= _SMOOTHER * rough
+            and _roughness(fine, channels) >= _ROUGH
+        ):
+            found = found or name
     if np.mean(np.abs(data - 128.0) < 64.0) > 0.9:
-        found = ["u8"]
-    how = "convert them by 'ffmpeg -f {0} -ar HZ -ac N -i - -f s16le -'"
-    told = f"the samples look like {{0}}, declared as s16le; {how}"
-    return told.format(found[0]) if found else ""
+        found = "u8"
+    return found and (
+        f"the samples look like {found}, declared as s16le; declare what they are, or convert them "
+        f"by 'ffmpeg -f {found} -ar HZ -ac N -i - -f s16le -'"
+    )
 
 
 def _are_floats(values: NDArray[np.float32]) -> bool:
     """Return whether all are of a usual size, and of both signs: the bits of integers are not."""
     with np.errstate(invalid="ignore"):
         is_usual = (np.abs(values) >= 1e-9) & (np.abs(values) <= 4.0)
-    positive, zeros = np.count_nonzero(is_usual & (values > 0.0)), np.count_nonzero(values == 0.0)
-    rarer_sign = min(positive, np.count_nonzero(is_usual) - positive)
-    is_all = np.count_nonzero(is_usual) + zeros >= 0.99 * values.size
-    return bool(is_all and rarer_sign >= 0.02 * values.size)
+        positive, negative = np.mean(is_usual & (values > 0)), np.mean(is_usual & (values < 0))
+    return bool(
+        positive + negative + np.mean(values == 0) >= 0.99 and min(positive, negative) > 0.02
+    )
 
 
 def _come_twice(samples: NDArray[np.int16]) -> bool:
