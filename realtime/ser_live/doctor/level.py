@@ -195,7 +195,7 @@ def _level_problems(
         yield "warning", f"{level}; that is very quiet", remedy
     if figures["clipped_share"] > _CLIPPED_SHARE:
         remedy = "lower the input level of the microphone until loud speech stays below -6 dBFS"
-        yield "warning", f"{level}; {figures['clipped_share']:.1%} of its frames are clipped", remedy
+        yield "warning", f"{level}; {figures['clipped_share']:.1%} of it is clipped", remedy
     if abs(figures["offset"]) > _LARGEST_OFFSET:
         remedy = "take another input or cable: such an offset comes from the hardware"
         yield "warning", f"{level}; a constant {figures['offset']:+.3f} is added to it", remedy
