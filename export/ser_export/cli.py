@@ -8,8 +8,8 @@ from pathlib import Path
 from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of
 from ser_live.errors import SerError
-from ser_live.standard_streams import silent_stderr
 from ser_train.models.registry import MISSING_EXTRA
+from ser_train.models.silent_stderr import silent_stderr
 
 _MAX_DROP_POINTS = 1.0
 

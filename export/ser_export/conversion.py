@@ -9,8 +9,8 @@ import tf2onnx
 
 from ser_live.errors import SerError
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
-from ser_live.standard_streams import silent_stderr
 from ser_live.text import sanitize
+from ser_train.models.silent_stderr import silent_stderr
 
 OPSET = 17
 """Read by every onnxruntime that ser-live supports."""

@@ -27,9 +27,9 @@ from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.classifier import OnnxClassifier, encode_golden
 from ser_live.model.onnx_session import open_session
-from ser_live.standard_streams import silent_stderr
 from ser_train.data.for_export import hold_out, write_atomically
 from ser_train.models.keras_file import load_model
+from ser_train.models.silent_stderr import silent_stderr
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,8 +20,8 @@ from ser_live.errors import SerError
 from ser_live.model.card import LONGEST_NAME, SAMPLE_RATE_HZ, Metric, ModelCard
 from ser_live.model.classifier import INPUT_NAME
 from ser_live.model.onnx_session import open_session
-from ser_live.standard_streams import silent_stderr
 from ser_train.data.for_export import HeldOutClips, Scores, first_window_of, score, truth_of
+from ser_train.models.silent_stderr import silent_stderr
 
 GOLDEN_TOLERANCE = 0.05
 """Worst allowed difference of a probability on another processor."""

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import errno
-import os
 import signal
 import sys
 import threading
@@ -37,13 +36,7 @@ class Parser(argparse.ArgumentParser):
 class Once(argparse.Action):
     """Store the value of an option whose second one would silently replace the first."""
 
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
-    ) -> None:
+    def __call__(self, parser: object, namespace: Any, values: object, _: object = None) -> None:
         """Take the value, or refuse it."""
         if getattr(namespace, self.dest) != self.default:
             raise argparse.ArgumentError(self, "is given twice, wanted one")
@@ -67,7 +60,8 @@ def exit_code_of(program: str, work: Callable[[], int]) -> int:
         exit_code = _exit_code(program, work)
         sys.stdout.flush()
         failure = stdout_failure()
-        if failure is None or _has_reader_gone(failure):
+        # Windows calls a reader that has gone an invalid argument.
+        if not failure or isinstance(failure, ConnectionError) or failure.errno == errno.EINVAL:
             return exit_code
         reason = f"stdout: cannot write on ({failure.strerror}); make room for the output"
         return max(exit_code, _fail(program, reason))
@@ -93,12 +87,6 @@ def _exit_code(program: str, work: Callable[[], int]) -> int:
 def _fail(program: str, reason: str) -> int:
     print(f"{program}: error: {' '.join(reason.split())}", file=sys.stderr)
     return USER_ERROR
-
-
-def _has_reader_gone(failure: OSError) -> bool:
-    """Tell a pipe that was closed; Windows calls it an invalid argument."""
-    is_pipe = os.name == "nt" and failure.errno == errno.EINVAL
-    return is_pipe or isinstance(failure, ConnectionError)
 
 
 class Signals:

@@ -8,62 +8,15 @@ from collections.abc import Iterator
 from typing import Any, TextIO
 
 
-@contextlib.contextmanager
-def safe_streams() -> Iterator[None]:
-    """Let stdout and stderr take everything for the length of a block.
-
-    They may be closed, full, broken, or unable to hold a character, which is then escaped. What
-    stdout lost is told by `stdout_failure`; stderr is where that would be said, so what it loses
-    is not missed.
-    """
-    # The next file to be opened would get the number of one that is closed, and its text.
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
-    before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = _safe(sys.stdout, is_vital=True), _safe(sys.stderr, is_vital=False)
-    try:
-        yield
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        sys.stdout, sys.stderr = before
-
-
-def stdout_failure() -> OSError | None:
-    """Return why stdout takes no more, or None if it does."""
-    failure: OSError | None = getattr(getattr(sys.stdout, "buffer", None), "failure", None)
-    return failure
-
-
-@contextlib.contextmanager
-def silent_stderr() -> Iterator[None]:
-    """Send file descriptor 2 to nowhere for the length of a block.
-
-    TensorFlow's C++ side announces CUDA, oneDNN and processor features there at import and at
-    first use, whatever ``TF_CPP_MIN_LOG_LEVEL`` says. Exceptions pass through as ever.
-    """
-    sys.stderr.flush()
-    kept = os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        os.dup2(kept, 2)
-        os.close(kept)
-
-
 class _Sink(io.RawIOBase):
     """Bytes of a stream, below all who write text: print, argparse, logging, rich."""
+
+    failure: OSError | None = None
 
     def __init__(self, stream: TextIO, is_vital: bool) -> None:
         self._stream = stream
         self._raw: Any = getattr(stream.buffer, "raw", stream.buffer)
         self._is_vital = is_vital
-        self.failure: OSError | None = None
 
     def write(self, data: Any) -> int:
         left = memoryview(data)
@@ -85,7 +38,33 @@ class _Sink(io.RawIOBase):
         return self._stream.isatty()
 
 
-def _safe(stream: TextIO | None, is_vital: bool) -> TextIO:
+@contextlib.contextmanager
+def safe_streams() -> Iterator[None]:
+    """Let stdout and stderr take everything for the length of a block.
+
+    They may be closed, full, broken, or unable to hold a character, which is then escaped. What
+    stdout lost is told by `stdout_failure`; stderr is where that would be said, so what it loses
+    is not missed.
+    """
+    # The next file to be opened would get the number of one that is closed, and its text.
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = _safe(sys.stdout, is_vital=True), _safe(sys.stderr, is_vital=False)
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def stdout_failure() -> OSError | None:
+    """Return why stdout takes no more, or None if it does."""
+    sink: Any = getattr(sys.stdout, "buffer", None)
+    return getattr(sink, "failure", None)
+
+
+def _safe(stream: TextIO | None, is_vital: bool) -> Any:
     if stream is None:  # closed before the start (``2>&-``), or a program without a console
         stream = io.TextIOWrapper(io.FileIO(os.devnull, "w"), "utf-8")
     if not hasattr(stream, "buffer"):  # in a notebook: it takes everything
@@ -93,7 +72,5 @@ def _safe(stream: TextIO | None, is_vital: bool) -> TextIO:
     with contextlib.suppress(OSError, AttributeError):  # Windows knows it since Python 3.12
         stream.flush()
         os.set_blocking(stream.fileno(), True)  # else a full pipe would be asked again and again
-    sink = _Sink(stream, is_vital)
-    return io.TextIOWrapper(  # type: ignore[type-var] # it lacks but a name
-        sink, stream.encoding, "backslashreplace", line_buffering=True
-    )
+    sink: Any = _Sink(stream, is_vital)
+    return io.TextIOWrapper(sink, stream.encoding, "backslashreplace", line_buffering=True)

@@ -282,7 +282,8 @@ class TestMistakes:
             Recorder(source, path.parent / name, model or tiny_model),
         ):
             pass
-        assert source.opened == 0  # no device for what is refused
+        assert source.opened == source.closed
+        assert ("overwritten" in words) <= (source.opened == 0)  # no device for nothing
         assert {file: file.read_bytes() for file in path.parent.iterdir()} == before
 
     def test_plain_audio_is_no_recording(self, tmp_path: Path) -> None:
@@ -322,18 +323,15 @@ class TestMistakes:
         items: list[Item] = [Block(part) for part in np.array_split(voice, 40)]
         recorded(path, items, tiny_model)
         samples = voice.copy()
-        samples[-1] += 0.5
-        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
-        with pytest.raises(SerError, match=r"its first 19\.57 s are not those that were recorded"):
-            replayed(path)
-        samples[0] += 0.5  # noticed after a second, not at the end
-        soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
-        with pytest.raises(SerError, match=r"its first 1\.47 s are not"):
-            replayed(path)
+        for frame, seconds in ((33000, "1.47"), (0, "0.00")):  # noticed early, not at the end
+            samples[frame] += 0.5
+            soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
+            with pytest.raises(SerError, match=f"other samples than .* from {seconds} s on"):
+                replayed(path)
         # Recordings of earlier versions have no checksums.
         lines = path.with_name("a.wav.jsonl")
-        kept = [line for line in lines.read_text().splitlines(True) if '"check"' not in line]
-        lines.write_text("".join(kept).replace('"format_version": 2', '"format_version": 1'))
+        text = re.sub(r', "crc32": \d+', "", lines.read_text())
+        lines.write_text(text.replace('"format_version": 2', '"format_version": 1'))
         assert sum(len(item.samples) for item in replayed(path) if isinstance(item, Block)) > 400000
 
     def test_later_formats_are_refused(self, path: Path) -> None:

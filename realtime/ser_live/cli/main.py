@@ -60,13 +60,16 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
             listen(source, **options) as listener,
             Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
         ):
-            steps = _kept(listener, outputs, summary, signals, is_kept)
+            steps = _kept(listener, outputs, summary, signals)
             try:
                 if has_view:
                     _view(listener, steps, notice, stderr)
                 else:
                     events_to = None if arguments.events else stderr
-                    _write_lines(listener, steps, notice, events_to)
+                    for line in _json_lines(listener, steps, notice, events_to):
+                        print(line, flush=True)
+                        if not is_kept and stdout_failure() is not None:
+                            break
             except Stopped as stopped:
                 exit_code = stopped.exit_code
     notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
@@ -77,16 +80,9 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _kept(
-    listener: "Listener[Any]",
-    outputs: "Outputs",
-    summary: "Summary",
-    signals: Signals,
-    is_kept: bool,
+    listener: "Listener[Any]", outputs: "Outputs", summary: "Summary", signals: Signals
 ) -> Iterator["LiveStep"]:
-    """Yield each step after it has gone to the files and the summary.
-
-    Without files it ends with the step that stdout does not take.
-    """
+    """Yield each step after it has gone to the files and the summary."""
     for step in listener.steps():
         with signals.postponed():  # all files end with the same record
             for item in step.items:
@@ -94,14 +90,12 @@ def _kept(
             for prediction in step.predictions:
                 summary.add(prediction)
         yield step
-        if not is_kept and stdout_failure() is not None:
-            return
 
 
-def _write_lines(
+def _json_lines(
     listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr | None"
-) -> None:
-    """Write JSON lines; without a stderr for events these are among the lines."""
+) -> Iterator[str]:
+    """Yield JSON lines; without a stderr for events these are among the lines."""
     source, recognizer = listener.source, listener.recognizer
     for number, step in enumerate(steps):
         if number == 0:  # only now it is sure that the source gives something
@@ -113,7 +107,7 @@ def _write_lines(
         if stderr is not None:
             _print_events(step, stderr)
         for item in step.items if stderr is None else step.predictions:
-            print(json.dumps(item.to_dict()), flush=True)
+            yield json.dumps(item.to_dict())
 
 
 def _view(

@@ -188,21 +188,17 @@ def _check_source(arguments: argparse.Namespace) -> None:
 
 def _check_files(arguments: argparse.Namespace) -> None:
     """Refuse outputs that would overwrite what is read, recorded or redirected to."""
-    from ser_live.output import check_outputs, file_identity  # noqa: PLC0415 - not for --help
+    from ser_live.output import check_outputs  # noqa: PLC0415 - --help needs none of it
 
     check_outputs(arguments.output)
     used = [arguments.file, arguments.model]
     for recording in filter(None, (arguments.record, arguments.replay)):
         used += [recording, f"{recording}.jsonl"]
-    used = [path for path in used if path is not None]
-    redirected = {file_identity(number) for number in range(3) if _is_file(number)}
-    for path in (*arguments.output, *used):
-        if file_identity(path) in redirected:
+    places = {os.path.realpath(path) for path in used if path is not None}
+    streams = [number for number in range(3) if stat.S_ISREG(os.fstat(number).st_mode)]
+    for path in (*arguments.output, *places):
+        if any(os.path.exists(path) and os.path.samefile(path, number) for number in streams):  # noqa: PTH110, PTH121
             raise SerError(f"{path}: is also stdin, stdout or stderr; choose another name")
     for path in arguments.output:
-        if file_identity(path) in map(file_identity, used):
+        if os.path.realpath(path) in places:
             raise SerError(f"--output {path}: is in use as something else; choose another name")
-
-
-def _is_file(descriptor: int) -> bool:
-    return stat.S_ISREG(os.fstat(descriptor).st_mode)

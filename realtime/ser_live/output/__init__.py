@@ -1,5 +1,5 @@
 """Predictions, segments and events in files that other programs read."""
 
-from ser_live.output.files import Outputs, check_outputs, file_identity
+from ser_live.output.files import Outputs, check_outputs
 
-__all__ = ["Outputs", "check_outputs", "file_identity"]
+__all__ = ["Outputs", "check_outputs"]

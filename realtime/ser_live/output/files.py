@@ -146,22 +146,13 @@ def check_outputs(paths: Sequence[str | os.PathLike[str]]) -> None:
     SerError
         Naming the file.
     """
-    seen: set[object] = set()
+    seen: set[str] = set()
     for path in paths:
         format_of(path, (), "")
-        identity = file_identity(path)
-        if identity in seen:
+        place = os.path.realpath(path)
+        if place in seen:
             raise SerError(f"{path}: named twice, wanted each output once")
-        seen.add(identity)
-
-
-def file_identity(file: str | os.PathLike[str] | int) -> object:
-    """Return what all names of a file, and its descriptors, have in common."""
-    try:
-        found = os.stat(file)  # noqa: PTH116 - a path has no descriptors
-    except (OSError, ValueError):  # not there yet
-        return os.path.realpath(str(file))
-    return found.st_dev, found.st_ino
+        seen.add(place)
 
 
 def _overwritten(path: str | os.PathLike[str]) -> GrowingFile:

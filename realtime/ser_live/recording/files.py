@@ -1,7 +1,6 @@
 """Two files of a recording, kept in step: samples as WAV, and lines beside them."""
 
 import contextlib
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -14,7 +13,6 @@ from ser_live.errors import SerError
 from ser_live.output.files import GrowingFile
 from ser_live.recording.sidecar import (
     BlockMark,
-    CheckMark,
     Mark,
     NoticeMark,
     Session,
@@ -50,7 +48,7 @@ class RecordingFiles:
     def __init__(self, path: Path, session: Session) -> None:
         self._paths = (path, sidecar_path(path))
         self._block_frames = 0
-        self._next_check_frames = session.sample_rate_hz
+        self._next_mark_frame = 0
         try:
             self.wav = WavFile(path, session.sample_rate_hz, session.channels)
         except OSError as error:
@@ -65,15 +63,16 @@ class RecordingFiles:
 
     def block(self, block: Block) -> None:
         """Append a block; OSError if that fails."""
-        frames = len(block.samples)
-        is_usual = 0 < frames == self._block_frames
+        at_frame, frames = self.wav.frames, len(block.samples)
+        samples = np.ascontiguousarray(as_float(block.samples), "<f4")
+        is_usual = 0 < frames == self._block_frames and at_frame < self._next_mark_frame
         if not is_usual or block.missing_frames or block.overruns:
             # Before the samples: a recording that is cut here lacks a block, never its mark.
-            self._say(BlockMark(self.wav.frames, frames, block.missing_frames, block.overruns))
+            lost = block.missing_frames, block.overruns
+            self._say(BlockMark(at_frame, frames, *lost, zlib.crc32(samples.data)))
             self._block_frames = frames
-        self.wav.write(as_float(block.samples))
-        if self.wav.frames >= self._next_check_frames:
-            self._check()
+            self._next_mark_frame = max(self.wav.sample_rate_hz, 2 * at_frame)
+        self.wav.write(samples)
 
     def notice(self, notice: Notice) -> None:
         """Append a notice of the source; OSError if that fails."""
@@ -97,17 +96,10 @@ class RecordingFiles:
         """Close both files; a recording of nothing leaves none behind."""
         self.wav.close()
         if self._lines is not None:
-            with contextlib.suppress(OSError):
-                self._check()
             self._lines.close()
         if self.wav.frames == 0:
             for path in self._paths if self._lines is not None else self._paths[:1]:
                 path.unlink(missing_ok=True)
-
-    def _check(self) -> None:
-        """Keep a checksum: after a second, whenever twice as much is there, and at the end."""
-        self._say(CheckMark(self.wav.frames, self.wav.crc32))
-        self._next_check_frames = 2 * self.wav.frames
 
     def _say(self, mark: Mark) -> None:
         if self._lines is not None:
@@ -138,7 +130,6 @@ class WavFile(GrowingFile):
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
         self.frames = 0
-        self.crc32 = 0
         super().__init__(path, "xb")
         try:
             self.append(self._header(0))
@@ -156,10 +147,8 @@ class WavFile(GrowingFile):
             If that fails; the file then ends after the frames before.
         """
         frames = self.frames + len(samples)
-        data = np.ascontiguousarray(samples, "<f4").tobytes()
-        self.append(data, self._header(frames))
+        self.append(np.ascontiguousarray(samples, "<f4").tobytes(), self._header(frames))
         self.frames = frames
-        self.crc32 = zlib.crc32(data, self.crc32)
 
     def _header(self, frames: int) -> bytes:
         frame_bytes = self.channels * _SAMPLE_BYTES
@@ -183,12 +172,10 @@ class WavFile(GrowingFile):
 
 
 def require_new(path: Path) -> None:
-    """Refuse to record to a path that cannot be taken; SerError says why."""
+    """Raise SerError if there is a recording already."""
     for file in (path, sidecar_path(path)):
-        if os.path.lexists(file):
+        if file.exists():
             raise _refusal(file, FileExistsError())
-    if not path.parent.is_dir():
-        raise _refusal(path, FileNotFoundError("no such folder"))
 
 
 def _refusal(path: Path, error: OSError) -> SerError:

@@ -72,11 +72,9 @@ class Recorder:
                 f"{self.path}: recordings are WAV files; wanted a name that ends in .wav"
             )
         require_new(self.path)  # before a device is opened
-        model = find_model(self._model)
-        sha256 = model_sha256(model)
         self.source.__enter__()
         try:
-            self._files = RecordingFiles(self.path, self._described(model, sha256))
+            self._files = RecordingFiles(self.path, self._described())
             _LOG.info("recording %s to %s", self.source.name, self.path)
         except BaseException:
             self.source.__exit__(None, None, None)
@@ -144,14 +142,15 @@ class Recorder:
         """Stop capturing; the files are complete already."""
         self.source.close()
 
-    def _described(self, file: Path, sha256: str) -> Session:
+    def _described(self) -> Session:
+        file = find_model(self._model)
         wanted = DEFAULT_MODEL if self._model is None else os.fspath(self._model)
         return self._session(
             source=self.source.name,
             sample_rate_hz=self.source.sample_rate_hz,
             channels=self.source.channels,
             model=wanted if wanted == file.stem else str(file.resolve()),
-            model_sha256=sha256,
+            model_sha256=model_sha256(file),
         )
 
     def _keep(self, item: Block | Notice) -> None:

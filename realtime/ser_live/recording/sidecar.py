@@ -42,7 +42,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class BlockMark:
-    """A block that is not like the one before it."""
+    """A block that is not like the one before it, or the first after 1, 2, 4 ... seconds."""
 
     at_frame: int
     """Its first frame in the file."""
@@ -50,6 +50,8 @@ class BlockMark:
     """Its length; the blocks after it are as long, up to the next mark."""
     missing_frames: int = 0
     overruns: int = 0
+    crc32: int = 0
+    """Of its samples, by which a replay knows them again; 0 in format 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,22 +71,13 @@ class StopMark:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class CheckMark:
-    """Checksum of all samples before it, by which a replay knows them again."""
-
-    at_frame: int
-    crc32: int
-
-
-Mark = Session | BlockMark | NoticeMark | StopMark | CheckMark
+Mark = Session | BlockMark | NoticeMark | StopMark
 
 _TYPES: dict[str, type[Mark]] = {
     "session": Session,
     "block": BlockMark,
     "notice": NoticeMark,
     "stop": StopMark,
-    "check": CheckMark,
 }
 _NAMES = {cls: name for name, cls in _TYPES.items()}
 
@@ -119,9 +112,7 @@ def read_session(path: str | os.PathLike[str]) -> Session:
     return first
 
 
-def read_marks(
-    path: str | os.PathLike[str],
-) -> Iterator[BlockMark | NoticeMark | StopMark | CheckMark]:
+def read_marks(path: str | os.PathLike[str]) -> Iterator[BlockMark | NoticeMark | StopMark]:
     """Yield the lines after the first, as they are needed; an unfinished last one is left out.
 
     Raises

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, TypeVar
 from ser_live import __version__
 from ser_live.command_line import USER_ERROR, Parser, exit_code_of
 from ser_live.errors import SerError
-from ser_live.standard_streams import silent_stderr, stdout_failure
+from ser_live.standard_streams import stdout_failure
 from ser_train.commands import arguments
+from ser_train.models.silent_stderr import silent_stderr
 from ser_train.progress import Reporter
 
 if TYPE_CHECKING:
