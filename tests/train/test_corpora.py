@@ -85,10 +85,10 @@ def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None
     ("content", "reason"),
     [
         (None, "no such audio file"),
-        (b"", ".*not readable as audio"),
-        (bytes(range(200)), ".*not readable as audio"),
+        (b"", ".*is empty, wanted audio"),
+        (bytes(range(200)), ".*no audio that can be read"),
         ([0.0, np.nan], ".*holds NaN or infinite"),
-        ([], ".*holds no samples"),
+        ([], ".*0 samples of audio"),
     ],
     ids=["missing", "empty", "noise", "nan", "no samples"],
 )

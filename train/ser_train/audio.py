@@ -1,14 +1,19 @@
 """An audio file to the samples that everything works on."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import soxr
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_live.sources.audio_reader import AudioReader
+
+_log = logging.getLogger(__name__)
+
+_BLOCK_FRAMES = 1 << 18
 
 
 def read_audio(path: Path) -> NDArray[np.float32]:
@@ -27,16 +32,16 @@ def read_audio(path: Path) -> NDArray[np.float32]:
     Raises
     ------
     SerError
-        If the file is missing, unreadable, empty or holds NaN or infinity.
+        If the file is missing, unreadable, empty or holds NaN or infinity. What cannot be read
+        of it otherwise is a warning of this module's log.
     """
-    if not path.is_file():
-        raise SerError(f"{path}: no such audio file")
-    try:
-        samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise SerError(f"{path}: not readable as audio ({error})") from error
-    if samples.shape[0] == 0:
-        raise SerError(f"{path}: the file holds no samples")
+    with AudioReader(path) as reader:
+        rate_hz, blocks = reader.sample_rate_hz, []
+        while len(block := reader.read(_BLOCK_FRAMES)):
+            blocks.append(block)
+    samples = np.concatenate(blocks)
+    for note in reader.notes:
+        _log.warning("%s: %s", reader.name, note)
     if not np.isfinite(samples).all():
         raise SerError(f"{path}: the file holds NaN or infinite samples")
     mono = np.ascontiguousarray(samples).mean(axis=1)

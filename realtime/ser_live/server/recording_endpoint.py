@@ -4,9 +4,8 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
-import soundfile
 from fastapi import Query, Request
 from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
@@ -20,12 +19,12 @@ from ser_live.server.messages import Message, SessionOptions
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.streams import Streams
-from ser_live.text import sanitize
+from ser_live.sources.audio_reader import WANTED, AudioReader
 
 _SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot for ever
 _BLOCK_VALUES = 1 << 20
 _MOST_PREDICTIONS = 200_000
-_FORMATS = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile as the whole body"
+_FORMATS = f"{WANTED} as the whole body"
 _KINDS = {"prediction": "predictions", "segment": "segments", "event": "events"}
 
 
@@ -79,11 +78,14 @@ class Recordings:
 
     async def _recognize(self, request: Request, options: SessionOptions) -> Response:
         # Messages are kept as text, not as records: a long recording has a hundred thousand.
-        with _open(await self._body(request)) as file:
-            session = await self._session(file, options)
+        try:
+            reader = AudioReader(await self._body(request), "the body").__enter__()
+        except SerError as error:
+            raise ProblemError(415, str(error)) from error
+        with reader:
+            session = await self._session(reader, options)
             told = {kind: list[str]() for kind in _KINDS}
-            notes: list[str] = []
-            async for message in self._messages(request, file, session, notes):
+            async for message in self._messages(request, reader, session):
                 kind = str(message.pop("type"))
                 if kind == "prediction":
                     message["lag_seconds"] = None  # it means nothing here
@@ -98,10 +100,10 @@ class Recordings:
         self._streams.metrics.recordings.inc()
         head = {
             "model": options.model or self._streams.models.default,
-            "sample_rate_hz": file.samplerate,
-            "channels": file.channels,
+            "sample_rate_hz": reader.sample_rate_hz,
+            "channels": reader.channels,
             "seconds": session.seconds,
-            "notes": notes,
+            "notes": reader.notes,
         }
         # Items are JSON already; to parse and write them again would hold the streams up.
         lists = (f'"{_KINDS[kind]}": [{", ".join(items)}]' for kind, items in told.items())
@@ -138,27 +140,31 @@ class Recordings:
         body.seek(0)
         return body
 
-    async def _session(self, file: Any, options: SessionOptions) -> RecognitionSession:
+    async def _session(self, reader: AudioReader, options: SessionOptions) -> RecognitionSession:
         streams = self._streams
         try:
             classifier = await streams.models.get(options.model)
         except SerError as error:
             raise ProblemError(404, str(error)) from error
-        form = (file.samplerate, file.channels)
+        form = (reader.sample_rate_hz, reader.channels)
         try:
             return RecognitionSession(streams.engine, classifier, options, *form, is_recording=True)
         except SerError as error:
             raise ProblemError(422, str(error)) from error
 
     async def _messages(
-        self, request: Request, file: Any, session: RecognitionSession, notes: list[str]
+        self, request: Request, reader: AudioReader, session: RecognitionSession
     ) -> AsyncIterator[Message]:
-        # Decoding takes long enough to hold all streams up.
-        while len(samples := await asyncio.to_thread(_read, file, notes)):
+        frames = _BLOCK_VALUES // reader.channels
+        while True:
             try:
+                # Decoding takes long enough to hold all streams up.
+                samples = await asyncio.to_thread(reader.read, frames)
                 session.add(samples)
             except SerError as error:
-                raise ProblemError(422, str(error)) from error
+                raise ProblemError(422 if reader.frames else 400, str(error)) from error
+            if not len(samples):
+                break
             if session.seconds > (most := self._limits.max_seconds):
                 detail = f"the recording is longer than {most:g} s; send it in parts"
                 raise ProblemError(413, detail)
@@ -167,8 +173,6 @@ class Recordings:
                 await self._wait_for_turn(request)
                 for message in session.messages(await session.recognize_piece()):
                     yield message
-        if not session.received_samples:
-            raise ProblemError(400, f"the recording holds no samples; {_FORMATS}")
         async for message in session.flush():
             yield message
         self._streams.metrics.heard_seconds.inc(session.seconds)
@@ -183,25 +187,3 @@ class Recordings:
         except TimeoutError as error:
             detail = "the streams leave no time for recordings; try again later"
             raise ProblemError(503, detail, {"Retry-After": "60"}) from error
-
-
-def _open(body: io.BytesIO) -> Any:
-    try:
-        return soundfile.SoundFile(body)
-    except (soundfile.SoundFileError, TypeError) as error:
-        raise ProblemError(
-            415, f"no audio that can be read ({_reason(error)}); {_FORMATS}"
-        ) from error
-
-
-def _read(file: Any, notes: list[str]) -> Any:
-    """Read on; what cannot be read ends the recording, with a note."""
-    try:
-        return file.read(_BLOCK_VALUES // file.channels, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        notes.append(f"the file is damaged ({_reason(error)})")
-        return ()
-
-
-def _reason(error: Exception) -> str:
-    return sanitize(getattr(error, "error_string", error)).rstrip(".")

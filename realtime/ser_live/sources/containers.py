@@ -1,7 +1,5 @@
 """Containers of audio, told by their first bytes."""
 
-FORWARD = ("WAV", "FLAC", "Ogg", "MP3")
-"""Containers that are read from a pipe as well as from a file."""
 HEAD_BYTES = 16
 """As many first bytes tell all of them; a shorter head may be told wrongly."""
 

@@ -1,0 +1,251 @@
+"""The reader of audio that files, uploads, pipes and the training share."""
+
+import os
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from ser_live.engine.resample import require_channels, require_rate
+from ser_live.errors import SerError
+from ser_live.sources.byte_streams import Account, ByteFeed, ForwardBytes, Parts, streams_of
+from ser_live.sources.containers import HEAD_BYTES, container_of
+from ser_live.text import sanitize
+
+WANTED = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile"
+
+_PIECE_FRAMES = 1 << 18
+_FORWARD = "PCM in WAV, FLAC, Ogg or MP3"
+_UNKNOWN_FRAMES = 2**63 - 1
+_DAMAGE = re.compile(r"(?:RIFF|FORM|data|SSND)'?\s.*should be|unexpectedly")
+_LEAST_MISSING_SECONDS = 0.1  # encoders count their own padding differently
+
+
+class AudioReader:
+    """Samples of an audio file, read on to the end of its data.
+
+    WAV, FLAC, Ogg and MP3 are read on from files and pipes alike, whatever length their headers
+    claim, and so are streams that follow each other in one file. Other formats of libsndfile
+    need a file that can be sought.
+
+    Parameters
+    ----------
+    source : path or binary file
+        A file stays open when this is closed.
+    name : str or None
+        For messages; None: the path.
+
+    Raises
+    ------
+    SerError
+        On entering, if there is no audio that can be read.
+    """
+
+    sample_rate_hz: int
+    channels: int
+
+    def __init__(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> None:
+        self._source = source
+        is_path = isinstance(source, str | os.PathLike)
+        self.name = sanitize(source if is_path else "the audio") if name is None else name
+        self.frames = 0
+        self._account = Account()
+        self._unlike_seconds = 0.0
+        self._damage = ""
+        self._parts: Parts = iter(())
+        self._forward: ForwardBytes | None = None
+        self._file: Any = None
+        self._close: Callable[[], None] = lambda: None
+
+    def __enter__(self) -> Self:
+        stream: Any = self._source
+        if isinstance(stream, str | os.PathLike):
+            stream = _open(Path(stream), self.name)
+            self._close = stream.close
+        try:
+            self._begin(stream)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self, frames: int) -> NDArray[np.float32]:
+        """Return the next samples, shape (n, channels), float32; fewer, at last none, at the end.
+
+        Raises
+        ------
+        SerError
+            If the source cannot be read, or at the end of one without samples.
+        """
+        # In pieces: a damaged recording may ask for more frames than memory holds.
+        pieces = [np.empty((0, self.channels), np.float32)]
+        while frames > 0 and len(piece := self._piece(min(frames, _PIECE_FRAMES))):
+            pieces.append(piece)
+            frames -= len(piece)
+        if self.frames == 0 < frames:
+            raise SerError(
+                f"{self.name}: {self._reason() or '0 samples of audio'}; wanted a recording"
+            )
+        return np.concatenate(pieces)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What could not be read up to here, one sentence; empty if nothing is missing."""
+        reason = self._reason()
+        if not reason:
+            return ()
+        missing, heard = self._missing_seconds(), self.frames / self.sample_rate_hz
+        lost = f", {missing:.2f} s were not" if missing >= _LEAST_MISSING_SECONDS else ""
+        return (f"{reason}; {heard:.2f} s of it were readable{lost}",)
+
+    def close(self) -> None:
+        """Close what was opened here."""
+        if self._file is not None:
+            self._file.close()
+        self._close()
+
+    def _begin(self, stream: Any) -> None:
+        is_seekable, start = stream.seekable(), 0
+        if is_seekable:
+            start = stream.tell()
+        feed = ByteFeed(stream)
+        head = feed.peek(HEAD_BYTES)
+        if not head:
+            raise SerError(f"{self.name}: is empty, wanted audio")
+        kind = container_of(head) or "no known container"
+        try:
+            parts = streams_of(feed, self._account)
+            if parts is not None:
+                self._parts = parts
+                with suppress(soundfile.SoundFileError):
+                    self._file = self._next_file()
+            if self._file is None and not is_seekable:
+                raise SerError(f"{kind} like this cannot be read from a pipe; wanted {_FORWARD}")
+            if self._file is None:
+                stream.seek(start)
+                self._forward, self._account = None, Account()
+                self._file = _ForwardFile(stream)
+            self.sample_rate_hz = require_rate(self._file.samplerate)
+            self.channels = require_channels(self._file.channels)
+        except soundfile.SoundFileError as error:
+            raise SerError(
+                f"{self.name}: no audio that can be read ({kind}: {_reason(error)}); {WANTED}"
+            ) from error
+        except (SerError, OSError) as error:
+            raise SerError(f"{self.name}: {error}") from error
+
+    def _piece(self, frames: int) -> NDArray[np.float32]:
+        """Return the next samples of any stream, none at the end of all."""
+        while self._file is not None:
+            samples = self._samples(frames)
+            if len(samples) and self._has_form:
+                self.frames += len(samples)
+                return samples
+            if len(samples):
+                self._unlike_seconds += len(samples) / self._file.samplerate
+            else:
+                self._go_on()
+        return np.empty((0, self.channels), np.float32)
+
+    def _samples(self, frames: int) -> NDArray[np.float32]:
+        try:
+            samples: NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
+        except soundfile.SoundFileError as error:
+            self._damage = self._damage or f"the file is damaged ({_reason(error)})"
+            samples = np.empty((0, self.channels), np.float32)
+        fault = None if self._forward is None else self._forward.error
+        if fault is not None:
+            raise SerError(
+                f"{self.name}: cannot read ({getattr(fault, 'strerror', None) or fault})"
+            )
+        return samples
+
+    def _go_on(self) -> None:
+        """Open the stream behind the one that has ended, if there is one."""
+        before, forward, self._file = self._file, self._forward, None
+        if forward is None:
+            self._account.claimed_frames = before.frames if before.frames != _UNKNOWN_FRAMES else 0
+            self._account.is_cut = _DAMAGE.search(before.extra_info) is not None
+        else:
+            # MPEG audio may go on behind the length that an encoder claimed.
+            if not before.subtype.startswith("MPEG"):
+                forward.drain()
+            try:
+                self._file = None if forward.is_last else self._next_file()
+            except soundfile.SoundFileError as error:
+                self._damage = f"what follows is no audio ({_reason(error)})"
+        before.close()
+
+    def _next_file(self) -> Any:
+        """Open the next stream that is read on; None: there is none."""
+        self._forward = ForwardBytes(self._parts)
+        while self._forward.is_empty:
+            if self._forward.is_last:
+                return None
+            self._forward = ForwardBytes(self._parts)
+        file = _ForwardFile(self._forward)
+        self._forward.begin()
+        return file
+
+    @property
+    def _has_form(self) -> bool:
+        form = (self._file.samplerate, self._file.channels)
+        return form == (self.sample_rate_hz, self.channels)
+
+    def _reason(self) -> str:
+        if self._damage:
+            return self._damage
+        if self._unlike_seconds:
+            return "it goes on at another rate or with other channels"
+        if self._account.junk_bytes and self._missing_seconds() >= _LEAST_MISSING_SECONDS:
+            return "the file is damaged"
+        is_short = self._missing_seconds() >= _LEAST_MISSING_SECONDS
+        return "the file is cut short" if is_short or self._account.is_cut else ""
+
+    def _missing_seconds(self) -> float:
+        """Return the seconds that headers claim and that were not read, as far as they tell."""
+        if self._file is not None:  # not at the end
+            return 0.0
+        account = self._account
+        bytes_missing = account.missing_bytes + account.junk_bytes
+        by_bytes = bytes_missing * self.frames / max(1, account.given_bytes)
+        frames = max(0, account.claimed_frames - self.frames, by_bytes)
+        return frames / self.sample_rate_hz + self._unlike_seconds
+
+
+class _ForwardFile(soundfile.SoundFile):  # type: ignore[misc]
+    """File that is only read on: soundfile seeks after each read if it can.
+
+    That takes time, and it fails at the end of files that do not know their length, such as FLAC
+    that was written into a pipe.
+    """
+
+    def seekable(self) -> bool:
+        """Return False."""
+        return False
+
+
+def _open(path: Path, name: str) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise SerError(f"{name}: is a folder, wanted an audio file")
+        if not path.is_file() and path.exists():
+            raise SerError(f"{name}: is no ordinary file; pipe its audio into --stdin instead")
+        # Opened here, not by libsndfile: it takes no name of another alphabet on Windows, and
+        # does not tell why it cannot open a file.
+        return path.open("rb")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SerError(f"{name}: cannot read it ({reason})") from error
+
+
+def _reason(error: Exception) -> str:
+    return sanitize(getattr(error, "error_string", error)).rstrip(".")

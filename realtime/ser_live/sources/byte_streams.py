@@ -1,0 +1,420 @@
+"""Bytes of audio files on their way to the decoder: read on, cleaned, told where streams end.
+
+A decoder is given no count that a header claims, so that it decodes to the end of the data:
+lengths in headers are hidden, and those that may be trusted are kept for the account.
+"""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ser_live.errors import SerError
+from ser_live.sources.containers import HEAD_BYTES, container_of
+
+Parts = Iterator[bytes | None]
+"""Bytes of a stream, piece by piece; None: the stream ends, and another one follows."""
+
+MPEG_BYTES = 4400
+"""Longest that three frames of MPEG audio may be."""
+
+_PIECE_BYTES = 1 << 16
+_END = (1 << 32) - 1
+_TAG_BYTES = 128  # ID3v1, at the very end
+
+# WAV: what programs write into a pipe as the length that they do not know yet.
+_LENGTH_UNKNOWN = 0x7FFFF000
+_PLAIN_CODECS = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible
+_MPEG_CODECS = (0x50, 0x55)
+
+_FLAC_STREAM = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
+_OGG_STREAM = (b"OggS\x00\x02",)
+
+# MPEG audio (ISO 11172-3 and 13818-3): kbit/s by version 1 or not, and layer.
+_KBIT_S = {
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_RATES_HZ = (44100, 48000, 32000)
+
+
+@dataclass(slots=True)
+class Account:
+    """Claims of headers that may be trusted, and bytes on the way; filled while they are read."""
+
+    given_bytes: int = 0
+    """Bytes of audio that the decoder was given."""
+    missing_bytes: int = 0
+    """Bytes of audio that are wanted and not there."""
+    junk_bytes: int = 0
+    """Bytes between those of audio that are none."""
+    claimed_frames: int = 0
+    """Frames that the headers of all streams so far claim; 0 where they claim nothing."""
+    is_cut: bool = False
+    """The last stream has no end."""
+
+
+class ByteFeed:
+    """Bytes of a file or a pipe, with a look ahead; ID3v2 tags at the start are left out.
+
+    Parameters
+    ----------
+    stream : binary file
+        Read on, never sought; not closed here.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        # From a pipe: what has come, without waiting for more.
+        self._read = getattr(stream, "read1", stream.read)
+        self._held = b""
+        self._at = 0
+
+    def peek(self, size: int) -> bytes:
+        """Return the next bytes without taking them, fewer at the end."""
+        while len(self._held) - self._at < size and (data := self._read(_PIECE_BYTES)):
+            self._held = self._held[self._at :] + data
+            self._at = 0
+        return self._held[self._at : self._at + size]
+
+    def take(self, size: int) -> bytes:
+        """Take the next bytes, fewer at the end."""
+        data = self.peek(size)
+        self._at += len(data)
+        return data
+
+    def some(self, most: int = _PIECE_BYTES) -> bytes:
+        """Take what has come, at least one byte; none at the end."""
+        self.peek(1)
+        return self.take(min(most, len(self._held) - self._at))
+
+    def skip(self, size: int) -> None:
+        """Take bytes that are of no use, however many."""
+        while size > 0 and (data := self.some(size)):
+            size -= len(data)
+
+    def skip_tags(self) -> None:
+        """Take ID3v2 tags, which may hold a picture of many megabytes."""
+        while (head := self.peek(10))[:3] == b"ID3" and len(head) == 10:
+            size = 0
+            for byte in head[6:]:
+                size = size << 7 | byte & 0x7F
+            self.skip(10 + size + (10 if head[5] & 0x10 else 0))
+
+    def until(self, markers: tuple[bytes, ...]) -> Iterator[bytes]:
+        """Take all bytes before the first of some markers, or to the end but for an ID3v1 tag."""
+        margin = max(_TAG_BYTES, *map(len, markers))
+        while data := self.peek(margin + 1):
+            # The last bytes wait: a marker may be cut, and a tag shows only at the end.
+            is_end = len(data) <= margin
+            data = self.peek(len(self._held) - self._at)
+            found = min((at for m in markers if (at := data.find(m)) >= 0), default=-1)
+            if found >= 0:
+                if found:
+                    yield self.take(found)
+                return
+            if not is_end:
+                yield self.take(len(data) - margin)
+                continue
+            if data[-_TAG_BYTES:].startswith(b"TAG"):
+                data = data[:-_TAG_BYTES]
+            self.take(margin)
+            if data:
+                yield data
+            return
+
+
+def streams_of(feed: ByteFeed, account: Account) -> Parts | None:
+    """Return the streams of a container that is read on; None: it is none of these."""
+    feed.skip_tags()
+    head = feed.peek(HEAD_BYTES)
+    name = container_of(head)
+    if name == "WAV":
+        return _wav(feed, account)
+    if name == "FLAC":
+        return _flac(feed, account)
+    if name == "Ogg":
+        return _ogg(feed, account)
+    if name is None and _has_mpeg(feed.peek(_PIECE_BYTES)):
+        return _mpeg(feed, account)
+    return None
+
+
+def _wav(feed: ByteFeed, account: Account) -> Parts:
+    """Yield the format and the samples; other chunks are left out."""
+    feed.skip(12)
+    form = b""
+    while len(head := feed.take(8)) == 8 and head[:4] != b"data":
+        size = int.from_bytes(head[4:], "little")
+        if head[:4] == b"fmt " and size <= _PIECE_BYTES:
+            form = feed.take(size)
+        else:
+            feed.skip(size)
+        feed.skip(size % 2)
+    if len(head) < 8 or len(form) < 16:
+        return
+    codec, block_bytes = struct.unpack_from("<H10xH", form)
+    if codec in _MPEG_CODECS:
+        yield from _mpeg(feed, account)
+        return
+    if codec not in _PLAIN_CODECS or block_bytes == 0:
+        return  # decoders of coded blocks go on where the data have ended
+    form += bytes(len(form) % 2)
+    header = (
+        b"RIFF"
+        + struct.pack("<I", _END)
+        + b"WAVEfmt "
+        + struct.pack("<I", len(form))
+        + form
+        + b"data"
+        + struct.pack("<I", _END)
+    )
+    size = int.from_bytes(head[4:], "little")
+    is_known = 0 < size < _LENGTH_UNKNOWN
+    most = size if is_known else _LENGTH_UNKNOWN // block_bytes * block_bytes
+    while True:
+        yield header
+        left = most
+        while left and (data := feed.some(min(left, _PIECE_BYTES))):
+            left -= len(data)
+            account.given_bytes += len(data)
+            yield data
+        account.missing_bytes += left if is_known else 0
+        if is_known or not feed.peek(1):
+            return
+        yield None  # a decoder can be told of no more than that: another one goes on
+
+
+def _flac(feed: ByteFeed, account: Account) -> Parts:
+    """Yield streams without the number of samples that each of them claims."""
+    while feed.peek(4) == b"fLaC":
+        head = bytearray(feed.take(26))
+        if len(head) == 26:
+            account.claimed_frames += (head[21] & 0x0F) << 32 | int.from_bytes(head[22:])
+            head[21:] = bytes([head[21] & 0xF0, 0, 0, 0, 0])
+        yield bytes(head)
+        yield from feed.until(_FLAC_STREAM)
+        if feed.peek(1):
+            yield None
+
+
+def _ogg(feed: ByteFeed, account: Account) -> Parts:
+    """Yield the streams of a chain."""
+    while feed.peek(4) == b"OggS":
+        # First the pages that begin a stream: one each, if several are interleaved.
+        while (head := feed.peek(27))[:4] == b"OggS" and len(head) == 27 and head[5] & 2:
+            table = feed.peek(27 + head[26])[27:]
+            yield feed.take(27 + len(table) + sum(table))
+        last = b""
+        for data in feed.until(_OGG_STREAM):
+            last = last[-_PIECE_BYTES:] + data
+            yield data
+        at = last.rfind(b"OggS")
+        account.is_cut |= at >= 0 and not last[at + 5 : at + 6] >= b"\x04"
+        if feed.peek(1):
+            yield None
+
+
+def _mpeg(feed: ByteFeed, account: Account) -> Parts:
+    """Yield frames alone: decoders give up at what lies between them, and estimate lengths."""
+    stream, is_in_step, skipped = b"", False, 0
+    while head := feed.peek(4):
+        size, kind = _mpeg_frame_bytes(head), _mpeg_kind(head)
+        is_frame = size > 0 and (
+            (is_in_step and kind == stream) or _mpeg_kind(feed.peek(size + 4)[size:]) == kind
+        )
+        if not is_frame:
+            is_in_step = False
+            if head[:3] == b"ID3":
+                feed.skip_tags()
+            found = feed.peek(_PIECE_BYTES).find(b"\xff", 1)
+            skipped += len(feed.take(found if found > 0 else _PIECE_BYTES))
+            continue
+        frame = feed.take(size)
+        account.junk_bytes += skipped if stream else 0
+        account.missing_bytes += size - len(frame)
+        skipped = 0
+        tag = _mpeg_tag(frame)
+        if stream and (kind != stream or tag is not None):
+            yield None
+        stream, is_in_step = kind, True
+        if tag is not None:
+            frame, claimed_frames = tag
+            account.claimed_frames += claimed_frames
+        account.given_bytes += len(frame)
+        if len(frame) == size:
+            yield frame
+
+
+def is_mpeg(data: bytes) -> bool:
+    """Return whether MPEG audio begins here: three headers that agree, at their distances.
+
+    Parameters
+    ----------
+    data : bytes
+        As many as `MPEG_BYTES` tell it surely.
+    """
+    at, kind = 0, _mpeg_kind(data)
+    for _ in range(3):
+        size = _mpeg_frame_bytes(data[at : at + 4])
+        if size == 0 or _mpeg_kind(data[at:]) != kind:
+            return False
+        at += size
+    return True
+
+
+def _has_mpeg(data: bytes) -> bool:
+    """Return whether MPEG audio begins here, or behind what does not belong to it."""
+    at = data.find(b"\xff")
+    while at >= 0 and not is_mpeg(data[at : at + MPEG_BYTES]):
+        at = data.find(b"\xff", at + 1)
+    return at >= 0
+
+
+def _mpeg_frame_bytes(head: bytes) -> int:
+    """Return the length of the frame of MPEG audio that begins so; 0: none does."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] < 0xE0:
+        return 0
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    bit_rate, rate, padding = head[2] >> 4, head[2] >> 2 & 3, head[2] >> 1 & 1
+    if version == 1 or layer == 4 or bit_rate in {0, 15} or rate == 3:
+        return 0
+    bits = 1000 * _KBIT_S[version == 3, layer][bit_rate - 1]
+    rate_hz = _RATES_HZ[rate] >> (0 if version == 3 else 1 if version == 2 else 2)
+    if layer == 1:
+        return (12 * bits // rate_hz + padding) * 4
+    return (72 if layer == 3 and version != 3 else 144) * bits // rate_hz + padding
+
+
+def _mpeg_kind(head: bytes) -> bytes:
+    """Return what all headers of a stream share: version, layer and rate."""
+    return bytes([head[0], head[1] & 0xFE, head[2] & 0x0C]) if len(head) >= 3 else b""
+
+
+def _mpeg_tag(frame: bytes) -> tuple[bytes, int] | None:
+    """Return an encoder's tag and the samples that it claims; None: the frame is none.
+
+    The bytes that it claims become those of `ForwardBytes`: mpg123 says on stderr if they differ.
+    """
+    is_first_version, is_mono = frame[1] & 8, frame[3] >= 0xC0
+    at = 4 + ((17 if is_mono else 32) if is_first_version else (9 if is_mono else 17))
+    if frame[at : at + 4] not in {b"Xing", b"Info"}:
+        return None
+    flags, count = struct.unpack_from(">II", frame.ljust(at + 12, b"\0"), at + 4)
+    if flags & 2:
+        size_at = at + 8 + 4 * (flags & 1)
+        frame = frame[:size_at] + struct.pack(">I", _END) + frame[size_at + 4 :]
+    return frame, count * (1152 if is_first_version else 576) if flags & 1 else 0
+
+
+class ForwardBytes:
+    """File for libsndfile over parts that come once, in order.
+
+    Its end is far away and nothing is there, so that no decoder estimates a length from it.
+    Headers are read several times: all that was read stays until `begin`.
+
+    Parameters
+    ----------
+    parts : iterator of bytes or None
+        None, or the end of the iteration, ends this file.
+
+    Attributes
+    ----------
+    is_over : bool
+        All of this file was taken.
+    is_last : bool
+        So was all that followed.
+    error : Exception or None
+        Fault of the parts: callbacks of libsndfile must not raise.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self.is_over = self.is_last = False
+        self.error: Exception | None = None
+        self._parts = parts
+        self._held = b""
+        self._start = 0  # position of the first byte that is held
+        self._position = 0
+        self._is_begun = False
+
+    def begin(self) -> None:
+        """Let go of what has been read, from now on: the decoder has begun."""
+        self._is_begun = True
+
+    def drain(self) -> None:
+        """Leave the rest of this file out."""
+        while not self.is_over:
+            self._held = b""
+            self._pull(1)
+
+    @property
+    def is_empty(self) -> bool:
+        """True if there is nothing in it; waits for its first part."""
+        self._pull(1)
+        return not self._held
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position and return it."""
+        self._position = offset + (0, self._position, _END)[whence]
+        return self._position
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer and return the number of bytes, fewer at the end of the parts."""
+        start, size = self._position, len(buffer)
+        if start > self._start + len(self._held) + _PIECE_BYTES:
+            data = self._far(start, size)
+        else:
+            self._pull(start + size - self._start)
+            data = self._held[start - self._start :][:size]
+        buffer[: len(data)] = data
+        self._position += len(data)
+        if self._is_begun and start - self._start > _PIECE_BYTES:
+            self._held = self._held[start - self._start :]
+            self._start = start
+        return len(data)
+
+    def write(self, data: bytes) -> int:
+        """Do nothing: soundfile asks for it."""
+        return 0
+
+    def _pull(self, size: int) -> None:
+        """Take parts until so many bytes are held."""
+        pieces, held = [self._held], len(self._held)
+        while held < size and not self.is_over:
+            part = None
+            try:
+                part = next(self._parts)
+            except StopIteration:
+                self.is_last = True
+            except (SerError, OSError, ValueError) as error:
+                self.error, self.is_last = error, True
+            self.is_over = part is None
+            pieces.append(part or b"")
+            held += len(pieces[-1])
+        self._held = b"".join(pieces)
+
+    def _far(self, start: int, size: int) -> bytes:
+        """Return zeros and, at the very end, a last page where an Ogg decoder looks for one."""
+        data = bytearray(max(0, min(size, _END - start)))
+        page = _last_ogg_page(self._held[14:18]) if self._held[:4] == b"OggS" else b""
+        first = max(start, _END - len(page))
+        data[first - start :] = page[first - _END + len(page) :][: len(data) - (first - start)]
+        return bytes(data)
+
+
+def _last_ogg_page(serial: bytes) -> bytes:
+    """Return an empty page that ends a stream of this serial number after any length (RFC 3533)."""
+    head = b"OggS\0\4" + struct.pack("<Q", _END) + serial + struct.pack("<II", 1 << 20, 0) + b"\0"
+    # Ogg counts bits from the other end than zlib does.
+    mirrored = zlib.crc32(head.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    checksum = int(f"{mirrored:032b}"[::-1], 2)
+    return head[:22] + struct.pack("<I", checksum) + head[26:]
