@@ -84,7 +84,7 @@ def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (None, "no such audio file"),
+        (None, "cannot read it"),
         (b"", ".*is empty, wanted audio"),
         (bytes(range(200)), ".*no audio that can be read"),
         ([0.0, np.nan], ".*holds NaN or infinite"),

@@ -175,9 +175,7 @@ class AudioReader:
             self._account.claimed_frames = before.frames if before.frames != _UNKNOWN_FRAMES else 0
             self._account.is_cut = _DAMAGE.search(before.extra_info) is not None
         else:
-            # MPEG audio may go on behind the length that an encoder claimed.
-            if not before.subtype.startswith("MPEG"):
-                forward.drain()
+            forward.drain()
             try:
                 self._file = None if forward.is_last else self._next_file()
             except soundfile.SoundFileError as error:
@@ -193,6 +191,9 @@ class AudioReader:
             self._forward = ForwardBytes(self._parts)
         file = _ForwardFile(self._forward)
         self._forward.begin()
+        if self._account.has_claim:
+            self._account.claimed_frames += file.frames
+            self._account.has_claim = False
         return file
 
     @property

@@ -56,6 +56,8 @@ class Account:
     """Bytes between those of audio that are none."""
     claimed_frames: int = 0
     """Frames that the headers of all streams so far claim; 0 where they claim nothing."""
+    has_claim: bool = False
+    """The decoder knows a claim of the stream that has just begun."""
     is_cut: bool = False
     """The last stream has no end."""
 
@@ -98,13 +100,16 @@ class ByteFeed:
         while size > 0 and (data := self.some(size)):
             size -= len(data)
 
-    def skip_tags(self) -> None:
-        """Take ID3v2 tags, which may hold a picture of many megabytes."""
+    def skip_tags(self) -> bool:
+        """Take ID3v2 tags, which may hold a picture of many megabytes; tell if there were any."""
+        is_there = False
         while (head := self.peek(10))[:3] == b"ID3" and len(head) == 10:
             size = 0
             for byte in head[6:]:
                 size = size << 7 | byte & 0x7F
             self.skip(10 + size + (10 if head[5] & 0x10 else 0))
+            is_there = True
+        return is_there
 
     def until(self, markers: tuple[bytes, ...]) -> Iterator[bytes]:
         """Take all bytes before the first of some markers, or to the end but for an ID3v1 tag."""
@@ -222,33 +227,44 @@ def _ogg(feed: ByteFeed, account: Account) -> Parts:
 
 def _mpeg(feed: ByteFeed, account: Account) -> Parts:
     """Yield frames alone: decoders give up at what lies between them, and estimate lengths."""
-    stream, is_in_step, skipped = b"", False, 0
+    kind, is_in_step, junk_bytes = b"", False, 0
+    data_bytes, frames_left = 0, None  # since the last break; of those that a tag claims
     while head := feed.peek(4):
-        size, kind = _mpeg_frame_bytes(head), _mpeg_kind(head)
+        size, own_kind = _mpeg_frame_bytes(head), _mpeg_kind(head)
         is_frame = size > 0 and (
-            (is_in_step and kind == stream) or _mpeg_kind(feed.peek(size + 4)[size:]) == kind
+            (is_in_step and own_kind == kind) or _mpeg_kind(feed.peek(size + 4)[size:]) == own_kind
         )
         if not is_frame:
             is_in_step = False
-            if head[:3] == b"ID3":
-                feed.skip_tags()
+            data_bytes = 0
+            if feed.skip_tags():
+                continue
             found = feed.peek(_PIECE_BYTES).find(b"\xff", 1)
-            skipped += len(feed.take(found if found > 0 else _PIECE_BYTES))
+            junk_bytes += len(feed.take(found if found > 0 else _PIECE_BYTES))
             continue
         frame = feed.take(size)
-        account.junk_bytes += skipped if stream else 0
-        account.missing_bytes += size - len(frame)
-        skipped = 0
         tag = _mpeg_tag(frame)
-        if stream and (kind != stream or tag is not None):
+        if kind and (own_kind != kind or tag is not None or frames_left == 0):
             yield None
-        stream, is_in_step = kind, True
-        if tag is not None:
-            frame, claimed_frames = tag
-            account.claimed_frames += claimed_frames
-        account.given_bytes += len(frame)
+            data_bytes, frames_left = 0, None
+        account.junk_bytes += junk_bytes if kind else 0
+        account.missing_bytes += size - len(frame)
+        kind, is_in_step, junk_bytes = own_kind, True, 0
+        side_at, side_bytes, begins_before = _mpeg_side(frame)
+        # A frame may begin in those before it. Without them a decoder only complains: silence
+        # instead, which hands what there is on to the next frame.
+        if tag is None and begins_before > data_bytes:
+            begin = min(data_bytes, 511) << 7 if frame[1] & 8 else min(data_bytes, 255) << 8
+            side = begin.to_bytes(2).ljust(side_bytes, b"\0")
+            frame = frame[:side_at] + side + frame[side_at + side_bytes :]
+            account.junk_bytes += size
         if len(frame) == size:
-            yield frame
+            account.given_bytes += size
+            yield frame if tag is None else tag.frame
+        data_bytes += size - side_at - side_bytes
+        if tag is not None:
+            account.has_claim = tag.frames > 0
+        frames_left = (tag.frames or None) if tag is not None else frames_left and frames_left - 1
 
 
 def is_mpeg(data: bytes) -> bool:
@@ -296,20 +312,37 @@ def _mpeg_kind(head: bytes) -> bytes:
     return bytes([head[0], head[1] & 0xFE, head[2] & 0x0C]) if len(head) >= 3 else b""
 
 
-def _mpeg_tag(frame: bytes) -> tuple[bytes, int] | None:
-    """Return an encoder's tag and the samples that it claims; None: the frame is none.
+def _mpeg_side(frame: bytes) -> tuple[int, int, int]:
+    """Return where the side information of a frame lies, its length, and the reservoir it needs.
 
-    The bytes that it claims become those of `ForwardBytes`: mpg123 says on stderr if they differ.
+    The reservoir are bytes of data in the frames before; only layer 3 has one.
     """
-    is_first_version, is_mono = frame[1] & 8, frame[3] >= 0xC0
-    at = 4 + ((17 if is_mono else 32) if is_first_version else (9 if is_mono else 17))
+    is_mono, is_first_version = frame[3] >= 0xC0, frame[1] & 8
+    at = 4 if frame[1] & 1 else 6
+    size = (17 if is_mono else 32) if is_first_version else (9 if is_mono else 17)
+    begin = int.from_bytes(frame[at : at + 2].ljust(2, b"\0")) >> (7 if is_first_version else 8)
+    return at, size, begin if frame[1] & 6 == 2 else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _MpegTag:
+    """Frame in which an encoder tells of those that follow."""
+
+    frame: bytes
+    """With the length in bytes that `ForwardBytes` has: mpg123 complains if they differ."""
+    frames: int
+    """As many follow; 0: it does not tell."""
+
+
+def _mpeg_tag(frame: bytes) -> _MpegTag | None:
+    at = 4 + _mpeg_side(frame)[1]
     if frame[at : at + 4] not in {b"Xing", b"Info"}:
         return None
-    flags, count = struct.unpack_from(">II", frame.ljust(at + 12, b"\0"), at + 4)
+    flags, frames = struct.unpack_from(">II", frame.ljust(at + 12, b"\0"), at + 4)
     if flags & 2:
         size_at = at + 8 + 4 * (flags & 1)
         frame = frame[:size_at] + struct.pack(">I", _END) + frame[size_at + 4 :]
-    return frame, count * (1152 if is_first_version else 576) if flags & 1 else 0
+    return _MpegTag(frame, frames if flags & 1 else 0)
 
 
 class ForwardBytes:
