@@ -103,9 +103,8 @@ def test_a_file_that_is_none_does_not_stop_the_others(
     files = [bad[0], good, *bad[1:], cut, good]
     assert cli.main(["predict", str(tiny_model), *map(str, files)]) == 2
     output = capsys.readouterr()
-    assert [line.split("\t")[0] for line in output.out.splitlines()] == [
-        *map(str, [good, cut, good])
-    ]
+    named = [Path(line.split("\t")[0]) for line in output.out.splitlines()]
+    assert named == [good, cut, good]
     starts = [*(f"error: {path}: " for path in bad), f"note: {cut}: "]
     for start, line in zip(starts, output.err.splitlines(), strict=True):
         assert line.startswith(f"ser-train: {start}")

@@ -171,7 +171,7 @@ def _add_recordings(parser: argparse.ArgumentParser) -> None:
     add("--map", **_REPEATED, type=_pair, metavar="OLD=NEW", help="rename a label (repeatable)")
     add("--drop", **_REPEATED, metavar="LABEL", help="leave a label out")
     add("--all-labels", **_SWITCH, help="also labels that a corpus leaves out or merges (IEMOCAP)")
-    add("--skip-broken", **_SWITCH, help="warn of unreadable files, do not stop")
+    add("--skip-broken", **_SWITCH, help="leave out unreadable files and those without speech")
     add("--cache-dir", **_FOLDER, help="for computed spectra (default: the user's)")
 
 
