@@ -53,11 +53,8 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
 def refuse_keras(path: Path) -> None:
     """Raise SerError for a Keras file, which no runtime command runs."""
     if path.suffix.lower() == ".keras":
-        name = sanitize(path)
-        raise SerError(
-            f"{name} is a Keras model, wanted an .onnx file; make one with "
-            f"ser-export {name} -o {sanitize(path.with_suffix('.onnx'))}"
-        )
+        name, onnx = sanitize(path), sanitize(path.with_suffix(".onnx"))
+        raise SerError(f"{name} is a Keras model; make one that runs: ser-export {name} -o {onnx}")
 
 
 def _may_be_read(path: Path) -> bool:

@@ -56,11 +56,9 @@ class WindowRequest:
 
 def classify(requests: Sequence[WindowRequest]) -> list[NDArray[np.float32]]:
     """Classify windows of one length by their common classifier in one run."""
-    if len(requests) == 1:
-        windows = requests[0].window[np.newaxis]
-    else:
-        windows = np.stack([request.window for request in requests])
-    return list(requests[0].classifier.batch_probabilities(windows))
+    windows = [request.window for request in requests]
+    batch = windows[0][np.newaxis] if len(windows) == 1 else np.stack(windows)
+    return list(requests[0].classifier.batch_probabilities(batch))
 
 
 class OnnxClassifier:

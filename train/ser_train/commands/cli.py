@@ -194,18 +194,16 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_live.model.catalog import find_model  # noqa: PLC0415 - onnxruntime takes its time
-    from ser_live.model.classifier import Classifier, OnnxClassifier  # noqa: PLC0415
+    from ser_live import StreamRecognizer  # noqa: PLC0415 - onnxruntime takes its time
     from ser_train.commands.predict import predict  # noqa: PLC0415
 
-    status = 0
-    if options.model.suffix == ".keras":
+    model, status = options.model, 0
+    if model.suffix == ".keras":
         _start_tensorflow(None)
         from ser_train.models.inference import KerasClassifier  # noqa: PLC0415
 
-        classifier: Classifier = KerasClassifier(options.model)
-    else:
-        classifier = OnnxClassifier.load(find_model(options.model))
+        model = KerasClassifier(model)
+    classifier = StreamRecognizer(model).classifier  # a bad model is told once, not for each file
     for path in options.files:
         try:
             answer = predict(path, classifier)
