@@ -25,7 +25,14 @@ from helpers.processes import children, handles, have_ended, is_running, residen
 from helpers.streams import is_accounted
 from ser_live import SerError
 from ser_live.latency import StageLatency
-from ser_live.sources import Block, Microphone, Notice, capture_process, input_devices
+from ser_live.sources import (
+    Block,
+    Microphone,
+    Notice,
+    capture_process,
+    capture_thread,
+    input_devices,
+)
 from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.devices import InputDevice
@@ -322,7 +329,7 @@ class TestProcess:
 
     def test_a_list_that_does_not_come(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
         play("hangs")
-        monkeypatch.setattr(capture_process, "_LIST_SECONDS", 0.3)
+        monkeypatch.setattr(capture_thread, "_LIST_SECONDS", 0.3)
         with pytest.raises(SerError, match=r"did not answer within 0\.3 s; restart the"):
             input_devices()
 

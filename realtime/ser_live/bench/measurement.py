@@ -22,6 +22,7 @@ from ser_live.bench.baselines import Recognize, baselines, require_packages
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
 from ser_live.hardware import processor_name
+from ser_live.interpreter import interpreter
 from ser_live.latency import StageClock, StageLatency
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.catalog import find_model
@@ -195,7 +196,7 @@ class Bench:
 
     def _run_process(self, seconds: float) -> LiveCost | None:
         """Measure a real ``ser-live`` process; None where the system cannot account for one."""
-        if resource is None:
+        if resource is None or interpreter() is None:
             return None
         samples = self._blocks(_WARM_UP_HOPS + self._hops_in(seconds)).ravel()
         with tempfile.TemporaryDirectory() as folder:

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from ser_live.doctor.finding import Finding, judged
-from ser_live.doctor.machine import run_python
+from ser_live.doctor.machine import NO_INTERPRETER, run_python
+from ser_live.interpreter import interpreter
 
 _CONNECT_SECONDS = 1.0
 _PULSE_PORT = 4713
@@ -51,6 +52,9 @@ class SoundSystem:
 
 def check_portaudio() -> Iterator[Finding]:
     """Load PortAudio, which may be missing, crash or hang, in a process of its own."""
+    if interpreter() is None:
+        yield Finding("portaudio", "skipped", NO_INTERPRETER)
+        return
     end = run_python(_LOAD, [()], _LOAD_SECONDS)[0]
     if end.code == 0:
         version = end.out.partition(", revision")[0]

@@ -16,7 +16,9 @@ from pathlib import Path
 from ser_live import __version__
 from ser_live.doctor.finding import Finding, judged
 from ser_live.hardware import free_bytes, processor_name, usable_processors
+from ser_live.interpreter import interpreter, interpreter_environment
 
+NO_INTERPRETER = "this program is no Python interpreter, which would have to be started for it"
 _IMPORT_SECONDS = 20.0
 _IMPORT = "import importlib, sys; importlib.import_module(sys.argv[1])"
 _REQUIREMENT = re.compile(r"([A-Za-z0-9._-]+)\s*(?:>=\s*([0-9.]+))?[^;]*$")
@@ -43,12 +45,10 @@ def run_python(
     Each runs in a process of its own, because it may crash or hang, and finds modules where this
     process finds them.
     """
-    # An empty entry means the working folder, which a child's path never names so.
-    paths = [path or os.getcwd() for path in sys.path]  # noqa: PTH109 - a plain string
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
+    environment = {**interpreter_environment(), "PYTHONUTF8": "1"}
     processes = [
         subprocess.Popen(
-            [sys.executable, "-P", "-c", code, *arguments],
+            [interpreter() or "python3", "-P", "-c", code, *arguments],
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -91,6 +91,9 @@ def check_installation() -> Iterator[Finding]:
 
 def check_packages() -> Iterator[Finding]:
     """Look at the required packages: there, new enough, and importable."""
+    if interpreter() is None:
+        yield Finding("packages", "skipped", NO_INTERPRETER)
+        return
     wanted = requirements()
     versions = {name: _installed_version(name) for name in wanted}
     # Importing sounddevice starts PortAudio, which has a check of its own.

@@ -9,25 +9,23 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import IO, Protocol, cast
 
 if sys.platform == "linux":
     import fcntl
 
 from ser_live.errors import SerError
+from ser_live.interpreter import interpreter, interpreter_environment
 from ser_live.latency import StageLatency
 from ser_live.sources import capture_protocol as protocol
-from ser_live.sources.devices import InputDevice, permission_hint
+from ser_live.sources.devices import permission_hint
 from ser_live.sources.ring import Wakeup
 from ser_live.text import sanitize
 
 _log = logging.getLogger(__name__)
 
-# -P: a numpy.py in the present folder is not the one that is meant.
-_COMMAND = (sys.executable, "-P", "-m", "ser_live.sources.capture_worker")
+_IS_CAPTURE = "SER_LIVE_IS_CAPTURE"  # in its environment
 _OPEN_SECONDS = 5.0
-_LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
 _LAST_WORDS_SECONDS = 0.2  # its output may come a little after its end
 _PIPE_BYTES = 1 << 18
@@ -93,7 +91,7 @@ class CaptureProcess:
         self.failure: str | None = None
         self.callback: StageLatency | None = None
         asked = {"--device": device, "--rate": sample_rate_hz, "--channels": channels}
-        self._command = [*(command or _COMMAND)]
+        self._command = [*(self.worker_command() if command is None else command)]
         self._command += [f"{name}={value}" for name, value in asked.items() if value is not None]
         self._process: subprocess.Popen[bytes] | None = None
         self._pump: threading.Thread | None = None
@@ -104,6 +102,18 @@ class CaptureProcess:
         self._answer: protocol.Opened | protocol.Devices | None = None
         self._sink: AudioSink | None = None
         self._frames = 0  # of the stream of the process
+
+    @staticmethod
+    def worker_command() -> list[str]:
+        """Return the command that starts the process, or raise SerError where there is none."""
+        python = interpreter()
+        if python is None:
+            raise SerError(
+                f"{sys.executable or 'this program'} is no Python interpreter, so it starts no "
+                "capture process; leave open_capture and command out"
+            )
+        # -P: a numpy.py in the present folder is not the one that is meant.
+        return [python, "-P", "-m", "ser_live.sources.capture_worker"]
 
     def open(self) -> protocol.Opened:
         """Start the process and wait until it has opened the device.
@@ -186,6 +196,8 @@ class CaptureProcess:
 
     def _launch(self) -> None:
         pipe = subprocess.PIPE
+        if _IS_CAPTURE in os.environ:  # whatever was taken for Python must not start itself again
+            raise SerError(f"{sys.executable} was started to capture and did something else")
         try:
             # A group of its own: Ctrl-C on the terminal is for this process alone, which ends it.
             process = subprocess.Popen(
@@ -193,7 +205,7 @@ class CaptureProcess:
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
-                env=_environment(),
+                env={**interpreter_environment(), _IS_CAPTURE: "1"},
                 start_new_session=True,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
@@ -298,31 +310,3 @@ class StderrLog(threading.Thread):
 def _log_number(unlogged: int) -> None:
     if unlogged:
         _log.info("capture: %d more lines", unlogged)
-
-
-def input_devices() -> list[InputDevice]:
-    """Return the devices that can record, with the usual rates that they accept.
-
-    Raises
-    ------
-    SerError
-        Without the PortAudio library, or if it does not answer within 15 seconds.
-    """
-    capture = CaptureProcess(command=[*_COMMAND, "--list"])
-    try:
-        answer = capture._ask(
-            _LIST_SECONDS,
-            f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
-        )
-    finally:
-        capture.close()
-    return [*answer.devices] if isinstance(answer, protocol.Devices) else []
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment, with the path of a package that is not installed."""
-    home = Path(__file__).parents[2]
-    if home.name in ("site-packages", "dist-packages"):
-        return dict(os.environ)
-    known = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{home}{os.pathsep}{known}" if known else str(home)}

@@ -10,6 +10,7 @@ outlives its parent.
 
 import argparse
 import contextlib
+import functools
 import itertools
 import os
 import select
@@ -19,7 +20,7 @@ import threading
 import time
 import traceback
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -53,8 +54,24 @@ _HINT = f"is it in use, or is access to the microphone denied? {permission_hint(
 _MOST_DURATIONS = 1000  # so many callbacks come between two looks at them, at the most
 
 
+Tell = Callable[[protocol.Message], None]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the capture process and return its exit code."""
+    arguments = parse(argv)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
+    # The pipe is for messages alone: what native libraries print to stdout must not get into it.
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    orders = Orders()
+    for obedience in (orders.obey, _end_with_parent):
+        threading.Thread(target=obedience, daemon=True).start()
+    return run(arguments, orders, functools.partial(_tell, pipe))
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Return what to open, or that devices are to be listed."""
     parser = argparse.ArgumentParser(
         prog="python -m ser_live.sources.capture_worker", description=__doc__
     )
@@ -62,48 +79,44 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, help="try this rate first; default: the device's own")
     parser.add_argument("--channels", type=int, help="try so many channels first")
     parser.add_argument("--list", action="store_true", help="tell the input devices instead")
-    arguments = parser.parse_args(argv)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends this one
-    # The pipe is for messages alone: what native libraries print to stdout must not get into it.
-    pipe = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    orders = _Orders()
-    for obedience in (orders.obey, _end_with_parent):
-        threading.Thread(target=obedience, daemon=True).start()
+    return parser.parse_args(argv)
+
+
+def run(arguments: argparse.Namespace, orders: "Orders", tell: Tell) -> int:
+    """Capture or list, tell what happens, and return the exit code of a process."""
     try:
         if arguments.list:
-            _tell(pipe, protocol.Devices(tuple(portaudio_inputs(with_rates=True))))
+            tell(protocol.Devices(tuple(portaudio_inputs(with_rates=True))))
         else:
-            _capture(arguments, pipe, orders)
+            _capture(arguments, orders, tell)
     except Exception as error:  # the parent has to hear of it, whatever it is
         reason = str(error)
         if not isinstance(error, SerError):
             traceback.print_exc()
-            reason = f"the capture process failed ({type(error).__name__}: {sanitize(reason)})"
-        _tell(pipe, protocol.Failed(reason))
+            reason = f"capture failed ({type(error).__name__}: {sanitize(reason)})"
+        tell(protocol.Failed(reason))
         return USER_ERROR
     return 0
 
 
-def _capture(arguments: argparse.Namespace, pipe: BinaryIO, orders: "_Orders") -> None:
+def _capture(arguments: argparse.Namespace, orders: "Orders", tell: Tell) -> None:
     device = find_input_device(arguments.device)
-    stream = DeviceStream(device, arguments.rate, arguments.channels)
-    _tell(pipe, protocol.Opened(stream.name, stream.sample_rate_hz, stream.channels))
-    orders.stream = stream
+    orders.stream = stream = DeviceStream(device, arguments.rate, arguments.channels)
+    tell(protocol.Opened(stream.name, stream.sample_rate_hz, stream.channels))
     orders.go.wait()
     stream.start()
     told_at = time.monotonic()
     # Figures by the clock, not by the block: a hint may let few blocks come.
-    while True:
+    while not orders.are_over:
         stream.wait(_FIGURES_SECONDS)
         failure = stream.failure
         for audio in stream.audio():  # also what came before a failure
-            _tell(pipe, audio)
+            tell(audio)
         if failure is not None:
             raise SerError(failure)
         if time.monotonic() - told_at >= _FIGURES_SECONDS:
             told_at = time.monotonic()
-            _tell(pipe, stream.callback_latency())
+            tell(stream.callback_latency())
 
 
 class DeviceStream:
@@ -152,6 +165,10 @@ class DeviceStream:
             self._stream.start()
         except load_portaudio().PortAudioError as error:
             raise SerError(f"{self.name}: does not start ({error}); {_HINT}") from error
+
+    def close(self) -> None:
+        """End capture and close the device, which hangs where the driver does."""
+        self._stream.close(ignore_errors=True)
 
     def wait(self, timeout_seconds: float) -> None:
         """Wait until the wanted frames came or capture ended, but no longer than that."""
@@ -249,19 +266,37 @@ class DeviceStream:
         self._arrived.set()
 
 
-class _Orders:
-    """Orders of the parent."""
+class Orders:
+    """Orders of the listener, which is the parent of a capture process.
+
+    Attributes
+    ----------
+    go : threading.Event
+        Set when capture is to start, or to end before.
+    are_over : bool
+        Set in a thread; a process just ends.
+    """
 
     def __init__(self) -> None:
         self.go = threading.Event()
+        self.are_over = False
         self.stream: DeviceStream | None = None
+
+    def give(self, frames: int) -> None:
+        """Order capture, and that nothing need be told before so many frames of the stream."""
+        if self.stream is not None:
+            self.stream.wanted_frames = frames
+        self.go.set()
+
+    def end(self) -> None:
+        """Order the end of capture."""
+        self.are_over = True
+        self.give(0)
 
     def obey(self) -> None:
         """Wait for the order to start, then for the end of stdin: no process listens any more."""
         while line := sys.stdin.buffer.readline():
-            if self.stream is not None and line.strip().isdigit():
-                self.stream.wanted_frames = int(line)
-            self.go.set()
+            self.give(int(line) if line.strip().isdigit() else 0)
         os._exit(0)  # at once: PortAudio's own way out may hang on a device that is gone
 
 

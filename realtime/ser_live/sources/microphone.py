@@ -12,7 +12,8 @@ from typing import Protocol, Self
 from ser_live.errors import SerError
 from ser_live.sources import capture_protocol as protocol
 from ser_live.sources.capture_clock import CaptureTimes, asleep_seconds
-from ser_live.sources.capture_process import Capture, CaptureProcess
+from ser_live.sources.capture_process import Capture
+from ser_live.sources.capture_thread import open_capture
 from ser_live.sources.contract import Block, Notice, SourceCounters
 from ser_live.sources.ring import FrameRing
 
@@ -56,9 +57,10 @@ class SystemClock:
 class Microphone:
     """Samples of an input device, as they are captured.
 
-    A process of its own captures, and is killed and started again when the device is lost. A
-    reader that is slower than the device loses the oldest samples; every `Block` says how many
-    frames are missing before it, whatever the reason.
+    A process of its own captures, and is killed and started again when the device is lost; where
+    none can be started, as in a frozen program, a thread does that. A reader that is slower than
+    the device loses the oldest samples; every `Block` says how many frames are missing before it,
+    whatever the reason.
 
     Parameters
     ----------
@@ -91,7 +93,7 @@ class Microphone:
         device: str | int | None = None,
         buffer_seconds: float = 10.0,
         reconnect: bool = True,
-        open_capture: OpenCapture = CaptureProcess,
+        open_capture: OpenCapture = open_capture,
         clock: Clock | None = None,
     ) -> None:
         if not _SHORTEST_BUFFER_SECONDS <= buffer_seconds <= _LONGEST_BUFFER_SECONDS:

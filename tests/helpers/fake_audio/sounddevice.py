@@ -24,6 +24,7 @@ refused: set[tuple[int, int]] = set()  # rate, channels
 tried: list[tuple[int, int]] = []
 overflows: set[int] = set()  # numbers of blocks
 broken_block = last_block = -1
+looks = 1  # for devices
 is_over = threading.Event()
 
 
@@ -37,9 +38,18 @@ if MODE == "uninitialized":
     raise PortAudioError("Error initializing PortAudio: Unanticipated host error")
 
 
+def _terminate() -> None:
+    global looks  # noqa: PLW0603
+    looks += 1
+
+
+def _initialize() -> None:
+    pass
+
+
 def query_devices() -> list[dict[str, object]]:
     if MODE == "hangs":
-        time.sleep(1000)
+        is_over.wait(1000)
     if MODE == "crashes":
         os.kill(os.getpid(), signal.SIGSEGV)
     if MODE == "fails":
@@ -78,13 +88,20 @@ class InputStream:
         self.samplerate, self.channels = float(samplerate), channels
         self._blocksize = blocksize
         self._callback, self._finished_callback = callback, finished_callback
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def start(self) -> None:
         if MODE == "refuses":
             raise PortAudioError("Device unavailable")
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread.start()
         if MODE == "floods":
             threading.Thread(target=_flood, daemon=True).start()
+
+    def close(self, ignore_errors: bool = True) -> None:
+        is_over.set()
+        if self._thread.ident:
+            self._thread.join()
+        is_over.clear()
 
     def _run(self) -> None:
         times = SimpleNamespace(inputBufferAdcTime=0.0, currentTime=0.0)
