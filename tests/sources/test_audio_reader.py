@@ -1,4 +1,5 @@
 import io
+import logging
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -182,3 +183,15 @@ def test_what_is_not_heard_is_told_in_seconds(
 def test_a_pipe_without_audio_that_can_be_read(data: bytes, words: str) -> None:
     with pytest.raises(SerError, match=f"it: .*{words}"):
         read(Pipe(data, 7))
+
+
+def test_a_decoder_complains_in_the_log_alone(
+    capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    rotten = bytearray(mp3())
+    for at in range(3000, len(rotten), 700):
+        rotten[at] ^= 0x55
+    with caplog.at_level(logging.DEBUG):
+        read(io.BytesIO(rotten))
+    assert capfd.readouterr() == ("", "")
+    assert "mpg123" in caplog.text

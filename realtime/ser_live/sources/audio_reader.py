@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -15,6 +15,7 @@ from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
 from ser_live.sources.byte_streams import Account, ByteFeed, ForwardBytes, Parts, streams_of
 from ser_live.sources.containers import HEAD_BYTES, container_of
+from ser_live.sources.decoder_messages import logged_messages
 from ser_live.text import sanitize
 
 WANTED = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile"
@@ -132,7 +133,8 @@ class AudioReader:
             if self._file is None:
                 stream.seek(start)
                 self._forward, self._account = None, Account()
-                self._file = _ForwardFile(stream)
+                with logged_messages():
+                    self._file = _ForwardFile(stream)
             self.sample_rate_hz = require_rate(self._file.samplerate)
             self.channels = require_channels(self._file.channels)
         except soundfile.SoundFileError as error:
@@ -157,7 +159,11 @@ class AudioReader:
 
     def _samples(self, frames: int) -> NDArray[np.float32]:
         try:
-            samples: NDArray[np.float32] = self._file.read(frames, dtype="float32", always_2d=True)
+            is_mpeg = self._file.subtype.startswith("MPEG")
+            with logged_messages() if is_mpeg else nullcontext():
+                samples: NDArray[np.float32] = self._file.read(
+                    frames, dtype="float32", always_2d=True
+                )
         except soundfile.SoundFileError as error:
             self._damage = self._damage or f"the file is damaged ({_reason(error)})"
             samples = np.empty((0, self.channels), np.float32)
@@ -189,7 +195,8 @@ class AudioReader:
             if self._forward.is_last:
                 return None
             self._forward = ForwardBytes(self._parts)
-        file = _ForwardFile(self._forward)
+        with logged_messages():
+            file = _ForwardFile(self._forward)
         self._forward.begin()
         if self._account.has_claim:
             self._account.claimed_frames += file.frames
