@@ -20,7 +20,7 @@ _DECODER = b"mpg123"
 @functools.cache
 def _file() -> IO[bytes]:
     # No pipe: a process that starts meanwhile may keep it as its stderr, and must not wait for us.
-    return tempfile.TemporaryFile()  # noqa: SIM115 - it lasts as long as the process
+    return tempfile.TemporaryFile()
 
 
 @contextlib.contextmanager
