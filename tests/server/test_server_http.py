@@ -86,7 +86,7 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], int]] = {
     "window": (SILENCE, {"window_seconds": "inf"}, 422),
     "label": (SILENCE, {"labels": "bored"}, 422),
     "unknown option": (SILENCE, {"gain": "2"}, 422),
-    "rate": (recording(np.zeros(16000), 4000), {}, 422),
+    "rate": (recording(np.zeros(16000), 4000), {}, 415),
     "too loud": (recording(np.full(16000, 1e9), 16000), {}, 422),
     "too many bytes": (b"\0" * 2_000_001, {}, 413),
     "too long": (recording(np.zeros(61 * 8000), 8000, "PCM_16"), {}, 413),

@@ -1,6 +1,7 @@
 """``/v1/recognize``: a whole recording at once, with the messages that a stream would give."""
 
 import asyncio
+import contextlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -82,7 +83,7 @@ class Recordings:
             reader = AudioReader(await self._body(request), "the body").__enter__()
         except SerError as error:
             raise ProblemError(415, str(error)) from error
-        with reader:
+        with contextlib.closing(reader):
             session = await self._session(reader, options)
             told = {kind: list[str]() for kind in _KINDS}
             async for message in self._messages(request, reader, session):
