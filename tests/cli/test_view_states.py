@@ -4,6 +4,7 @@ import io
 import itertools
 import math
 import re
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,8 +207,9 @@ def test_predictions_that_were_left_out_leave_their_marks(tiny_model: Path) -> N
     assert gaps(film.shots[-1].timeline) == 0
 
 
-def test_a_wider_hop_is_told(tiny_model: Path) -> None:
+def test_a_wider_hop_is_told(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = VirtualClock()
+    monkeypatch.setattr(time, "thread_time", clock.monotonic)
     model = SlowModel(OnnxClassifier.load(tiny_model), 0.1, clock)
     film = filmed(model, [], 12.0, cpu_budget=0.1, clock=clock)
     assert "hop 0.25 s" in film.at(2.0).rows[1]

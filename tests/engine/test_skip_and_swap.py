@@ -152,6 +152,26 @@ def test_a_gap_inside_a_hop_leaves_the_hop_to_what_comes_after(model: OnnxClassi
     assert prediction.start_seconds >= 2.0
 
 
+@pytest.mark.parametrize(("gap_samples", "next_index"), [(0, 9), (1000, 9), (16000, 12)])
+def test_a_stretch_ends_before_its_gap_is_known(
+    model: OnnxClassifier, gap_samples: int, next_index: int
+) -> None:
+    recognizer, voice = StreamRecognizer(model), VOICES[16000]
+    before = recognizer.process(voice[:33000])
+    before += recognizer.end_stretch()
+    assert (before[-1].index, before[-1].end_seconds) == (8, 2.0625)
+    assert before[-1].raw_probabilities is not None
+    assert recognizer.end_stretch() + recognizer.skip(gap_samples) == []
+    after = [p for block in np.array_split(voice, 100) for p in recognizer.process(block)]
+    check_grid(before + after)
+    assert after[0].index == next_index
+    assert after[0].start_seconds >= 2.0625 + gap_samples / 16000
+    recognizer.reset()
+    assert recognizer.process(voice[:33000]) == before[:-1]
+    if gap_samples > 3000:  # of more than the rest of the hop
+        assert [before[-1], *after] == recognizer.skip(gap_samples) + recognizer.process(voice)
+
+
 @pytest.mark.parametrize(
     "gap", [(-1,), (0.5,), ("many",), (None,), (10, 100, 1), (10, 16000, 1000)], ids=str
 )

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -104,8 +105,14 @@ class TestLatest:
         counters = microphone.counters
         # The reader jumps to the newest quarter of a second instead of chasing the writer.
         assert counters.dropped == pytest.approx(19.75 * 16000, abs=1600)
-        (gap,) = (e for e in events if e.kind == "gap")
+        reason, gap = events
+        assert gap.kind == "gap"
         assert gap.at_seconds == pytest.approx(2.76, abs=0.001)
+        assert (reason.kind, reason.at_seconds) == ("overload", gap.at_seconds)
+        assert reason.detail == (
+            "audio was dropped: 15.0 s while predictions were not taken, for longer than the "
+            "buffer holds, 4.8 s to be back at the present"
+        )
         assert listener.stats.missing_seconds == counters.dropped / 16000
         assert predictions[-1].end_seconds == pytest.approx(40.0, abs=0.3)
         assert max(p.lag_seconds or 0.0 for p in predictions) < 1.3
@@ -165,8 +172,11 @@ class TestError:
 
 
 class TestBudget:
-    def test_the_hop_widens_and_returns(self, model: OnnxClassifier) -> None:
+    def test_the_hop_widens_and_returns(
+        self, model: OnnxClassifier, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         clock = VirtualClock()
+        monkeypatch.setattr(time, "thread_time", clock.monotonic)
         microphone = FakeMicrophone(VOICE, seconds=90.0, block_seconds=0.05, clock=clock)
         slow = SlowModel(model, 0.04, clock)  # a sixth of a core at every hop
         listener = listening(microphone, slow, vad=False, cpu_budget=0.05)
@@ -194,6 +204,15 @@ class TestBudget:
         microphone = FakeMicrophone(VOICE, seconds=30.0)
         _, events = taken(microphone, listening(microphone, model, cpu_budget=0.5), {})
         assert events == []
+
+    def test_time_in_which_other_programs_run_is_no_cost(self, model: OnnxClassifier) -> None:
+        clock = VirtualClock()
+        microphone = FakeMicrophone(VOICE, seconds=30.0, clock=clock)
+        slow = SlowModel(model, 0.2, clock)  # it waits, and works no more than before
+        listener = listening(microphone, slow, vad=False, cpu_budget=0.5)
+        predictions, events = taken(microphone, listener, {})
+        assert events == []
+        assert len(predictions) == 120
 
     def test_a_given_recognizer_begins_with_the_narrow_hop(self, model: OnnxClassifier) -> None:
         recognizer = StreamRecognizer(model)

@@ -57,12 +57,16 @@ class Recorded(FakeMicrophone):
     """Remembers what it gave, each block with its rate."""
 
     blocks: list[tuple[Block, int]]
+    losses: set[int]
+    """Numbers of the blocks before which the device was lost."""
 
     def __iter__(self) -> Iterator[Block | Notice]:
-        self.blocks = []
+        self.blocks, self.losses = [], set()
         for item in super().__iter__():
             if isinstance(item, Block):
                 self.blocks.append((item, self.sample_rate_hz))
+            elif item.kind == "device_lost":
+                self.losses.add(len(self.blocks))
             yield item
 
 
@@ -146,8 +150,9 @@ def heard(
     return told
 
 
-def expected(blocks: list[tuple[Block, int]], model: OnnxClassifier) -> list[Prediction]:
+def expected(microphone: Recorded, model: OnnxClassifier) -> list[Prediction]:
     """Return what a recognizer says that is given the blocks and told of their gaps."""
+    blocks = microphone.blocks
     if not blocks:
         return []
     rate = blocks[0][1]
@@ -155,7 +160,9 @@ def expected(blocks: list[tuple[Block, int]], model: OnnxClassifier) -> list[Pre
     predictions: list[Prediction] = []
     degraded: list[tuple[float, float]] = []
     frames = 0
-    for block, block_rate in blocks:
+    for number, (block, block_rate) in enumerate(blocks):
+        if number in microphone.losses:
+            predictions += recognizer.end_stretch()
         missing, channels = block.missing_frames, block.samples.shape[1]
         start_seconds, missing_seconds = frames / rate, missing / block_rate
         is_other = (block_rate, channels) != (rate, recognizer.channels)
@@ -185,7 +192,7 @@ def spans(prediction: Prediction, start: float, end: float) -> bool:
 
 
 def check_predictions(told: Told, microphone: Recorded, model: OnnxClassifier) -> None:
-    assert told.predictions == expected(microphone.blocks, model)
+    assert told.predictions == expected(microphone, model)
     indices = [p.index for p in told.predictions]
     assert indices == sorted(set(indices))
     for p in told.predictions:
@@ -291,9 +298,49 @@ def test_events_of_a_loss_tell_what_and_how_long(model: OnnxClassifier) -> None:
     assert "the device is gone" in lost.detail
     assert "back after" in restored.detail
     assert gap.at_seconds == lost.at_seconds
+    before = [p for p in told.predictions if p.end_seconds <= lost.at_seconds]
+    # What was heard of the unfinished hop does not wait until the device is back.
+    assert before[-1].end_seconds == lost.at_seconds
+    assert max(p.lag_seconds or 0.0 for p in told.predictions) < 0.3
     assert 2.0 <= gap_seconds(gap) <= 3.0
     assert microphone.hardware.end_seconds == pytest.approx(9.0)
     assert told.predictions[-1].end_seconds == pytest.approx(9.0, abs=0.001)
+
+
+@pytest.mark.parametrize("hop_seconds", [0.25, 2.0])
+@pytest.mark.parametrize("policy", ["latest", "block"])
+def test_the_last_prediction_comes_before_the_outage(
+    model: OnnxClassifier, hop_seconds: float, policy: str
+) -> None:
+    """Also where the device is back within the hop."""
+    faults = [Unplug(3.1, 0.05), Unplug(6.1, 29.0)]
+    microphone = FakeMicrophone(VOICE, faults, seconds=42.0)
+    listener = listening(microphone, model, policy=policy, hop_seconds=hop_seconds)
+    told = heard(microphone, listener)
+    ends = [p.end_seconds for p in told.predictions]
+    lost = [e.at_seconds for e in told.events if e.kind == "device_lost"]
+    assert len(lost) == 2
+    assert set(lost) <= set(ends)
+    assert [p.index for p in told.predictions] == sorted({p.index for p in told.predictions})
+    (lag,) = (stage for stage in listener.stats.stages if stage.name == "lag")
+    assert lag.max_seconds < 0.3
+    assert listener.stats.skipped_predictions == 0
+
+
+def test_an_outage_in_which_the_system_sleeps_is_as_long_as_both(
+    model: OnnxClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    microphone = FakeMicrophone(VOICE, [Unplug(3.0, 2.0), Unplug(9.0, 1.0)], seconds=16.0)
+    monkeypatch.setattr(
+        "ser_live.sources.microphone.asleep_seconds",
+        lambda: 3600.0 if microphone.device_seconds > 4.0 else 0.0,
+    )
+    lengths = [
+        gap_seconds(item)
+        for item in listening(microphone, model)
+        if isinstance(item, Event) and item.kind == "gap"
+    ]
+    assert lengths == [pytest.approx(3602.5, abs=0.5), pytest.approx(1.5, abs=0.5)]
 
 
 @pytest.mark.parametrize("fault", [Unplug(3.0, 2.0), Crash(3.0), Stall(3.0, 2.0)])

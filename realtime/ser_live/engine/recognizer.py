@@ -83,7 +83,6 @@ class StreamRecognizer:
         self._window_seconds = window_seconds
         self._smoothing_seconds = smoothing_seconds
         self._hops_per_prediction = 1
-        self._index = 0
         self._fed_samples = 0
         self._smoother = Smoother(SmoothingSpec())
         self._configure(_loaded(model))
@@ -178,6 +177,7 @@ class StreamRecognizer:
 
     def reset(self) -> None:
         """Clear the stream: as new, with the same configuration."""
+        self._index = 0
         self._restart(0)
         self._previous: Prediction | None = None
         self._flushed = False
@@ -319,6 +319,26 @@ class StreamRecognizer:
             self._resampler, self._channels = resampler, next_channels
         return predictions
 
+    def end_stretch(self) -> list[Prediction]:
+        """Finish what was heard before a gap whose length is not known yet; `skip` tells it later.
+
+        Returns
+        -------
+        list of Prediction
+            As `flush` would. A hop that has its prediction here has no other one, also where the
+            gap turns out to end inside it.
+
+        Raises
+        ------
+        SerError
+            After `flush`, or if a network fails, as in `process`.
+        """
+        self._check_usable("end_stretch")
+        predictions = run(self._finishing(self._close()))
+        if self._failure is None:
+            self._restart(self._origin_sample + self._fed_samples)
+        return predictions
+
     def swap(self, model: str | os.PathLike[str] | Classifier | None) -> None:
         """Go on with another model, from the next prediction.
 
@@ -400,7 +420,7 @@ class StreamRecognizer:
         self._voice = GateStep(0, 0.0, is_speech=self._gate is None, onset_sample=0, utterance=0)
         self._origin_sample = origin_sample
         self._fed_samples = 0
-        self._index = origin_sample // self._hop_samples
+        self._index = max(self._index, origin_sample // self._hop_samples)
 
     def _close(self, gap_end_sample: int | None = None) -> _PartSteps:
         """Drain the resampler, and predict the unfinished hop unless it ends after the gap."""

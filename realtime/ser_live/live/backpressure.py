@@ -4,7 +4,7 @@ from typing import Literal
 
 from ser_live.errors import SerError
 from ser_live.prediction import Prediction
-from ser_live.sources.contract import Source
+from ser_live.sources.contract import Source, SourceCounters
 
 Policy = Literal["latest", "block", "error"]
 
@@ -38,7 +38,7 @@ class Backpressure:
         self.notice = ""
         """A sentence where being late has just begun or ended."""
         self._skipped_before: int | None = None
-        self._dropped_frames = 0
+        self._told = SourceCounters()
 
     def require_no_loss(self) -> None:
         """Raise SerError with policy "error", if audio was lost."""
@@ -69,14 +69,26 @@ class Backpressure:
     ) -> list[Prediction]:
         """Return the predictions that are not too old though a gap follows them.
 
-        Where the reader's own slowness made the gap, they have waited for as long as it is.
+        They have waited for as long as it is, whatever made it.
         """
-        dropped_frames = self.source.counters.dropped
-        is_ours, self._dropped_frames = dropped_frames > self._dropped_frames, dropped_frames
-        if self.policy != "latest" or not is_ours or gap_seconds <= _STALE_SECONDS:
+        if self.policy != "latest" or gap_seconds <= _STALE_SECONDS:
             return predictions
         self.skipped_predictions += len(predictions)
         return []
+
+    def reason_of_drop(self) -> str:
+        """Return a sentence on why audio was dropped since the last call; empty if none was."""
+        told, self._told = self._told, self.source.counters
+        dropped = {
+            "while predictions were not taken, for longer than the buffer holds": (
+                self._told.dropped_overrun - told.dropped_overrun
+            ),
+            "to be back at the present": self._told.dropped_stale - told.dropped_stale,
+            "while this process stood still": self._told.dropped_capture - told.dropped_capture,
+        }
+        rate_hz = self.source.sample_rate_hz
+        parts = [f"{n / rate_hz:.1f} s {reason}" for reason, n in dropped.items() if n]
+        return f"audio was dropped: {', '.join(parts)}" if parts else ""
 
     def _judge(self, late_seconds: float) -> None:
         if self._skipped_before is None and late_seconds > _STALE_SECONDS:
@@ -99,7 +111,7 @@ class HopController:
     Parameters
     ----------
     budget : float
-        Share of one core that recognition may take, above 0.
+        Share of the processor time of one core that recognition may take, above 0.
     """
 
     def __init__(self, budget: float) -> None:
@@ -111,7 +123,7 @@ class HopController:
         self._calm_seconds = 0.0
 
     def process(self, cost_seconds: float, audio_seconds: float) -> bool:
-        """Count the cost of some audio; return True if the hop changed."""
+        """Count the processor time of some audio; return True if the hop changed."""
         self._cost_seconds += cost_seconds
         self._audio_seconds += audio_seconds
         if self._audio_seconds < _SPAN_SECONDS:

@@ -204,7 +204,7 @@ class Listener(Generic[Item]):
         try:
             for item in self.source:
                 if isinstance(item, Notice):
-                    self._happen(item.kind, item.detail)
+                    self._heed(item)
                     yield self._step(_NO_SAMPLES)
                 else:
                     yield self._step(self._take(item))
@@ -287,6 +287,13 @@ class Listener(Generic[Item]):
         form, is_live = (self.source.sample_rate_hz, self.source.channels), self.source.is_live
         return InputMonitor(*form, is_recording=not is_live, silence_hint=silence_hint())
 
+    def _heed(self, notice: Notice) -> None:
+        """Take a notice; what was heard before a loss does not wait until that has an end."""
+        if notice.kind == "device_lost":
+            self._process()
+            self._finished += self.recognizer.end_stretch()
+        self._happen(notice.kind, notice.detail)
+
     def _note_capture(self, block: Block) -> None:
         self._end_captured_at = None
         if block.end_captured_at is not None:
@@ -301,6 +308,8 @@ class Listener(Generic[Item]):
         start, seconds = self._seconds, missing_frames / rate_hz
         if missing_frames:
             self._missing_seconds += seconds
+            if reason := self._backpressure.reason_of_drop():
+                self._happen("overload", reason)
             self._happen("gap", f"{seconds:.3f} s are missing")
         # A short gap is filled by zeros, so that the utterance goes on; after a longer one the
         # window begins anew, for what came before may be another utterance.
@@ -323,12 +332,14 @@ class Listener(Generic[Item]):
             return
         samples = _joined(self._waiting)
         self._waiting.clear()
-        started_at = self._clock()
+        audio_seconds = len(samples) / self._rate_hz
+        # How far it falls behind is a matter of time; what it costs, of the processor's.
+        started_at, processor_at = self._clock(), time.thread_time()
         self._finished += self.recognizer.process(samples)
-        self._account(self._clock() - started_at, len(samples) / self._rate_hz)
+        self._backpressure.work_share = (self._clock() - started_at) / audio_seconds
+        self._account(time.thread_time() - processor_at, audio_seconds)
 
     def _account(self, cost_seconds: float, audio_seconds: float) -> None:
-        self._backpressure.work_share = cost_seconds / audio_seconds
         controller = self._hop_controller
         if controller is None or not controller.process(cost_seconds, audio_seconds):
             return
@@ -446,7 +457,7 @@ def listen(
         soon as audio was lost.
     cpu_budget : float or None
         Share of one core that recognition may take, like 0.1; above it the hop widens, and
-        returns later.
+        returns later. It counts processor time, to save energy; it makes no prediction faster.
     clock : callable
         Returns the time, in seconds that only grow.
 
