@@ -18,6 +18,7 @@ from helpers.streams import GivenSource
 from ser_live import Prediction, SerError, __version__, listen
 from ser_live.recording import Recorder, ReplaySource, Session, files, model_sha256
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice, Source
+from ser_live.testing import demo_voice
 
 Item = Block | Notice
 RATE_HZ = 22050
@@ -194,6 +195,31 @@ class TestTheLaw:
         assert self.recognized(again, **kept) == got
         assert any(p.degraded for p in got)
         assert {p.state for p in got} >= {"speech", "warming_up", "silence"}
+
+    @pytest.mark.parametrize("ending", ["end", "close", "break", "kill"])
+    def test_a_session_that_ends_in_speech(
+        self, tmp_path: Path, tiny_model: Path, ending: str
+    ) -> None:
+        """What is left of a hop has a prediction in both, or in neither."""
+        path = tmp_path / "session.wav"
+        soundfile.write(tmp_path / "voice.wav", demo_voice()[:50000], 16000)
+        recorder = Recorder(FileSource(tmp_path / "voice.wav"), path, tiny_model, hop_seconds=0.3)
+        got = []
+        with listen(recorder, model=tiny_model, hop_seconds=0.3) as predictions:
+            for prediction in predictions:
+                got.append(prediction)
+                if len(got) == 7 and ending == "break":
+                    break
+                if len(got) == 7 and ending == "close":
+                    predictions.close()
+            lines = path.with_name("session.wav.jsonl").read_text()
+        if ending == "kill":  # before it could say that the stream had ended
+            got = got[:-1]
+            kept = [line for line in lines.splitlines(keepends=True) if '"end"' not in line]
+            path.with_name("session.wav.jsonl").write_text("".join(kept))
+        assert self.recognized(ReplaySource(path), model=tiny_model, hop_seconds=0.3) == got
+        is_closed = round(got[-1].end_seconds / 0.3, 6) % 1.0 != 0.0
+        assert is_closed == (ending in ("end", "close"))
 
     def recognized(self, source: Source, **options: Any) -> list[Prediction]:
         """Wait for every hop, whatever the source says of itself."""

@@ -209,7 +209,9 @@ class Listener(Generic[Item]):
                 else:
                     yield self._step(self._take(item))
             self._process()
-            self._finished += self.recognizer.flush()
+            # A session that was broken off said nothing of its unfinished hop; nor does its replay.
+            if not getattr(self.source, "is_broken_off", False):
+                self._finished += self.recognizer.flush()
             self._happened += self._monitor.flush()
             yield self._step(_NO_SAMPLES)
         except SerError:

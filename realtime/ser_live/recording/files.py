@@ -13,6 +13,7 @@ from ser_live.errors import SerError
 from ser_live.output.files import GrowingFile
 from ser_live.recording.sidecar import (
     BlockMark,
+    EndMark,
     Mark,
     NoticeMark,
     Session,
@@ -83,6 +84,13 @@ class RecordingFiles:
         with contextlib.suppress(OSError):
             self._say(StopMark(self.wav.frames, reason))
         self.close()
+
+    def end(self) -> None:
+        """Say that the stream came to its end, if that can still be written."""
+        # By its path: another thread, which ended the stream, may have closed the files.
+        if self.wav.frames:
+            with contextlib.suppress(OSError), self._paths[1].open("ab") as lines:
+                lines.write(line_of(EndMark(self.wav.frames)).encode())
 
     def change_of_format(self, block: Block, sample_rate_hz: int) -> str:
         """Return a sentence on how a block differs from the file's format; empty if it does not."""

@@ -89,10 +89,14 @@ class Recorder:
                 self._files = None
 
     def __iter__(self) -> Iterator[Block | Notice]:
+        files = self._files
         for item in self.source:
             with self._in_use:
                 self._keep(item)
             yield item
+        with self._in_use:
+            if files is not None and self.is_whole:
+                files.end()
 
     @property
     def name(self) -> str:

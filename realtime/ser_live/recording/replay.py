@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Self
 
 from ser_live.errors import SerError
-from ser_live.recording.sidecar import NoticeMark, StopMark, read_marks, read_session
+from ser_live.recording.sidecar import EndMark, NoticeMark, StopMark, read_marks, read_session
 from ser_live.sources.contract import Block, Notice, SourceCounters, WaitingSource
 from ser_live.sources.files import FileSource, Pace
 
@@ -23,9 +23,9 @@ class ReplaySource(WaitingSource):
     A recognizer with the same model and options gives the same predictions, bit for bit, also
     where frames are missing or are no numbers. A replay waits for its reader, so it also gives
     those predictions that a live session left out because they came too late (policy
-    "latest"). A session that was interrupted ends with its last full hop; its replay comes to
-    the end of the samples and may say a little more. Only a budget of processor time makes a
-    session's own smoothing differ: it saw fewer windows.
+    "latest"). A session that was broken off has no prediction of its unfinished hop, and nor has
+    its replay. Only a budget of processor time makes a session's own smoothing differ: it saw
+    fewer windows.
 
     Parameters
     ----------
@@ -33,6 +33,11 @@ class ReplaySource(WaitingSource):
         The WAV file of a recording, with its sidecar beside it.
     pace : str
         As in `FileSource`; missing frames take no time.
+
+    Attributes
+    ----------
+    is_broken_off : bool
+        Up to here the stream has not come to its end.
 
     Raises
     ------
@@ -48,6 +53,7 @@ class ReplaySource(WaitingSource):
         self._audio = FileSource(path, pace)
         self.name = self._audio.name
         self._overruns = 0
+        self.is_broken_off = self.session.format_version > 1
 
     def __enter__(self) -> Self:
         self._audio.__enter__()
@@ -73,6 +79,8 @@ class ReplaySource(WaitingSource):
                 yield Notice(mark.kind, mark.detail)
             elif isinstance(mark, StopMark):
                 self._notes += (f"{self.path}: {mark.reason}; the recording ends here",)
+            elif isinstance(mark, EndMark):
+                self.is_broken_off = False
             elif (block := self._audio.take(mark.frames)) is not None:
                 is_whole = len(block.samples) == mark.frames  # a recording may be cut short
                 if is_whole and mark.crc32 not in (0, zlib.crc32(block.samples.data)):

@@ -15,7 +15,7 @@ from ser_live.model.catalog import find_model
 from ser_live.text import sanitize
 
 FORMAT_VERSION = 2
-"""Of 1 are those without checksums."""
+"""Of 1 are those without checksums, which do not say whether the stream came to its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,13 +71,21 @@ class StopMark:
     reason: str
 
 
-Mark = Session | BlockMark | NoticeMark | StopMark
+@dataclass(frozen=True, slots=True)
+class EndMark:
+    """Here the stream came to its end; a session that is broken off has none."""
+
+    at_frame: int
+
+
+Mark = Session | BlockMark | NoticeMark | StopMark | EndMark
 
 _TYPES: dict[str, type[Mark]] = {
     "session": Session,
     "block": BlockMark,
     "notice": NoticeMark,
     "stop": StopMark,
+    "end": EndMark,
 }
 _NAMES = {cls: name for name, cls in _TYPES.items()}
 
@@ -112,7 +120,9 @@ def read_session(path: str | os.PathLike[str]) -> Session:
     return first
 
 
-def read_marks(path: str | os.PathLike[str]) -> Iterator[BlockMark | NoticeMark | StopMark]:
+def read_marks(
+    path: str | os.PathLike[str],
+) -> Iterator[BlockMark | NoticeMark | StopMark | EndMark]:
     """Yield the lines after the first, as they are needed; an unfinished last one is left out.
 
     Raises
