@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from onnxruntime import RunOptions
 
 from helpers.streams import GivenSource, is_accounted, listening, offline
 from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
@@ -373,14 +374,16 @@ class Damaged(SlowModel):
     """A model that fails after some windows."""
 
     def __init__(self, model: OnnxClassifier, windows: int) -> None:
+        self.windows = windows + 1  # the first is that of its golden test
         super().__init__(model, 0.0)
-        self.windows = windows
 
-    def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+    def batch_probabilities(
+        self, windows: NDArray[np.float32], options: RunOptions | None = None
+    ) -> NDArray[np.float32]:
         if self.windows == 0:
             raise SerError("the weights are damaged")
         self.windows -= 1
-        return super().probabilities(window)
+        return super().batch_probabilities(windows, options)
 
 
 class TestConsumers:
