@@ -83,6 +83,7 @@ class StreamRecognizer:
         self._window_seconds = window_seconds
         self._smoothing_seconds = smoothing_seconds
         self._hops_per_prediction = 1
+        self._index = 0
         self._fed_samples = 0
         self._smoother = Smoother(SmoothingSpec())
         self._configure(_loaded(model))
