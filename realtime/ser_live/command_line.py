@@ -63,7 +63,7 @@ def exit_code_of(program: str, work: Callable[[], int]) -> int:
         # Windows calls a reader that has gone an invalid argument.
         if not failure or isinstance(failure, ConnectionError) or failure.errno == errno.EINVAL:
             return exit_code
-        reason = f"stdout: cannot write on ({failure.strerror}); make room for the output"
+        reason = f"stdout: cannot write on ({failure.strerror}); give it room or another place"
         return max(exit_code, _fail(program, reason))
 
 

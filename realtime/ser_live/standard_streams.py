@@ -17,6 +17,7 @@ class _Sink(io.RawIOBase):
         self._stream = stream
         self._raw: Any = getattr(stream.buffer, "raw", stream.buffer)
         self._is_vital = is_vital
+        self._is_terminal = stream.isatty()  # one that hung up says no, and a view goes on blind
 
     def write(self, data: Any) -> int:
         left = memoryview(data)
@@ -35,7 +36,7 @@ class _Sink(io.RawIOBase):
         return self._stream.fileno()
 
     def isatty(self) -> bool:
-        return self._stream.isatty()
+        return self._is_terminal
 
 
 @contextlib.contextmanager
@@ -60,8 +61,7 @@ def safe_streams() -> Iterator[None]:
 
 def stdout_failure() -> OSError | None:
     """Return why stdout takes no more, or None if it does."""
-    sink: Any = getattr(sys.stdout, "buffer", None)
-    return getattr(sink, "failure", None)
+    return getattr(getattr(sys.stdout, "buffer", None), "failure", None)
 
 
 def _safe(stream: TextIO | None, is_vital: bool) -> Any:

@@ -271,3 +271,20 @@ def test_the_view_goes_on_while_a_pipe_is_quiet_and_gives_the_terminal_back(
         assert code in screen.seen.decode()
     assert "processed 1.9 s" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.integration
+def test_a_terminal_that_hangs_up_ends_the_view_but_not_a_file(
+    tmp_path: Path, tiny_model: Path, environment: dict[str, str]
+) -> None:
+    command = [sys.executable, "-m", "ser_live", "--model", str(tiny_model), "--demo"]
+    for words, rows in ([], 0), (["--output", str(tmp_path / "a.csv")], 79):
+        screen = Terminal([*command, *words], environment, stdin=subprocess.DEVNULL)
+        screen.read(30.0, until="frames")
+        os.close(screen.leader)
+        _, err = screen.process.communicate(timeout=60)
+        assert screen.process.returncode == 2
+        assert b"stdout: cannot write on (Input/output error)" in err
+        assert b"Traceback" not in err
+        assert (b"processed 19.6 s" in err) == bool(rows)
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == rows

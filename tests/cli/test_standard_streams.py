@@ -19,7 +19,7 @@ from ser_live import sources
 from ser_live.sources import DEMO_PATH
 from ser_live.sources.devices import InputDevice
 
-FULL = "stdout: cannot write on (No space left on device); make room for the output"
+FULL = "stdout: cannot write on (No space left on device); give it room or another place"
 PRINTING = {
     "ser-live --help": "ser_live.cli.main",
     "ser-live --version": "ser_live.cli.main",

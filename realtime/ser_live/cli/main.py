@@ -61,15 +61,13 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
             Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
         ):
             steps = _kept(listener, outputs, summary, signals)
+            steps = steps if is_kept else _shown(steps)
             try:
                 if has_view:
                     _view(listener, steps, notice, stderr)
                 else:
                     events_to = None if arguments.events else stderr
-                    for line in _json_lines(listener, steps, notice, events_to):
-                        print(line, flush=True)
-                        if not is_kept and stdout_failure() is not None:
-                            break
+                    _write_lines(listener, steps, notice, events_to)
             except Stopped as stopped:
                 exit_code = stopped.exit_code
     notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
@@ -92,10 +90,18 @@ def _kept(
         yield step
 
 
-def _json_lines(
+def _shown(steps: Iterator["LiveStep"]) -> Iterator["LiveStep"]:
+    """Yield steps as long as stdout takes them."""
+    for step in steps:
+        yield step
+        if stdout_failure() is not None:
+            return
+
+
+def _write_lines(
     listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr | None"
-) -> Iterator[str]:
-    """Yield JSON lines; without a stderr for events these are among the lines."""
+) -> None:
+    """Write JSON lines; without a stderr for events these are among the lines."""
     source, recognizer = listener.source, listener.recognizer
     for number, step in enumerate(steps):
         if number == 0:  # only now it is sure that the source gives something
@@ -107,7 +113,7 @@ def _json_lines(
         if stderr is not None:
             _print_events(step, stderr)
         for item in step.items if stderr is None else step.predictions:
-            yield json.dumps(item.to_dict())
+            print(json.dumps(item.to_dict()), flush=True)
 
 
 def _view(
