@@ -6,9 +6,11 @@ import os
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -187,6 +189,49 @@ class TestDevice:
         clients = here.control("list", "clients")
         assert clients.count("application.name") == 1  # pactl itself
         assert "python" not in clients
+
+
+class TestStandstill:
+    @pytest.mark.parametrize(
+        "seconds", [8.0, *(pytest.param(long, marks=pytest.mark.long) for long in (20.0, 45.0))]
+    )
+    def test_after_it_the_timeline_is_right(self, command: Command, seconds: float) -> None:
+        """The sound server keeps some of what was not read, and drops the rest without a word."""
+
+        def offset_seconds() -> float:
+            """Return the timeline less the host's clock, by the predictions of some seconds."""
+            since = time.monotonic()
+            time.sleep(2.0)
+            found = [
+                line["end_seconds"] + line["lag_seconds"] - read_at
+                for read_at, line in list(lines)
+                if read_at > since and "lag_seconds" in line
+            ]
+            return float(np.median(found))
+
+        lines: list[tuple[float, dict[str, Any]]] = []
+        with command("--events") as process:
+            first_line(process)
+            reader = threading.Thread(
+                target=lambda: lines.extend(
+                    (time.monotonic(), json.loads(line)) for line in process.stdout or ()
+                )
+            )
+            reader.start()
+            time.sleep(3.0)
+            before = offset_seconds()
+            stopped = [process.pid, *captures(process.pid)]
+            for number, pause_seconds in ((signal.SIGSTOP, seconds), (signal.SIGCONT, 5.0)):
+                for pid in stopped:
+                    os.kill(pid, number)
+                time.sleep(pause_seconds)
+            moved_seconds = offset_seconds() - before
+            process.send_signal(signal.SIGINT)
+            reader.join(20.0)
+        gaps = [line for _, line in lines if line.get("event") == "gap"]
+        assert abs(moved_seconds) < 0.05, gaps
+        assert bool(gaps) or seconds < 10.0
+        assert not [line for _, line in lines if line.get("event") == "device_lost"]
 
 
 class TestControlC:
