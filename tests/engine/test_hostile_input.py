@@ -4,6 +4,8 @@ import io
 import json
 import math
 import os
+import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -241,7 +243,7 @@ def test_bytes_in_any_portions_are_the_same_samples(
     ],
 )
 def test_streams_that_give_no_samples(stream: Any, message: str) -> None:
-    with RawSource(stream, channels=2) as source, pytest.raises(SerError, match=message):
+    with pytest.raises(SerError, match=message), RawSource(stream, channels=2) as source:
         list(source)
 
 
@@ -257,10 +259,15 @@ def test_a_closed_stream_is_an_error() -> None:
 def test_a_pipe_that_does_not_block_is_waited_for() -> None:
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
-    with open(reader, "rb") as stream, RawSource(stream) as source:  # noqa: PTH123
-        assert os.get_blocking(reader)
+
+    def write() -> None:
+        while not os.get_blocking(reader):
+            time.sleep(0.001)
         os.write(writer, bytes(1000))
         os.close(writer)
+
+    threading.Thread(target=write).start()
+    with open(reader, "rb") as stream, RawSource(stream) as source:  # noqa: PTH123
         assert sum(len(block.samples) for block in source) == 500
 
 

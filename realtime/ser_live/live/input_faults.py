@@ -234,8 +234,8 @@ class InputMonitor:
         return f"channels {voices[0]} and {voices[1]} sound in turn, mixed into one; {_ONE_CHANNEL}"
 
     def _format(self, values: NDArray[Any], start: int) -> str:
-        """Find out, at the start of the stream, that what came as int16 is something else."""
+        """Find out, at the start of the stream, that the samples have another format."""
         is_start = start < _FORMAT_SECONDS * self.sample_rate_hz * self.channels
-        if values.dtype.kind != "i" or not is_start or self._told["input_format"]:
+        if not is_start or self._told["input_format"]:
             return ""
         return likely_format(values[:_FORMAT_VALUES], self.channels, start)

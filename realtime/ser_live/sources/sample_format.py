@@ -1,4 +1,4 @@
-"""Recognition of samples that were declared s16le and are something else."""
+"""Recognition of samples that were declared in a wrong format."""
 
 from typing import Any
 
@@ -12,21 +12,26 @@ _SMOOTHER = 0.2
 _FEWEST_VALUES = 64
 
 
-def likely_format(samples: NDArray[np.int16], channels: int, start: int) -> str:
-    """Return what interleaved samples look like other than s16le, and what to do; or nothing.
+def likely_format(samples: NDArray[Any], channels: int, start: int) -> str:
+    """Return what interleaved samples look like other than declared, and what to do; or nothing.
 
-    Only what no speech, noise or music in s16le can look like is told, so faint samples of
-    another format may pass.
+    Only what no speech, noise or music can look like is told, so faint samples of another format
+    may pass.
 
     Parameters
     ----------
-    samples : ndarray, shape (n,)
+    samples : ndarray, shape (n,), int16 or float
         A part of a second, or more.
     channels : int
         As declared.
     start : int
         Samples of the stream before these: wider ones begin at a multiple of their width.
     """
+    if samples.dtype.kind == "f":
+        # Faint integers; louder ones are refused, for they would be huge as floats.
+        is_tiny = (samples != 0) & (np.abs(samples) < 1e-30)
+        told = "the samples look like s16le, declared as f32le; declare what they are"
+        return told if np.mean(is_tiny) > 0.2 else ""
     samples = samples[-start % 6 :]
     samples = samples[: len(samples) // 6 * 6]
     if len(np.unique(samples)) < _FEWEST_VALUES:
