@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -83,6 +84,18 @@ class TestResults:
         options = ["--rate", rate, "--format", sample_format, "--model", tiny_model]
         piped = done_well("--stdin", *options, stdin=mono.tobytes() + b"\0")
         assert "1 of its" in piped.stderr
+        filed = done_well("--file", voice, "--model", tiny_model)
+        assert lines_of(piped.stdout) == lines_of(filed.stdout)
+
+    @pytest.mark.parametrize("kind", ["WAV", "FLAC", "OGG", "MP3"])
+    def test_a_file_on_stdin_gives_what_the_file_gives(
+        self, voice: Path, tiny_model: Path, kind: str
+    ) -> None:
+        samples, rate = soundfile.read(voice)
+        soundfile.write(voice, samples, rate, format=kind)
+        options = ["--rate", 8000, "--model", tiny_model]
+        piped = done_well("--stdin", *options, stdin=voice.read_bytes())
+        assert re.search(f"note: stdin: is {kind} .*left aside", piped.stderr, re.IGNORECASE)
         filed = done_well("--file", voice, "--model", tiny_model)
         assert lines_of(piped.stdout) == lines_of(filed.stdout)
 

@@ -185,7 +185,7 @@ def _source(arguments: argparse.Namespace, pace: "Pace") -> "Source":
 
     if arguments.stdin:
         if sys.stdin is None:
-            raise SerError("stdin: is closed, wanted raw PCM from a pipe or a file")
+            raise SerError("stdin: is closed, wanted audio from a pipe or a file")
         return RawSource(
             sys.stdin.buffer,
             sample_rate_hz=16000 if arguments.rate is None else arguments.rate,

@@ -59,15 +59,15 @@ _SOURCES: tuple[Row, ...] = (
     ("--file", "an audio file of any rate and channel count", {**_ONCE, "metavar": "PATH"}),
     # Without a default, which would take the place of what --file gave.
     ("file", "the same as --file", {"nargs": "?", "default": argparse.SUPPRESS, "metavar": "PATH"}),
-    ("--stdin", "raw PCM from a pipe", _FLAG),
+    ("--stdin", "raw PCM from a pipe, or a WAV, FLAC, Ogg or MP3 file", _FLAG),
     ("--demo", "a synthetic voice, to see it work", _FLAG),
 )
 _SOURCE_DETAILS: tuple[Row, ...] = (
     ("--no-reconnect", "end when the microphone is lost, instead of opening it again", _FLAG),
     ("--pace", f"of --file and --demo; {_PACE_HELP}", _PACE),
-    ("--rate", "of --stdin; default: 16000", {"type": int, "metavar": "HZ"}),
-    ("--format", "of --stdin; default: s16le", {"choices": ("s16le", "f32le")}),
-    ("--channels", "of --stdin; default: 1", {"type": int, "metavar": "N"}),
+    ("--rate", "of raw PCM on --stdin; default: 16000", {"type": int, "metavar": "HZ"}),
+    ("--format", "of raw PCM on --stdin; default: s16le", {"choices": ("s16le", "f32le")}),
+    ("--channels", "of raw PCM on --stdin; default: 1", {"type": int, "metavar": "N"}),
 )
 _MODEL: Row = ("--model", "a name of --list-models or an .onnx file", {"metavar": "NAME|PATH"})
 _RECOGNITION: tuple[Row, ...] = (

@@ -145,7 +145,8 @@ def streams_of(feed: ByteFeed, account: Account) -> Parts | None:
         return _flac(feed, account)
     if name == "Ogg":
         return _ogg(feed, account)
-    if name is None and _has_mpeg(feed.peek(_PIECE_BYTES)):
+    # A pipe from a microphone is slow: no more is waited for than is needed.
+    if name is None and (is_mpeg(feed.peek(MPEG_BYTES)) or _has_mpeg(feed.peek(_PIECE_BYTES))):
         return _mpeg(feed, account)
     return None
 
