@@ -33,16 +33,6 @@ class Parser(argparse.ArgumentParser):
         return super()._get_values(action, given)
 
 
-class Once(argparse.Action):
-    """Store the value of an option whose second one would silently replace the first."""
-
-    def __call__(self, parser: object, namespace: Any, values: object, _: object = None) -> None:
-        """Take the value, or refuse it."""
-        if getattr(namespace, self.dest) != self.default:
-            raise argparse.ArgumentError(self, "is given twice, wanted one")
-        setattr(namespace, self.dest, values)
-
-
 class Stopped(BaseException):
     """A signal asked the program to end."""
 

@@ -14,7 +14,6 @@ class _Sink(io.RawIOBase):
     failure: OSError | None = None
 
     def __init__(self, stream: TextIO, is_vital: bool) -> None:
-        self._stream = stream
         self._raw: Any = getattr(stream.buffer, "raw", stream.buffer)
         self._is_vital = is_vital
         self._is_terminal = stream.isatty()  # one that hung up says no, and a view goes on blind
@@ -31,9 +30,6 @@ class _Sink(io.RawIOBase):
 
     def writable(self) -> bool:
         return True
-
-    def fileno(self) -> int:
-        return self._stream.fileno()
 
     def isatty(self) -> bool:
         return self._is_terminal
@@ -66,7 +62,7 @@ def stdout_failure() -> OSError | None:
 
 def _safe(stream: TextIO | None, is_vital: bool) -> Any:
     if stream is None:  # closed before the start (``2>&-``), or a program without a console
-        stream = io.TextIOWrapper(io.FileIO(os.devnull, "w"), "utf-8")
+        return io.TextIOWrapper(io.FileIO(os.devnull, "w"), "utf-8", "backslashreplace")
     if not hasattr(stream, "buffer"):  # in a notebook: it takes everything
         return stream
     with contextlib.suppress(OSError, AttributeError):  # Windows knows it since Python 3.12

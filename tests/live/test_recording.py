@@ -352,7 +352,7 @@ class TestMistakes:
         for frame, seconds in ((33000, "1.47"), (0, "0.00")):  # noticed early, not at the end
             samples[frame] += 0.5
             soundfile.write(path, samples, RATE_HZ, subtype="FLOAT")
-            with pytest.raises(SerError, match=f"other samples than .* from {seconds} s on"):
+            with pytest.raises(SerError, match=f"other samples than .* at {seconds} s"):
                 replayed(path)
         # Recordings of earlier versions have no checksums.
         lines = path.with_name("a.wav.jsonl")

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ser_live import __version__
-from ser_live.command_line import Once, Parser
+from ser_live.command_line import Parser
 from ser_live.errors import SerError
 
 PROGRAM = "ser-live"
@@ -47,7 +47,6 @@ Row = tuple[str, str, Mapping[str, Any]]
 """Flags, help, and what else argparse is told."""
 
 _FLAG = {"action": "store_true"}
-_ONCE = {"action": Once}
 _SECONDS = {"type": float, "metavar": "S"}
 _PACE = {"choices": ("realtime", "fast")}
 _PACE_HELP = "default: realtime in the live view, else fast"
@@ -55,8 +54,8 @@ _HOP_HELP = "seconds from one prediction to the next"
 _VERSION = {"action": "version", "version": f"%(prog)s {__version__}"}
 
 _SOURCES: tuple[Row, ...] = (
-    ("--device", "a microphone; part of its name will do", {**_ONCE, "metavar": "NAME|INDEX"}),
-    ("--file", "an audio file of any rate and channel count", {**_ONCE, "metavar": "PATH"}),
+    ("--device", "a microphone; part of its name will do", {"metavar": "NAME|INDEX"}),
+    ("--file", "an audio file of any rate and channel count", {"metavar": "PATH"}),
     # Without a default, which would take the place of what --file gave.
     ("file", "the same as --file", {"nargs": "?", "default": argparse.SUPPRESS, "metavar": "PATH"}),
     ("--stdin", "raw PCM from a pipe, or a WAV, FLAC, Ogg or MP3 file", _FLAG),
@@ -100,7 +99,7 @@ _OUTPUT: tuple[Row, ...] = (
     ("--output", _OUTPUT_HELP, {"action": "append", "default": [], "metavar": "FILE"}),
     ("-v --verbose", _VERBOSE_HELP, {"action": "count", "default": 0}),
 )
-_RECORD: Row = ("--record", _RECORD_HELP, {**_ONCE, "metavar": "FILE.wav"})
+_RECORD: Row = ("--record", _RECORD_HELP, {"metavar": "FILE.wav"})
 _INSTEAD: tuple[Row, ...] = (
     ("--list-devices", "list microphones and exit", _FLAG),
     ("--list-models", "list shipped models and exit", _FLAG),
@@ -133,6 +132,9 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         arguments = _live_parser().parse_args(words)
         if (arguments.list_devices or arguments.list_models) and len(words) > 1:
             raise SerError("--list-devices and --list-models stand alone; leave the others out")
+        for flag in ("--device", "--file", "--record"):  # the first would be dropped in silence
+            if sum(word.partition("=")[0] == flag for word in words) > 1:
+                raise SerError(f"{flag} is given twice, wanted one")
         _check_source(arguments)
     _check_files(arguments)
     return arguments

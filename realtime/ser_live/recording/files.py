@@ -53,14 +53,14 @@ class RecordingFiles:
         try:
             self.wav = WavFile(path, session.sample_rate_hz, session.channels)
         except OSError as error:
-            raise _refusal(path, error) from error
+            raise refusal(path, error) from error
         self._lines: GrowingFile | None = None
         try:
             self._lines = GrowingFile(sidecar_path(path), "xb")
             self._say(session)
         except OSError as error:
             self.close()
-            raise _refusal(sidecar_path(path), error) from error
+            raise refusal(sidecar_path(path), error) from error
 
     def block(self, block: Block) -> None:
         """Append a block; OSError if that fails."""
@@ -69,8 +69,8 @@ class RecordingFiles:
         is_usual = 0 < frames == self._block_frames and at_frame < self._next_mark_frame
         if not is_usual or block.missing_frames or block.overruns:
             # Before the samples: a recording that is cut here lacks a block, never its mark.
-            lost = block.missing_frames, block.overruns
-            self._say(BlockMark(at_frame, frames, *lost, zlib.crc32(samples.data)))
+            counts = at_frame, frames, block.missing_frames, block.overruns
+            self._say(BlockMark(*counts, zlib.crc32(samples.data)))
             self._block_frames = frames
             self._next_mark_frame = max(self.wav.sample_rate_hz, 2 * at_frame)
         self.wav.write(samples)
@@ -179,14 +179,8 @@ class WavFile(GrowingFile):
         )
 
 
-def require_new(path: Path) -> None:
-    """Raise SerError if there is a recording already."""
-    for file in (path, sidecar_path(path)):
-        if file.exists():
-            raise _refusal(file, FileExistsError())
-
-
-def _refusal(path: Path, error: OSError) -> SerError:
+def refusal(path: Path, error: OSError) -> SerError:
+    """Say why a file of a recording cannot be made."""
     if isinstance(error, FileExistsError):
         return SerError(
             f"{path}: is there already, and a recording is never overwritten; choose another name "

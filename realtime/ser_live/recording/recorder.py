@@ -11,8 +11,8 @@ from typing import Self
 from ser_live import __version__
 from ser_live.errors import SerError
 from ser_live.model.catalog import DEFAULT_MODEL, find_model
-from ser_live.recording.files import RecordingFiles, require_new
-from ser_live.recording.sidecar import Session, model_sha256
+from ser_live.recording.files import RecordingFiles, refusal
+from ser_live.recording.sidecar import Session, model_sha256, sidecar_path
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 
 _LOG = logging.getLogger(__name__)
@@ -71,7 +71,9 @@ class Recorder:
             raise SerError(
                 f"{self.path}: recordings are WAV files; wanted a name that ends in .wav"
             )
-        require_new(self.path)  # before a device is opened
+        for file in (self.path, sidecar_path(self.path)):  # before a device is opened
+            if file.exists():
+                raise refusal(file, FileExistsError())
         self.source.__enter__()
         try:
             self._files = RecordingFiles(self.path, self._described())

@@ -84,11 +84,9 @@ class ReplaySource(WaitingSource):
             elif (block := self._audio.take(mark.frames)) is not None:
                 is_whole = len(block.samples) == mark.frames  # a recording may be cut short
                 if is_whole and mark.crc32 not in (0, zlib.crc32(block.samples.data)):
-                    raise SerError(
-                        f"{self.path}: has other samples than were recorded, from "
-                        f"{mark.at_frame / self.sample_rate_hz:.2f} s on; hear it as plain audio "
-                        f"with --file {self.path}"
-                    )
+                    seconds = mark.at_frame / self.sample_rate_hz
+                    words = f"has other samples than were recorded, at {seconds:.2f} s"
+                    raise SerError(f"{self.path}: {words}; hear it with --file {self.path}")
                 usual_frames = mark.frames
                 self._overruns += mark.overruns
                 yield replace(block, missing_frames=mark.missing_frames, overruns=mark.overruns)

@@ -172,11 +172,9 @@ def _mark(line: str, where: str) -> Mark:
         mark = _TYPES[fields.pop("type")](**fields)
         _check(mark)
         return mark
-    except ValueError as error:
-        reason = sanitize(error)
-    except (KeyError, TypeError, AttributeError, RecursionError):
-        reason = f"fields other than those of {', '.join(_TYPES)}"
-    raise SerError(f"{where}: is no line of a recording ({reason}); wanted what --record wrote")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = sanitize(error) if isinstance(error, ValueError) else "missing or unknown fields"
+        raise SerError(f"{where}: is not what --record wrote ({reason})") from error
 
 
 def _check(mark: Mark) -> None:
