@@ -1,5 +1,6 @@
 """Python interpreter of this program, to start another program of Python."""
 
+import contextlib
 import os
 import re
 import sys
@@ -22,6 +23,8 @@ def interpreter() -> str | None:
 def interpreter_environment() -> dict[str, str]:
     """Return the environment in which an interpreter finds modules where this one does."""
     given = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    # An empty entry of sys.path means the working folder, which a child's path never names so.
-    paths = [*filter(None, given), *(path or str(Path.cwd()) for path in sys.path)]
+    here = ""  # means the working folder in sys.path, which a child's path never names so
+    with contextlib.suppress(OSError):  # it may be gone
+        here = str(Path.cwd())
+    paths = filter(None, [*given, *(str(path) or here for path in sys.path)])
     return {**os.environ, "PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}

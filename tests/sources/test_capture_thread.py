@@ -82,8 +82,11 @@ def test_a_process_finds_modules_where_this_one_does(
 ) -> None:
     """As in programs that put their packages on the path themselves (shiv, pex)."""
     (tmp_path / "sounddevice.py").write_text("raise OSError('found here')")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(sys, "path", ["", tmp_path, *sys.path])
     monkeypatch.delenv("PYTHONPATH", raising=False)
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
     with pytest.raises(SerError, match="found here"):
         input_devices()
 
