@@ -292,22 +292,13 @@ class TestInput:
         [
             ([], []),
             ([Zeros(2.0, 5.0)], []),
-            ([Zeros(2.0, 11.0)], [("input_silent", 12.0, "every sample is 0 for 10 s")]),
-            (
-                [Zeros(0.0, 16.0)],
-                [
-                    ("input_silent", 10.0, "every sample is 0 for 10 s"),
-                    ("input_silent", 16.0, "every sample of it is 0: there is no sound"),
-                ],
-            ),
+            ([Zeros(2.0, 11.0)], [("input_silent", 12, "every sample is 0 for 10 s$")]),
+            ([Zeros(0.0, 16.0)], [("input_silent", 10, "is 0"), ("input_silent", 16, "no sound")]),
             (
                 [Clipping(0.5, 1.5), Clipping(13.5, 2.0)],
-                [
-                    ("input_clipping", 1.0, "of the frames of a second clip"),
-                    ("input_clipping", 16.0, "2 times in all"),
-                ],
+                [("input_clipping", 1, "of the frames"), ("input_clipping", 16, "2 times in all")],
             ),
-            ([Offset(2.0, 8.0)], [("input_offset", 3.0, "the mean is")]),
+            ([Offset(2.0, 8.0)], [("input_offset", 3, "the mean is")]),
         ],
         ids=str,
     )
@@ -329,34 +320,33 @@ class TestInput:
         [
             ((1, 1), ""),
             ((1, 0), ""),  # 6 dB less, which the gate and the model do not mind
-            ((1, 0.3, 0, 0), ""),
             ((1, -0.5), ""),
             ((1, -1), r"cancel each other in the mix \(-\d\d dB\); .* takes the first one alone"),
-            ((0.5, -0.5, 0, 0), "cancel each other"),
-            ((1, -0.9), "cancel each other"),
-            (None, "channels 1 and 2 sound in turn"),
+            ((0.5, -0.45, 0, 0), "cancel each other"),
         ],
     )
     @pytest.mark.parametrize("seconds", [0.7, 16.0])
-    def test_what_a_mix_does_to_a_voice_is_told(
+    def test_a_voice_that_the_mix_cancels_is_told(
         self,
         model: OnnxClassifier,
-        gains: tuple[float, ...] | None,
+        gains: tuple[float, ...],
         words: str,
         seconds: float,
         tmp_path: Path,
     ) -> None:
-        voice = VOICE[8000 : 8000 + round(seconds * 16000)]
-        if gains is None:
-            is_first = np.arange(len(voice)) // 64000 % 2 == 0
-            channels = np.stack([voice * is_first, voice * ~is_first], axis=1)
-        else:
-            channels = voice[:, np.newaxis] * np.array(gains)
-        noise = 1e-4 * np.random.default_rng(0).standard_normal(channels.shape)
-        soundfile.write(tmp_path / "a.wav", channels + noise, 16000, subtype="FLOAT")
-        is_told = words and (gains is not None or seconds == 16.0)
-        at_seconds = 7.0 if gains is None else min(seconds, 1.0)
-        told = [("input_channels", at_seconds, words)] if is_told else []
+        channels = VOICE[8000 : 8000 + round(seconds * 16000), np.newaxis] * np.array(gains)
+        channels += 1e-4 * np.random.default_rng(0).standard_normal(channels.shape)
+        soundfile.write(tmp_path / "a.wav", channels, 16000, subtype="FLOAT")
+        told = [("input_channels", min(seconds, 1.0), words)] if words else []
+        assert_told(tmp_path / "a.wav", model, told)
+
+    def test_two_voices_on_two_channels_are_told(
+        self, model: OnnxClassifier, tmp_path: Path
+    ) -> None:
+        is_first = np.arange(len(VOICE)) // 64000 % 2 == 0
+        channels = np.stack([VOICE * is_first, VOICE * ~is_first], axis=1)
+        soundfile.write(tmp_path / "a.wav", channels, 16000)
+        told = [("input_channels", 8.0, "channels 1 and 2 sound in turn")]
         assert_told(tmp_path / "a.wav", model, told)
 
 

@@ -120,16 +120,15 @@ def test_wrong_levels_are_told(server: serving.Server) -> None:
     said = talk(server, [start(), *blocks(samples, 1234), END])
     assert [event["event"] for event in said.events] == ["input_silent", "input_clipping"]
     # A recording may have been edited, with pauses that hold nothing.
-    assert server.recognized(recording(samples, RATE_HZ))["events"] == said.events[1:]
+    (posted,) = server.recognized(recording(samples, RATE_HZ))["events"]
+    assert (posted["event"], posted["at_seconds"]) == ("input_clipping", 4.0)
 
 
-def test_floats_that_were_declared_as_integers_are_told(server: serving.Server) -> None:
+def test_a_wrong_format_is_told(server: serving.Server) -> None:
     said = talk(server, [start(format="s16le"), *blocks(SHORT, 1001), END])
-    (event,) = [event for event in said.events if event["event"] == "input_format"]
-    assert event["detail"].startswith("the samples look like f32le")
-    said = talk(
-        server, [start(), *blocks((SHORT * 32767).astype("<i2")[: len(SHORT) // 2 * 2], 1000), END]
-    )
+    assert any(event["detail"].startswith("the samples look like f32le") for event in said.events)
+    integers = (SHORT * 32767).astype("<i2")[: len(SHORT) // 2 * 2]
+    said = talk(server, [start(), *blocks(integers, 1000), END])
     assert "are they s16le, declared as f32le?" in said.of("error")[0]["detail"]
 
 

@@ -4,7 +4,6 @@ import importlib
 import io
 import itertools
 import os
-import re
 import shutil
 import sys
 import threading
@@ -381,13 +380,14 @@ class TestFile:
         assert "s of it were readable" in source.notes[0]
 
 
-CONTAINERS = [
-    ("WAV", "PCM_16"),
-    ("WAV", "FLOAT"),
-    ("FLAC", "PCM_24"),
-    ("OGG", "VORBIS"),
-    ("MP3", "MPEG_LAYER_III"),
-]
+CONTAINERS = ("WAV PCM_16", "WAV FLOAT", "FLAC PCM_24", "OGG VORBIS", "MP3 MPEG_LAYER_III")
+
+
+def audio(container: str, frames: int, channels: int) -> bytes:
+    """Noise at 44.1 kHz in a container and its codec."""
+    (kind, subtype), file = container.split(), io.BytesIO()
+    soundfile.write(file, noise(frames, channels), 44100, format=kind, subtype=subtype)
+    return file.getvalue()
 
 
 class TestRaw:
@@ -402,71 +402,49 @@ class TestRaw:
         np.testing.assert_array_equal(got, samples)
         assert f"3 of its {2 * samples.itemsize} bytes" in source.notes[0]
 
-    @pytest.mark.parametrize(("kind", "subtype"), CONTAINERS)
+    @pytest.mark.parametrize("container", CONTAINERS)
     @pytest.mark.parametrize("channels", [1, 2])
     def test_a_container_is_decoded_as_it_comes(
-        self, kind: str, subtype: str, channels: int, tmp_path: Path
+        self, container: str, channels: int, tmp_path: Path
     ) -> None:
-        path = tmp_path / "a"
-        soundfile.write(path, noise(12000, channels), 44100, format=kind, subtype=subtype)
-        data, whole = path.read_bytes(), gathered(FileSource(path))
+        data, path = audio(container, 12000, channels), tmp_path / "a"
+        path.write_bytes(data)
+        whole = gathered(FileSource(path))
         for sizes in (itertools.repeat(1, 9000), itertools.repeat(4999), (16, 3, 1000)):
             source = RawSource(Portions(data, sizes))
             np.testing.assert_array_equal(gathered(source), whole)
-            assert (source.sample_rate_hz, source.channels) == (44100, channels)
-            assert source.notes == ()
+            assert (source.sample_rate_hz, source.channels, source.notes) == (44100, channels, ())
         source = RawSource(io.BytesIO(data), 8000, 5, "f32le")
         np.testing.assert_array_equal(gathered(source), whole)
-        (note,) = source.notes
-        assert re.search(
-            f"is {kind} of 44100 Hz and {channels} ch.*; what was", note, re.IGNORECASE
-        )
+        assert f"of 44100 Hz and {channels} channels; what was declared is" in source.notes[0]
 
-    @pytest.mark.parametrize(
-        ("kind", "subtype", "first_bytes"),
-        [("RAW", "PCM_16", 16), *((*each, 60000) for each in CONTAINERS)],
-    )
-    def test_the_first_samples_come_while_the_writer_goes_on(
-        self, kind: str, subtype: str, first_bytes: int, tmp_path: Path
-    ) -> None:
-        path = tmp_path / "a"
-        soundfile.write(path, noise(400000, 1), 44100, format=kind, subtype=subtype)
+    @pytest.mark.parametrize("container", ["RAW PCM_16", *CONTAINERS])
+    def test_the_first_samples_come_while_the_writer_goes_on(self, container: str) -> None:
         reader, writer = os.pipe()
         with open(reader, "rb") as stream, open(writer, "wb", buffering=0) as pipe:  # noqa: PTH123
-            pipe.write(path.read_bytes()[:first_bytes])
+            pipe.write(audio(container, 400000, 1)[: 16 if "RAW" in container else 60000])
             with RawSource(stream) as source:
                 assert len(next(iter(source)).samples) > 0
-            source.close()
 
     @pytest.mark.parametrize(
         ("head", "words"),
         [
             (b"FORM\0\1\0\0AIFFCOMM", "AIFF"),
-            (b".snd\0\0\0\x18" + bytes(16), "AU"),
-            (b"caff\0\1\0\0desc" + bytes(8), "CAF"),
-            (b"RF64\xff\xff\xff\xffWAVEds64", "RF64"),
-            (b"\0\0\0\x20ftypM4A " + bytes(8), "MP4"),
-            (b"\x1a\x45\xdf\xa3" + bytes(16), "Matroska"),
-            (b"#!AMR\n" + bytes(16), "AMR"),
+            (b".snd\0\0\0\x18", "AU"),
+            (b"\0\0\0\x20ftypM4A ", "MP4"),
+            (b"\x1a\x45\xdf\xa3", "Matroska"),
         ],
     )
     def test_other_containers_are_refused_with_advice(self, head: bytes, words: str) -> None:
         with pytest.raises(SerError, match=rf"^stdin: .*{words}.*ffmpeg -i FILE -f wav - \|"):
             gathered(RawSource(io.BytesIO(head + bytes(100))))
 
-    @hypothesis.given(
-        st.sampled_from((b"", b"\xff\xfb\x90\x64", b"RIFF", b"ID", b"Ogg")),
-        st.integers(0, 2**32),
-        st.integers(0, 15),
-        st.integers(1, 17),
-    )
-    def test_raw_samples_are_never_taken_for_a_container(
-        self, head: bytes, seed: int, shift: int, portion: int
-    ) -> None:
-        values = np.random.default_rng(seed).integers(-32768, 32768, 5000) >> shift
-        data = head.ljust(-(-len(head) // 2) * 2, b"!") + values.astype("<i2").tobytes()
-        source = RawSource(Portions(data, itertools.repeat(portion)))
-        assert gathered(source).tobytes() == data
+    @hypothesis.given(st.sampled_from((b"", b"\xff\xfb\x90\x64", b"RIFF")), st.integers(0, 2**32))
+    def test_raw_samples_are_never_taken_for_a_container(self, head: bytes, seed: int) -> None:
+        for shift in range(15):
+            values = np.random.default_rng(seed).integers(-32768, 32768, 5000) >> shift
+            data = head + values.astype("<i2").tobytes()
+            assert gathered(RawSource(io.BytesIO(data))).tobytes() == data
 
     def test_refuses_a_terminal(self) -> None:
         leader, follower = os.openpty()
