@@ -31,7 +31,7 @@ def encoded(voice: NDArray[np.floating], gain_db: float, sample_format: str = "s
     voice = voice * 10 ** (gain_db / 20)
     data = np.rint(np.clip(voice, -1, 1 - 2**-15) * 2.0**31).astype("<i4").view(np.uint8)
     data = data.reshape(-1, 4)
-    return {
+    forms: dict[str, bytes] = {
         "f32le": voice.astype("<f4").tobytes(),
         "s16le": data[:, 2:].tobytes(),
         "s16be": data[:, :1:-1].tobytes(),
@@ -39,7 +39,8 @@ def encoded(voice: NDArray[np.floating], gain_db: float, sample_format: str = "s
         "s32le": data.tobytes(),
         "u8": (data[:, 3] ^ 0x80).tobytes(),
         "twice": np.repeat(data[:, 2:], 2, axis=0).tobytes(),
-    }[sample_format]
+    }
+    return forms[sample_format]
 
 
 @pytest.mark.parametrize("gain_db", [-20, 0, 20])
@@ -55,7 +56,7 @@ def test_a_voice_in_another_format_is_known(sample_format: str, gain_db: int) ->
 
 def test_faint_integers_that_were_declared_as_floats_are_known() -> None:
     with np.errstate(invalid="ignore"):
-        faint = np.nan_to_num(np.frombuffer(encoded(VOICE, -50), "<f4"))
+        faint = np.nan_to_num(np.frombuffer(encoded(VOICE[:32000], -50), "<f4"))
     assert "look like s16le, declared as f32le" in likely_format(faint[8000:12096], 1, 0)
     assert likely_format(VOICE[:4096] * np.float32(1e-10), 1, 0) == ""
 
