@@ -1,6 +1,7 @@
 """Doors of the product through which odd files go, and what ffmpeg makes of the same file."""
 
 import contextlib
+import functools
 import io
 import logging
 import os
@@ -113,6 +114,12 @@ def by_pipe(path: Path) -> Heard:
         writer.join()
 
 
+def doors(server: "serving.Server | None" = None) -> dict[str, Door]:
+    """Return the doors by name; that of uploads, if a server runs."""
+    upload = {"upload": functools.partial(by_upload, server)} if server else {}
+    return {"file": by_file, **upload, "training": by_training, "pipe": by_pipe}
+
+
 @contextlib.contextmanager
 def streams_of_decoders() -> Iterator[list[str]]:
     """Gather what is written to file descriptors 1 and 2, past Python, into the list."""
@@ -211,13 +218,15 @@ def play(path: Path, right: Expected, doors: Mapping[str, Door]) -> dict[str, tu
     return outcomes
 
 
-def expected(path: Path) -> Expected:
-    """Return what ffmpeg hears and what follows, but for the rules that are written down."""
+def expected(path: Path, truth: Heard | None = None) -> Expected:
+    """Return what is to be heard, by default what ffmpeg hears, and the outcomes that follow."""
     rules = [rule for rule in _RULES if fnmatch(path.name, rule[0])]
     padding, by_file, by_pipe, why = (
         next((rule[column] for rule in rules if rule[column] != "-"), "") for column in range(1, 5)
     )
     times, outcome = _VOICES.get(by_file, (0, by_file))
-    truth = Heard(RATE_HZ, np.tile(master(), times)[:, np.newaxis]) if times else of_ffmpeg(path)
+    if times:
+        truth = Heard(RATE_HZ, np.tile(master(), times)[:, np.newaxis])
+    truth = truth or of_ffmpeg(path)
     outcome = outcome or ("whole" if len(truth.samples) else "refused")
     return Expected(truth, outcome, by_pipe or outcome, why, float(padding or 0))
