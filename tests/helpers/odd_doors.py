@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from ser_live.sources.audio_reader import AudioReader
 
 from helpers.odd_files import RATE_HZ, SECONDS, master
 from ser_live import SerError
 from ser_live.sources import FileSource
+from ser_live.sources.audio_reader import AudioReader
 from ser_train.audio import read_audio
 
 if TYPE_CHECKING:
@@ -59,7 +59,19 @@ Door = Callable[[Path], Heard]
 
 def of_ffmpeg(path: Path) -> Heard:
     """Return what ffmpeg decodes at the file's own rate and channels, and its last complaint."""
-    command = ["ffmpeg", "-v", "error", "-i", path, "-vn", "-c:a", "pcm_f32le", "-f", "wav", "-"]
+    command = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-i",
+        str(path),
+        "-vn",
+        "-c:a",
+        "pcm_f32le",
+        "-f",
+        "wav",
+        "-",
+    ]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
     word = (done.stderr.decode(errors="replace").splitlines() or [""])[-1]
     if b"data" not in done.stdout[:2000]:
@@ -197,7 +209,8 @@ def difference(heard: Heard, truth: Heard, padding_seconds: float) -> float:
         error = near[by : by + len(piece)] - piece
         loudness = max(np.mean(piece**2), np.mean(other**2) / 100)
         errors.append(float(np.sqrt(np.mean(error**2) / loudness)))
-    return sorted(errors)[-max(1, round(truth.seconds / SECONDS))]
+    seams = round(truth.seconds / SECONDS) if padding_seconds else 0
+    return sorted(errors)[-1 - seams]
 
 
 def play(path: Path, right: Expected, doors: Mapping[str, Door]) -> dict[str, tuple[str, Heard]]:

@@ -53,7 +53,7 @@ def needs_a_process(name: str) -> bool:
 def master() -> NDArray[np.float32]:
     """Two utterances of the demo voice, so that a missing part shows; in steps of 16 bits."""
     halves = [demo_voice(RATE_HZ, SECONDS / 2, start) for start in (5.5, 16.0)]
-    return np.round(np.concatenate(halves) * 32767).astype(np.float32) / 32768
+    return (np.round(np.concatenate(halves) * 32767) / 32768).astype(np.float32)
 
 
 def written(container: str, subtype: str, rate_hz: int = RATE_HZ, channels: int = 1) -> bytes:
@@ -68,13 +68,12 @@ def written(container: str, subtype: str, rate_hz: int = RATE_HZ, channels: int 
 def encoded(name: str, program: str, arguments: list[str]) -> bytes:
     """Return the voice as a program writes it, into a file or ``-`` a pipe."""
     with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder, "voice.wav"), Path(folder, name)
-        source.write_bytes(made("wav-base.wav"))
+        Path(folder, "voice.wav").write_bytes(made("wav-base.wav"))
         options = ["-v", "error", "-bitexact", "-i"] if program == "ffmpeg" else []
-        outcome = [] if arguments[-1:] == ["-"] else [target]
-        command = [program, *options, source, *arguments, *outcome]
-        done = subprocess.run(command, check=True, capture_output=True)
-        return target.read_bytes() if outcome else done.stdout
+        is_piped = arguments[-1:] == ["-"]
+        command = [program, *options, "voice.wav", *arguments, *[name] * (not is_piped)]
+        done = subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        return done.stdout if is_piped else Path(folder, name).read_bytes()
 
 
 def changed(data: bytes, step: str, *values: str) -> bytes:  # noqa: PLR0911 - one for each step

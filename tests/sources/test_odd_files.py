@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 FEW = {
     "wav-data-size-0.wav": 48000, "wav-data-size-ffffffff.wav": 48000, "wav-cut.wav": 28791,
     "flac-count-0.flac": 48000, "flac-count-half.flac": 48000,
-    "flac-twice.flac": 96000, "ogg-twice.ogg": 96000, "opus-twice.opus": 96000,
+    "flac-twice.flac": 96000, "ogg-base-twice.ogg": 96000, "opus-twice.opus": 96000,
     "mp3-without-its-count.mp3": 48000, "mp3-twice.mp3": 96000, "mp3-frames-few.mp3": 48000,
     "mp3-noise-in-front.mp3": 48000, "text.wav": 0, "page.mp3": 0, "noise.mp3": 0,
 }  # fmt: skip

@@ -61,12 +61,12 @@ def main() -> int:
                 key = (path.suffix if is_plain else "", *outcomes, note)
                 played.setdefault(key, []).append((name, right.truth.seconds))
     rows = []
-    for (suffix, *outcomes, note), files in played.items():
+    for (suffix, *seen, note), files in played.items():
         seconds = sorted({f"{seconds:.2f}" for _, seconds in files})
         names = (
             f"{len(files)} of {suffix}" if suffix else ", ".join(f"`{name}`" for name, _ in files)
         )
-        rows.append((names, " to ".join(dict.fromkeys((seconds[0], seconds[-1]))), *outcomes, note))
+        rows.append((names, " to ".join(dict.fromkeys((seconds[0], seconds[-1]))), *seen, note))
     table = Table(("files", "ffmpeg, s", *doors, "note"), rows)
     head = HEAD.format(command=COMMAND, count=len(odd_files.RECIPES))
     page.write_text("\n".join((head, *table.lines())) + "\n", "utf-8")

@@ -79,8 +79,9 @@ class Recordings:
 
     async def _recognize(self, request: Request, options: SessionOptions) -> Response:
         # Messages are kept as text, not as records: a long recording has a hundred thousand.
+        reader = AudioReader(await self._body(request), "the body")
         try:
-            reader = AudioReader(await self._body(request), "the body").__enter__()
+            await asyncio.to_thread(reader.__enter__)
         except SerError as error:
             raise ProblemError(415, str(error)) from error
         with contextlib.closing(reader):

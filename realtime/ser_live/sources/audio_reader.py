@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
-from ser_live.sources.byte_streams import Account, ByteFeed, ForwardBytes, Parts, streams_of
+from ser_live.sources.byte_streams import (
+    LENGTH_UNKNOWN,
+    Account,
+    ByteFeed,
+    ForwardBytes,
+    Parts,
+    SoughtBytes,
+    streams_of,
+)
 from ser_live.sources.containers import HEAD_BYTES, container_of
 from ser_live.sources.decoder_messages import logged_messages
 from ser_live.text import sanitize
@@ -23,7 +31,7 @@ WANTED = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile"
 _PIECE_FRAMES = 1 << 18
 _FORWARD = "PCM in WAV, FLAC, Ogg or MP3"
 _UNKNOWN_FRAMES = 2**63 - 1
-_DAMAGE = re.compile(r"(?:RIFF|FORM|data|SSND)'?\s.*should be|unexpectedly")
+_CLAIM = re.compile(r": (\d+) \(should be (\d+)\)")
 _LEAST_MISSING_SECONDS = 0.1  # encoders count their own padding differently
 
 
@@ -114,9 +122,7 @@ class AudioReader:
         self._close()
 
     def _begin(self, stream: Any) -> None:
-        is_seekable, start = stream.seekable(), 0
-        if is_seekable:
-            start = stream.tell()
+        is_seekable = stream.seekable()
         feed = ByteFeed(stream)
         head = feed.peek(HEAD_BYTES)
         if not head:
@@ -131,10 +137,9 @@ class AudioReader:
             if self._file is None and not is_seekable:
                 raise SerError(f"{kind} like this cannot be read from a pipe; wanted {_FORWARD}")
             if self._file is None:
-                stream.seek(start)
                 self._forward, self._account = None, Account()
                 with logged_messages():
-                    self._file = _ForwardFile(stream)
+                    self._file = _ForwardFile(SoughtBytes(stream, self._account))
             self.sample_rate_hz = require_rate(self._file.samplerate)
             self.channels = require_channels(self._file.channels)
         except soundfile.SoundFileError as error:
@@ -158,15 +163,15 @@ class AudioReader:
         return np.empty((0, self.channels), np.float32)
 
     def _samples(self, frames: int) -> NDArray[np.float32]:
+        samples = np.full((frames, self._file.channels), np.nan, np.float32)
         try:
             is_mpeg = self._file.subtype.startswith("MPEG")
             with logged_messages() if is_mpeg else nullcontext():
-                samples: NDArray[np.float32] = self._file.read(
-                    frames, dtype="float32", always_2d=True
-                )
+                samples = self._file.read(out=samples)
         except soundfile.SoundFileError as error:
             self._damage = self._damage or f"the file is damaged ({_reason(error)})"
-            samples = np.empty((0, self.channels), np.float32)
+            # It does not tell how many came before the damage.
+            samples = samples[: np.count_nonzero(~np.isnan(samples[:, 0]))]
         fault = None if self._forward is None else self._forward.error
         if fault is not None:
             raise SerError(
@@ -179,7 +184,7 @@ class AudioReader:
         before, forward, self._file = self._file, self._forward, None
         if forward is None:
             self._account.claimed_frames = before.frames if before.frames != _UNKNOWN_FRAMES else 0
-            self._account.is_cut = _DAMAGE.search(before.extra_info) is not None
+            self._account.is_cut = _claims_more(before.extra_info)
         else:
             forward.drain()
             try:
@@ -253,6 +258,12 @@ def _open(path: Path, name: str) -> BinaryIO:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise SerError(f"{name}: cannot read it ({reason})") from error
+
+
+def _claims_more(told: str) -> bool:
+    """Tell from what libsndfile tells of the header whether a length is longer than the file."""
+    claims = [(int(claim), int(right)) for claim, right in _CLAIM.findall(told)]
+    return any(right + 8 < claim < LENGTH_UNKNOWN for claim, right in claims)
 
 
 def _reason(error: Exception) -> str:

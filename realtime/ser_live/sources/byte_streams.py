@@ -4,6 +4,7 @@ A decoder is given no count that a header claims, so that it decodes to the end 
 lengths in headers are hidden, and those that may be trusted are kept for the account.
 """
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -23,13 +24,18 @@ _PIECE_BYTES = 1 << 16
 _END = (1 << 32) - 1
 _TAG_BYTES = 128  # ID3v1, at the very end
 
-# WAV: what programs write into a pipe as the length that they do not know yet.
-_LENGTH_UNKNOWN = 0x7FFFF000
+# From here on, what programs write into a pipe as the length that they do not know yet.
+LENGTH_UNKNOWN = 0x7F000000
 _PLAIN_CODECS = (1, 3, 6, 7, 0xFFFE)  # PCM, float, A-law, mu-law, extensible
 _MPEG_CODECS = (0x50, 0x55)
+_MPEG_MARK = re.compile(
+    rb"\xff[\xe2-\xff][\x10-\x1b\x20-\x2b\x30-\x3b\x40-\x4b\x50-\x5b\x60-\x6b\x70-\x7b"
+    rb"\x80-\x8b\x90-\x9b\xa0-\xab\xb0-\xbb\xc0-\xcb\xd0-\xdb\xe0-\xeb]|ID3|TAG"
+)
+_MOST_CHUNKS = 10_000
+_MOST_JUNK_BYTES = 1 << 18  # at a stretch: what may go on behind it is not worth hours of search
 
 _FLAC_STREAM = (b"fLaC\x00\x00\x00\x22", b"fLaC\x80\x00\x00\x22")
-_OGG_STREAM = (b"OggS\x00\x02",)
 
 # MPEG audio (ISO 11172-3 and 13818-3): kbit/s by version 1 or not, and layer.
 _KBIT_S = {
@@ -76,6 +82,7 @@ class ByteFeed:
         self._read = getattr(stream, "read1", stream.read)
         self._held = b""
         self._at = 0
+        self.taken_bytes = 0
 
     def peek(self, size: int) -> bytes:
         """Return the next bytes without taking them, fewer at the end."""
@@ -88,6 +95,7 @@ class ByteFeed:
         """Take the next bytes, fewer at the end."""
         data = self.peek(size)
         self._at += len(data)
+        self.taken_bytes += len(data)
         return data
 
     def some(self, most: int = _PIECE_BYTES) -> bytes:
@@ -95,10 +103,12 @@ class ByteFeed:
         self.peek(1)
         return self.take(min(most, len(self._held) - self._at))
 
-    def skip(self, size: int) -> None:
-        """Take bytes that are of no use, however many."""
-        while size > 0 and (data := self.some(size)):
-            size -= len(data)
+    def skip(self, size: int) -> int:
+        """Take bytes that are of no use, however many; return how many there were."""
+        left = size
+        while left > 0 and (data := self.some(left)):
+            left -= len(data)
+        return size - left
 
     def skip_tags(self) -> bool:
         """Take ID3v2 tags, which may hold a picture of many megabytes; tell if there were any."""
@@ -154,22 +164,31 @@ def streams_of(feed: ByteFeed, account: Account) -> Parts | None:
 def _wav(feed: ByteFeed, account: Account) -> Parts:
     """Yield the format and the samples; other chunks are left out."""
     feed.skip(12)
-    form = b""
-    while len(head := feed.take(8)) == 8 and head[:4] != b"data":
+    head, form = b"", b""
+    for _ in range(_MOST_CHUNKS):
+        head = feed.take(8)
+        if len(head) < 8 or head[:4] == b"data":
+            break
         size = int.from_bytes(head[4:], "little")
         if head[:4] == b"fmt " and size <= _PIECE_BYTES:
             form = feed.take(size)
         else:
             feed.skip(size)
         feed.skip(size % 2)
-    if len(head) < 8 or len(form) < 16:
+    if head[:4] != b"data" or len(head) < 8 or len(form) < 16:
         return
-    codec, block_bytes = struct.unpack_from("<H10xH", form)
+    size = int.from_bytes(head[4:], "little")
+    is_known = 0 < size < LENGTH_UNKNOWN
+    codec, channels, block_bytes, bits = struct.unpack_from("<HH8xHH", form)
     if codec in _MPEG_CODECS:
+        before = feed.taken_bytes
         yield from _mpeg(feed, account)
+        if is_known:
+            account.missing_bytes += max(0, size - (feed.taken_bytes - before))
         return
-    if codec not in _PLAIN_CODECS or block_bytes == 0:
+    if codec not in _PLAIN_CODECS:
         return  # decoders of coded blocks go on where the data have ended
+    block_bytes = block_bytes or max(1, channels * (bits // 8))
     form += bytes(len(form) % 2)
     header = (
         b"RIFF"
@@ -180,9 +199,7 @@ def _wav(feed: ByteFeed, account: Account) -> Parts:
         + b"data"
         + struct.pack("<I", _END)
     )
-    size = int.from_bytes(head[4:], "little")
-    is_known = 0 < size < _LENGTH_UNKNOWN
-    most = size if is_known else _LENGTH_UNKNOWN // block_bytes * block_bytes
+    most = size if is_known else LENGTH_UNKNOWN // block_bytes * block_bytes
     while True:
         yield header
         left = most
@@ -210,20 +227,28 @@ def _flac(feed: ByteFeed, account: Account) -> Parts:
 
 
 def _ogg(feed: ByteFeed, account: Account) -> Parts:
-    """Yield the streams of a chain."""
-    while feed.peek(4) == b"OggS":
-        # First the pages that begin a stream: one each, if several are interleaved.
-        while (head := feed.peek(27))[:4] == b"OggS" and len(head) == 27 and head[5] & 2:
-            table = feed.peek(27 + head[26])[27:]
-            yield feed.take(27 + len(table) + sum(table))
-        last = b""
-        for data in feed.until(_OGG_STREAM):
-            last = last[-_PIECE_BYTES:] + data
-            yield data
-        at = last.rfind(b"OggS")
-        account.is_cut |= at >= 0 and not last[at + 5 : at + 6] >= b"\x04"
-        if feed.peek(1):
+    """Yield the pages of a chain that are undamaged."""
+    flags, junk_bytes = 2, 0  # flags of the last page: 2 begins a stream, 4 ends it
+    while head := feed.peek(27):
+        size = 27 + head[26] + sum(feed.peek(27 + head[26])[27:]) if len(head) == 27 else 0
+        page = feed.peek(size)
+        is_cut = len(page) < size
+        if page[:4] != b"OggS" or not (is_cut or page[22:26] == _ogg_checksum(page)):
+            data = feed.peek(_PIECE_BYTES)
+            found = data.find(b"OggS", 1)
+            junk_bytes += len(feed.take(found if found > 0 else max(1, len(data) - 3)))
+            if junk_bytes > _MOST_JUNK_BYTES:
+                account.junk_bytes += junk_bytes + feed.skip(_END)
+                return
+            continue
+        if page[5] & 2 and not flags & 2:
+            account.is_cut |= not flags & 4
             yield None
+        yield feed.take(size)
+        account.junk_bytes += junk_bytes
+        account.given_bytes += len(page)
+        flags, junk_bytes = 0 if is_cut else page[5], 0
+    account.is_cut |= not flags & 4
 
 
 def _mpeg(feed: ByteFeed, account: Account) -> Parts:
@@ -240,8 +265,15 @@ def _mpeg(feed: ByteFeed, account: Account) -> Parts:
             data_bytes = 0
             if feed.skip_tags():
                 continue
-            found = feed.peek(_PIECE_BYTES).find(b"\xff", 1)
-            junk_bytes += len(feed.take(found if found > 0 else _PIECE_BYTES))
+            if head[:3] == b"TAG":
+                feed.skip(_TAG_BYTES)
+                continue
+            data = feed.peek(_PIECE_BYTES)
+            found = _MPEG_MARK.search(data, 1)
+            junk_bytes += len(feed.take(found.start() if found else max(1, len(data) - 2)))
+            if junk_bytes > _MOST_JUNK_BYTES:
+                account.junk_bytes += junk_bytes + feed.skip(_END)
+                return
             continue
         frame = feed.take(size)
         tag = _mpeg_tag(frame)
@@ -448,7 +480,89 @@ class ForwardBytes:
 def _last_ogg_page(serial: bytes) -> bytes:
     """Return an empty page that ends a stream of this serial number after any length (RFC 3533)."""
     head = b"OggS\0\4" + struct.pack("<Q", _END) + serial + struct.pack("<II", 1 << 20, 0) + b"\0"
+    return head[:22] + _ogg_checksum(head) + head[26:]
+
+
+def _ogg_checksum(page: bytes) -> bytes:
     # Ogg counts bits from the other end than zlib does.
-    mirrored = zlib.crc32(head.translate(_MIRRORED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    checksum = int(f"{mirrored:032b}"[::-1], 2)
-    return head[:22] + struct.pack("<I", checksum) + head[26:]
+    mirrored = (page[:22] + bytes(4) + page[26:]).translate(_MIRRORED)
+    checksum = zlib.crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return struct.pack("<I", int(f"{checksum:032b}"[::-1], 2))
+
+
+class SoughtBytes:
+    """File for libsndfile over one that can be sought, with what it takes wrongly put right.
+
+    Recorders that were killed, and pipes, leave lengths in WAV and CAF that are zero, endless or
+    longer than the data; libsndfile reads floats of an extensible W64 as integers.
+
+    Parameters
+    ----------
+    stream : binary file
+        Not closed here.
+    account : Account
+        Told of what is missing.
+    """
+
+    def __init__(self, stream: Any, account: Account) -> None:
+        self._stream = stream
+        self._at, self._right = 0, b""  # what stands there instead
+        self._end = stream.seek(0, 2)
+        head = self._bytes(0, 104)
+        if head[:4] == b"RIFF":
+            self._mend_length(12, "<4sI", 2, account)
+        elif head[:4] == b"caff":
+            self._mend_length(8, ">4sq", 1, account)
+        elif head[24:28] == b"wave" and head[64:66] == b"\xfe\xff" and head[88:90] == b"\3\0":
+            self._at, self._right = 64, b"\3\0"
+        stream.seek(0)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a position and return it; the end at most, whatever a header asks for."""
+        position = offset + (0, self._stream.tell(), self._end)[whence]
+        found: int = self._stream.seek(min(max(0, position), self._end))
+        return found
+
+    def tell(self) -> int:
+        """Return the position."""
+        position: int = self._stream.tell()
+        return position
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer and return the number of bytes."""
+        begin = self._at - self._stream.tell()
+        data = bytearray(self._stream.read(len(buffer)))
+        for index, byte in enumerate(self._right, begin):
+            if 0 <= index < len(data):
+                data[index] = byte
+        buffer[: len(data)] = data
+        return len(data)
+
+    def write(self, data: bytes) -> int:
+        """Do nothing: soundfile asks for it."""
+        return 0
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        self._stream.seek(at)
+        data: bytes = self._stream.read(size)
+        return data
+
+    def _mend_length(self, at: int, form: str, align: int, account: Account) -> None:
+        """Find the chunk of the data; if its length is wrong, it becomes what is there."""
+        size = struct.calcsize(form)
+        for _ in range(_MOST_CHUNKS):
+            head = self._bytes(at, size)
+            if len(head) < size:
+                return
+            name, length = struct.unpack(form, head)
+            at += size
+            if name == b"data":
+                if not 0 < length <= self._end - at:
+                    account.given_bytes = self._end - at
+                    account.missing_bytes = length - account.given_bytes
+                    right = struct.pack(form, name, account.given_bytes)[4:]
+                    self._at, self._right = at - len(right), right
+                if not 0 < length < LENGTH_UNKNOWN:
+                    account.missing_bytes = 0
+                return
+            at += max(0, length) + length % align
