@@ -164,6 +164,8 @@ class InputMonitor:
             "input_channels": self._channels(channels),
             "input_format": self._format(second.ravel(), self._heard_values - second.size),
         }
+        if details["input_format"] or self._told["input_format"]:  # nothing else has a meaning then
+            details = {"input_format": details["input_format"]}
         self._blocks, self._frames = [], 0
         at_seconds = self._end_frame / self.sample_rate_hz
         return [event for kind in details for event in self._tell(kind, at_seconds, details[kind])]
@@ -201,7 +203,7 @@ class InputMonitor:
         self._seconds_since_clipping = 0 if clips else self._seconds_since_clipping + 1
         if not clips or not quiet:
             return ""
-        advice = "it was recorded too loud" if self.is_recording else "lower the input level"
+        advice = "the level was too high" if self.is_recording else "lower the input level"
         return f"{100 * share:.1f} % of the frames of a second clip; {advice}"
 
     def _offset(self, mean: float) -> str:
