@@ -296,7 +296,8 @@ def test_files_of_any_format_cut_anywhere(
         np.testing.assert_array_equal(part, whole[: len(part)])
     is_whole = part is not None and len(part) == len(whole)
     assert is_whole == (round(share * len(data)) == len(data))
-    assert bool(source.notes) != is_whole or part is None
+    is_told = part is not None and len(whole) - len(part) > 0.1 * rate  # less may be padding
+    assert bool(source.notes) == is_told
 
 
 def test_flac_out_of_a_pipe_is_read_to_its_end(tmp_path: Path) -> None:

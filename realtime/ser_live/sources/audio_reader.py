@@ -108,8 +108,8 @@ class AudioReader:
     @property
     def notes(self) -> tuple[str, ...]:
         """What could not be read up to here, one sentence; empty if nothing is missing."""
-        reason = self._reason()
-        if not reason:
+        # Before the first sample it is an error that says what is wrong.
+        if not self.frames or not (reason := self._reason()):
             return ()
         missing, heard = self._missing_seconds(), self.frames / self.sample_rate_hz
         lost = f", {missing:.2f} s were not" if missing >= _LEAST_MISSING_SECONDS else ""
