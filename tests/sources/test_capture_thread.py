@@ -159,10 +159,24 @@ def refuse(event, arguments):
         raise SystemExit(f"{arguments} was started")
 sys.addaudithook(refuse)
 from ser_live import listen
-with listen(model=sys.argv[1], events=True) as items:
-    for item in items:
-        print(json.dumps(item.to_dict()), flush=True)
+for item in listen(model=sys.argv[1], events=True):
+    print(json.dumps(item.to_dict()), flush=True)
+    if "once" in sys.argv:
+        break
 """
+
+
+@pytest.mark.integration
+def test_a_program_that_ends_while_it_listens_does_not_hang(
+    speaker: SoundServer, tiny_model: Path
+) -> None:
+    for _ in range(5):
+        with speaker.python("-c", FROZEN, str(tiny_model), "once") as process:
+            try:
+                assert '"silence"' in process.communicate(timeout=30.0)[0]
+            finally:
+                process.kill()
+        assert process.returncode == 0
 
 
 @pytest.mark.integration

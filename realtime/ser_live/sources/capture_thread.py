@@ -1,5 +1,6 @@
 """Capture in a thread of this process, where no capture process can be started."""
 
+import atexit
 import contextlib
 import logging
 import sys
@@ -59,6 +60,7 @@ class CaptureThread(CaptureProcess):
             self._orders.stream.close()
 
     def _order(self, frames: int) -> None:
+        _close_at_exit()
         self._orders.give(frames)
 
     def close(self) -> None:
@@ -112,6 +114,20 @@ def _log_limits() -> None:
         "driver that hangs or crashes takes with it",
         sys.executable or "this program",
     )
+
+
+@cache
+def _close_at_exit() -> None:
+    """Have all closed before the program ends: PortAudio may hang if it ends under a device.
+
+    What is registered after PortAudio's own way out, so once a device is open, comes before it.
+    """
+    atexit.register(_close_all)
+
+
+def _close_all() -> None:
+    for capture in [*CaptureThread._launched]:
+        capture.close()
 
 
 @cache
