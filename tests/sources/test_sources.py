@@ -128,11 +128,9 @@ class TestRing:
         np.testing.assert_array_equal(block.samples, numbered(0, 10, 1))
 
 
-RATE_HZ = 48000
-BLOCK_SECONDS = 0.05
-BLOCK_FRAMES = 2400
-HOUR_BLOCKS = 72000
+RATE_HZ, BLOCK_SECONDS, BLOCK_FRAMES = 48000, 0.05, 2400
 Arrivals = NDArray[np.float64]
+KINDS = ("calm", "exponential", "uniform", "stalls", "wakes 0.3", "drift 200", "drift -200")
 
 
 def jittered(kind: str, blocks: int, seed: int) -> Arrivals:
@@ -151,11 +149,10 @@ def jittered(kind: str, blocks: int, seed: int) -> Arrivals:
             late = rng.uniform(0.0, 0.1, blocks)
         case ["stalls" | "overload" as how]:
             for start in np.flatnonzero(rng.random(blocks) < 0.002).tolist():
-                length = min(int(rng.integers(2, 200)), blocks - start)
-                steps = BLOCK_SECONDS * np.arange(length)
+                steps = BLOCK_SECONDS * np.arange(min(int(rng.integers(2, 200)), blocks - start))
                 # Everything comes at the end, or each block takes longer than it lasts.
                 more = steps[::-1] if how == "stalls" else 0.3 * steps
-                late[start : start + length] = np.maximum(late[start : start + length], more)
+                late[start : start + len(more)] = np.maximum(late[start : start + len(more)], more)
     arrivals: Arrivals = np.maximum.accumulate(times + late)
     return arrivals
 
@@ -166,12 +163,9 @@ def losses(clock: CaptureClock, arrivals: Arrivals) -> list[tuple[float, float]]
     for block, arrived_at in enumerate(arrivals, 1):
         clock.note(block * BLOCK_FRAMES, 100.0 + arrived_at)
         if (place := clock.next_loss()) is not None:
-            found.append((place / RATE_HZ, clock.take_losses(place) / RATE_HZ))
             assert place <= clock.sure_frames
+            found.append((place / RATE_HZ, clock.take_losses(place) / RATE_HZ))
     return found
-
-
-KINDS = ("none", "exponential", "uniform", "stalls", "wakes 0.3", "drift 200", "drift -200")
 
 
 class TestCaptureClock:
@@ -224,7 +218,7 @@ class TestCaptureClock:
 
     @pytest.mark.parametrize("kind", [*KINDS, "overload", "wakes 1.5", "drift 900"])
     def test_an_hour_of_lateness_is_no_loss(self, kind: str) -> None:
-        assert losses(CaptureClock(RATE_HZ), jittered(kind, HOUR_BLOCKS, 0)) == []
+        assert losses(CaptureClock(RATE_HZ), jittered(kind, 72000, 0)) == []
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("lost_seconds", [0.04, 0.16, 2.65, 33.0])
@@ -237,32 +231,28 @@ class TestCaptureClock:
         clock = CaptureClock(RATE_HZ)
         found = losses(clock, arrivals)
         assert sum(seconds for _, seconds in found) == pytest.approx(lost_seconds, abs=0.05)
-        for place_seconds, _ in found:
-            assert -0.1 < place_seconds - at * BLOCK_SECONDS < 10.0
-        if kind in ("none", "drift 200", "drift -200") and found:
+        assert all(-0.1 < place - at * BLOCK_SECONDS < 10.0 for place, _ in found)
+        if found and (kind == "calm" or kind.startswith("drift")):
             assert [place for place, _ in found] == [at * BLOCK_SECONDS]
-            captured_at = 100.0 + arrivals[-1]
-            frames = len(arrivals) * BLOCK_FRAMES
-            assert clock.captured_at(frames) == pytest.approx(captured_at, abs=0.02)
+            captured_at = clock.captured_at(len(arrivals) * BLOCK_FRAMES)
+            assert captured_at == pytest.approx(100.0 + arrivals[-1], abs=0.02)
 
     def test_what_waited_is_before_the_loss(self) -> None:
         """A process stood still for 20 s; a server that kept 12 s of them gives these at once."""
-        before, kept, after = 200, 240, 100
-        arrivals = BLOCK_SECONDS * np.arange(1, before + 161 + kept + after)
+        before, kept = 200, 240
         resumed_at = (before + 400) * BLOCK_SECONDS
-        waited = np.full(kept, resumed_at) + 0.0002 * np.arange(kept)
-        arrivals = np.concatenate(
-            (arrivals[:before], waited, resumed_at + BLOCK_SECONDS * np.arange(1, after))
-        )
+        arrivals = BLOCK_SECONDS * np.arange(1, before + 1)
+        arrivals = np.append(arrivals, resumed_at + 0.0002 * np.arange(kept))
+        arrivals = np.append(arrivals, resumed_at + BLOCK_SECONDS * np.arange(1, 100))
         clock, sure, found = CaptureClock(RATE_HZ), list[float](), list[tuple[float, float]]()
         for block, arrived_at in enumerate(arrivals, 1):
             clock.note(block * BLOCK_FRAMES, 100.0 + arrived_at)
             sure.append(clock.sure_frames / BLOCK_FRAMES)
-            if (lost_at := clock.next_loss()) is not None:
+            if (loss := clock.next_loss()) is not None:
                 # What was captured before the loss keeps its time, also when that is known.
                 captured_at = clock.captured_at((before + 10) * BLOCK_FRAMES)
                 assert captured_at == pytest.approx(100.0 + 10.5, abs=0.001)
-                found.append((lost_at / BLOCK_FRAMES, clock.take_losses(lost_at) / RATE_HZ))
+                found.append((loss / BLOCK_FRAMES, clock.take_losses(loss) / RATE_HZ))
         ((place, lost_seconds),) = found
         assert place == pytest.approx(before + kept, abs=1)
         assert lost_seconds == pytest.approx(8.0, abs=0.05)
@@ -270,28 +260,14 @@ class TestCaptureClock:
         assert sure[before + kept + 10] <= before + kept  # and what came after it when it is sure
         assert sure[-1] == len(arrivals)
 
-    def test_a_sleep_of_the_system_is_a_loss(self) -> None:
-        clock = CaptureClock(RATE_HZ)
-        for block in range(1, 200):
-            asleep_seconds = 7.0 if block <= 100 else 3607.0
-            clock.note(block * BLOCK_FRAMES, 100.0 + block * BLOCK_SECONDS, None, asleep_seconds)
-        assert clock.take_losses(100 * BLOCK_FRAMES) == 3600 * RATE_HZ
-        assert clock.captured_at(block * BLOCK_FRAMES) == pytest.approx(100.0 + block * 0.05)
-
     @pytest.mark.parametrize("shift_seconds", [0.2, -0.2])
-    def test_the_timeline_that_is_ahead_waits(self, shift_seconds: float) -> None:
-        """The way from the device becomes longer or shorter for a while, and nothing is lost."""
-        arrivals = jittered("none", 1000, 0)
+    def test_a_longer_way_that_ends_counts_once(self, shift_seconds: float) -> None:
+        """The way from the device is longer or shorter for a while, and 3 s are lost later."""
+        arrivals = jittered("calm", 1000, 0)
         arrivals[300:600] += shift_seconds
-        clock, found = CaptureClock(RATE_HZ), []
-        found += losses(clock, arrivals)
-        assert sum(seconds for _, seconds in found) == pytest.approx(
-            max(0.0, shift_seconds), abs=0.01
-        )
-        arrivals = np.append(arrivals, arrivals[-1] + 3.0 + BLOCK_SECONDS * np.arange(1, 100))
-        clock = CaptureClock(RATE_HZ)
-        total_seconds = sum(seconds for _, seconds in losses(clock, arrivals))
-        assert total_seconds == pytest.approx(3.0, abs=0.02)
+        arrivals[800:] += 3.0
+        found = losses(CaptureClock(RATE_HZ), arrivals)
+        assert sum(seconds for _, seconds in found) == pytest.approx(3.0, abs=0.02)
 
 
 def noise(frames: int, channels: int) -> NDArray[np.float32]:

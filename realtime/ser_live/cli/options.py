@@ -79,10 +79,7 @@ _POLICY_HELP = (
     "of a microphone, when predictions come too late: leave the old ones out, give all, or end; "
     "default: latest"
 )
-_BUDGET_HELP = (
-    "processor time of recognition, of one core; above it predictions come less often, which saves "
-    "energy but makes none faster"
-)
+_BUDGET_HELP = "of one core; above it predictions come less often: saves energy, makes none faster"
 _OVERLOAD: tuple[Row, ...] = (
     ("--policy", _POLICY_HELP, {"choices": ("latest", "block", "error")}),
     ("--cpu-budget", _BUDGET_HELP, {"type": float, "metavar": "PERCENT"}),

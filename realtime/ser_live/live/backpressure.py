@@ -80,9 +80,7 @@ class Backpressure:
         """Return a sentence on why audio was dropped since the last call; empty if none was."""
         told, self._told = self._told, self.source.counters
         dropped = {
-            "while predictions were not taken, for longer than the buffer holds": (
-                self._told.dropped_overrun - told.dropped_overrun
-            ),
+            "that the buffer had no room for": self._told.dropped_overrun - told.dropped_overrun,
             "to be back at the present": self._told.dropped_stale - told.dropped_stale,
             "while this process stood still": self._told.dropped_capture - told.dropped_capture,
         }

@@ -21,9 +21,11 @@ _SLEEP_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", 
 
 
 def asleep_seconds() -> float:
-    """Return how long the system has slept, from any start: `time.monotonic` does not count it."""
-    awake_seconds = time.monotonic()
-    return 0.0 if _SLEEP_CLOCK is None else time.clock_gettime(_SLEEP_CLOCK) - awake_seconds
+    """Return how long the system has slept, from any start: `time.monotonic` does not count it.
+
+    A process that has to wait between the two clocks gets too little, never too much.
+    """
+    return 0.0 if _SLEEP_CLOCK is None else time.clock_gettime(_SLEEP_CLOCK) - time.monotonic()
 
 
 class CaptureClock:
@@ -62,21 +64,13 @@ class CaptureClock:
         self._starts: deque[float] = deque(maxlen=_NOTES)
         self._ages: deque[float] = deque(maxlen=_AGES)
         self._usual_start = 0.0
-        self._asleep_seconds = 0.0
         self._end_frame = 0
-        self._settled_frame = 0
         # Late blocks of the last second: start, place, arrival.
         self._late: deque[tuple[float, int, float]] = deque()
         self._sure_seconds = 2.0 * _SURE_SECONDS  # it is not known yet how long lateness lasts
         self._losses: deque[tuple[int, int]] = deque()
 
-    def note(
-        self,
-        end_frame: int,
-        arrived_at: float,
-        age_seconds: float | None = None,
-        asleep_seconds: float = 0.0,
-    ) -> None:
+    def note(self, end_frame: int, arrived_at: float, age_seconds: float | None = None) -> None:
         """Note the arrival of a block.
 
         Parameters
@@ -87,22 +81,18 @@ class CaptureClock:
             `time.monotonic()`.
         age_seconds : float or None
             Age of its last frame, as the device says; None: it does not.
-        asleep_seconds : float
-            As `asleep_seconds` says.
         """
         start_frame, self._end_frame = self._end_frame, end_frame
-        arrived_at += asleep_seconds
         start = arrived_at - end_frame / self.sample_rate_hz
         late_seconds = start - self._usual_start
         if not self.is_settled:
             self._settle(start)
         elif late_seconds > _STEP_SECONDS:
-            self._doubt(start, start_frame, arrived_at, asleep_seconds)
+            self._doubt(start, start_frame, arrived_at)
             return
         else:
             self._follow(late_seconds, (end_frame - start_frame) / self.sample_rate_hz, arrived_at)
         self._starts.append(start)
-        self._asleep_seconds = asleep_seconds
         if age_seconds is not None:
             self._ages.append(age_seconds)
         self.sure_frames = end_frame if self.is_settled else 0
@@ -114,7 +104,7 @@ class CaptureClock:
             return 0.0
         frame -= sum(frames for place, frames in list(self._losses) if place >= frame)
         age_seconds = _middle(ages) if ages else 0.0
-        return _middle(starts) + frame / self.sample_rate_hz - age_seconds - self._asleep_seconds
+        return _middle(starts) + frame / self.sample_rate_hz - age_seconds
 
     def next_loss(self) -> int | None:
         """Return the place of the next loss that `take_losses` was not asked for."""
@@ -133,7 +123,6 @@ class CaptureClock:
         if agree or len(self._starts) == _NOTES - 1:  # on a busy machine they may never
             self.is_settled = True
             self._usual_start = _middle(starts)
-            self._settled_frame = self._end_frame
             self._starts = deque(starts[:-1], maxlen=_NOTES)
 
     def _follow(self, late_seconds: float, block_seconds: float, arrived_at: float) -> None:
@@ -146,14 +135,12 @@ class CaptureClock:
         most_seconds = _MOST_DRIFT * block_seconds
         if late_seconds >= -_STEP_SECONDS:
             self._usual_start += min(max(late_seconds, -most_seconds), most_seconds)
-        elif self._end_frame - self._settled_frame < _FIRST_SECONDS * self.sample_rate_hz:
+        elif self._end_frame < _FIRST_SECONDS * self.sample_rate_hz:
             self._usual_start += late_seconds
         # Else the timeline is ahead, for a loss that was none or a shorter way from the device:
         # frames that were handed on cannot move, so the next loss counts for less.
 
-    def _doubt(
-        self, start: float, start_frame: int, arrived_at: float, asleep_seconds: float
-    ) -> None:
+    def _doubt(self, start: float, start_frame: int, arrived_at: float) -> None:
         """Judge a late block, and with it those before it: whether they will stay as late."""
         late = self._late
         if late and start < late[-1][0] - _JITTER_SECONDS:
@@ -171,7 +158,7 @@ class CaptureClock:
             return
         lost_seconds = least - self._usual_start
         self._losses.append((place, round(lost_seconds * self.sample_rate_hz)))
-        self._usual_start, self._asleep_seconds = least, asleep_seconds
+        self._usual_start = least
         self._starts = deque(starts, maxlen=_NOTES)
         late.clear()
         self.sure_frames = self._end_frame

@@ -30,7 +30,7 @@ from ser_live.command_line import USER_ERROR
 from ser_live.errors import SerError
 from ser_live.latency import LatencyHistogram, StageLatency
 from ser_live.sources import capture_protocol as protocol
-from ser_live.sources.capture_clock import CaptureClock, asleep_seconds
+from ser_live.sources.capture_clock import CaptureClock
 from ser_live.sources.devices import (
     InputDevice,
     find_input_device,
@@ -243,8 +243,7 @@ class DeviceStream:
             ring = self.ring
             now = time.monotonic()
             ring.write(samples, now, int(status.input_overflow))
-            age_seconds = self._age_seconds(frames, times)
-            self._clock.note(ring.written_frames, now, age_seconds, asleep_seconds())
+            self._clock.note(ring.written_frames, now, self._age_seconds(frames, times))
             is_due = ring.written_frames >= self.wanted_frames
             if self._clock.is_settled and (is_due or ring.waiting_frames >= self._most_frames):
                 self._arrived.set()

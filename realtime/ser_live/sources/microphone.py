@@ -25,6 +25,7 @@ _LONGEST_BUFFER_SECONDS = 3600.0
 _LOOK_SECONDS = 0.25  # no more often than audio comes
 _STALL_SECONDS = 0.75  # three times what a device may wait before it hands over
 _START_SECONDS = 5.0  # a sound server that has just been started takes its time
+_SHORTEST_SLEEP_SECONDS = 0.5  # less is an inexact clock
 _BACK_OFF_SECONDS = (0.1, 0.25, 0.5, 1.0, 1.0, 1.0, 2.0, 2.0, 5.0)
 
 OpenCapture = Callable[[str | int | None, int | None, int | None], Capture]
@@ -273,14 +274,17 @@ class Microphone:
             return
         captured_at = self._times.process(audio.captured_at, self._clock.monotonic())
         missing_frames = audio.missing_frames
-        slept_seconds, self._asleep_seconds = -self._asleep_seconds, asleep_seconds()
-        slept_seconds += self._asleep_seconds
         # After a loss the clocks tell how long the gap is: the process that counted has gone.
         if self._lost_at is not None:
             start_at = captured_at - len(audio.samples) / ring.sample_rate_hz
-            away_seconds = max(0.0, start_at - self._lost_at) + slept_seconds
+            away_seconds = max(0.0, start_at - self._lost_at)
             missing_frames = max(missing_frames, round(away_seconds * ring.sample_rate_hz))
             self._lost_at = None
+        # Neither clock nor device knows of a sleep of the system: to them no time has passed.
+        slept_seconds = asleep_seconds() - self._asleep_seconds
+        if slept_seconds > _SHORTEST_SLEEP_SECONDS:
+            self._asleep_seconds += slept_seconds
+            missing_frames += round(slept_seconds * ring.sample_rate_hz)
         self._dropped_capture += audio.dropped_frames
         ring.write(audio.samples, captured_at, audio.overruns, missing_frames)
 
