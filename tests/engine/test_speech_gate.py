@@ -1,11 +1,14 @@
 """Sounds without speech never become an emotion, at any level; speech does."""
 
 import itertools
+import os
 from importlib.resources import files
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
+import scipy.signal
 from numpy.typing import NDArray
 
 from helpers.sounds import RATE, SECONDS, SOUNDS, recognize
@@ -14,6 +17,7 @@ from ser_live.engine.speech_gate import STEP_SAMPLES, GateStep, SpeechGate, _sil
 from ser_live.model.card import GateSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice
+from tools import gate as gate_tool
 
 
 def decided(samples: NDArray[np.floating]) -> list[GateStep]:
@@ -72,6 +76,94 @@ def test_gain_does_not_change_what_is_recognized(model: OnnxClassifier, gain_db:
         for gain in (1.0, 10 ** (gain_db / 20))
     )
     assert [(p.state, p.label) for p in plain] == [(p.state, p.label) for p in changed]
+
+
+@pytest.mark.parametrize("gain_db", [-30, -20, 20])
+def test_gain_does_not_change_a_step_of_the_gate(gain_db: int) -> None:
+    voice = demo_voice()
+    plain, changed = decided(voice), decided(voice * 10 ** (gain_db / 20))
+    assert [step.is_speech for step in plain] == [step.is_speech for step in changed]
+
+
+def machine(pitch_hz: float, is_square: bool, seconds: float = 20.0) -> NDArray[np.float64]:
+    """A sound of one spectrum that swells four times a second, as syllables do."""
+    times = np.arange(round(seconds * RATE)) / RATE
+    wave = 2.0 * ((pitch_hz * times) % 1.0) - 1.0
+    swell = 0.5 - 0.5 * np.cos(2 * np.pi * 4.0 * times)
+    return np.asarray(0.1 * (np.sign(wave) if is_square else wave) * swell)
+
+
+@pytest.mark.parametrize("level_db", [-30, 0, 20])
+@pytest.mark.parametrize(
+    ("pitch_hz", "is_square"), [(150.0, False), (220.0, False), (97.3, False), (150.0, True)]
+)
+def test_a_machine_that_swells_like_syllables_is_soon_silence(
+    model: OnnxClassifier, pitch_hz: float, is_square: bool, level_db: int
+) -> None:
+    sound = machine(pitch_hz, is_square) * 10 ** (level_db / 20)
+    named = [p for p in recognize(model, sound) if p.label is not None]
+    assert len(named) <= 8  # of 80
+    assert all(p.end_seconds < 3.5 for p in named)
+
+
+def test_speech_over_a_machine_is_heard_within_a_second() -> None:
+    voice, alone = demo_voice().astype(np.float64), 6 * RATE
+    sound = machine(150.0, False, seconds=alone / RATE + voice.size / RATE)
+    level = np.sqrt(np.square(voice[voice != 0]).mean())
+    sound *= 0.5 * level / np.sqrt(np.square(sound).mean())
+    sound[alone:] += voice[: sound.size - alone]
+    first = decided(voice)[: 3 * RATE // STEP_SAMPLES]
+    heard = decided(sound)[alone // STEP_SAMPLES :]
+    onset = next(k for k, step in enumerate(first) if step.is_speech)
+    assert any(step.is_speech for step in heard[onset : onset + RATE // STEP_SAMPLES])
+
+
+@pytest.mark.parametrize("vibrato", [0.0, 0.03])
+@pytest.mark.parametrize("jitter", [0.01, 0.02])
+def test_a_vowel_that_is_held_is_heard(jitter: float, vibrato: float) -> None:
+    """The glottis is never as even as a machine."""
+    random, wave, at = np.random.default_rng(3), np.zeros(6 * RATE), RATE / 2
+    while at < wave.size:
+        wave[int(at)] = 1.0
+        swing = 1.0 + vibrato * np.sin(2 * np.pi * 5.5 * at / RATE)
+        at += RATE / (140.0 * swing) * (1.0 + jitter * random.standard_normal())
+    for formant_hz, width_hz in ((700, 80), (1200, 90), (2500, 120), (3500, 200)):
+        decay = np.exp(-np.pi * width_hz / RATE)
+        turn = 2 * decay * np.cos(2 * np.pi * formant_hz / RATE)
+        wave = scipy.signal.lfilter([1.0], [1.0, -turn, decay**2], wave)
+    steps = decided(0.3 * wave / np.abs(wave).max())
+    assert sum(step.is_speech for step in steps) * STEP_SAMPLES >= 3 * RATE
+
+
+@pytest.mark.parametrize("length_ms", [1, 50])
+def test_a_click_or_a_slammed_door_does_not_deafen(length_ms: int) -> None:
+    """It is 30 dB louder than the voice."""
+    voice = demo_voice().astype(np.float64) * 10 ** (-35 / 20)
+    plain, onset = decided(voice), RATE  # in the first utterance
+    random = np.random.default_rng(0)
+    decay = np.exp(-np.arange(RATE) / RATE * 1000.0 / length_ms)
+    voice[onset : 2 * RATE] += random.standard_normal(RATE) * 0.9 * decay
+    pairs = zip(plain, decided(voice), strict=True)
+    lost = [a.end_sample for a, b in pairs if a.is_speech and not b.is_speech]
+    assert len(lost) * STEP_SAMPLES <= 0.2 * RATE
+
+
+def test_loud_hiss_before_the_voice_does_not_deafen() -> None:
+    """The gain falls by 30 dB, and the network begins afresh at the voice's level."""
+    voice = demo_voice().astype(np.float64)
+    hiss = np.random.default_rng(0).standard_normal(voice.size) * 0.003
+    steps, plain = decided(np.concatenate((hiss, voice + hiss))), decided(voice)
+    later = steps[len(steps) - len(plain) :]
+    heard = sum(a.is_speech and b.is_speech for a, b in zip(plain, later, strict=True))
+    assert heard >= 0.97 * sum(step.is_speech for step in plain)
+
+
+@pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
+def test_speech_of_the_corpora_is_heard_at_every_level() -> None:
+    for name, clips in gate_tool.recordings(Path(os.environ["SER_CORPORA"]), half=1, clips=12):
+        row, worst = gate_tool.compare(name, clips)
+        print(row)
+        assert worst <= (6.0 if name == "ravdess" else 2.5)  # a hop is up to a percent
 
 
 def test_an_onset_and_a_release_take_their_time() -> None:

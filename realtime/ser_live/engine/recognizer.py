@@ -465,12 +465,13 @@ class StreamRecognizer:
         if self._gate is None:
             return
         with self._clock.stage("gate"):
-            request = self._gate.request()
-            result = None if request is None else (yield request)
-            for step in self._gate.apply(result):
-                if step.utterance != self._voice.utterance:
-                    self._smoother.reset()
-                self._voice = step
+            while self._gate.is_waiting:
+                request = self._gate.request()
+                result = None if request is None else (yield request)
+                for step in self._gate.apply(result):
+                    if step.utterance != self._voice.utterance:
+                        self._smoother.reset()
+                    self._voice = step
             # No window of any model begins earlier than its pre-roll before the onset.
             self._history.forget_before(self._gate.earliest_onset_sample - _PRE_ROLL_SAMPLES)
 
