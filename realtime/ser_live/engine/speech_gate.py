@@ -220,7 +220,7 @@ class SpeechGate:
         for _ in range(self._undecided):
             rows, probability = self._waiting.popleft().rows, 0.0
             for _ in () if rows is None else rows:
-                probability = next(judged)  # of heard again ones, the last is its own
+                probability = next(judged)  # the last row is its own
             odds = _ODDS_OF_SPEECH * probability
             self._latest = self._decide(odds / (odds + 1.0 - probability))
             steps.append(self._latest)
