@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from onnxruntime import RunOptions
 
 from helpers import processes, sound_server
 from helpers.in_process import call
@@ -122,12 +123,14 @@ class TestItNotices:
         left = threading.Thread(target=over.wait)
 
         class Leaking(SlowModel):
-            def probabilities(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
-                kept.append(mmap.mmap(-1, 16 * window.nbytes))
-                kept[-1].write(16 * window.tobytes())
-                if len(kept) == 1:
+            def batch_probabilities(
+                self, windows: NDArray[np.float32], options: RunOptions | None = None
+            ) -> NDArray[np.float32]:
+                kept.append(mmap.mmap(-1, 16 * windows.nbytes))
+                kept[-1].write(16 * windows.tobytes())
+                if len(kept) == 2:  # the first is that of its golden test
                     left.start()
-                return super().probabilities(window)
+                return super().batch_probabilities(windows, options)
 
         monkeypatch.setattr("tools.soak.virtual.SlowModel", Leaking)
         report = soaked(model, 120.0)

@@ -12,9 +12,8 @@ _STEP_SECONDS = 0.05  # less may be a busy machine, and is followed as drift
 _MOST_DRIFT = 0.001  # ten times that of a bad crystal
 _SURE_SECONDS = 1.0
 _TIMES_LONGER = 3.0
-_LONGEST_SECONDS = 5.0
 _SURE_DECAY = 0.9995  # per block: it halves in a minute
-_FIRST_SECONDS = 5.0
+_LONGEST_SECONDS = 5.0  # also: of getting to know a device
 # The one that runs on while the system sleeps: named otherwise on macOS, and missing on Windows,
 # where `time.monotonic` itself does.
 _SLEEP_CLOCK = getattr(time, "CLOCK_BOOTTIME", getattr(time, "CLOCK_MONOTONIC", None))
@@ -135,7 +134,7 @@ class CaptureClock:
         most_seconds = _MOST_DRIFT * block_seconds
         if late_seconds >= -_STEP_SECONDS:
             self._usual_start += min(max(late_seconds, -most_seconds), most_seconds)
-        elif self._end_frame < _FIRST_SECONDS * self.sample_rate_hz:
+        elif self._end_frame < _LONGEST_SECONDS * self.sample_rate_hz:
             self._usual_start += late_seconds
         # Else the timeline is ahead, for a loss that was none or a shorter way from the device:
         # frames that were handed on cannot move, so the next loss counts for less.

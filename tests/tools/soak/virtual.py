@@ -81,9 +81,8 @@ class VirtualSoak(Soak):
             moved = abs(error - (self._error_seconds or 0.0))
             self._gap_error_seconds = max(self._gap_error_seconds, moved)
             self._error_seconds = error
-        waited = any(event.kind == "gap" for event in step.events)
         for prediction in step.predictions:
-            self._note(prediction, waited=waited)
+            self._note(prediction)
         return self.microphone.device_seconds
 
     def figures(self, at_end: Usage) -> list[Figure]:
@@ -104,8 +103,8 @@ class VirtualSoak(Soak):
                     _MOST_GAP_ERROR_MS),
             at_most("timeline at the end, error", 1000.0 * abs(self._error_seconds or 0.0), "ms",
                     _MOST_GAP_ERROR_MS),
-            Figure("lag, virtual, waits for a lost device included", lag),
-            # By least squares, in the usual format, without waits for a lost device.
+            Figure("lag, virtual", lag),
+            # By least squares, in the usual format.
             at_most("lag at the usual rate, slope", None if slope is None else 1000.0 * slope,
                     "ms per hour", _MOST_SLOPE_MS_PER_HOUR),
         ]  # fmt: skip
@@ -123,9 +122,9 @@ class VirtualSoak(Soak):
         felt = self.microphone.hardware.felt
         return Counter(type(fault).__name__ for fault in felt) + self._slowed
 
-    def _note(self, prediction: Prediction, *, waited: bool) -> None:
+    def _note(self, prediction: Prediction) -> None:
         # Every rate has another delay in the resampler: compare like with like.
-        is_usual = self.microphone.sample_rate_hz == RATE_HZ and not waited
+        is_usual = self.microphone.sample_rate_hz == RATE_HZ
         if prediction.lag_seconds is not None and is_usual:
             self._lag_trend.add(prediction.end_seconds / 3600.0, prediction.lag_seconds)
             self._lag_of_hour.add(prediction.lag_seconds)
