@@ -6,17 +6,16 @@ import io
 import logging
 import os
 import re
-import struct
 import subprocess
 import tempfile
-import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import soundfile
 import soxr
 from numpy.typing import NDArray
 
@@ -45,7 +44,7 @@ class Heard:
         return len(self.samples) / self.rate_hz
 
 
-NOTHING = np.zeros((0, 1), np.float32)
+NOTHING = Heard(1, np.zeros((0, 1), np.float32))
 
 _RULES = [
     line.split(None, 4)
@@ -58,28 +57,14 @@ Door = Callable[[Path], Heard]
 
 
 def of_ffmpeg(path: Path) -> Heard:
-    """Return what ffmpeg decodes at the file's own rate and channels, and its last complaint."""
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-i",
-        str(path),
-        "-vn",
-        "-c:a",
-        "pcm_f32le",
-        "-f",
-        "wav",
-        "-",
-    ]
+    """Return what ffmpeg decodes at the file's own rate and channels."""
+    options = "-vn -c:a pcm_f32le -f wav -"
+    command = ["ffmpeg", "-v", "error", "-i", str(path), *options.split()]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
-    word = (done.stderr.decode(errors="replace").splitlines() or [""])[-1]
-    if b"data" not in done.stdout[:2000]:
-        return Heard(1, NOTHING, word)
-    channels, rate_hz = struct.unpack_from("<HI", done.stdout, 22)
-    data = done.stdout[done.stdout.index(b"data") + 8 :]
-    samples = np.frombuffer(data[: len(data) // (4 * channels) * (4 * channels)], "<f4")
-    return Heard(rate_hz, samples.reshape(-1, channels), word)
+    if not done.stdout:
+        return NOTHING
+    samples, rate_hz = soundfile.read(io.BytesIO(done.stdout), dtype="float32", always_2d=True)
+    return Heard(rate_hz, samples)
 
 
 def by_file(path: Path) -> Heard:
@@ -107,23 +92,20 @@ def by_upload(server: "serving.Server", path: Path) -> Heard:
     return Heard(rate_hz, silence, "; ".join(told["notes"]))
 
 
+class _Pipe(io.BytesIO):
+    def seekable(self) -> bool:
+        return False
+
+    def seek(self, *_: int) -> int:
+        raise io.UnsupportedOperation
+
+
 def by_pipe(path: Path) -> Heard:
-    reading, writing = os.pipe()
-
-    def write() -> None:
-        with contextlib.suppress(BrokenPipeError), os.fdopen(writing, "wb") as stream:
-            stream.write(path.read_bytes())
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    try:
-        with os.fdopen(reading, "rb") as stream, AudioReader(stream, path.name) as reader:
-            blocks = [reader.read(4000)]
-            while len(blocks[-1]):
-                blocks.append(reader.read(4000))
-            return Heard(reader.sample_rate_hz, np.concatenate(blocks), "; ".join(reader.notes))
-    finally:
-        writer.join()
+    with AudioReader(_Pipe(path.read_bytes()), path.name) as reader:
+        blocks = [reader.read(4000)]
+        while len(blocks[-1]):
+            blocks.append(reader.read(4000))
+        return Heard(reader.sample_rate_hz, np.concatenate(blocks), "; ".join(reader.notes))
 
 
 def doors(server: "serving.Server | None" = None) -> dict[str, Door]:
@@ -136,18 +118,15 @@ def doors(server: "serving.Server | None" = None) -> dict[str, Door]:
 def streams_of_decoders() -> Iterator[list[str]]:
     """Gather what is written to file descriptors 1 and 2, past Python, into the list."""
     told: list[str] = []
-    with tempfile.TemporaryFile() as file:
-        own = os.dup(1), os.dup(2)
-        os.dup2(file.fileno(), 1)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield told
-        finally:
-            for number, old in zip((1, 2), own, strict=True):
-                os.dup2(old, number)
-                os.close(old)
-            file.seek(0)
-            told += file.read().decode(errors="replace").splitlines()
+    with tempfile.TemporaryFile() as file, contextlib.ExitStack() as stack:
+        for number in (1, 2):
+            own = os.dup(number)
+            stack.callback(os.close, own)
+            stack.callback(os.dup2, own, number)
+            os.dup2(file.fileno(), number)
+        yield told
+        file.seek(0)
+        told += file.read().decode(errors="replace").splitlines()
 
 
 @dataclass(frozen=True)
@@ -218,13 +197,15 @@ def play(path: Path, right: Expected, doors: Mapping[str, Door]) -> dict[str, tu
     outcomes = {}
     for name, door in doors.items():
         with streams_of_decoders() as printed:
+            heard, fault = NOTHING, ""
             try:
-                heard, fault = door(path), ""
+                heard = door(path)
             except SerError as error:
-                heard, fault = Heard(1, NOTHING, str(error)), "two lines" * ("\n" in str(error))
+                heard = replace(NOTHING, word=str(error))
             except Exception as error:
-                heard, fault = Heard(1, NOTHING), f"raised {error!r}"
-        fault = f"printed {printed[0]!r}" if printed else fault
+                fault = f"raised {error!r}"
+        if printed or not heard.word.isprintable():
+            fault = f"printed {printed}, told {heard.word!r}"
         is_damaged = right.by(name) == "damaged"
         found = fault or judge(heard, right.truth, right.padding_seconds, is_damaged)
         outcomes[name] = (found, heard)

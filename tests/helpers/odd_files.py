@@ -41,14 +41,6 @@ def made(name: str) -> bytes:
     return data
 
 
-def needs_a_process(name: str) -> bool:
-    """Tell whether ffmpeg or sox make the file, or one that it is made of."""
-    words = [word.removeprefix("file:") for word in RECIPES[name]]
-    return words[0] in ("ffmpeg", "sox") or any(
-        needs_a_process(word) for word in words if word in RECIPES
-    )
-
-
 @functools.cache
 def master() -> NDArray[np.float32]:
     """Two utterances of the demo voice, so that a missing part shows; in steps of 16 bits."""

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from helpers.odd_doors import Door, Expected, Heard, by_file, by_training, doors, expected, play
-from helpers.odd_files import RATE_HZ, RECIPES, made, master, needs_a_process
+from helpers.odd_files import RATE_HZ, RECIPES, made, master
 from ser_live import SerError
 
 if TYPE_CHECKING:
@@ -56,7 +56,6 @@ def test_what_ffmpeg_hears_is_heard(name: str, server: "serving.Server", tmp_pat
 
 @pytest.mark.parametrize("name", FEW)
 def test_the_voice_is_heard(name: str, tmp_path: Path) -> None:
-    assert not needs_a_process(name)
     path = tmp_path / name
     path.write_bytes(made(name))
     voice = np.tile(master(), 2)[: FEW[name], np.newaxis]

@@ -127,7 +127,7 @@ class AudioReader:
         head = feed.peek(HEAD_BYTES)
         if not head:
             raise SerError(f"{self.name}: is empty, wanted audio")
-        kind = container_of(head) or "no known container"
+        kind = container_of(head)
         try:
             parts = streams_of(feed, self._account)
             if parts is not None:
@@ -135,7 +135,8 @@ class AudioReader:
                 with suppress(soundfile.SoundFileError):
                     self._file = self._next_file()
             if self._file is None and not is_seekable:
-                raise SerError(f"{kind} like this cannot be read from a pipe; wanted {_FORWARD}")
+                what = f"{kind} like this" if kind else "what is of no known container"
+                raise SerError(f"{what} cannot be read from a pipe; wanted {_FORWARD}")
             if self._file is None:
                 self._forward, self._account = None, Account()
                 with logged_messages():
@@ -143,9 +144,8 @@ class AudioReader:
             self.sample_rate_hz = require_rate(self._file.samplerate)
             self.channels = require_channels(self._file.channels)
         except soundfile.SoundFileError as error:
-            raise SerError(
-                f"{self.name}: no audio that can be read ({kind}: {_reason(error)}); {WANTED}"
-            ) from error
+            why = f"{kind}: {_reason(error)}" if kind else "no known container"
+            raise SerError(f"{self.name}: no audio that can be read ({why}); {WANTED}") from error
         except (SerError, OSError) as error:
             raise SerError(f"{self.name}: {error}") from error
 
