@@ -218,9 +218,8 @@ class SpeechGate:
             self._state = result.state
         steps = []
         for _ in range(self._undecided):
-            rows, probability = self._waiting.popleft().rows, 0.0
-            for _ in () if rows is None else rows:
-                probability = next(judged)  # the last row is its own
+            rows = self._waiting.popleft().rows
+            probability = 0.0 if rows is None else [next(judged) for _ in rows][-1]
             odds = _ODDS_OF_SPEECH * probability
             self._latest = self._decide(odds / (odds + 1.0 - probability))
             steps.append(self._latest)
@@ -244,8 +243,8 @@ class SpeechGate:
         if not is_fresh:
             return _WaitingStep(self._rows[-1][np.newaxis] * gain, is_fresh)
         # A click that the level has left behind may be much too loud.
-        limit = np.float32(_LARGEST_SAMPLE)
-        return _WaitingStep(np.clip(np.stack(self._rows) * gain, -limit, limit), is_fresh)
+        rows = np.clip(np.stack(self._rows) * gain, -_LARGEST_SAMPLE, _LARGEST_SAMPLE)
+        return _WaitingStep(rows, is_fresh)
 
     def _is_open(self, rms: float) -> bool:
         # Until the floor is known, every sound goes through the network.
@@ -268,9 +267,8 @@ class SpeechGate:
         part, levels = _SECOND_STEPS // 4, list(self._levels)[-_SECOND_STEPS:]
         starts = range(0, _SECOND_STEPS, part)
         loudest = [max(range(k, k + part), key=levels.__getitem__) for k in starts]
-        rows = [self._rows[k - _SECOND_STEPS] for k in loudest]
-        steps = np.stack(rows)[:, _CONTEXT_SAMPLES:] / np.float32(self._level_rms)
-        keeps = _have_one_shape(steps)
+        steps = np.stack([self._rows[k - _SECOND_STEPS][_CONTEXT_SAMPLES:] for k in loudest])
+        keeps = _have_one_shape(steps / np.float32(self._level_rms))
         is_steady, self._kept_shape = keeps and self._kept_shape, keeps
         self._steady_rms = max(levels) * _FLOOR_MARGIN if is_steady else 0.0
 
