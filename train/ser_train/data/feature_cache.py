@@ -25,7 +25,7 @@ from ser_train.files import content_hash, file_key, write_atomically
 from ser_train.models.recipe import WindowSampling
 from ser_train.models.registry import Network
 
-_LAYOUT = 4
+_LAYOUT = 5
 """Part of every key: a new number makes old files unused, also where the gate judges anew."""
 _ANYWHERE = 2
 """Windows at each speed beside the one that starts at the onset."""

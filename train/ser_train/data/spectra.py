@@ -16,7 +16,7 @@ from ser_train.corpora import Clip
 from ser_train.data.loading import Loaded, has_speech
 from ser_train.files import content_hash, file_key, write_atomically
 
-_LAYOUT = 3
+_LAYOUT = 4
 """Part of every key: a new number makes old files unused, also where the gate judges anew."""
 MARGIN_SECONDS = 0.3
 """Kept before the onset and after the end."""
