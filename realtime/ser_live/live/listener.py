@@ -455,8 +455,8 @@ def listen(
     policy : str or None
         What to do when predictions are not taken in time. "latest" (None: of live sources):
         those that are more than a second late are left out and counted; if recognition itself
-        is too slow, audio is. "block" (None: of others): all are given. "error": SerError as
-        soon as audio was lost.
+        is too slow, audio is. "block" (None: of others): all are given, while the buffer of a
+        live source holds what waits. "error": SerError as soon as audio was lost.
     cpu_budget : float or None
         Share of one core that recognition may take, like 0.1; above it the hop widens, and
         returns later. It counts processor time, to save energy; it makes no prediction faster.

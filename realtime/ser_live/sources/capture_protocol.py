@@ -44,7 +44,10 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Audio:
-    """Consecutive frames, and what is missing before them."""
+    """Consecutive frames, and what is missing before them.
+
+    Without any it says that some came, and wait until it is sure where they stand.
+    """
 
     samples: NDArray[np.float32]
     """Shape (frames, channels)."""
