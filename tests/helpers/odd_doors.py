@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import soundfile
@@ -24,9 +24,6 @@ from ser_live import SerError
 from ser_live.sources import FileSource
 from ser_live.sources.audio_reader import AudioReader
 from ser_train.audio import read_audio
-
-if TYPE_CHECKING:
-    from helpers import serving
 
 
 @dataclass(frozen=True)
@@ -51,7 +48,7 @@ _RULES = [
     for line in Path(__file__).with_name("odd_outcomes.txt").read_text("utf-8").splitlines()
     if line and not line.startswith("#")
 ]
-_VOICES = {"voice": (1, "whole"), "voice-told": (1, "told"), "voice-twice": (2, "whole")}
+_VOICES = {"voice": (1, "whole"), "voice-twice": (2, "whole")}
 
 Door = Callable[[Path], Heard]
 
@@ -82,7 +79,7 @@ def by_training(path: Path) -> Heard:
         logging.getLogger("ser_train.audio").removeHandler(told)
 
 
-def by_upload(server: "serving.Server", path: Path) -> Heard:
+def by_upload(server: Any, path: Path) -> Heard:
     answer = server.post(path.read_bytes())
     told = answer.json()
     if answer.status_code != 200:
@@ -108,7 +105,7 @@ def by_pipe(path: Path) -> Heard:
         return Heard(reader.sample_rate_hz, np.concatenate(blocks), "; ".join(reader.notes))
 
 
-def doors(server: "serving.Server | None" = None) -> dict[str, Door]:
+def doors(server: Any = None) -> dict[str, Door]:
     """Return the doors by name; that of uploads, if a server runs."""
     upload = {"upload": functools.partial(by_upload, server)} if server else {}
     return {"file": by_file, **upload, "training": by_training, "pipe": by_pipe}
@@ -172,7 +169,7 @@ def difference(heard: Heard, truth: Heard, padding_seconds: float) -> float:
     """
     rate_hz = heard.rate_hz
     one, other = heard.samples.mean(axis=1), truth.samples.mean(axis=1)
-    if truth.rate_hz != rate_hz:
+    if truth.rate_hz != rate_hz and len(other):
         other = soxr.resample(other, truth.rate_hz, rate_hz)
     most, size = round(padding_seconds * rate_hz), rate_hz // 2
     errors = [0.0]
@@ -207,8 +204,8 @@ def play(path: Path, right: Expected, doors: Mapping[str, Door]) -> dict[str, tu
         if printed or not heard.word.isprintable():
             fault = f"printed {printed}, told {heard.word!r}"
         is_damaged = right.by(name) == "damaged"
-        found = fault or judge(heard, right.truth, right.padding_seconds, is_damaged)
-        outcomes[name] = (found, heard)
+        outcome = fault or judge(heard, right.truth, right.padding_seconds, is_damaged)
+        outcomes[name] = (outcome, heard)
     return outcomes
 
 

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import logging
 import os
+import re
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from ser_live.text import sanitize
 _log = logging.getLogger(__name__)
 _lock = threading.Lock()
 _STDERR = 2
-_DECODER = b"mpg123"
+_DECODER = re.compile(rb"mpg123|^(Note|Warning): ")
 
 
 @functools.cache
@@ -49,7 +50,7 @@ def logged_messages() -> Iterator[None]:
                 file.seek(0)
                 file.truncate()
             for line in lines:
-                if _DECODER in line:
+                if _DECODER.search(line):
                     _log.debug("%s", sanitize(line.decode(errors="replace").strip()))
                 else:
                     with contextlib.suppress(OSError):
