@@ -214,7 +214,7 @@ def test_a_wider_hop_is_told(tiny_model: Path, monkeypatch: pytest.MonkeyPatch) 
     film = filmed(model, [], 12.0, cpu_budget=0.1, clock=clock)
     assert "hop 0.25 s" in film.at(2.0).rows[1]
     told = film.at(6.0)
-    assert "hop 0.5 s to save time" in told.text
+    assert "hop 0.5 s to save energy" in told.text
     assert "● hop changed  a prediction every 0.5 s" in told.text
     assert "are allowed" in told.text
     assert "-" not in film.at(11.0).timeline

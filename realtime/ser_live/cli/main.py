@@ -11,6 +11,7 @@ from ser_live.cli.options import PROGRAM, parse
 from ser_live.command_line import USER_ERROR, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.standard_streams import stdout_failure
+from ser_live.text import sanitize
 
 if TYPE_CHECKING:
     from ser_live.cli.stderr import Stderr
@@ -209,7 +210,7 @@ def _list_devices() -> int:
         rates = ", ".join(f"{rate_hz / 1000:g}" for rate_hz in device.rates_hz)
         print(
             f"{device.index:5}  {device.channels:8}  {device.default_rate_hz:10}  "
-            f"{device.name}{mark}\n{'':27}{rates or 'none of the usual rates'} kHz"
+            f"{sanitize(device.name)}{mark}\n{'':27}{rates or 'none of the usual rates'} kHz"
         )
     return _DONE
 

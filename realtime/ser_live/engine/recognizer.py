@@ -140,7 +140,7 @@ class StreamRecognizer:
 
     @property
     def hops_per_prediction(self) -> int:
-        """Hops from one prediction to the next: 1, or more to save time; may be set at any time.
+        """Hops from one prediction to the next: 1, or more to save energy; may be set at any time.
 
         The grid stays: with 2, every other prediction is left out, and ``index`` says so.
         """

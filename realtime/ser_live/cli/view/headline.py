@@ -49,7 +49,7 @@ def header_rows(state: ViewState, width: int) -> list[Text]:
     clock.append(clock_time(state.seconds), f"not bold {GREY}")
     hop = (f"hop {state.hop_seconds:g} s", GREY)
     if state.is_hop_widened:
-        hop = (f"{hop[0]} to save time", AMBER)
+        hop = (f"{hop[0]} to save energy", AMBER)
     # The source comes last: its name may be long, and is cut first.
     model, source = (f"  {state.card.name}, ", GREY), (f" · {state.source}", GREY)
     rows = [spread(Text.assemble(("ser-live", "bold"), model, hop, source), clock, width)]

@@ -61,7 +61,7 @@ class ViewState:
     hop_seconds: float
     """From one prediction to the next."""
     is_hop_widened: bool
-    """More than asked for, to save time."""
+    """More than asked for, to save energy."""
     notice: str
     """A sentence that must not be overlooked, or nothing."""
     is_recording: bool
