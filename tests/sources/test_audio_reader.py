@@ -1,7 +1,9 @@
 import io
 import logging
 import struct
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +197,25 @@ def test_a_decoder_complains_in_the_log_alone(
         read(io.BytesIO(rotten))
     assert capfd.readouterr() == ("", "")
     assert "mpg123" in caplog.text
+
+
+def test_a_pipe_that_stalls_keeps_no_other_reader_waiting() -> None:
+    is_stalled, may_go_on = threading.Event(), threading.Event()
+
+    class Stalling(Pipe):
+        def read(self, size: int = -1) -> bytes:
+            data = super().read(size)
+            if not data:
+                is_stalled.set()
+                may_go_on.wait()
+            return data
+
+    with ThreadPoolExecutor(2) as pool:
+        stalled = pool.submit(read, Stalling(mp3()[:6000], 500))
+        try:
+            assert is_stalled.wait(30)
+            samples, _ = pool.submit(read, io.BytesIO(mp3())).result(30)
+        finally:
+            may_go_on.set()
+    assert len(samples) == SECONDS * RATE_HZ
+    assert len(stalled.result()[0]) > RATE_HZ

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -13,21 +13,17 @@ from numpy.typing import NDArray
 
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
-from ser_live.sources.byte_streams import (
-    LENGTH_UNKNOWN,
-    Account,
-    ByteFeed,
-    ForwardBytes,
-    Parts,
-    SoughtBytes,
-    streams_of,
-)
+from ser_live.sources.byte_feed import LENGTH_UNKNOWN, Account, ByteFeed, Parts
+from ser_live.sources.byte_streams import streams_of
 from ser_live.sources.containers import HEAD_BYTES, container_of
+from ser_live.sources.decoder_files import ForwardBytes, SoughtBytes
 from ser_live.sources.decoder_messages import logged_messages
 from ser_live.text import sanitize
 
 WANTED = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile"
 
+_MPEG_FRAMES = 1152  # or half as many, of the lower rates
+_OPENING_FRAMES = 2 * _MPEG_FRAMES
 _PIECE_FRAMES = 1 << 18
 _FORWARD = "PCM in WAV, FLAC, Ogg or MP3"
 _UNKNOWN_FRAMES = 2**63 - 1
@@ -69,6 +65,7 @@ class AudioReader:
         self._parts: Parts = iter(())
         self._forward: ForwardBytes | None = None
         self._file: Any = None
+        self._stream_frames = 0  # that were asked for
         self._close: Callable[[], None] = lambda: None
 
     def __enter__(self) -> Self:
@@ -165,8 +162,7 @@ class AudioReader:
     def _samples(self, frames: int) -> NDArray[np.float32]:
         samples = np.full((frames, self._file.channels), np.nan, np.float32)
         try:
-            is_mpeg = self._file.subtype.startswith("MPEG")
-            with logged_messages() if is_mpeg else nullcontext():
+            with self._quiet(frames):
                 samples = self._file.read(out=samples)
         except soundfile.SoundFileError as error:
             self._damage = self._damage or f"the file is damaged ({_reason(error)})"
@@ -178,6 +174,19 @@ class AudioReader:
                 f"{self.name}: cannot read ({getattr(fault, 'strerror', None) or fault})"
             )
         return samples
+
+    def _quiet(self, frames: int) -> AbstractContextManager[None]:
+        """Return a context for the decoding of so many frames, in which mpg123 prints nothing.
+
+        What a slow pipe has to bring for it is waited for before, as others wait for the context.
+        """
+        forward = self._forward
+        if forward is not None and not forward.is_mpeg:
+            return nullcontext()
+        self._stream_frames += frames
+        if forward is not None:
+            forward.take_parts(self._stream_frames // _MPEG_FRAMES + 2)
+        return logged_messages()
 
     def _go_on(self) -> None:
         """Open the stream behind the one that has ended, if there is one."""
@@ -200,7 +209,8 @@ class AudioReader:
             if self._forward.is_last:
                 return None
             self._forward = ForwardBytes(self._parts)
-        with logged_messages():
+        self._stream_frames = 0
+        with self._quiet(_OPENING_FRAMES):
             file = _ForwardFile(self._forward)
         self._forward.begin()
         if self._account.has_claim:

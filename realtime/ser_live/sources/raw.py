@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
 from ser_live.sources.audio_reader import AudioReader
-from ser_live.sources.byte_streams import MPEG_BYTES, is_mpeg
 from ser_live.sources.containers import HEAD_BYTES, container_of
 from ser_live.sources.contract import Block, WaitingSource
+from ser_live.sources.mpeg_frames import MPEG_BYTES, is_mpeg
 from ser_live.text import quoted
 
 SampleFormat = Literal["s16le", "f32le"]
