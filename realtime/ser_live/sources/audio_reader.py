@@ -22,7 +22,8 @@ from ser_live.text import sanitize
 
 WANTED = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile"
 
-_MPEG_FRAMES = 1152  # or half as many, of the lower rates
+_MPEG_FRAMES = 1152
+_MPEG_FULL_RATE_HZ = 32000
 _OPENING_FRAMES = 2 * _MPEG_FRAMES
 _PIECE_FRAMES = 1 << 18
 _FORWARD = "PCM in WAV, FLAC, Ogg or MP3"
@@ -185,7 +186,9 @@ class AudioReader:
             return nullcontext()
         self._stream_frames += frames
         if forward is not None:
-            forward.take_parts(self._stream_frames // _MPEG_FRAMES + 2)
+            is_half = self._file is not None and self._file.samplerate < _MPEG_FULL_RATE_HZ
+            size = _MPEG_FRAMES // 2 if is_half else _MPEG_FRAMES
+            forward.take_parts(self._stream_frames // size + 3)
         return logged_messages()
 
     def _go_on(self) -> None:
