@@ -224,7 +224,7 @@ def run_script(model: OnnxClassifier, script: list[Fault]) -> FakeMicrophone:
     return microphone
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(script=SCRIPTS)
 def test_any_faults(model: OnnxClassifier, script: list[Fault]) -> None:
     microphone = run_script(model, script)

@@ -1,7 +1,9 @@
 """Samples that were declared in a wrong format are known for it, and no sound is."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -31,16 +33,16 @@ def encoded(voice: NDArray[np.floating], gain_db: float, sample_format: str = "s
     voice = voice * 10 ** (gain_db / 20)
     data = np.rint(np.clip(voice, -1, 1 - 2**-15) * 2.0**31).astype("<i4").view(np.uint8)
     data = data.reshape(-1, 4)
-    forms: dict[str, bytes] = {
-        "f32le": voice.astype("<f4").tobytes(),
-        "s16le": data[:, 2:].tobytes(),
-        "s16be": data[:, :1:-1].tobytes(),
-        "s24le": data[:, 1:].tobytes(),
-        "s32le": data.tobytes(),
-        "u8": (data[:, 3] ^ 0x80).tobytes(),
-        "twice": np.repeat(data[:, 2:], 2, axis=0).tobytes(),
+    forms: dict[str, Callable[[], NDArray[Any]]] = {
+        "f32le": lambda: voice.astype("<f4"),
+        "s16le": lambda: data[:, 2:],
+        "s16be": lambda: data[:, :1:-1],
+        "s24le": lambda: data[:, 1:],
+        "s32le": lambda: data,
+        "u8": lambda: data[:, 3] ^ 0x80,
+        "twice": lambda: np.repeat(data[:, 2:], 2, axis=0),
     }
-    return forms[sample_format]
+    return forms[sample_format]().tobytes()
 
 
 @pytest.mark.parametrize("gain_db", [-20, 0, 20])
@@ -65,13 +67,13 @@ def test_faint_integers_that_were_declared_as_floats_are_known() -> None:
 def test_no_sound_is_taken_for_another_format(channels: int) -> None:
     time = np.arange(RATE_HZ) / RATE_HZ
     sounds: dict[str, NDArray[np.floating]] = {**SOUNDS, "voice": VOICE}
-    for hz in range(50, 8000, 371):
+    for hz in range(50, 8000, 742):
         sounds[f"sine of {hz} Hz"] = np.sin(2 * np.pi * hz * time + 0.3)
         sounds[f"square of {hz} Hz"] = np.sign(sounds[f"sine of {hz} Hz"])
         sounds[f"saw of {hz} Hz"] = 2 * (hz * time % 1) - 1
     for name, sound in sounds.items():
         for gain_db in range(-60, 30, 20):
-            data = encoded(np.stack([sound] * channels, axis=1), gain_db)
+            data = encoded(np.stack([sound[: 4 * RATE_HZ]] * channels, axis=1), gain_db)
             assert words(data, channels) == "", (name, gain_db)
 
 
@@ -86,7 +88,7 @@ def test_random_samples_are_no_other_format(head: bytes, seed: int, channels: in
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
 def test_no_speech_of_the_corpora_is_taken_for_another_format() -> None:
     files = sorted(Path(os.environ["SER_CORPORA"]).glob("**/*.flac"))
-    for path in files[:: len(files) // 60]:
-        speech, _ = soundfile.read(path, dtype="float32", frames=10 * RATE_HZ)
+    for path in files[:: len(files) // 30]:
+        speech, _ = soundfile.read(path, dtype="float32", frames=5 * RATE_HZ)
         for gain_db in (-40, -20, 0, 20):
             assert words(encoded(speech, gain_db)) == "", path
