@@ -16,7 +16,14 @@ from helpers.sound_server import SoundServer
 from ser_live import SerError, interpreter
 from ser_live.doctor import devices as doctor_devices
 from ser_live.doctor import machine as doctor_machine
-from ser_live.sources import Block, Microphone, Notice, capture_thread, input_devices
+from ser_live.sources import (
+    Block,
+    Microphone,
+    Notice,
+    capture_process,
+    capture_thread,
+    input_devices,
+)
 from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.capture_thread import CaptureThread, open_capture
 from ser_live.sources.devices import InputDevice
@@ -67,7 +74,7 @@ def test_a_frozen_program_is_no_interpreter(where: Any, monkeypatch: pytest.Monk
     monkeypatch.setattr(where, "frozen" if where is sys else "__compiled__", True, raising=False)
     assert interpreter.interpreter() is None
     with pytest.raises(SerError, match="is no Python interpreter"):
-        CaptureProcess()
+        CaptureProcess().open()
 
 
 def test_what_was_started_to_capture_starts_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +143,7 @@ class TestThread:
     def test_after_one_that_hangs_none_opens(
         self, portaudio: Any, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(capture_thread, "_LIST_SECONDS", 0.1)
+        monkeypatch.setattr(capture_process, "_LIST_SECONDS", 0.1)
         monkeypatch.setattr(capture_thread, "_END_SECONDS", 0.1)
         portaudio.MODE = "hangs"
         with pytest.raises(SerError, match=r"did not answer within 0\.1 s"):

@@ -1,6 +1,7 @@
 """An audio file to the samples that everything works on."""
 
 import logging
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,6 @@ from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.sources.audio_reader import AudioReader
 
 _log = logging.getLogger(__name__)
-
-_BLOCK_FRAMES = 1 << 18
 
 
 def read_audio(path: Path) -> NDArray[np.float32]:
@@ -36,16 +35,13 @@ def read_audio(path: Path) -> NDArray[np.float32]:
         of it otherwise is a warning of this module's log.
     """
     with AudioReader(path) as reader:
-        rate_hz, blocks = reader.sample_rate_hz, []
-        while len(block := reader.read(_BLOCK_FRAMES)):
-            blocks.append(block)
-    samples = np.concatenate(blocks)
+        samples = reader.read(sys.maxsize)
     for note in reader.notes:
         _log.warning("%s: %s", reader.name, note)
     if not np.isfinite(samples).all():
         raise SerError(f"{path}: the file holds NaN or infinite samples")
     mono = np.ascontiguousarray(samples).mean(axis=1)
-    if rate_hz != SAMPLE_RATE_HZ:
-        mono = soxr.resample(mono, rate_hz, SAMPLE_RATE_HZ)
+    if reader.sample_rate_hz != SAMPLE_RATE_HZ:
+        mono = soxr.resample(mono, reader.sample_rate_hz, SAMPLE_RATE_HZ)
     result: NDArray[np.float32] = mono.astype(np.float32)
     return result

@@ -61,8 +61,7 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
             listen(source, **options) as listener,
             Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
         ):
-            steps = _kept(listener, outputs, summary, signals)
-            steps = steps if is_kept else _shown(steps)
+            steps = _kept(listener, outputs, summary, signals, is_kept)
             try:
                 if has_view:
                     _view(listener, steps, notice, stderr)
@@ -79,9 +78,16 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
 
 
 def _kept(
-    listener: "Listener[Any]", outputs: "Outputs", summary: "Summary", signals: Signals
+    listener: "Listener[Any]",
+    outputs: "Outputs",
+    summary: "Summary",
+    signals: Signals,
+    is_kept: bool,
 ) -> Iterator["LiveStep"]:
-    """Yield each step after it has gone to the files and the summary."""
+    """Yield each step after it has gone to the files and the summary.
+
+    Where there are no files, the stream ends when stdout takes no more.
+    """
     for step in listener.steps():
         with signals.postponed():  # all files end with the same record
             for item in step.items:
@@ -89,13 +95,7 @@ def _kept(
             for prediction in step.predictions:
                 summary.add(prediction)
         yield step
-
-
-def _shown(steps: Iterator["LiveStep"]) -> Iterator["LiveStep"]:
-    """Yield steps as long as stdout takes them."""
-    for step in steps:
-        yield step
-        if stdout_failure() is not None:
+        if not is_kept and stdout_failure() is not None:
             return
 
 

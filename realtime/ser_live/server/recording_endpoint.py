@@ -1,7 +1,6 @@
 """``/v1/recognize``: a whole recording at once, with the messages that a stream would give."""
 
 import asyncio
-import contextlib
 import io
 import json
 from collections.abc import AsyncIterator
@@ -84,21 +83,21 @@ class Recordings:
             await asyncio.to_thread(reader.__enter__)
         except SerError as error:
             raise ProblemError(415, str(error)) from error
-        with contextlib.closing(reader):
-            session = await self._session(reader, options)
-            told = {kind: list[str]() for kind in _KINDS}
-            async for message in self._messages(request, reader, session):
-                kind = str(message.pop("type"))
-                if kind == "prediction":
-                    message["lag_seconds"] = None  # it means nothing here
-                    self._streams.metrics.count_prediction(str(message["state"]), None)
-                told[kind].append(json.dumps(message))
-                if len(told["prediction"]) > _MOST_PREDICTIONS:
-                    detail = (
-                        f"hop_seconds is {session.recognizer.hop_seconds:g}, which gives more than "
-                        f"{_MOST_PREDICTIONS} predictions; widen it, or send the recording in parts"
-                    )
-                    raise ProblemError(422, detail)
+        # Not closed here: a request that is cancelled may leave a thread that still reads.
+        session = await self._session(reader, options)
+        told = {kind: list[str]() for kind in _KINDS}
+        async for message in self._messages(request, reader, session):
+            kind = str(message.pop("type"))
+            if kind == "prediction":
+                message["lag_seconds"] = None  # it means nothing here
+                self._streams.metrics.count_prediction(str(message["state"]), None)
+            told[kind].append(json.dumps(message))
+            if len(told["prediction"]) > _MOST_PREDICTIONS:
+                detail = (
+                    f"hop_seconds is {session.recognizer.hop_seconds:g}, which gives more than "
+                    f"{_MOST_PREDICTIONS} predictions; widen it, or send the recording in parts"
+                )
+                raise ProblemError(422, detail)
         self._streams.metrics.recordings.inc()
         head = {
             "model": options.model or self._streams.models.default,

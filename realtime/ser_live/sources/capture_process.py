@@ -18,7 +18,7 @@ from ser_live.errors import SerError
 from ser_live.interpreter import interpreter, interpreter_environment
 from ser_live.latency import StageLatency
 from ser_live.sources import capture_protocol as protocol
-from ser_live.sources.devices import permission_hint
+from ser_live.sources.devices import InputDevice, permission_hint
 from ser_live.sources.ring import Wakeup
 from ser_live.text import sanitize
 
@@ -26,6 +26,7 @@ _log = logging.getLogger(__name__)
 
 _IS_CAPTURE = "SER_LIVE_IS_CAPTURE"  # in its environment
 _OPEN_SECONDS = 5.0
+_LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
 _LAST_WORDS_SECONDS = 0.2  # its output may come a little after its end
 _PIPE_BYTES = 1 << 18
@@ -91,8 +92,8 @@ class CaptureProcess:
         self.failure: str | None = None
         self.callback: StageLatency | None = None
         asked = {"--device": device, "--rate": sample_rate_hz, "--channels": channels}
-        self._command = [*(self.worker_command() if command is None else command)]
-        self._command += [f"{name}={value}" for name, value in asked.items() if value is not None]
+        self._command = command
+        self._words = [f"{name}={value}" for name, value in asked.items() if value is not None]
         self._process: subprocess.Popen[bytes] | None = None
         self._pump: threading.Thread | None = None
         self._stderr: StderrLog | None = None
@@ -102,18 +103,6 @@ class CaptureProcess:
         self._answer: protocol.Opened | protocol.Devices | None = None
         self._sink: AudioSink | None = None
         self._frames = 0  # of the stream of the process
-
-    @staticmethod
-    def worker_command() -> list[str]:
-        """Return the command that starts the process, or raise SerError where there is none."""
-        python = interpreter()
-        if python is None:
-            raise SerError(
-                f"{sys.executable or 'this program'} is no Python interpreter, so it starts no "
-                "capture process; leave open_capture and command out"
-            )
-        # -P: a numpy.py in the present folder is not the one that is meant.
-        return [python, "-P", "-m", "ser_live.sources.capture_worker"]
 
     def open(self) -> protocol.Opened:
         """Start the process and wait until it has opened the device.
@@ -132,6 +121,22 @@ class CaptureProcess:
             self.close()
             raise SerError("the capture process did not open a device; start it again")
         return answer
+
+    def devices(self) -> list[InputDevice]:
+        """Start the process to list the devices instead, and end it.
+
+        Raises
+        ------
+        SerError
+            Without the PortAudio library, or if it does not answer within 15 seconds.
+        """
+        self._words = ["--list"]
+        answer = self._ask(
+            _LIST_SECONDS,
+            f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
+        )
+        self.close()
+        return [*answer.devices] if isinstance(answer, protocol.Devices) else []
 
     def start(self, sink: AudioSink) -> None:
         """Tell the process to capture; ``sink`` is called from the reading thread."""
@@ -198,10 +203,11 @@ class CaptureProcess:
         pipe = subprocess.PIPE
         if _IS_CAPTURE in os.environ:  # whatever was taken for Python must not start itself again
             raise SerError(f"{sys.executable} was started to capture and did something else")
+        command = [*(self._command or _worker_command()), *self._words]
         try:
             # A group of its own: Ctrl-C on the terminal is for this process alone, which ends it.
             process = subprocess.Popen(
-                self._command,
+                command,
                 stdin=pipe,
                 stdout=pipe,
                 stderr=pipe,
@@ -210,9 +216,7 @@ class CaptureProcess:
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
-            raise SerError(
-                f"{self._command[0]}: cannot start the capture process ({error})"
-            ) from error
+            raise SerError(f"{command[0]}: cannot start the capture process ({error})") from error
         if sys.platform == "linux" and process.stdout is not None:
             # A message in one piece: each time that the writer has to wait costs two wakes.
             with contextlib.suppress(OSError):  # more than this user may have
@@ -260,6 +264,17 @@ class CaptureProcess:
             self._stderr.join(_LAST_WORDS_SECONDS)
             how += [self._stderr.last_line] if self._stderr.last_line else []
         return f"the capture process ended ({': '.join(how)})"
+
+
+def _worker_command() -> list[str]:
+    python = interpreter()
+    if python is None:
+        raise SerError(
+            f"{sys.executable or 'this program'} is no Python interpreter, so it starts no "
+            "capture process; leave open_capture and command out"
+        )
+    # -P: a numpy.py in the present folder is not the one that is meant.
+    return [python, "-P", "-m", "ser_live.sources.capture_worker"]
 
 
 class StderrLog(threading.Thread):

@@ -12,12 +12,11 @@ from weakref import WeakSet
 from ser_live.errors import SerError
 from ser_live.interpreter import interpreter
 from ser_live.sources import capture_protocol as protocol
-from ser_live.sources.capture_process import Capture, CaptureProcess
+from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.devices import InputDevice, load_portaudio
 
 _log = logging.getLogger(__name__)
 
-_LIST_SECONDS = 15.0
 _END_SECONDS = 1.5
 
 
@@ -31,10 +30,22 @@ class CaptureThread(CaptureProcess):
     _launching = threading.Lock()
     _launched: ClassVar[WeakSet["CaptureThread"]] = WeakSet()
 
-    @staticmethod
-    def worker_command() -> list[str]:
-        """Return no words: nothing is started."""
-        return []
+    def open(self) -> protocol.Opened:
+        """Open the device in a thread of its own, and raise SerError as a process would."""
+        opened = super().open()
+        # PortAudio may hang if it ends under a device. What is registered after its own way out,
+        # so once a device is open, comes before it.
+        atexit.register(self.close)
+        return opened
+
+    def close(self) -> None:
+        """End capture; a driver that hangs is left alone."""
+        super().close()
+        atexit.unregister(self.close)
+        if self._pump is not None:
+            self._orders.end()
+            if self._is_running(_END_SECONDS):
+                _log.warning("the driver of the sound device hangs; it is left alone")
 
     def _launch(self) -> None:
         from ser_live.sources.capture_worker import Orders  # noqa: PLC0415 - a process needs none
@@ -44,32 +55,23 @@ class CaptureThread(CaptureProcess):
             others = [other for other in self._launched if other._is_running(_END_SECONDS)]
             if any(other._is_closed for other in others):
                 raise SerError("the driver of a sound device hangs; start this program again")
-            self._is_alone = not others
             self._orders = Orders()
-            self._pump = threading.Thread(target=self._run, daemon=True)
-            self._pump.start()
+            with self._closing:  # a close in another thread either sees the pump, or comes before
+                self._pump = threading.Thread(target=self._run, args=(not others,), daemon=True)
+                self._pump.start()
             self._launched.add(self)
 
-    def _run(self) -> None:
+    def _run(self, is_alone: bool) -> None:
         from ser_live.sources import capture_worker  # noqa: PLC0415 - a process needs none
 
-        if self._is_alone:
+        if is_alone:
             _look_for_devices()
-        capture_worker.run(capture_worker.parse(self._command), self._orders, self._take)
+        capture_worker.run(capture_worker.parse(self._words), self._orders, self._take)
         if self._orders.stream is not None:
             self._orders.stream.close()
 
     def _order(self, frames: int) -> None:
-        _close_at_exit()
         self._orders.give(frames)
-
-    def close(self) -> None:
-        """End capture; a driver that hangs is left alone."""
-        super().close()
-        if self._pump is not None:
-            self._orders.end()
-            if self._is_running(_END_SECONDS):
-                _log.warning("the driver of the sound device hangs; it is left alone")
 
     def _is_running(self, timeout_seconds: float) -> bool:
         """Tell whether it runs, after a wait for the end of one that was closed."""
@@ -79,8 +81,8 @@ class CaptureThread(CaptureProcess):
 
 
 def open_capture(
-    device: str | int | None, sample_rate_hz: int | None, channels: int | None
-) -> Capture:
+    device: str | int | None = None, sample_rate_hz: int | None = None, channels: int | None = None
+) -> CaptureProcess:
     """Return what captures: a process, or a thread where none can be started."""
     kind = CaptureProcess if interpreter() else CaptureThread
     return kind(device, sample_rate_hz, channels)
@@ -94,16 +96,7 @@ def input_devices() -> list[InputDevice]:
     SerError
         Without the PortAudio library, or if it does not answer within 15 seconds.
     """
-    kind = CaptureProcess if interpreter() else CaptureThread
-    capture = kind(command=[*kind.worker_command(), "--list"])
-    try:
-        answer = capture._ask(
-            _LIST_SECONDS,
-            f"the devices did not answer within {_LIST_SECONDS:g} s; restart the sound server",
-        )
-    finally:
-        capture.close()
-    return [*answer.devices] if isinstance(answer, protocol.Devices) else []
+    return open_capture().devices()
 
 
 @cache
@@ -114,20 +107,6 @@ def _log_limits() -> None:
         "driver that hangs or crashes takes with it",
         sys.executable or "this program",
     )
-
-
-@cache
-def _close_at_exit() -> None:
-    """Have all closed before the program ends: PortAudio may hang if it ends under a device.
-
-    What is registered after PortAudio's own way out, so once a device is open, comes before it.
-    """
-    atexit.register(_close_all)
-
-
-def _close_all() -> None:
-    for capture in [*CaptureThread._launched]:
-        capture.close()
 
 
 @cache

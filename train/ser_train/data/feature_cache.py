@@ -4,8 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,8 +86,8 @@ class FeatureCache:
             random = np.random.default_rng(int(content[:16], 16))
             inputs = list(self._windows(clip.path, samples, random))
             features = self._front_end.process(inputs).astype(np.float32)
-            known: dict[str, Any] = {"windows": features, "content": content, "has_speech": speaks}
-            write_atomically(file, lambda path: np.savez(path, **known))
+            save = partial(np.savez, windows=features, content=content, has_speech=speaks)
+            write_atomically(file, save)
         with np.load(file) as saved:
             content, speaks = str(saved["content"]), bool(saved["has_speech"])
             return ClipFeatures(clip, content, speaks, saved["windows"])

@@ -1,4 +1,4 @@
-"""What is made of each recording; broken ones, repeated ones and those without speech are told."""
+"""Loading of recordings, one by one; broken, repeated and silent ones are told."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
