@@ -1,11 +1,13 @@
 """Fixtures for all tests."""
 
+import importlib
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
@@ -84,6 +86,17 @@ def speaker(tmp_path: Path) -> Iterator[sound_server.SoundServer]:
         pytest.skip("pulseaudio is not installed")
     with sound_server.SoundServer(tmp_path / "sound") as server:
         yield server
+
+
+@pytest.fixture
+def fake_sounddevice(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The fake of sounddevice, new for each test."""
+    monkeypatch.syspath_prepend(Path(__file__).parent / "helpers" / "fake_audio")
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    fake = importlib.import_module("sounddevice")
+    yield fake
+    fake.is_over.set()
+    del sys.modules["sounddevice"]
 
 
 @pytest.fixture

@@ -1,12 +1,12 @@
 """Standard streams that are closed, full, broken, or unable to hold a character."""
 
 import errno
-import importlib
 import io
 import json
 import os
 import subprocess
 import sys
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TextIO
 from unittest import mock
@@ -20,13 +20,7 @@ from ser_live.sources.devices import InputDevice
 
 FULL = "stdout: cannot write on (No space left on device); give it room or another place"
 FAULTS = {"closed": None, "full": errno.ENOSPC, "broken": errno.EPIPE}
-MODULES = {
-    "ser-live": "ser_live.cli.main",
-    "ser-bench": "ser_live.bench.command",
-    "ser-serve": "ser_live.server",
-    "ser-train": "ser_train.commands.cli",
-    "ser-export": "ser_export.cli",
-}
+PROGRAMS = ("ser-live", "ser-bench", "ser-serve", "ser-train", "ser-export")
 LIVE = "ser_live --demo --json --output a.csv --record a.wav --model MODEL"
 BENCH = "ser_live.bench.command --seconds 1 --paced-seconds 0 --json --model MODEL"
 PREDICT = "ser_train predict --json MODEL マイク.ogg"
@@ -53,14 +47,14 @@ def faulty(fault: str) -> TextIO | None:
 
 def run(command: str, out: object, err: object) -> int:
     program, *words = command.split()
-    main = importlib.import_module(MODULES[program]).main
+    main = entry_points(group="console_scripts")[program].load()
     with mock.patch.multiple(sys, stdin=None, stdout=out, stderr=err):
         return int(main(words))
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize(
-    "command", [*(f"{program} --help" for program in MODULES), "ser-live doctor --help"]
+    "command", [*(f"{program} --help" for program in PROGRAMS), "ser-live doctor --help"]
 )
 def test_what_is_printed_never_ends_in_a_traceback(command: str, fault: str) -> None:
     out, err = Stream(), Stream()

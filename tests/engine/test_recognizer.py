@@ -9,13 +9,13 @@ import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from helpers.signals import demo_voice
+from helpers.streams import FailingModel
 from ser_live import Prediction, SerError, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ, SmoothingSpec, WindowSpec
 from ser_live.model.classifier import OnnxClassifier
@@ -214,22 +214,6 @@ def test_a_longer_warm_up_of_the_card_is_kept(tmp_path: Path) -> None:
     assert states.count("warming_up") == 8
     with pytest.raises(SerError, match="wanted 2 to 30"):
         StreamRecognizer(tmp_path / "slow.onnx", window_seconds=1.0)
-
-
-class FailingModel(OnnxClassifier):
-    """A model that fails at its nth window."""
-
-    def __init__(self, model: OnnxClassifier, at: int, error: BaseException) -> None:
-        self._left, self._error = at + 1, error  # the golden test is the first window
-        super().__init__(model._session, model.card, model.where)
-
-    def batch_probabilities(
-        self, windows: NDArray[np.float32], options: Any = None
-    ) -> NDArray[np.float32]:
-        self._left -= 1
-        if self._left == 0:
-            raise self._error
-        return super().batch_probabilities(windows, options)
 
 
 BROKEN = SerError("the weights are damaged")

@@ -134,15 +134,6 @@ def test_a_resampler_that_rounds_up_does_not_set_the_clock_back(model: OnnxClass
     assert len(got) > 90
 
 
-def test_a_gap_that_hides_a_hop_closes_what_was_heard(model: OnnxClassifier) -> None:
-    recognizer = StreamRecognizer(model)
-    recognizer.process(VOICES[16000][: 2 * 16000 + 1000])
-    (closing,) = recognizer.skip(16000)
-    assert (closing.index, closing.end_seconds) == (8, 2.0625)
-    assert closing.raw_probabilities is not None
-    assert recognizer.process(VOICES[16000][:4000])[0].index == 12
-
-
 def test_a_gap_inside_a_hop_leaves_the_hop_to_what_comes_after(model: OnnxClassifier) -> None:
     recognizer = StreamRecognizer(model)
     recognizer.process(VOICES[16000][: 2 * 16000 + 1000])

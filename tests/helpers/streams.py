@@ -56,6 +56,22 @@ class GivenSource:
         self.closed += 1
 
 
+class FailingModel(OnnxClassifier):
+    """A model that fails at its nth window."""
+
+    def __init__(self, model: OnnxClassifier, at: int, error: BaseException) -> None:
+        self._left, self._error = at + 1, error  # the golden test is the first window
+        super().__init__(model._session, model.card, model.where)
+
+    def batch_probabilities(
+        self, windows: NDArray[np.float32], options: Any = None
+    ) -> NDArray[np.float32]:
+        self._left -= 1
+        if self._left == 0:
+            raise self._error
+        return super().batch_probabilities(windows, options)
+
+
 def listening(
     microphone: FakeMicrophone, model: OnnxClassifier, **options: Any
 ) -> Listener[Prediction | Event]:

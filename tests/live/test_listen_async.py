@@ -104,14 +104,6 @@ async def test_it_gives_what_listen_gives(model: OnnxClassifier) -> None:
 
 
 @in_a_loop
-async def test_without_async_with_it_works_too(model: OnnxClassifier, tmp_path: Path) -> None:
-    microphone = FakeMicrophone(VOICE, seconds=3.0)
-    them = alisten(microphone, model=model)
-    assert len([prediction async for prediction in them]) >= 12
-    await them.aclose()
-
-
-@in_a_loop
 async def test_a_task_that_is_cancelled_while_it_waits_loses_nothing(model: OnnxClassifier) -> None:
     source, got = HandFed(), []
     async with alisten(source, model=model) as them:

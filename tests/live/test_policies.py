@@ -9,10 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
-from onnxruntime import RunOptions
 
-from helpers.streams import GivenSource, is_accounted, listening, offline
+from helpers.streams import FailingModel, GivenSource, is_accounted, listening, offline
 from ser_live import Event, Prediction, SerError, StreamRecognizer, listen
 from ser_live.live.input_faults import InputMonitor
 from ser_live.live.listener import Listener
@@ -35,6 +33,7 @@ from ser_live.testing import (
 
 VOICE = demo_voice()
 HOP_SECONDS = 0.25
+BROKEN = SerError("the weights are damaged")
 
 
 def sleep_on(microphone: FakeMicrophone, seconds: float) -> None:
@@ -199,11 +198,6 @@ class TestBudget:
         assert len([p for p in predictions if p.end_seconds > 80.0]) == 40
         assert microphone.counters.dropped == 0
 
-    def test_within_the_budget_nothing_changes(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=30.0)
-        _, events = taken(microphone, listening(microphone, model, cpu_budget=0.5), {})
-        assert events == []
-
     def test_time_in_which_other_programs_run_is_no_cost(self, model: OnnxClassifier) -> None:
         clock = VirtualClock()
         microphone = FakeMicrophone(VOICE, seconds=30.0, clock=clock)
@@ -358,22 +352,6 @@ def assert_told(path: Path, model: OnnxClassifier, told: list[tuple[str, float, 
         assert "mute" not in event.detail
 
 
-class Damaged(SlowModel):
-    """A model that fails after some windows."""
-
-    def __init__(self, model: OnnxClassifier, windows: int) -> None:
-        self.windows = windows + 1  # the first is that of its golden test
-        super().__init__(model, 0.0)
-
-    def batch_probabilities(
-        self, windows: NDArray[np.float32], options: RunOptions | None = None
-    ) -> NDArray[np.float32]:
-        if self.windows == 0:
-            raise SerError("the weights are damaged")
-        self.windows -= 1
-        return super().batch_probabilities(windows, options)
-
-
 class TestConsumers:
     def test_an_exception_closes_the_source(self, model: OnnxClassifier) -> None:
         microphone = FakeMicrophone(VOICE)
@@ -388,7 +366,7 @@ class TestConsumers:
         self, model: OnnxClassifier
     ) -> None:
         microphone = FakeMicrophone(VOICE)
-        listener = listening(microphone, Damaged(model, 6), vad=False)
+        listener = listening(microphone, FailingModel(model, 7, BROKEN), vad=False)
         assert len(list(itertools.islice(listener, 9))) == 9
         with pytest.raises(SerError, match="the weights are damaged"):
             next(listener)
@@ -399,7 +377,7 @@ class TestConsumers:
         self, model: OnnxClassifier
     ) -> None:
         blocks = [Block(VOICE[:41600, None]), Block(VOICE[41600:73600, None], None, 54400)]
-        damaged = Damaged(model, 2)
+        damaged = FailingModel(model, 3, BROKEN)
         predictions = listen(GivenSource(blocks), model=damaged, hop_seconds=1.5, vad=False)
         assert [p.end_seconds for p in itertools.islice(predictions, 2)] == [1.5, 2.6]
         with pytest.raises(SerError, match="the weights are damaged"):

@@ -214,16 +214,11 @@ def test_bytes_that_are_no_http_and_no_websocket_do_no_harm(server: serving.Serv
     key = b"dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     begin = frame(Opcode.TEXT, start().encode())
     junk = [
-        b"\x00\xff" * 1000,
-        post + b"Content-Length: 1000\r\n\r\nRIFF",
         post + b"Transfer-Encoding: chunked\r\n\r\n4\r\nRIFF\r\nnonsense\r\n",
         post + b"Transfer-Encoding: chunked\r\n\r\nnonsense\r\n",
         upgrade + b"x\r\n\r\n",
         upgrade + key + b"\xff" * 1000,
-        upgrade + key + begin + b"\xff" * 1000,
-        upgrade + key + begin + frame(Opcode.TEXT, b"\xff\xfe"),
         upgrade + key + begin + frame(Opcode.BINARY, b"\0" * 40_000) * 5 + b"\xff",
-        upgrade + key + begin + frame(Opcode.BINARY, b"\0" * 4000)[:2000],
         upgrade + key + begin + frame(Opcode.CLOSE, b"\x03\xe8") + b"\xff" * 1000,
         b"GET / HTTP/1.1\r\nHost: [\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://[::1\r\n\r\n",

@@ -1,6 +1,5 @@
 """Capture where no Python can be started: in frozen programs, and where Python is only a part."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -28,7 +27,6 @@ from ser_live.sources.capture_process import CaptureProcess
 from ser_live.sources.capture_thread import CaptureThread, open_capture
 from ser_live.sources.devices import InputDevice
 
-FAKE_AUDIO = str(Path(__file__).parents[1] / "helpers" / "fake_audio")
 MODULUS = 1 << 20
 
 
@@ -44,17 +42,17 @@ def frozen(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def portaudio(monkeypatch: pytest.MonkeyPatch, frozen: None) -> Iterator[Any]:
+def portaudio(
+    monkeypatch: pytest.MonkeyPatch, frozen: None, fake_sounddevice: Any
+) -> Iterator[Any]:
     """The fake sounddevice, which nothing else of the program has loaded."""
-    monkeypatch.syspath_prepend(FAKE_AUDIO)
-    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
     capture_thread._is_portaudio_ours.cache_clear()
+    with monkeypatch.context() as unloaded:
+        unloaded.delitem(sys.modules, "sounddevice")
+        assert capture_thread._is_portaudio_ours()
     before = set(threading.enumerate())
-    assert capture_thread._is_portaudio_ours()
-    fake = importlib.import_module("sounddevice")
-    yield fake
-    fake.is_over.set()
-    del sys.modules["sounddevice"]
+    yield fake_sounddevice
+    fake_sounddevice.is_over.set()
     capture_thread._is_portaudio_ours.cache_clear()
     for thread in set(threading.enumerate()) - before:
         thread.join(10.0)

@@ -202,10 +202,8 @@ class TestStandstill:
             """Return the timeline less the host's clock, by the next predictions."""
             offsets: list[float] = []
             while len(offsets) < 8:
-                line, now = (
-                    json.loads((process.stdout or io.StringIO()).readline()),
-                    time.monotonic(),
-                )
+                line = json.loads((process.stdout or io.StringIO()).readline())
+                now = time.monotonic()
                 events.extend([line["event"]] if "event" in line else [])
                 if now > since and "lag_seconds" in line:
                     offsets.append(line["end_seconds"] + line["lag_seconds"] - now)

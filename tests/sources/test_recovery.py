@@ -215,6 +215,7 @@ def run_script(model: OnnxClassifier, script: list[Fault]) -> FakeMicrophone:
     listener = listening(microphone, model, policy="block")
     told = heard(microphone, listener, BLOCK_SECONDS + delay_seconds)
     check_predictions(told, microphone, model)
+    assert not any("-" in item.detail for item in told.events)  # no time below zero
     kinds = told.kinds()
     assert kinds.count("device_restored") == microphone.counters.restarts
     assert kinds.count("device_lost") - kinds.count("device_restored") in (0, 1)

@@ -1,6 +1,5 @@
 """Rings, files, pipes and devices: every sample arrives once, or is counted as lost."""
 
-import importlib
 import io
 import itertools
 import os
@@ -8,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -284,21 +283,6 @@ def gathered(source: FileSource | RawSource) -> NDArray[np.generic]:
 
 
 class TestFile:
-    @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100, 48000, 96000])
-    @pytest.mark.parametrize(
-        ("name", "subtype", "channels"),
-        [("a.wav", "PCM_16", 2), ("a.wav", "FLOAT", 3), ("a.flac", "PCM_24", 1)],
-    )
-    def test_gives_what_libsndfile_reads(
-        self, tmp_path: Path, rate: int, name: str, subtype: str, channels: int
-    ) -> None:
-        soundfile.write(tmp_path / name, noise(rate // 3 + 7, channels), rate, subtype=subtype)
-        source = FileSource(tmp_path / name)
-        whole, _ = soundfile.read(tmp_path / name, dtype="float32", always_2d=True)
-        np.testing.assert_array_equal(gathered(source), whole)
-        assert (source.sample_rate_hz, source.channels) == (rate, channels)
-        assert source.notes == ()
-
     def test_realtime_gives_no_sample_before_its_time(self, tmp_path: Path) -> None:
         soundfile.write(tmp_path / "a.wav", noise(8000, 1), 16000)
         with FileSource(tmp_path / "a.wav", "realtime") as source:
@@ -341,19 +325,6 @@ class TestFile:
             gathered(FileSource(path))
         assert str(path) in str(caught.value)
         assert "\n" not in str(caught.value)
-
-    @pytest.mark.parametrize("name", ["a.wav", "a.flac"])
-    def test_plays_what_is_left_of_a_damaged_file(self, tmp_path: Path, name: str) -> None:
-        path = tmp_path / name
-        soundfile.write(path, noise(48000, 1), 16000)
-        whole, _ = soundfile.read(path, dtype="float32", always_2d=True)
-        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
-        source = FileSource(path)
-        samples = gathered(source)
-        assert 16000 < len(samples) < 34000
-        np.testing.assert_array_equal(samples, whole[: len(samples)])
-        assert len(source.notes) == 1
-        assert "s of it were readable" in source.notes[0]
 
 
 CONTAINERS = ("WAV PCM_16", "WAV FLOAT", "FLAC PCM_24", "OGG VORBIS", "MP3 MPEG_LAYER_III")
@@ -434,19 +405,14 @@ class TestRaw:
 
 
 @pytest.fixture
-def portaudio(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """The fake sounddevice, new for each test, with an output and three inputs."""
-    monkeypatch.syspath_prepend(FAKE_AUDIO)
-    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
-    fake: Any = importlib.import_module("sounddevice")
-    fake.devices = [
+def portaudio(fake_sounddevice: Any) -> Any:
+    """An output and three inputs."""
+    fake_sounddevice.devices = [
         ("HDMI output", 0), ("Built-in Audio", 2), ("USB Headset Mono", 1), ("USB Camera", 2),
     ]  # fmt: skip
-    fake.default.device = (1, 0)
-    fake.default_rate_hz = 44100.0
-    yield fake
-    fake.is_over.set()
-    del sys.modules["sounddevice"]
+    fake_sounddevice.default.device = (1, 0)
+    fake_sounddevice.default_rate_hz = 44100.0
+    return fake_sounddevice
 
 
 def wait_for_failure(stream: DeviceStream) -> None:

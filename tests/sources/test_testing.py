@@ -19,8 +19,6 @@ from ser_live.sources.microphone import SystemClock
 from ser_live.testing import (
     Backlog,
     Clipping,
-    ClockJump,
-    Crash,
     FakeMicrophone,
     Fault,
     HangOnOpen,
@@ -245,23 +243,6 @@ class TestFaults:
         assert behind == pytest.approx(4.0 * (1.0 - ratio), abs=1e-3)
         assert (np.diff(samples[:, 0]) > 0).all()
         assert samples[-1, 0] * 1000 == pytest.approx(6.0, abs=0.01)
-
-    @pytest.mark.parametrize("jump_seconds", [1000.0, 3.0, -3.0, -900.0])
-    def test_a_jump_of_the_clock_does_not_show(self, jump_seconds: float) -> None:
-        faults = [ClockJump(1.0, jump_seconds), Crash(2.0), ClockJump(2.05, -2 * jump_seconds)]
-        microphone = FakeMicrophone(ramp, faults, seconds=5.0)
-        blocks = []
-        with microphone:
-            for item in microphone:
-                if isinstance(item, Block):
-                    blocks.append(item)
-                    now, captured_at = microphone.clock.monotonic(), item.end_captured_at
-                    assert captured_at is not None
-                    assert -1e-9 <= now - captured_at < 0.3
-                else:
-                    assert "-" not in item.detail
-        assert len(microphone.hardware.felt) == 3
-        assert timeline_errors_seconds(blocks).max() < 0.021
 
 
 class TestModels:

@@ -85,20 +85,15 @@ def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None
     ("content", "reason"),
     [
         (None, "cannot read it"),
-        (b"", ".*is empty, wanted audio"),
-        (bytes(range(200)), ".*no audio that can be read"),
         ([0.0, np.nan], ".*holds NaN or infinite"),
-        ([], ".*0 samples of audio"),
     ],
-    ids=["missing", "empty", "noise", "nan", "no samples"],
+    ids=["missing", "nan"],
 )
 def test_a_broken_recording_is_named(
-    tmp_path: Path, content: bytes | list[float] | None, reason: str
+    tmp_path: Path, content: list[float] | None, reason: str
 ) -> None:
     path = tmp_path / "clip.wav"
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    elif content is not None:
+    if content is not None:
         soundfile.write(path, content, 16000, subtype="FLOAT")
     with pytest.raises(SerError, match=rf"clip\.wav: {reason}"):
         read_audio(path)

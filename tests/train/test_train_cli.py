@@ -53,7 +53,6 @@ def test_without_the_extra_one_line_names_it(
         (["ensemble", "no.keras", "no.keras", "-o", "all.onnx"], "ends in .keras"),
         (["ensemble", "no.keras", "no.keras", "-o", "all.keras"], "no such file"),
         (["predict", "no.onnx", "a.wav"], "there is no model 'no.onnx'"),
-        (["evaluate", "--stream", "no.keras", "--corpus", "."], "ser-export no.keras -o no.onnx"),
     ],
 )
 def test_mistakes_are_one_line(
