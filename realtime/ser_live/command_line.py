@@ -69,9 +69,16 @@ def _exit_code(program: str, work: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         return _EXIT_CODES[signal.SIGINT]
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if error.errno == errno.ENOSPC:
+            reason = f"cannot write on ({error.strerror}); make room for the output"
+        elif error.filename is not None:
+            from ser_live.text import sanitize  # noqa: PLC0415 - not for --help
+
+            name = sanitize(error.filename)
+            reason = f"{name}: {error.strerror}; give another path, or access to this one"
+        else:
             raise
-        return _fail(program, f"cannot write on ({error.strerror}); make room for the output")
+        return _fail(program, reason)
 
 
 def _fail(program: str, reason: str) -> int:

@@ -13,7 +13,7 @@ from unittest import mock
 
 import pytest
 
-from helpers.in_process import Stream, call
+from helpers.in_process import Stream, call, error_of
 from ser_live import sources
 from ser_live.sources import DEMO_PATH
 from ser_live.sources.devices import InputDevice
@@ -64,6 +64,15 @@ def test_what_is_printed_never_ends_in_a_traceback(command: str, fault: str) -> 
     assert run(command, out, faulty(fault)) == 0
     assert out.text()
     assert run(f"{command}-me", out, faulty(fault)) == 2
+
+
+@pytest.mark.parametrize(
+    "command", ["ser-live --demo --record PATH.wav", "ser-export PATH.keras -o a.onnx"]
+)
+def test_a_path_that_cannot_be_is_told_in_one_line(command: str) -> None:
+    program, *words = command.replace("PATH", "a" * 300).split()
+    done = call(*words, main=entry_points(group="console_scripts")[program].load())
+    assert "File name too long" in error_of(done, program)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

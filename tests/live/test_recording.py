@@ -293,6 +293,7 @@ class TestMistakes:
             ("a.wav", None, r"a\.wav: .*never overwritten"),
             ("b.wav", None, r"b\.wav\.jsonl: .*never overwritten"),
             ("missing/a.wav", None, r"missing/a\.wav: cannot record to it"),
+            (f"{'a' * 300}.wav", None, r"a\.wav: cannot record to it"),
             ("a.flac", None, r"a\.flac: .*ends in \.wav"),
             ("c.wav", "missing", "no model"),
         ],

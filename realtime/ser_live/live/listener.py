@@ -22,7 +22,6 @@ from ser_live.live.backpressure import Backpressure, HopController, Policy
 from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import Classifier
 from ser_live.prediction import Prediction
-from ser_live.sources.capture_clock import CaptureTimes
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 from ser_live.sources.devices import silence_hint
 from ser_live.sources.files import FileSource
@@ -148,7 +147,6 @@ class Listener(Generic[Item]):
         self._frames = 0
         self._waiting: list[NDArray[Any]] = []
         self._end_captured_at: float | None = None
-        self._times = CaptureTimes()
         self._gaps = Gaps()
         self._finished: list[Prediction] = []
         self._happened: list[Event] = []
@@ -300,8 +298,7 @@ class Listener(Generic[Item]):
         self._end_captured_at = None
         if block.end_captured_at is not None:
             now = self._clock()
-            captured_at = self._times.process(block.end_captured_at, now)
-            self._end_captured_at = min(captured_at, now)  # a device may be a little ahead
+            self._end_captured_at = min(block.end_captured_at, now)  # may be a little ahead
             self._queue.add(now - self._end_captured_at)
 
     def _cross(self, missing_frames: int) -> None:

@@ -72,7 +72,7 @@ class Recorder:
                 f"{self.path}: recordings are WAV files; wanted a name that ends in .wav"
             )
         for file in (self.path, sidecar_path(self.path)):  # before a device is opened
-            if file.exists():
+            if os.path.exists(file):  # noqa: PTH110 - False for a path that cannot be
                 raise refusal(file, FileExistsError())
         self.source.__enter__()
         try:
