@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.processes import imported
 from ser_live import __version__
 from test_public_surface import SUBCOMMANDS, run
 
@@ -46,15 +47,6 @@ def test_the_wheel_holds_three_packages_with_their_data_and_nothing_else(
     assert "ser_live/server/page/index.html" in members
     assert not [name for name in members if name.endswith((".keras", ".md"))]
     assert not [name for name in members if "/make_" in name]
-
-
-def imported(code: str, unwanted: tuple[str, ...], environment: dict[str, str]) -> str:
-    """Run code in a process of its own, and return which of some modules it has loaded."""
-    code = f"import sys\n{code}\nprint([m for m in {unwanted} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
-    )
-    return done.stdout.splitlines()[-1]
 
 
 @pytest.mark.integration

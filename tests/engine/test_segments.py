@@ -1,16 +1,13 @@
 """Segments: ordered, apart, and as long as what they are made of."""
 
-import dataclasses
 from functools import partial
-from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_live import Prediction, listen
+from ser_live import Prediction
 from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
 from ser_live.prediction import State
-from ser_live.sources import DEMO_PATH
 
 HOP = 0.25
 quick = settings(max_examples=40)
@@ -136,15 +133,3 @@ def test_audio_between_two_windows_belongs_to_no_segment() -> None:
     stream = [sad(k, start_seconds=5.0 * k + 2.0, hop_seconds=5.0) for k in range(2)]
     stream.append(prediction(2, "speech", "happy", 10.0, hop_seconds=5.0))
     assert spans(stream) == [(2.0, 5.0), (7.0, 10.0), (10.0, 15.0)]
-
-
-def test_the_demo_speaks_in_turns(tiny_model: Path) -> None:
-    with listen(DEMO_PATH, model=tiny_model) as predictions:
-        stream = list(predictions)
-    found = segments_of(stream)
-    assert len({segment.label for segment in found}) >= 2
-    spoken = sum(segment.end_seconds - segment.start_seconds for segment in found)
-    hops = sum(p.state in ("speech", "uncertain") for p in stream)
-    assert hops * HOP <= spoken <= stream[-1].end_seconds
-    for segment in found:
-        assert list(segment.to_dict()) == [f.name for f in dataclasses.fields(Segment)]

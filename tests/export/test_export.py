@@ -175,7 +175,7 @@ def test_names_what_is_wrong_with_the_target(source: Path, tmp_path: Path) -> No
 
 def test_names_what_is_wrong_with_the_audio(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny.onnx"
-    assert "no such audio file" in refuse(source, target, tmp_path / "missing.wav")
+    assert "cannot read it" in refuse(source, target, tmp_path / "missing.wav")
     soundfile.write(tmp_path / "short.wav", np.zeros(10), 16000)
     assert "wanted at least 0.3 s" in refuse(source, target, tmp_path / "short.wav")
 

@@ -4,6 +4,7 @@ import contextlib
 import resource
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
@@ -32,6 +33,15 @@ def captures(pid: int | None = None) -> set[int]:
     """Return the capture processes of a process."""
     worker = "ser_live.sources.capture_worker"
     return {child for child in children(pid) if worker in " ".join(psutil.Process(child).cmdline())}
+
+
+def imported(code: str, unwanted: Collection[str], environment: dict[str, str]) -> str:
+    """Run code in a process of its own, and return which of some modules it has loaded."""
+    code = f"import sys\n{code}\nprint([m for m in {[*unwanted]} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines()[-1]
 
 
 def is_running(pid: int) -> bool:

@@ -38,20 +38,6 @@ def test_a_file_gives_what_the_recognizer_gives(tiny_model: Path) -> None:
     assert list(listen(FileSource(DEMO_PATH), model=tiny_model)) == wanted
 
 
-def test_options_reach_the_recognizer(tiny_model: Path) -> None:
-    with listen(DEMO_PATH, model=tiny_model, hop_seconds=0.5, vad=False) as predictions:
-        got = list(predictions)
-    assert {p.state for p in got} <= {"speech", "uncertain", "warming_up"}
-    assert got[1].end_seconds == 1.0
-
-
-def test_a_recognizer_may_be_given(tiny_model: Path) -> None:
-    recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=22050, hop_seconds=0.5)
-    with listen(DEMO_PATH, recognizer=recognizer) as predictions:
-        assert next(predictions).end_seconds == 0.5
-        assert predictions.recognizer is recognizer
-
-
 def test_a_recognizer_of_another_rate_is_refused(tiny_model: Path) -> None:
     recognizer = StreamRecognizer(model=tiny_model, sample_rate_hz=16000)
     with (

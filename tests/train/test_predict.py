@@ -14,7 +14,6 @@ from ser_live.model.card import SmoothingSpec
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice, tiny_card
 from ser_train.commands import cli
-from ser_train.commands import predict as module
 from ser_train.commands.predict import predict, sum_up
 
 RATE_HZ = 16000
@@ -53,17 +52,15 @@ def test_a_recording_without_speech_has_no_emotion(
 
 @pytest.mark.parametrize("rate_hz", [8000, 44100])
 def test_it_hears_what_the_live_engine_hears(
-    rate_hz: int, tmp_path: Path, model: OnnxClassifier, monkeypatch: pytest.MonkeyPatch
+    rate_hz: int, tmp_path: Path, model: OnnxClassifier
 ) -> None:
     voice = soxr.resample(demo_voice(), RATE_HZ, rate_hz)
     path = write(tmp_path / "voice.wav", np.stack([voice, 0.5 * voice], axis=1), rate_hz)
     recognizer = StreamRecognizer(model, rate_hz, channels=2)
     alone = recognizer.process(soundfile.read(path, dtype="float32")[0]) + recognizer.flush()
-    assert predict(path, model).state in ("speech", "uncertain")
-    heard: list[Prediction] = []
-    monkeypatch.setattr(module, "sum_up", lambda path, predictions, *_: heard.extend(predictions))
-    predict(path, model)
-    assert heard == alone
+    answer = predict(path, model)
+    assert answer.state in ("speech", "uncertain")
+    assert answer == sum_up(path, alone, model.card)
 
 
 def prediction(start_seconds: float, end_seconds: float, share: float | None) -> Prediction:
