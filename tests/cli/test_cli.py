@@ -290,10 +290,10 @@ class TestRecording:
         assert lines_of(replay.stdout) == lines_of(call("--demo", *options).stdout)
         assert "has changed" not in replay.stderr
 
-    def test_a_changed_model_is_told(self, tmp_path: Path) -> None:
+    def test_a_changed_model_is_told(self, tmp_path: Path, voice: Path) -> None:
         path, model = tmp_path / "a.wav", tmp_path / "m.onnx"
         write_tiny_model(model)
-        call("--demo", "--record", path, "--model", model)
+        call(voice, "--record", path, "--model", model)
         assert "has changed" not in call("replay", path).stderr
         write_tiny_model(model, seed=7)
         done = done_well("replay", path)

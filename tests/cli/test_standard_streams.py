@@ -12,11 +12,13 @@ from typing import TextIO
 from unittest import mock
 
 import pytest
+import soundfile
 
 from helpers.in_process import Stream, call, error_of
 from ser_live import sources
 from ser_live.sources import DEMO_PATH
 from ser_live.sources.devices import InputDevice
+from ser_live.testing import speech_like
 
 FULL = "stdout: cannot write on (No space left on device); give it room or another place"
 FAULTS = {"closed": None, "full": errno.ENOSPC, "broken": errno.EPIPE}
@@ -75,29 +77,36 @@ def test_a_path_that_cannot_be_is_told_in_one_line(command: str) -> None:
     assert "File name too long" in error_of(done, program)
 
 
+@pytest.fixture
+def voice(tmp_path: Path) -> Path:
+    """Three seconds."""
+    soundfile.write(tmp_path / "voice.wav", speech_like(3.0), 16000)
+    return tmp_path / "voice.wav"
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_files_are_whole_whatever_becomes_of_stdout(
-    tmp_path: Path, tiny_model: Path, fault: str
+    tmp_path: Path, voice: Path, tiny_model: Path, fault: str
 ) -> None:
-    command = f"ser-live --demo --json --model {tiny_model}"
+    command = f"ser-live {voice} --json --model {tiny_model}"
     files = f"--output {tmp_path / 'a.csv'} --record {tmp_path / 'a.wav'}"
     for words, is_told in ((f"{command} {files}", True), (command, fault == "closed")):
         err = Stream()
         assert run(words, faulty(fault), err) == (2 if fault == "full" else 0)
         # Without files it ends, but for a stdout that was closed on purpose.
-        assert ("processed 19.6 s: 78 predictions" in err.text()) == is_told
+        assert ("processed 3.0 s: 12 predictions" in err.text()) == is_told
         assert err.text().count(FULL) == (fault == "full")
-    assert len((tmp_path / "a.csv").read_text().splitlines()) == 79
-    assert len(call("replay", tmp_path / "a.wav").stdout.splitlines()) == 78
+    assert len((tmp_path / "a.csv").read_text().splitlines()) == 13
+    assert len(call("replay", tmp_path / "a.wav").stdout.splitlines()) == 12
     out = Stream()
     assert run(f"{command} -vv", out, faulty(fault)) == 0
-    assert [json.loads(line)["index"] for line in out.text().splitlines()] == [*range(78)]
+    assert [json.loads(line)["index"] for line in out.text().splitlines()] == [*range(12)]
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 @pytest.mark.parametrize("is_terminal", [False, True])
 def test_names_that_a_stream_cannot_hold(
-    tmp_path: Path,
+    voice: Path,
     tiny_model: Path,
     monkeypatch: pytest.MonkeyPatch,
     encoding: str,
@@ -106,16 +115,15 @@ def test_names_that_a_stream_cannot_hold(
     name = "マイク\udcff.ogg"
     devices = [InputDevice(0, name, 1, 48000, is_default=True)]
     monkeypatch.setattr(sources, "input_devices", lambda: devices)
-    (tmp_path / name).write_bytes(DEMO_PATH.read_bytes())
     for words, code in (
         (["--list-devices"], 0),
         ([f"no{name}"], 2),
-        ([tmp_path / name, "--pace", "fast", "--model", tiny_model], 0),
+        ([voice.rename(voice.with_name(name)), "--pace", "fast", "--model", tiny_model], 0),
     ):
         done = call(*words, encoding=encoding, is_terminal=is_terminal)
         assert done.returncode == code
     if not is_terminal:
-        assert len([*map(json.loads, done.stdout.splitlines())]) == 78
+        assert len([*map(json.loads, done.stdout.splitlines())]) == 12
 
 
 @pytest.mark.integration

@@ -42,7 +42,4 @@ def shadowed(environment: dict[str, str], folder: Path, **modules: str) -> dict[
     folder.mkdir(exist_ok=True)
     for name, code in modules.items():
         (folder / f"{name}.py").write_text(code)
-    return {
-        **environment,
-        "PYTHONPATH": os.pathsep.join([str(folder), environment["PYTHONPATH"]]),
-    }
+    return {**environment, "PYTHONPATH": os.pathsep.join([str(folder), environment["PYTHONPATH"]])}

@@ -6,13 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_train.cross_validation.ledger import (
-    WHOLE,
-    Configuration,
-    Ledger,
-    Posteriors,
-    Row,
-)
+from ser_train.cross_validation.ledger import WHOLE, Configuration, Ledger, Posteriors, Row
 from ser_train.cross_validation.measurement import Measurement, measure_ledger
 from ser_train.progress import EpochRecord
 

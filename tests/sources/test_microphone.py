@@ -75,16 +75,3 @@ def test_devices_are_listed_with_the_rates_that_they_take(speaker: SoundServer) 
     assert "pulse" in out
     assert "(default)" in out
     assert "16, 22.05, 32, 44.1, 48" in out
-
-
-@pytest.mark.parametrize("device", ["gramophone", "77"])
-def test_an_unknown_device_is_one_line_with_the_known_ones(
-    speaker: SoundServer, tiny_model: Path, device: str
-) -> None:
-    process = speaker.python("-m", "ser_live", "--device", device, "--model", str(tiny_model))
-    out, err = process.communicate(timeout=20)
-    assert process.returncode == 2
-    assert out == ""
-    assert err.startswith("ser-live: error: no input device")
-    assert "'pulse'" in err
-    assert err.count("\n") == 1

@@ -18,13 +18,7 @@ from helpers.in_process import call
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import SourceCounters
 from ser_live.sources.microphone import SystemClock
-from ser_live.testing import (
-    FakeMicrophone,
-    Overrun,
-    SlowModel,
-    Unplug,
-    demo_voice,
-)
+from ser_live.testing import FakeMicrophone, Overrun, SlowModel, Unplug, demo_voice
 from ser_live.testing import faults as faults_module
 from tools.report import Report
 from tools.session import RATE_HZ as SESSION_RATE_HZ

@@ -83,10 +83,7 @@ def test_validation_speakers_are_chosen_from_each_corpus(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     ("content", "reason"),
-    [
-        (None, "cannot read it"),
-        ([0.0, np.nan], ".*holds NaN or infinite"),
-    ],
+    [(None, "cannot read it"), ([0.0, np.nan], ".*holds NaN or infinite")],
     ids=["missing", "nan"],
 )
 def test_a_broken_recording_is_named(

@@ -10,12 +10,7 @@ from helpers.measured import CONFIGURATION, answers, make_row, posteriors_of, wr
 from ser_live import SerError
 from ser_train.cross_validation.measurement import figures_of
 from ser_train.metrics import with_temperature
-from ser_train.reports.cross_validation import (
-    headline,
-    repeat_command,
-    report_page,
-    summarise,
-)
+from ser_train.reports.cross_validation import headline, repeat_command, report_page, summarise
 
 
 def test_the_other_folds_of_a_seed_set_the_temperature(tmp_path: Path) -> None:
@@ -88,9 +83,7 @@ def test_rows_of_two_settings_have_no_common_figure(tmp_path: Path) -> None:
         write(tmp_path, {(0, 1): posteriors_of(1, *answers(5))}, total=2, configuration=other)
 
 
-def test_seeds_that_heard_different_lengths_are_compared_by_what_both_heard(
-    tmp_path: Path,
-) -> None:
+def test_seeds_that_heard_different_lengths_are_compared_by_what_both_heard(tmp_path: Path) -> None:
     probabilities, truth = answers(30)
     more = posteriors_of(0, probabilities, truth)
     less = dataclasses.replace(more, heard=("1",), probabilities=more.probabilities[:1])

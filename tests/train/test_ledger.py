@@ -15,11 +15,7 @@ import pytest
 
 from helpers.measured import CONFIGURATION, make_posteriors, make_row
 from ser_live import SerError
-from ser_train.cross_validation.ledger import (
-    LEDGER,
-    Configuration,
-    Ledger,
-)
+from ser_train.cross_validation.ledger import LEDGER, Configuration, Ledger
 
 WRITE_FOR_EVER = """
 import dataclasses, itertools, sys

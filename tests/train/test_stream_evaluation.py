@@ -256,10 +256,7 @@ def test_sounds_without_speech_are_what_they_are_called() -> None:
 
 @pytest.mark.integration
 def test_the_command_from_outside(
-    spoken: Path,
-    tiny_model: Path,
-    environment: dict[str, str],
-    tmp_path: Path,
+    spoken: Path, tiny_model: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     arguments = ["evaluate", str(tiny_model), "--corpus", str(spoken), "--seed", "4"]
     arguments += ["--speakers", "spoken/ben", "--report-dir", str(tmp_path)]

@@ -107,9 +107,7 @@ async def _until_a_signal(work: Coroutine[Any, Any, Report]) -> Report:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(
-        prog="tools.load",
-        description="Measure a ser-live server, and stress it.",
-        epilog=_EPILOG,
+        prog="tools.load", description="Measure a ser-live server, and stress it.", epilog=_EPILOG
     )
     tools = parser.add_subparsers(dest="tool", required=True, metavar="TOOL")
     ramp = tools.add_parser("streams", help="more and more streams, to the breaking point")
