@@ -268,11 +268,11 @@ class TestInput:
         for start in range(0, len(samples), frames):
             found += monitor.process(samples[start : start + frames], start)
         assert [(event.kind, round(event.at_seconds * 400)) for event in found] == [
-            ("input_silent", 1300),
+            ("input_silent", 1600),
             ("input_clipping", 2400),
             ("input_offset", 4400),
-            ("input_silent", 7500),
-            ("input_silent", 8401),
+            ("input_silent", 7600),
+            ("input_silent", 8800),
             ("input_clipping", 8800),
             ("input_channels", 12000),
         ]

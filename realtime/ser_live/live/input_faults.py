@@ -130,12 +130,9 @@ class InputMonitor:
         found: list[Event] = []
         start = 0
         while start < len(samples):
-            end = start + self.sample_rate_hz - self._frames  # of the second at most
-            block = samples[start:end]
-            found += self._silence(as_float(block).ravel(), start_frame + start)
+            block = samples[start : start + self.sample_rate_hz - self._frames]  # of this second
             self._blocks.append(block)
             self._frames += len(block)
-            self._heard_values += block.size
             start += len(block)
             self._end_frame = start_frame + start
             if self._frames == self.sample_rate_hz:
@@ -144,9 +141,9 @@ class InputMonitor:
 
     def flush(self) -> list[Event]:
         """Return what shows at the end of a recording; nothing of another source."""
-        if not self.is_recording or not self._heard_values:
+        if not self.is_recording or not self._end_frame:
             return []
-        found = self._judge() if 2 * self._frames >= self.sample_rate_hz else []
+        found = self._judge() if self._blocks else []
         totals = {kind: f"{n} times in all" for kind, n in self._told.items() if n > 1}
         if self._constant_values == self._heard_values:
             totals["input_silent"] = f"every sample of it is {self._level:g}: there is no sound"
@@ -156,17 +153,19 @@ class InputMonitor:
     def _judge(self) -> list[Event]:
         """Judge the second that has come together, and begin the next one."""
         second = np.concatenate(self._blocks)
-        # Floats may be no audio, which the recognizer refuses; their squares would overflow.
-        channels = np.clip(as_float(second).T, -4.0, 4.0, order="C")
-        details: dict[EventKind, str] = {
-            "input_clipping": self._clipping(clipped_frames(second)),
-            "input_offset": self._offset(float(channels.mean())),
-            "input_channels": self._channels(channels),
-            "input_format": self._format(second.ravel(), self._heard_values - second.size),
-        }
-        if details["input_format"] or self._told["input_format"]:  # nothing else has a meaning then
-            details = {"input_format": details["input_format"]}
+        start, self._heard_values = self._heard_values, self._heard_values + second.size
         self._blocks, self._frames = [], 0
+        values = as_float(second)
+        details: dict[EventKind, str] = {"input_silent": self._silence(values.ravel())}
+        if 2 * len(second) >= self.sample_rate_hz:  # a shorter rest tells nothing else
+            details["input_format"] = self._format(second.ravel(), start)
+            is_wrong = details["input_format"] or self._told["input_format"]
+            if not is_wrong:  # else levels mean nothing
+                # Floats may be no audio, which the recognizer refuses; squares would overflow.
+                channels = np.clip(values.T, -4.0, 4.0, order="C")
+                details["input_clipping"] = self._clipping(clipped_frames(second))
+                details["input_offset"] = self._offset(float(channels.mean()))
+                details["input_channels"] = self._channels(channels)
         at_seconds = self._end_frame / self.sample_rate_hz
         return [event for kind in details for event in self._tell(kind, at_seconds, details[kind])]
 
@@ -176,25 +175,19 @@ class InputMonitor:
         is_told = detail and (self._told[kind] == 1 or not self.is_recording)
         return [Event(kind, at_seconds, detail)] if is_told else []
 
-    def _silence(self, values: NDArray[np.float32], start: int) -> list[Event]:
-        """Find where a value has stayed the same for long, on all channels."""
+    def _silence(self, values: NDArray[np.float32]) -> str:
+        """Find that a value has stayed the same for long, on all channels."""
         long_values = round(self._silent_seconds * self.sample_rate_hz) * self.channels
-        begins = np.append(0, np.flatnonzero(values[1:] != values[:-1]) + 1)
-        lengths = np.diff(np.append(begins, values.size))
+        changes = np.flatnonzero(values[1:] != values[:-1]) + 1
         before = self._constant_values if values[0] == self._level else 0
-        lengths[0] += before
-        was_silent = before >= long_values
-        found = []
-        for run in np.flatnonzero(lengths >= long_values):
-            if run == 0 and was_silent:
-                continue  # told when it began
-            reached = int(begins[run]) + long_values - (before if run == 0 else 0)
-            at_seconds = (start + math.ceil(reached / self.channels)) / self.sample_rate_hz
-            detail = f"every sample is {values[begins[run]]:g} for {self._silent_seconds:g} s"
-            found += self._tell("input_silent", at_seconds, detail + self._silence_hint)
-        self._level, self._constant_values = float(values[-1]), int(lengths[-1])
+        first = before + int(changes[0] if changes.size else values.size)
+        # What begins and ends within this second is not long.
+        self._constant_values = values.size - int(changes[-1]) if changes.size else first
+        self._level = float(values[-1])
         self._is_silent = self._constant_values >= long_values
-        return found
+        if not before < long_values <= first:  # else it is told already
+            return ""
+        return f"every sample is {values[0]:g} for {self._silent_seconds:g} s{self._silence_hint}"
 
     def _clipping(self, clipped: int) -> str:
         share = clipped / self.sample_rate_hz
