@@ -9,8 +9,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
@@ -240,23 +238,6 @@ def test_threads_share(model: OnnxClassifier, engine: Engine, has_engine: bool) 
     finally:
         sys.setswitchinterval(interval)
     assert got == [alone(model, stream) for stream in streams]
-
-
-@settings(max_examples=4)
-@given(seed=st.integers(0, 9999), streams=st.integers(2, 6))
-def test_any_interleaving_equals_isolated_runs(
-    tiny: OnnxClassifier, seed: int, streams: int
-) -> None:
-    rng = np.random.default_rng(seed)
-    rates, voices = zip(*map(voice_of, range(streams)), strict=True)
-    recognizers = [StreamRecognizer(tiny, rate) for rate in rates]
-    left = [np.split(voice, np.sort(rng.integers(0, len(voice), 10))) for voice in voices]
-    got: list[list[Prediction]] = [[] for _ in range(streams)]
-    while waiting := [stream for stream in range(streams) if left[stream]]:
-        stream = int(rng.choice(waiting))
-        got[stream] += recognizers[stream].process(left[stream].pop(0))
-    for stream in range(streams):
-        assert got[stream] + recognizers[stream].flush() == alone(tiny, stream)
 
 
 def test_microphones_in_threads_share_a_model(tiny: OnnxClassifier) -> None:

@@ -1,5 +1,6 @@
 """Samples that were declared in a wrong format are known for it, and no sound is."""
 
+import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -45,11 +46,12 @@ def encoded(voice: NDArray[np.floating], gain_db: float, sample_format: str = "s
     return forms[sample_format]().tobytes()
 
 
-@pytest.mark.parametrize("gain_db", [-20, 0, 20])
-@pytest.mark.parametrize("sample_format", ["f32le", "s24le", "s32le", "s16be", "u8", "twice"])
+ANY_LEVEL = itertools.product(("f32le", "s24le", "s32le", "twice"), (-20, 0, 20))
+LOUD_AND_NOT_CLIPPED = (("s16be", 0), ("u8", 0))
+
+
+@pytest.mark.parametrize(("sample_format", "gain_db"), [*ANY_LEVEL, *LOUD_AND_NOT_CLIPPED])
 def test_a_voice_in_another_format_is_known(sample_format: str, gain_db: int) -> None:
-    if gain_db != 0 and sample_format in ("s16be", "u8"):
-        return  # these are known by loud samples that are not clipped
     assert sample_format in words(encoded(VOICE, gain_db, sample_format))
     stereo = np.stack([VOICE, np.roll(VOICE, 500)], axis=1)
     is_known = sample_format in words(encoded(stereo, gain_db, sample_format), 2)
