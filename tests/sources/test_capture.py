@@ -30,7 +30,6 @@ from ser_live.sources import (
     Microphone,
     Notice,
     capture_process,
-    capture_thread,
     input_devices,
 )
 from ser_live.sources import capture_protocol as protocol
@@ -329,7 +328,7 @@ class TestProcess:
 
     def test_a_list_that_does_not_come(self, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
         play("hangs")
-        monkeypatch.setattr(capture_thread, "_LIST_SECONDS", 0.3)
+        monkeypatch.setattr(capture_process, "_LIST_SECONDS", 0.3)
         with pytest.raises(SerError, match=r"did not answer within 0\.3 s; restart the"):
             input_devices()
 
