@@ -152,12 +152,20 @@ def test_a_click_or_a_slammed_door_does_not_deafen(length_ms: int) -> None:
 @pytest.mark.corpora
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
 @pytest.mark.parametrize(
-    ("number", "files", "most_percent"),
-    [(2, "jfk.flac", 13.0), pytest.param(12, "jfk.*", 6.0, marks=pytest.mark.long)],
+    ("number", "files", "levels_db", "most_percent"),
+    [
+        (2, "jfk.flac", (-30, 20), 13.0),
+        pytest.param(12, "jfk.*", gate_tool.LEVELS_DB, 6.0, marks=pytest.mark.long),
+    ],
 )
 def test_speech_of_the_corpora_is_heard_at_every_level(
-    number: int, files: str, most_percent: float
+    number: int,
+    files: str,
+    levels_db: tuple[int, ...],
+    most_percent: float,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(gate_tool, "LEVELS_DB", levels_db)
     folder = Path(os.environ["SER_CORPORA"])
     cases = [(path.name, [read_audio(path)]) for path in (folder.parent / "cases").glob(files)]
     for name, clips in (*cases, *gate_tool.recordings(folder, half=1, clips=number)):
