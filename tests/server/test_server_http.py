@@ -1,22 +1,33 @@
 """HTTP: recordings, health, the documents, and problems in words."""
 
+import asyncio
+import contextlib
 import io
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import httpx
 import jsonschema
 import numpy as np
 import pytest
 import soundfile
+from starlette.requests import Request
 
 from helpers import serving
 from helpers.server_talk import RATE_HZ, VOICE
 from helpers.serving import recording
 from ser_live.model.catalog import model_files
+from ser_live.model.classifier import OnnxClassifier
+from ser_live.server.messages import SessionOptions
+from ser_live.server.recording_endpoint import Recordings
+from ser_live.server.settings import Limits
 from ser_live.sources import DEMO_PATH
+from ser_live.sources.audio_reader import AudioReader
 
 pytestmark = pytest.mark.integration
 
@@ -181,3 +192,36 @@ def test_whatever_the_document_allows_and_forbids_is_answered_as_it_says(
     assert done.returncode == 0, done.stdout
     assert server.get("/readyz").status_code == 200
     assert not [line for line in server.log.lines() if line["level"] == "error"]
+
+
+def test_a_request_that_is_cancelled_leaves_the_decoder_to_its_thread(
+    model: OnnxClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoders crash if they are closed while they read."""
+    has_begun, may_read, heard = threading.Event(), threading.Event(), list[int]()
+    read = AudioReader.read
+
+    def slow(reader: AudioReader, frames: int) -> Any:
+        has_begun.set()
+        may_read.wait(10.0)
+        heard.append(len(read(reader, frames)))
+        return ()
+
+    monkeypatch.setattr(AudioReader, "read", slow)
+    streams = mock.Mock(limits=Limits())
+    streams.models.get = mock.AsyncMock(return_value=model)
+
+    async def receive() -> dict[str, object]:
+        return {"type": "http.request", "body": recording(VOICE, RATE_HZ)}
+
+    async def cancel() -> None:
+        request = Request({"type": "http", "headers": []}, receive)
+        task = asyncio.create_task(Recordings(streams).recognize(request, SessionOptions()))
+        await asyncio.to_thread(has_begun.wait, 10.0)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        may_read.set()
+
+    asyncio.run(cancel())  # and wait for its threads
+    assert heard == [len(VOICE)]
