@@ -166,14 +166,11 @@ class InputMonitor:
                 details["input_clipping"] = self._clipping(clipped_frames(second))
                 details["input_offset"] = self._offset(float(channels.mean()))
                 details["input_channels"] = self._channels(channels)
+        found = [kind for kind, detail in details.items() if detail]
+        told = [kind for kind in found if not (self.is_recording and self._told[kind])]
+        self._told.update(found)
         at_seconds = self._end_frame / self.sample_rate_hz
-        return [event for kind in details for event in self._tell(kind, at_seconds, details[kind])]
-
-    def _tell(self, kind: EventKind, at_seconds: float, detail: str) -> list[Event]:
-        if detail:
-            self._told[kind] += 1
-        is_told = detail and (self._told[kind] == 1 or not self.is_recording)
-        return [Event(kind, at_seconds, detail)] if is_told else []
+        return [Event(kind, at_seconds, details[kind]) for kind in told]
 
     def _silence(self, values: NDArray[np.float32]) -> str:
         """Find that a value has stayed the same for long, on all channels."""
