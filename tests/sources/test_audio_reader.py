@@ -72,6 +72,7 @@ WHOLE: dict[str, tuple[Callable[[], bytes], int]] = {
     "wav from a pipe": (lambda: wav(0xFFFFFFFF), 1),
     "wav from another pipe": (lambda: wav(0x7FFFFFFF, "FLOAT"), 1),
     "wav with a picture before": (lambda: wav(None, before=b"LIST\xe1\x93\4\0" + bytes(300002)), 1),
+    "two wavs": (lambda: 2 * (wav(None) + b"LIST\3\0\0\0abc\0"), 2),
     "flac": (lambda: encoded("FLAC"), 1),
     "flac from a pipe": (lambda: flac(0), 1),
     "flac that claims half": (lambda: flac(RATE_HZ), 1),
@@ -92,6 +93,7 @@ WHOLE: dict[str, tuple[Callable[[], bytes], int]] = {
 }  # fmt: skip
 NO_PIPE: dict[str, tuple[Callable[[], bytes], int]] = {
     "adpcm": (lambda: encoded("WAV", "IMA_ADPCM"), 1),
+    "adpcm of another kind": (lambda: encoded("WAV", "MS_ADPCM"), 1),
     "aiff": (lambda: encoded("AIFF"), 1),
     "caf": (lambda: encoded("CAF"), 1),
 }
@@ -120,7 +122,7 @@ def read(source: Any, block: int = 4000) -> tuple[NDArray[np.float32], tuple[str
 
 
 def padding(name: str) -> int:
-    return 2400 if "mp3" in name else 200 if "adpcm" in name else 0
+    return 2400 if "mp3" in name else 1000 if "adpcm" in name else 0
 
 
 @pytest.mark.parametrize("name", [*WHOLE, *NO_PIPE])

@@ -29,7 +29,7 @@ _FAINT = 0.01
 _FAINTEST_POWER = 1e-8
 _FORMAT_SECONDS = 30
 _FORMAT_VALUES = 1 << 12
-_ONE_CHANNEL = "'ffmpeg -i IN -af pan=mono|c0=c0 OUT' takes the first one alone"
+_ONE_CHANNEL = "'ffmpeg -i IN -af \"pan=mono|c0=c0\" OUT' takes the first one alone"
 
 
 class Gaps:

@@ -28,7 +28,8 @@ _OPENING_FRAMES = 2 * _MPEG_FRAMES
 _PIECE_FRAMES = 1 << 18
 _FORWARD = "PCM in WAV, FLAC, Ogg or MP3"
 _UNKNOWN_FRAMES = 2**63 - 1
-_CLAIM = re.compile(r": (\d+) \(should be (\d+)\)")
+# Of chunks, not of the fields in them, which are indented.
+_CLAIM = re.compile(r"^\S.*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _LEAST_MISSING_SECONDS = 0.1  # encoders count their own padding differently
 
 
@@ -143,7 +144,9 @@ class AudioReader:
             self.channels = require_channels(self._file.channels)
         except soundfile.SoundFileError as error:
             why = f"{kind}: {_reason(error)}" if kind else "no known container"
-            raise SerError(f"{self.name}: no audio that can be read ({why}); {WANTED}") from error
+            advice = f", or 'ffmpeg -i {self.name} OUT.wav' converts it" if kind else ""
+            reason = f"no audio that can be read ({why}); {WANTED}{advice}"
+            raise SerError(f"{self.name}: {reason}") from error
         except (SerError, OSError) as error:
             raise SerError(f"{self.name}: {error}") from error
 
@@ -280,4 +283,6 @@ def _claims_more(told: str) -> bool:
 
 
 def _reason(error: Exception) -> str:
+    if "regular file" in str(error):  # so it calls a stream that has no frame
+        return "nothing in it can be decoded"
     return sanitize(getattr(error, "error_string", error)).rstrip(".")

@@ -87,9 +87,25 @@ def _wav(feed: ByteFeed, account: Account) -> Parts:
             account.given_bytes += len(data)
             yield data
         account.missing_bytes += left if is_known else 0
-        if is_known or not feed.peek(1):
+        if is_known:
+            yield from _wav_behind(feed, account, size % 2)
+            return
+        if not feed.peek(1):
             return
         yield None  # a decoder can be told of no more than that: another one goes on
+
+
+def _wav_behind(feed: ByteFeed, account: Account, padding_bytes: int) -> Parts:
+    """Yield the streams of a WAV that follows behind the chunks of another one."""
+    feed.skip(padding_bytes)
+    for _ in range(MOST_CHUNKS):
+        head = feed.peek(HEAD_BYTES)
+        if container_of(head) == "WAV":
+            yield None
+            yield from _wav(feed, account)
+        if len(head) < 8 or container_of(head):
+            return
+        feed.skip(8 + (size := int.from_bytes(head[4:8], "little")) + size % 2)
 
 
 def _flac(feed: ByteFeed, account: Account) -> Parts:

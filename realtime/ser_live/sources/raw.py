@@ -14,7 +14,7 @@ from ser_live.errors import SerError
 from ser_live.sources.audio_reader import AudioReader
 from ser_live.sources.containers import HEAD_BYTES, container_of
 from ser_live.sources.contract import Block, WaitingSource
-from ser_live.sources.mpeg_frames import MPEG_BYTES, is_mpeg
+from ser_live.sources.mpeg_frames import MPEG_BYTES, has_mpeg, is_mpeg
 from ser_live.text import quoted
 
 SampleFormat = Literal["s16le", "f32le"]
@@ -126,7 +126,8 @@ class RawSource(WaitingSource):
         # Faint raw PCM may begin as MP3 does, whose first frames tell for sure.
         if head[:1] == b"\xff" and head[1:2] >= b"\xe0":
             return "MP3" if is_mpeg(self._bytes.peek(MPEG_BYTES)) else None
-        return container_of(head)
+        # What has come is looked through for one that begins a little later; nothing is waited for.
+        return container_of(head) or ("MP3" if has_mpeg(self._bytes.peek(HEAD_BYTES)) else None)
 
     def _open(self, container: str) -> None:
         try:
@@ -138,7 +139,7 @@ class RawSource(WaitingSource):
         own = (self._reader.sample_rate_hz, self._reader.channels)
         self.sample_rate_hz, self.channels = own
         if declared not in ((16000, 1, "s16le"), (*own, "s16le")):
-            found = f"{container} of {own[0]} Hz and {own[1]} channels"
+            found = f"{container} of {own[0]} Hz and {own[1]} channel{'s' * (own[1] > 1)}"
             self._notes = (f"{self.name}: is {found}; what was declared is left aside",)
 
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 _ROUGH, _ROUGHEST = 0.6, 1.2
 _SMOOTHER = 0.2
 _FEWEST_VALUES = 64
+# Standard deviation of compressed bytes, taken for int16, and the correlation of neighbours.
+_EVEN, _EVENLY = 65536 / 12**0.5, 1500.0
+_WHITE, _LAGS = 0.15, 32
 
 
 def likely_format(samples: NDArray[Any], channels: int, start: int) -> str:
@@ -56,6 +59,12 @@ def likely_format(samples: NDArray[Any], channels: int, start: int) -> str:
             found = found or name
     if np.mean(np.abs(data - 128.0) < 64.0) > 0.9:
         found = "u8"
+    # All values are alike often, as only in noise at full scale.
+    if not found and abs(samples.std() - _EVEN) <= _EVENLY and _is_white(samples):
+        return (
+            "the samples look like compressed audio; pipe it from its beginning, or convert it, as "
+            "in 'ffmpeg -i FILE -f wav - | ser-live --stdin'"
+        )
     return found and (
         f"the samples look like {found}, declared as s16le; declare what they are, or convert them "
         f"by 'ffmpeg -f {found} -ar HZ -ac N -i - -f s16le -'"
@@ -70,6 +79,12 @@ def _are_floats(values: NDArray[np.float32]) -> bool:
     return bool(
         positive + negative + np.mean(values == 0) >= 0.99 and min(positive, negative) > 0.02
     )
+
+
+def _is_white(samples: NDArray[np.int16]) -> bool:
+    values = samples / samples.std()
+    products = [np.mean(values[lag:] * values[:-lag]) for lag in range(1, _LAGS)]
+    return bool(np.abs(products).max() < _WHITE)
 
 
 def _come_twice(samples: NDArray[np.int16]) -> bool:
