@@ -80,7 +80,9 @@ def test_no_sound_is_taken_for_another_format(channels: int) -> None:
             assert words(data, channels) == "", (name, gain_db)
 
 
-@hypothesis.given(st.binary(max_size=10).map(lambda half: 2 * half), st.integers(0, 2**32), st.integers(1, 3))
+@hypothesis.given(
+    st.binary(max_size=10).map(lambda half: 2 * half), st.integers(0, 2**32), st.integers(1, 3)
+)
 def test_random_samples_are_no_other_format(head: bytes, seed: int, channels: int) -> None:
     for shift in range(13):
         noise = np.random.default_rng(seed).integers(-32768, 32768, 4096) >> shift
