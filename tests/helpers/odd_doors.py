@@ -28,7 +28,7 @@ from ser_train.audio import read_audio
 
 @dataclass(frozen=True)
 class Heard:
-    """What came through a door."""
+    """Audio that came through a door."""
 
     rate_hz: int
     samples: NDArray[np.float32]
@@ -128,7 +128,7 @@ def streams_of_decoders() -> Iterator[list[str]]:
 
 @dataclass(frozen=True)
 class Expected:
-    """What is to be heard, and the outcomes that are right."""
+    """Seconds that are to be heard, and the outcomes that are right."""
 
     truth: Heard
     by_file: str

@@ -200,7 +200,7 @@ class TestTheLaw:
     def test_a_session_that_ends_in_speech(
         self, tmp_path: Path, tiny_model: Path, ending: str
     ) -> None:
-        """What is left of a hop has a prediction in both, or in neither."""
+        """The rest of a hop has a prediction in both, or in neither."""
         path = tmp_path / "session.wav"
         soundfile.write(tmp_path / "voice.wav", demo_voice()[:50000], 16000)
         recorder = Recorder(FileSource(tmp_path / "voice.wav"), path, tiny_model, hop_seconds=0.3)

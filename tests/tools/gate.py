@@ -44,7 +44,7 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What Silero hears of a recording at its levels, hop by hop."""
+    """Speech that Silero hears in a recording at its levels, hop by hop."""
 
     speech: Flags
     """Shape (levels, hops)."""

@@ -106,7 +106,7 @@ class AudioReader:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be read up to here, one sentence; empty if nothing is missing."""
+        """One sentence on what could not be read up to here; empty if nothing is missing."""
         # Before the first sample it is an error that says what is wrong.
         if not self.frames or not (reason := self._reason()):
             return ()

@@ -94,7 +94,7 @@ class FileSource(WaitingSource):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What could not be read, in seconds."""
+        """Seconds that could not be read, and why."""
         return tuple(f"{self._reader.name}: {note}" for note in self._reader.notes)
 
     def take(self, frames: int) -> Block | None:
