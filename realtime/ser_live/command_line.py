@@ -3,6 +3,7 @@
 import argparse
 import contextlib
 import errno
+import os
 import signal
 import sys
 import threading
@@ -24,6 +25,9 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print the message and where to read more, and exit with 2."""
         tool = self.prog.partition(" ")[0]
+        for word in sys.argv[1:]:
+            if word.startswith("-") and os.path.exists(word):  # noqa: PTH110 - quick to import
+                message += f"; if you mean the file, name it {'./' + word!r}"
         self.exit(USER_ERROR, f"{tool}: error: {message} (see {self.prog} --help)\n")
 
     def _get_values(self, action: argparse.Action, given: list[str]) -> Any:
@@ -59,7 +63,8 @@ def exit_code_of(program: str, work: Callable[[], int]) -> int:
 
 def _exit_code(program: str, work: Callable[[], int]) -> int:
     try:
-        return work()
+        with Signals():
+            return work()
     except SerError as error:
         return _fail(program, str(error))
     except Stopped as stopped:
@@ -89,6 +94,8 @@ def _fail(program: str, reason: str) -> int:
 class Signals:
     """Ctrl-C and SIGTERM raise `Stopped` in this context; a second one ends the program at once.
 
+    Whatever becomes of that exception on its way, `Stopped` is what leaves the context: an import
+    that is interrupted in C turns it into an ImportError, and others catch everything.
     In another thread than the main one, and for signals that were ignored before, nothing
     changes.
     """
@@ -96,7 +103,7 @@ class Signals:
     def __init__(self) -> None:
         self._before: dict[signal.Signals, object] = {}
         self._is_postponed = False
-        self._stopped: Stopped | None = None
+        self._exit_code: int | None = None  # no exception, which would hold on to its frames
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -107,10 +114,12 @@ class Signals:
                     signal.signal(number, self._stop)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, *_: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._before.clear()
+        if self._exit_code is not None and not isinstance(error, Stopped):
+            raise Stopped(self._exit_code) from None
 
     @contextlib.contextmanager
     def postponed(self) -> Iterator[None]:
@@ -120,17 +129,16 @@ class Signals:
             yield
         finally:
             self._is_postponed = False
-        if self._stopped is not None:
-            raise self._stopped
+        if self._exit_code is not None:
+            raise Stopped(self._exit_code)
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         with _blocked({*self._before}):  # one between would be reported as a race
             for known in self._before:
                 signal.signal(known, signal.SIG_DFL)
-        stopped = Stopped(_EXIT_CODES[signal.Signals(number)])
+        self._exit_code = _EXIT_CODES[signal.Signals(number)]
         if not self._is_postponed:
-            raise stopped  # not kept: its traceback would hold on to all that it went through
-        self._stopped = stopped
+            raise Stopped(self._exit_code)
 
 
 @contextlib.contextmanager

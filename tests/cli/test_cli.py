@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +21,26 @@ from helpers.readers import READERS
 from helpers.streams import GivenSource
 from ser_live import listen
 from ser_live.cli.stderr import Stderr
-from ser_live.command_line import Signals, Stopped
+from ser_live.command_line import Signals, Stopped, exit_code_of
 from ser_live.recording import Recorder, ReplaySource
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH, Block, Notice
 from ser_live.testing import speech_like, write_tiny_model
 
 COMMAND = [sys.executable, "-m", "ser_live"]
 MAIN = "from ser_live.cli.main import main\n"
+
+
+INTERRUPTED = """
+import importlib, signal, sys
+class Press:
+    def find_spec(self, name, path=None, target=None):
+        if name == moment:
+            signal.raise_signal(signal.SIGINT)
+moment, module, *words = sys.argv[1:]
+main = importlib.import_module(module).main
+sys.meta_path.insert(0, Press())
+sys.exit(main(words))
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -135,6 +149,7 @@ class TestMistakes:
             (["--file", "a.wav", "b.wav"], "argument PATH: not allowed with argument --file"),
             (["a.wav", "b.wav"], "unrecognized arguments: b.wav"),
             (["missing.wav"], "missing.wav: cannot read it"),
+            (["/dev/stdin"], "/dev/stdin: is stdin; give --stdin instead"),
             (["--file", ""], "argument --file: is empty"),
             (["--demo", "--model", ""], "argument --model: is empty"),
             (["replay", ""], "argument FILE: is empty"),
@@ -168,6 +183,17 @@ class TestMistakes:
             os.dup2(before, 1)
             os.close(before)
         assert "b.jsonl: is also stdin, stdout or stderr" in error_of(done)
+
+    @pytest.mark.integration
+    def test_a_file_that_is_also_stdin(self, voice: Path, tiny_model: Path) -> None:
+        with voice.open() as stdin:
+            subprocess.run([*COMMAND, voice, "--model", tiny_model], stdin=stdin, check=True)
+
+    def test_a_name_with_a_dash(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        Path("-a.wav").touch()
+        monkeypatch.setattr(sys, "argv", ["ser-live", "-a.wav"])
+        assert "if you mean the file, name it './-a.wav'" in error_of(call("-a.wav"))
 
     def test_stdin_that_is_closed(self, tiny_model: Path) -> None:
         assert "stdin: is closed" in error_of(call("--stdin", "--model", tiny_model, stdin=None))
@@ -383,6 +409,21 @@ class TestEndings:
         for word in ("Traceback", "Broken", "processed"):
             assert word not in err
 
+    @pytest.mark.parametrize("moment", ["datetime", "onnxruntime", "soxr"])  # one by NumPy's C
+    @pytest.mark.parametrize(
+        "command",
+        [
+            "ser_live.cli.main",
+            "ser_live.bench.command --hop 0.5 --model",
+            "ser_train.commands.cli predict emotion",
+        ],
+    )
+    def test_ctrl_c_while_it_imports(self, command: str, moment: str, voice: Path) -> None:
+        words = [sys.executable, "-c", INTERRUPTED, moment, *command.split(), str(voice)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout) == (130, "")
+        assert done.stderr in ("", "ser-train: interrupted\n")
+
 
 def test_a_signal_waits_for_what_must_happen_whole() -> None:
     done = []
@@ -398,6 +439,27 @@ def test_a_signal_waits_for_what_must_happen_whole() -> None:
     assert done == ["whole"]
     assert stopped.value.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_one_whatever_becomes_of_its_exception(
+    number: signal.Signals, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(change: Callable[[], int]) -> int:
+        try:
+            signal.raise_signal(number)
+        except BaseException:
+            return change()
+        return 0
+
+    def broken() -> int:
+        raise ImportError("initialization failed")
+
+    assert exit_code_of("ser-live", lambda: work(broken)) == code
+    assert exit_code_of("ser-live", lambda: work(lambda: 0)) == code
+    assert capsys.readouterr().err == ""
+    with pytest.raises(ImportError, match="initialization failed"):
+        exit_code_of("ser-live", broken)
 
 
 class TestView:

@@ -1,5 +1,6 @@
 """The command ``ser-train`` from outside."""
 
+import signal
 import sys
 from pathlib import Path
 
@@ -83,7 +84,8 @@ def test_ctrl_c_tells_only_of_what_there_is(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     def interrupted(options: object) -> int:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
+        return 0
 
     monkeypatch.chdir(tmp_path)
     Path(file).parent.mkdir()

@@ -132,6 +132,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         for flag in ("--device", "--file", "--record"):  # the first would be dropped in silence
             if sum(word.partition("=")[0] == flag for word in words) > 1:
                 raise SerError(f"{flag} is given twice, wanted one")
+        if arguments.file in ("-", "/dev/stdin", "/dev/fd/0"):
+            raise SerError(f"{arguments.file}: is stdin; give --stdin instead")
         _check_source(arguments)
     _check_files(arguments)
     return arguments
@@ -193,14 +195,16 @@ def _check_files(arguments: argparse.Namespace) -> None:
     from ser_live.output import check_outputs  # noqa: PLC0415 - --help needs none of it
 
     check_outputs(arguments.output)
-    used = [arguments.file, arguments.model]
-    for recording in filter(None, (arguments.record, arguments.replay)):
-        used += [recording, f"{recording}.jsonl"]
-    places = {os.path.realpath(path) for path in used if path is not None}
+    recordings = arguments.record, arguments.replay
+    kept, read = ([path, f"{path}.jsonl"] if path else [] for path in recordings)
+    read += filter(None, (arguments.file, arguments.model))
     streams = [number for number in range(3) if stat.S_ISREG(os.fstat(number).st_mode)]
-    for path in (*arguments.output, *places):
-        if any(os.path.exists(path) and os.path.samefile(path, number) for number in streams):  # noqa: PTH110, PTH121
+    for path in (*arguments.output, *kept, *read):
+        # What is only read may be stdin as well.
+        taken = [number for number in streams if number or path not in read]
+        if any(os.path.exists(path) and os.path.samefile(path, number) for number in taken):  # noqa: PTH110, PTH121
             raise SerError(f"{path}: is also stdin, stdout or stderr; choose another name")
+    places = {os.path.realpath(path) for path in (*kept, *read)}
     for path in arguments.output:
         if os.path.realpath(path) in places:
             raise SerError(f"--output {path}: is in use as something else; choose another name")

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from ser_live import __version__
-from ser_live.command_line import USER_ERROR, Parser, exit_code_of
+from ser_live.command_line import USER_ERROR, Parser, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.standard_streams import stdout_failure
-from ser_train.commands import arguments
 from ser_train.models.silent_stderr import silent_stderr
 from ser_train.progress import Reporter
 
@@ -51,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0; 2 for a mistake of the user; 130 after Ctrl-C.
+        0; 2 for a mistake of the user; 130 after Ctrl-C, 143 after SIGTERM.
     """
     return exit_code_of("ser-train", lambda: _run(argv))
 
@@ -59,12 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str] | None) -> int:
     options = make_parser().parse_args(argv)
     try:
-        return int(options.run(options) or 0)
+        with Signals():
+            return int(options.run(options) or 0)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] not in _NEEDED:
             raise
         raise SerError(f"{error}; training needs: pip install 'ser-live[train]'") from error
-    except KeyboardInterrupt:
+    except Stopped:
         print(f"ser-train: interrupted{_kept(options)}", file=sys.stderr)
         raise
 
@@ -83,6 +83,8 @@ def _kept(options: argparse.Namespace) -> str:
 
 def make_parser() -> argparse.ArgumentParser:
     """Build the parser; the function that runs the chosen command is in ``run``."""
+    from ser_train.commands import arguments  # noqa: PLC0415 - NumPy, where a signal may come
+
     parser = Parser(
         prog="ser-train",
         description="Train, cross-validate, evaluate and try speech emotion models.",
@@ -246,6 +248,7 @@ def _start_tensorflow(threads: int | None) -> None:
 
 def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:
     """Return a job, each field of which is the option of that name."""
+    from ser_train.commands import arguments  # noqa: PLC0415
     from ser_train.files import default_cache_folder  # noqa: PLC0415 - not for --help
 
     told = {_FIELDS.get(name, name): value for name, value in vars(options).items()}

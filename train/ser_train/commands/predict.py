@@ -35,7 +35,7 @@ class Answer:
         """Return one line, for a person or as JSON."""
         if not as_json:
             named = self.label if self.state == "speech" else self.state
-            return f"{self.path}\t{named}\t{self.confidence:.3f}"
+            return f"{sanitize(self.path)}\t{named}\t{self.confidence:.3f}"
         shares = {label: round(share, 6) for label, share in (self.probabilities or {}).items()}
         answer = {"file": str(self.path), "state": self.state, "label": self.label}
         numbers = {"confidence": round(self.confidence, 6), "probabilities": shares or None}
