@@ -28,8 +28,8 @@ _OPENING_FRAMES = 2 * _MPEG_FRAMES
 _PIECE_FRAMES = 1 << 18
 _FORWARD = "PCM in WAV, FLAC, Ogg or MP3"
 _UNKNOWN_FRAMES = 2**63 - 1
-# Of chunks, not of the fields in them, which are indented.
-_CLAIM = re.compile(r"^\S.*: (\d+) \(should be (\d+)\)", re.MULTILINE)
+# Of lengths, not of the bytes per second, which are wrong in many a file.
+_CLAIM = re.compile(r"^(?!\s*Bytes/sec).*: (\d+) \(should be (\d+)\)", re.MULTILINE)
 _LEAST_MISSING_SECONDS = 0.1  # encoders count their own padding differently
 
 
