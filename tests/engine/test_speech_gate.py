@@ -86,6 +86,39 @@ def test_gain_does_not_change_a_step_of_the_gate(gain_db: int) -> None:
     assert [step.is_speech for step in plain] == [step.is_speech for step in changed]
 
 
+@pytest.mark.parametrize("offset", [0.005, 0.015, -0.1])
+def test_an_offset_does_not_change_what_is_heard(offset: float) -> None:
+    voice = demo_voice() * np.float32(10 ** (-20 / 20))
+    plain, changed = decided(voice), decided(voice + np.float32(offset))
+    assert any(step.is_speech for step in plain[RATE // STEP_SAMPLES :])
+    assert [step.is_speech for step in plain] == [step.is_speech for step in changed]
+
+
+def test_an_offset_that_jumps_costs_less_than_a_second() -> None:
+    voice = demo_voice() * np.float32(10 ** (-20 / 20))
+    offset = np.repeat(np.float32([0.0, 0.3, -0.1]), [3 * RATE, 6 * RATE, voice.size - 9 * RATE])
+    pairs = zip(decided(voice), decided(voice + offset), strict=True)
+    differ = [a for a, b in pairs if a.is_speech != b.is_speech]
+    assert len(differ) * STEP_SAMPLES < RATE
+
+
+def test_an_offset_alone_asks_no_network() -> None:
+    assert {step.probability for step in decided(np.full(RATE * 2, 0.1))} == {0.0}
+
+
+@pytest.mark.parametrize("chunk_samples", [17, 160, STEP_SAMPLES, 4001])
+def test_chunks_do_not_change_what_the_network_hears(chunk_samples: int) -> None:
+    voice = demo_voice()[: 6 * RATE] + np.float32(0.1)
+    whole, cut = SpeechGate(GateSpec()), SpeechGate(GateSpec())
+    whole.process(voice)
+    for start in range(0, voice.size, chunk_samples):
+        cut.process(voice[start : start + chunk_samples])
+    one, other = ([step.rows for step in gate._waiting] for gate in (whole, cut))
+    assert len(one) == len(other)
+    for a, b in zip(one, other, strict=True):
+        assert (a is None and b is None) or np.array_equal(np.asarray(a), np.asarray(b))
+
+
 def machine(pitch_hz: float, is_square: bool, seconds: float = 20.0) -> NDArray[np.float64]:
     """A sound of one spectrum that swells four times a second, as syllables do."""
     times = np.arange(round(seconds * RATE)) / RATE

@@ -1,7 +1,6 @@
 """Measure what the speech gate loses of speech, and what it takes for speech.
 
-``python tests/tools/gate.py --corpora FOLDER --report docs/measurements/speech-gate.md``
-
+The command stands in docs/speech-gate.md. It needs the extra ``dev`` (psutil).
 Its values were chosen on the first half of the recordings (``--half 0``); the second is measured.
 """
 
@@ -36,7 +35,8 @@ Its best level is the one of ten at which it hears the most hops: -20 to +20 dB 
 it is, and of the same at an RMS of 0.1; for each recording, or one for all recordings of a row. Of
 the lost hops, those with a voice hold a step that it takes for speech; the others lie in the 0.4 s
 that an utterance is held. Added hops are those that only the gate hears. Samples beyond full scale
-are kept, as the engine keeps them. Babble is speech, and is not measured."""
+are kept, as the engine keeps them. Babble is speech, and is not measured.
+The command needs the extra `dev` (psutil)."""
 
 Samples = NDArray[np.float32]
 Flags = NDArray[np.bool_]
@@ -159,7 +159,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         "Seconds of speech in a minute of noise": Table(heading, list(noises())),
     }
     files = "".join(f" {path.name}" for path in options.files)
-    command = f"python tests/tools/gate.py{files} --half {options.half} --clips {options.clips}"
+    folder = "" if options.corpora is None else " --corpora FOLDER"
+    choice = f"--half {options.half} --clips {options.clips}"
+    page = "" if options.report is None else f" --report {options.report.as_posix()}"
+    command = f"python tests/tools/gate.py{files}{folder} {choice}{page}"
     report = Report("What the speech gate hears", "Silero VAD 5", figures, tables, NOTE)
     return report.publish(command, options.report, prints_json=False)
 

@@ -128,7 +128,8 @@ class SpeechGate:
     others go through Silero. Its output depends on the level, so it hears audio at a gain that
     follows the loudest sounds of the last four seconds, and never looks ahead: a quiet microphone
     behaves as a loud one. The gain moves seldom, and then the network begins afresh and hears the
-    last second again at the new gain.
+    last second again at the new gain. An offset of the converter is no loudness: the level of a
+    step is that about its mean, and the network hears it without the median mean of a second.
 
     Parameters
     ----------
@@ -147,6 +148,7 @@ class SpeechGate:
         """Clear everything: as new."""
         self._state = _NO_STATE
         self._held = np.empty(0, np.float32)
+        self._means: deque[float] = deque(maxlen=_SECOND_STEPS)
         self._rows: deque[NDArray[np.float32]] = deque(maxlen=_SECOND_STEPS + 1)
         self._taken_steps = 0
         self._waiting: deque[_WaitingStep] = deque()
@@ -227,11 +229,18 @@ class SpeechGate:
 
     def _take(self, step: NDArray[np.float32]) -> _WaitingStep:
         """Prepare the next step of shape (512,) for the network."""
+        # In float64 the mean of a constant is exact, so that nothing is left of one.
+        mean = float(np.add.reduce(step, dtype=np.float64)) / STEP_SAMPLES
+        self._means.append(mean)
+        # A voice hardly moves the median, and half a second after a jump nothing is left of it.
+        offset = sorted(self._means)[len(self._means) // 2]
+        step = step - np.float32(offset)
         context = self._rows[-1] if self._rows else np.zeros(_CONTEXT_SAMPLES, np.float32)
         # Also closed steps are kept: they are the context of the next one.
         self._rows.append(np.concatenate((context[-_CONTEXT_SAMPLES:], step)))
         self._taken_steps += 1
-        rms = math.sqrt(float(np.square(step).sum()) / STEP_SAMPLES)
+        power = float(np.square(step).sum()) / STEP_SAMPLES - (mean - offset) ** 2
+        rms = math.sqrt(max(0.0, power))
         is_open = self._is_open(rms)
         self._follow_level(rms)
         if self._taken_steps % _SECOND_STEPS == 0:
