@@ -96,7 +96,9 @@ def test_an_offset_does_not_change_what_is_heard(offset: float) -> None:
 
 def test_an_offset_that_jumps_costs_less_than_a_second() -> None:
     voice = demo_voice() * np.float32(10 ** (-20 / 20))
-    offset = np.repeat(np.float32([0.0, 0.3, -0.1]), [3 * RATE, 6 * RATE, voice.size - 9 * RATE])
+    offset = np.repeat(
+        np.array([0.0, 0.3, -0.1], np.float32), [3 * RATE, 6 * RATE, voice.size - 9 * RATE]
+    )
     pairs = zip(decided(voice), decided(voice + offset), strict=True)
     differ = [a for a, b in pairs if a.is_speech != b.is_speech]
     assert len(differ) * STEP_SAMPLES < RATE
