@@ -195,7 +195,7 @@ def test_a_decoder_complains_in_the_log_alone(
     rotten = bytearray(mp3())
     for at in range(3000, len(rotten), 700):
         rotten[at] ^= 0x55
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG, logger="ser_live.sources.decoder_messages"):
         read(io.BytesIO(rotten))
     assert capfd.readouterr() == ("", "")
     assert "mpg123" in caplog.text
