@@ -225,3 +225,12 @@ def test_a_pipe_that_stalls_keeps_no_other_reader_waiting() -> None:
             may_go_on.set()
     assert len(samples) == SECONDS * RATE_HZ
     assert len(stalled.result()[0]) > RATE_HZ
+
+
+@pytest.mark.parametrize(
+    ("head", "advice"),
+    [(b"\0\0\0\x20ftypM4A ", "convert it, as in 'ffmpeg"), (b"\x1f\x8b\x08\0", "unpack it$")],
+)
+def test_the_advice_fits_the_container(head: bytes, advice: str) -> None:
+    with pytest.raises(SerError, match=f"it: no audio that can be read .*; {advice}"):
+        read(io.BytesIO(head + bytes(500)))

@@ -15,7 +15,7 @@ from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
 from ser_live.sources.byte_feed import LENGTH_UNKNOWN, Account, ByteFeed, Parts
 from ser_live.sources.byte_streams import streams_of
-from ser_live.sources.containers import HEAD_BYTES, container_of
+from ser_live.sources.containers import HEAD_BYTES, advice_on, container_of
 from ser_live.sources.decoder_files import ForwardBytes, SoughtBytes
 from ser_live.sources.decoder_messages import logged_messages
 from ser_live.text import sanitize
@@ -144,8 +144,8 @@ class AudioReader:
             self.channels = require_channels(self._file.channels)
         except soundfile.SoundFileError as error:
             why = f"{kind}: {_reason(error)}" if kind else "no known container"
-            advice = f", or 'ffmpeg -i {self.name} OUT.wav' converts it" if kind else ""
-            reason = f"no audio that can be read ({why}); {WANTED}{advice}"
+            advice = advice_on(kind, f"convert it, as in 'ffmpeg -i {self.name} OUT.wav'")
+            reason = f"no audio that can be read ({why}); {WANTED}{'; ' if advice else ''}{advice}"
             raise SerError(f"{self.name}: {reason}") from error
         except (SerError, OSError) as error:
             raise SerError(f"{self.name}: {error}") from error

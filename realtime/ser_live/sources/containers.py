@@ -25,6 +25,7 @@ _FORMS = {
     b"RIFF": {b"WAVE": "WAV", b"AVI ": "AVI"},
     b"FORM": dict.fromkeys((b"AIFF", b"AIFC"), "AIFF"),
 }
+_ARCHIVES = ("a ZIP archive", "gzip")
 
 
 def container_of(head: bytes) -> str | None:
@@ -40,3 +41,16 @@ def container_of(head: bytes) -> str | None:
         return form
     found = (name for at, magic, name in _MAGIC if head[at : at + len(magic)] == magic)
     return next(found, None)
+
+
+def advice_on(container: str | None, conversion: str) -> str:
+    """Return what makes audio of a container readable; empty where that is not known.
+
+    Parameters
+    ----------
+    container : str or None
+        As `container_of` returns it.
+    conversion : str
+        Advice for what ffmpeg reads.
+    """
+    return "unpack it" if container in _ARCHIVES else conversion if container else ""

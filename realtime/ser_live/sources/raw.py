@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
 from ser_live.sources.audio_reader import AudioReader
-from ser_live.sources.containers import HEAD_BYTES, container_of
+from ser_live.sources.containers import HEAD_BYTES, advice_on, container_of
 from ser_live.sources.contract import Block, WaitingSource
 from ser_live.sources.mpeg_frames import MPEG_BYTES, has_mpeg, is_mpeg
 from ser_live.text import quoted
@@ -133,8 +133,10 @@ class RawSource(WaitingSource):
         try:
             self._reader = AudioReader(cast("BinaryIO", self._bytes), self.name).__enter__()
         except SerError as error:
-            advice = "convert it, as in 'ffmpeg -i FILE -f wav - | ser-live --stdin', or try --file"
-            raise SerError(f"{error}; {advice}") from error
+            conversion = (
+                "convert it, as in 'ffmpeg -i FILE -f wav - | ser-live --stdin', or try --file"
+            )
+            raise SerError(f"{error}; {advice_on(container, conversion)}") from error
         declared = (self.sample_rate_hz, self.channels, self.sample_format)
         own = (self._reader.sample_rate_hz, self._reader.channels)
         self.sample_rate_hz, self.channels = own
