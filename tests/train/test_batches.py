@@ -39,6 +39,20 @@ def test_the_loss_counts_from_how_frequent_a_label_is() -> None:
     np.testing.assert_allclose(half.offsets, 0.5 * targets.offsets, rtol=1e-6)
 
 
+@pytest.mark.parametrize("drawn_equally", [True, False])
+def test_a_label_is_as_frequent_as_the_batches_have_it(drawn_equally: bool) -> None:
+    """Of a corpus with one label in four and of a large one with one in two."""
+    clips = [Clip(Path("a"), "happy" if i < 2 else "sad", "x/1", "x") for i in range(8)]
+    clips += [Clip(Path("a"), ("happy", "sad")[i % 2], "y/1", "y") for i in range(24)]
+    corpora = [clip.corpus for clip in clips] if drawn_equally else None
+    targets = Targets(clips, ("happy", "sad"), 0.0, False, 1.0, corpora)
+    source = FeatureSource(np.zeros((len(clips), 1, 1), np.float32))
+    batches = Batches(source, targets, 8, 0.0, 0, corpora)
+    drawn = np.concatenate([b.targets for epoch in range(200) for b in batches.epoch(epoch)])
+    np.testing.assert_allclose(np.exp(targets.offsets[0]), drawn.mean(axis=0), atol=0.01)
+    assert np.exp(targets.offsets[0, 0]) == pytest.approx(0.375 if drawn_equally else 14 / 32)
+
+
 def numbered(corpora: list[str], batch_clips: int) -> Batches:
     """Batches of clips whose input is their place."""
     clips = [Clip(Path("a"), "happy", f"{name}/1", name) for name in corpora]

@@ -164,6 +164,8 @@ class Targets:
         Share of the logarithm of each label's frequency (in the corpus, with ``mask_missing``)
         that the loss adds to the logits, so that the network need not learn it (Menon et al.
         2021, logit adjustment).
+    corpora : sequence of str or None
+        As in `Batches`: a label is as frequent as what an epoch draws has it.
     """
 
     def __init__(
@@ -173,13 +175,18 @@ class Targets:
         smoothing: float,
         mask_missing: bool,
         balance: float = 0.0,
+        corpora: Sequence[str] | None = None,
     ) -> None:
         one_hot = np.zeros((len(clips), len(labels)), np.float32)
         one_hot[np.arange(len(clips)), [labels.index(clip.label) for clip in clips]] = 1.0
         frequencies = np.empty_like(one_hot)
+        _, place, sizes = np.unique(
+            corpora or ["all"] * len(clips), return_inverse=True, return_counts=True
+        )
         groups = np.array([clip.corpus if mask_missing else "all" for clip in clips])
         for group in set(groups.tolist()):
-            frequencies[groups == group] = one_hot[groups == group].mean(axis=0)
+            own = groups == group
+            frequencies[own] = np.average(one_hot[own], axis=0, weights=1.0 / sizes[place[own]])
         allowed = frequencies > 0
         self.offsets = np.full_like(one_hot, _FORBIDDEN)
         self.offsets[allowed] = balance * np.log(frequencies[allowed])

@@ -83,15 +83,16 @@ def learn(
     """
     recipe = settings.recipe
     clips = prepared.chosen(split.training)
+    corpora = [clip.corpus for clip in clips] if recipe.balanced_corpora else None
     targets = Targets(
         clips,
         settings.labels,
         recipe.label_smoothing,
         settings.mask_missing_labels,
         recipe.label_balance,
+        corpora,
     )
     source = prepared.source(split.training, recipe, settings.seed)
-    corpora = [clip.corpus for clip in clips] if recipe.balanced_corpora else None
     batches = Batches(source, targets, recipe.batch_clips, recipe.mixup, settings.seed, corpora)
     optimizer = Optimizer(
         after_front_end(model, prepared.network, "logits"), recipe, recipe.epochs * batches.count
