@@ -13,7 +13,7 @@ from ser_live import SerError
 from ser_live.model.card import SpectrumSpec
 from ser_live.testing import demo_voice
 from ser_train.audio import read_audio
-from ser_train.corpora import Clip, find_clips, labels_of, read_manifest, relabel
+from ser_train.corpora import Clip, find_clips, find_talk, labels_of, read_manifest, relabel
 from ser_train.data import spectra
 from ser_train.data.loading import load_each
 from ser_train.data.prepare import prepare
@@ -43,6 +43,38 @@ def test_a_broken_manifest_is_refused(tmp_path: Path, text: str, reason: str) ->
     table.write_text(text, encoding="utf-8")
     with pytest.raises(SerError, match=reason):
         read_manifest(table)
+
+
+def test_talk_is_a_table_a_folder_with_one_a_corpus_or_any_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "talks"
+    for name in ("b/two.MP3", "one.wav", "b/.hidden.wav", "notes.txt"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    of = "talks"
+    one = Clip(folder / "one.wav", "neutral", f"{of}/one", of)
+    assert find_talk(folder) == (Clip(folder / "b/two.MP3", "neutral", f"{of}/b/two", of), one)
+    table = folder / "some.csv"
+    table.write_text("speaker,path,label\nAnn,one.wav,\n,b/two.MP3,sad\n")
+    ann, two = find_talk(table)
+    assert (ann.path, ann.label, ann.speaker) == (one.path, "neutral", "some/Ann")
+    assert (two.label, two.speaker, two.corpus) == ("sad", "some/b/two", "some")
+    (folder / "manifest.csv").write_text("path\none.wav\n")
+    assert find_talk(folder) == find_talk(folder / "manifest.csv") == (one,)
+    acted = tiny_corpora.write_ravdess(tmp_path / "acted", [1, 2])
+    assert find_talk(acted) == find_clips(acted)
+
+
+def test_talk_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(SerError, match=r"nowhere is missing, wanted a folder of recordings"):
+        find_talk(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_bytes(b"")
+    with pytest.raises(SerError, match=r"holds notes.txt; wanted recordings of talk"):
+        find_talk(tmp_path)
+    with pytest.raises(SerError, match=r"notes.txt: no rows, wanted path and rows below"):
+        find_talk(tmp_path / "notes.txt")
+    tiny_corpora.write_pointer(tmp_path / "a.wav")
+    with pytest.raises(SerError, match="Git LFS pointers"):
+        find_talk(tmp_path)
 
 
 def test_a_folder_without_a_corpus_says_what_it_holds(tmp_path: Path) -> None:

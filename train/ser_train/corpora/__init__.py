@@ -12,7 +12,7 @@ from ser_train.corpora.corpus import (
     speakers_of,
     truth_of,
 )
-from ser_train.corpora.finding import KNOWN, LICENCES, find_clips, shortfalls
+from ser_train.corpora.finding import KNOWN, LICENCES, find_clips, find_talk, shortfalls
 from ser_train.corpora.labels_in_tables import read_manifest
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "LICENCES",
     "Clip",
     "find_clips",
+    "find_talk",
     "labels_of",
     "read_manifest",
     "relabel",

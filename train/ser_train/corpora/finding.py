@@ -6,9 +6,9 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
-from ser_train.corpora.corpus import Clip, Corpus, folders_in, reason
+from ser_train.corpora.corpus import SUFFIXES, Clip, Corpus, folders_in, reason
 from ser_train.corpora.labels_in_file_names import CREMA_D, EMODB, RAVDESS, SAVEE, TESS
-from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO
+from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO, own_clip, read_manifest
 
 KNOWN: tuple[Corpus, ...] = (RAVDESS, EMODB, NEMO, IEMOCAP, CREMA_D, TESS, SAVEE)
 """Every corpus that is known by name."""
@@ -21,6 +21,8 @@ _WANTED = (
     "its sub-folders; for other recordings write a table path,label,speaker and give that .csv "
     "with --corpus"
 )
+_MANIFEST = "manifest.csv"
+_TALK_SUFFIXES = (*SUFFIXES, ".mp3", ".opus")
 _POINTER = b"version https://git-lfs"
 _LARGEST_POINTER_BYTES = 1024
 _MOST_NAMES = 6
@@ -57,6 +59,39 @@ def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
         _require_recordings(folder, found)
     except (OSError, ValueError) as error:
         raise SerError(f"{sanitize(folder)}: cannot be searched ({reason(error)})") from error
+    return tuple(found)
+
+
+def find_talk(path: Path) -> tuple[Clip, ...]:
+    """Find recordings of ordinary talk, whose weak label is neutral.
+
+    Parameters
+    ----------
+    path : Path
+        A table ``path[,label][,speaker]``, a folder with such a table named ``manifest.csv``, a
+        known corpus, or any folder: then each recording in it or below has its own speaker.
+
+    Raises
+    ------
+    SerError
+        If it is missing or holds no recording.
+    """
+    table = path / _MANIFEST if path.is_dir() else path
+    if table.is_file():
+        is_named = table.name != _MANIFEST
+        return read_manifest(table, ("path",), None if is_named else table.resolve().parent.name)
+    try:
+        if not path.is_dir():
+            raise SerError(f"{sanitize(path)} is missing, wanted a folder of recordings or a .csv")
+        known = [clip for corpus in KNOWN for clip in _recordings(corpus, path, False)]
+        there = sorted(p for p in path.rglob("[!.]*") if p.suffix.lower() in _TALK_SUFFIXES)
+        name = path.resolve().name
+        found = known or [own_clip(p, str(p.relative_to(path)), name) for p in there]
+        if not found:
+            raise SerError(f"{sanitize(path)} holds {_listing(path)}; wanted recordings of talk")
+        _require_recordings(path, found)
+    except (OSError, ValueError) as error:
+        raise SerError(f"{sanitize(path)}: cannot be searched ({reason(error)})") from error
     return tuple(found)
 
 

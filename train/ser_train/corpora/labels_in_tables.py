@@ -14,6 +14,8 @@ from ser_train.corpora.corpus import Clip, Corpus, Sex, audio_in, folders_in, re
 
 _LARGEST_TABLE_BYTES = 64 * 2**20
 _OWN_COLUMNS = ("path", "label", "speaker")
+_WEAK_LABEL = "neutral"
+"""Of ordinary talk, which has no labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,23 +83,42 @@ def _read_table(path: Path, wanted: Sequence[str], **dialect: Any) -> list[_Row]
     return rows
 
 
-def read_manifest(path: Path) -> tuple[Clip, ...]:
+def read_manifest(
+    path: Path, needed: Sequence[str] = _OWN_COLUMNS, name: str | None = None
+) -> tuple[Clip, ...]:
     """Read a table ``path,label,speaker``; paths count from the table's folder.
+
+    Parameters
+    ----------
+    path : Path
+    needed : sequence of str
+        Columns without which a row is refused: "path" alone for ordinary talk. A clip without a
+        label is neutral, and one without a speaker has a speaker of its own.
+    name : str or None
+        Of the corpus; None: the table's.
 
     Raises
     ------
     SerError
         If the table is missing, not text, lacks a column, or a row lacks a value.
     """
-    rows = _read_table(path, _OWN_COLUMNS)
+    rows = _read_table(path, needed)
     if not rows:
-        raise SerError(f"{sanitize(path)}: no rows, wanted {','.join(_OWN_COLUMNS)} and rows below")
-    return tuple(_own_clip(path, row) for row in rows)
+        raise SerError(f"{sanitize(path)}: no rows, wanted {','.join(needed)} and rows below")
+    return tuple(_own_clip(path, row, needed, name or path.stem) for row in rows)
 
 
-def _own_clip(table: Path, row: _Row) -> Clip:
-    path, label, speaker = map(row.take, _OWN_COLUMNS)
-    return Clip(table.parent / path, label, f"{table.stem}/{speaker}", table.stem)
+def own_clip(path: Path, place: str, corpus: str, label: str = "", speaker: str = "") -> Clip:
+    """Return a clip of one's own; ``place`` names it in its corpus, and its speaker by default."""
+    speaker = speaker or str(Path(place).with_suffix(""))
+    return Clip(path, label or _WEAK_LABEL, f"{corpus}/{speaker}", corpus)
+
+
+def _own_clip(table: Path, row: _Row, needed: Sequence[str], corpus: str) -> Clip:
+    told = [c for c in _OWN_COLUMNS if c in needed or (row.values.get(c) or "").strip()]
+    values = {column: row.take(column) for column in told}
+    place = values.pop("path")
+    return own_clip(table.parent / place, place, corpus, **values)
 
 
 # IEMOCAP: ten American actors in five sessions of dialogues (Busso et al. 2008).
