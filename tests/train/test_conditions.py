@@ -4,10 +4,11 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
+import soundfile
 from numpy.typing import NDArray
 
 from helpers import tiny_corpora
@@ -128,6 +129,28 @@ def test_a_quiet_caller_is_heard_as_a_loud_one() -> None:
     np.testing.assert_allclose(100 * quiet, loud, atol=0.01)
 
 
+@pytest.mark.parametrize("gain", [0.001, 1.0, 30.0])
+@pytest.mark.parametrize("length", [1, 400, 64000])
+def test_an_mp3_file_keeps_place_and_level(length: int, gain: float) -> None:
+    clean = np.float32(gain) * recording()[:length]
+    heard = conditions.as_mp3(clean)
+    assert heard.shape == clean.shape
+    assert heard.dtype == np.float32
+    if length == 64000:
+        shifts = [float(clean[1000:-1000] @ heard[1000 + d : d - 1000]) for d in range(-999, 999)]
+        assert int(np.argmax(shifts)) == 999, "nothing is delayed"
+        assert power_db(clean - heard) < power_db(clean) - 10.0
+        assert not np.array_equal(clean, heard)
+
+
+def test_an_mp3_file_of_32_kbits_is_small_and_dull() -> None:
+    white = np.random.default_rng(0).uniform(-0.5, 0.5, 4 * SAMPLE_RATE_HZ).astype(np.float32)
+    with patch.object(soundfile, "write", wraps=soundfile.write) as write:
+        heard = conditions.as_mp3(white)
+    assert 2 * write.call_args.args[0].getbuffer().nbytes == pytest.approx(32e3, rel=0.05)
+    assert power_db(white - heard) > power_db(white) - 20.0, "noise does not fit into 32 kbit/s"
+
+
 def test_a_recording_has_the_same_conditions_every_time(made: dict[str, Condition]) -> None:
     clean = recording()
     for condition in make().values():
@@ -155,7 +178,7 @@ def test_every_condition_is_counted(corpus: Path, tiny_model: Path, tmp_path: Pa
     assert lines[0].startswith("the speaker ravdess/01; the model file does not say who was in")
     assert "babble of 2 other speakers" in lines[0]
     names = [line.split()[0] for line in lines[2:]]
-    wanted = ["condition", "clean", "babble", "street", "hum", "room", "telephone"]
+    wanted = ["condition", "clean", "babble", "street", "hum", "room", "telephone", "mp3"]
     assert names == wanted
     data = json.loads((tmp_path / "conditions.json").read_text())
     clean = data["measured"][0]["scores"]

@@ -302,7 +302,7 @@ def write_conditions(folder: Path, figures: ConditionsFigures) -> None:
 def _conditions_table(figures: ConditionsFigures) -> Table:
     rows = [("condition", "UAR %", "lost", "WA %", "ECE %", "clips", "what it is")]
     for one in figures.measured:
-        lost = "" if one.name == CLEAN else f"{one.lost_points:.1f}"
+        lost = "" if one.name == CLEAN.name else f"{one.lost_points:.1f}"
         shares = (percent(one.scores.uar), lost, percent(one.scores.wa), percent(one.scores.ece))
         rows.append((one.name, *shares, str(one.scores.count), one.words))
     return rows

@@ -1,14 +1,16 @@
 """Bad conditions, made at waveform level, and what they take from a model.
 
-A noise, a room, a telephone line: each is made from the recording's own samples.
+A noise, a room, a telephone line, an MP3 file: each is made from the recording's own samples.
 """
 
+import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy  # loads scipy.signal when it is asked for: that takes a second
+import soundfile
 import soxr
 
 from ser_live.errors import SerError
@@ -26,7 +28,6 @@ from ser_train.evaluation.live.sounds import SEED, Samples, rms
 from ser_train.metrics import Scores, score
 from ser_train.progress import Reporter
 
-CLEAN = "clean"
 SNR_DB = 10.0
 """Of the speech over each noise, from the speech's onset to its end."""
 RT60_SECONDS = 0.6
@@ -37,12 +38,18 @@ BED_SECONDS = 120.0
 """Of babble and of traffic; every recording gets another part."""
 TELEPHONE_BAND_HZ = (300.0, 3400.0)
 
+MP3_KBITS_PER_SECOND = 32
+
 _MOST_TALKERS = 400
 """Recordings behind the babble."""
 _ROOMS = 8
 _MU = 255.0
 _TELEPHONE_RATE_HZ = 8000
 _TELEPHONE_RMS = 0.1
+_MP3_KBITS_PER_SECOND = (8, 160)
+"""Least and most that the format has at this rate."""
+_MP3_DELAY_SAMPLES = 576 + 529
+"""Of LAME and of a decoder."""
 
 Change = Callable[[Samples, slice, np.random.Generator], Samples]
 """(recording, its speech, randomness of this recording) to the recording in a condition."""
@@ -75,9 +82,26 @@ class Condition:
         return self.change(samples, speech, random)
 
 
+CLEAN = Condition("clean", "the recordings as they are", sounds.CLEAN, lambda x, *_: x)
+
+
 def make_conditions(babble: Samples) -> tuple[Condition, ...]:
-    """Make all conditions out of a bed of babble, shape (n,)."""
+    """Make all conditions out of a bed of babble, shape (n,); the clean one comes first."""
     noise, street = f"at {SNR_DB:g} dB SNR", sounds.street_bed(BED_SECONDS)
+    talkers = f"{sounds.TALKERS} other talkers at once {noise}"
+    cars = f"synthetic traffic with cars that pass {noise}"
+    clean, *ways = make_ways()
+    return (
+        clean,
+        Condition("babble", talkers, sounds.BABBLE, _over(babble)),
+        Condition("street", cars, sounds.STREET, _over(street)),
+        Condition("hum", f"50 Hz mains hum with harmonics {noise}", sounds.HUM, _over_hum),
+        *ways,
+    )
+
+
+def make_ways() -> tuple[Condition, ...]:
+    """Make the conditions that add no noise: clean, from afar, by telephone, as an MP3 file."""
     rooms = [room_response(number) for number in range(_ROOMS)]
     room = (
         f"{_ROOMS} synthetic rooms with an RT60 of {RT60_SECONDS:g} s, direct to reverberant "
@@ -85,21 +109,16 @@ def make_conditions(babble: Samples) -> tuple[Condition, ...]:
     )
     low_hz, high_hz = TELEPHONE_BAND_HZ
     telephone = f"{low_hz:g} to {high_hz:g} Hz, 8 kHz, mu-law of 8 bits"
+    mp3 = f"MP3 at {MP3_KBITS_PER_SECOND} kbit/s and {SAMPLE_RATE_HZ // 1000} kHz, by LAME"
 
     def in_some_room(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
         return in_room(samples, rooms[random.integers(_ROOMS)])
 
-    def by_telephone(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
-        return over_telephone(samples, speech)
-
-    talkers = f"{sounds.TALKERS} other talkers at once {noise}"
-    cars = f"synthetic traffic with cars that pass {noise}"
     return (
-        Condition("babble", talkers, sounds.BABBLE, _over(babble)),
-        Condition("street", cars, sounds.STREET, _over(street)),
-        Condition("hum", f"50 Hz mains hum with harmonics {noise}", sounds.HUM, _over_hum),
+        CLEAN,
         Condition("room", room, sounds.ROOM, in_some_room),
-        Condition("telephone", telephone, sounds.TELEPHONE, by_telephone),
+        Condition("telephone", telephone, sounds.TELEPHONE, lambda x, at, _: over_telephone(x, at)),
+        Condition("mp3", mp3, sounds.MP3, lambda x, *_: as_mp3(x)),
     )
 
 
@@ -146,6 +165,26 @@ def over_telephone(samples: Samples, speech: slice) -> Samples:
     wide = soxr.resample(received, _TELEPHONE_RATE_HZ, SAMPLE_RATE_HZ)
     wide = np.pad(wide, (0, max(0, len(samples) - len(wide))))[: len(samples)]
     result: Samples = (scipy.signal.sosfiltfilt(band, wide) / gain).astype(np.float32)
+    return result
+
+
+def as_mp3(samples: Samples) -> Samples:
+    """Encode a recording as MP3, decode it again, and take out the delay of both."""
+    least, most = _MP3_KBITS_PER_SECOND
+    peak = max(1.0, float(np.abs(samples).max(initial=0.0)))  # what is above 1 would be cut off
+    packed = io.BytesIO()
+    soundfile.write(
+        packed,
+        samples / peak,
+        SAMPLE_RATE_HZ,
+        format="MP3",
+        compression_level=(most - MP3_KBITS_PER_SECOND) / (most - least),
+        bitrate_mode="CONSTANT",
+    )
+    packed.seek(0)
+    decoded = soundfile.read(packed, dtype="float32")[0][_MP3_DELAY_SAMPLES:]
+    decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
+    result: Samples = (peak * decoded).astype(np.float32)
     return result
 
 
@@ -212,15 +251,14 @@ def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
         for voice in voices:
             clean = voice.samples()
             speech = slice(voice.onset_sample, voice.end_sample)
-            bad = [c.process(clean, speech, voice.clip.path.name) for c in conditions]
-            rows.append(window_probabilities(classifier, voice, clean, *bad))
+            heard = [c.process(clean, speech, voice.clip.path.name) for c in conditions]
+            rows.append(window_probabilities(classifier, voice, *heard))
             advance()
     truth = truth_of((voice.clip for voice in voices), classifier.card.labels)
     scores = [score(probabilities, truth) for probabilities in np.stack(rows, axis=1)]
-    names = [(CLEAN, "the recordings as they are")] + [(c.name, c.words) for c in conditions]
     measured = tuple(
-        InCondition(name, words, one, 100.0 * (scores[0].uar - one.uar))
-        for (name, words), one in zip(names, scores, strict=True)
+        InCondition(condition.name, condition.words, one, 100.0 * (scores[0].uar - one.uar))
+        for condition, one in zip(conditions, scores, strict=True)
     )
     return ConditionsFigures(classifier.card.name, protocol, SEED, measured)
 

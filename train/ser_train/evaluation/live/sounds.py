@@ -15,7 +15,7 @@ from ser_live.model.card import SAMPLE_RATE_HZ
 
 SEED = 4_071_995
 """First number of every seed of a condition."""
-BABBLE, STREET, HUM, ROOM, TELEPHONE = range(5)
+BABBLE, STREET, HUM, ROOM, TELEPHONE, MP3, CLEAN = range(7)
 """Families of conditions: second number of their seeds."""
 TALKERS = 8
 """Of the babble."""
