@@ -42,7 +42,8 @@ windows of {window.warm_up_seconds:g} to {window.seconds:g} s from the speech on
 
 {metrics}
 
-UAR: unweighted average recall; WA: weighted accuracy; ECE: expected calibration error, 15 bins;
+UAR: unweighted average recall; WA: weighted accuracy; ECE: expected calibration error, 15 bins,
+debiased: its root mean square less what chance adds (negative: less than chance alone makes);
 mass: mean probability of labels that no such clip has. Protocol and clips are named with each.
 
 ## Limits

@@ -103,7 +103,7 @@ def check_card(adapted: Path, base: Path) -> None:
         ("mine (adapted to)", 27, 3),
     ]
     assert (first.licence, card.licence) == ("CC-BY-NC-SA-4.0", "LicenseRef-unknown")
-    assert [metric.name for metric in card.metrics] == ["UAR", "WA", "ECE"]
+    assert [metric.name for metric in card.metrics] == ["UAR", "WA", "ECE", "debiased ECE"]
     assert all(metric.speaker_independent and metric.count == 9 for metric in card.metrics)
     assert "mine/d" in card.metrics[0].protocol
     assert (
@@ -252,6 +252,18 @@ def test_what_learns_in_each_stage() -> None:
         assert "logits" in names
         assert not any(name.startswith("batch_normalization") for name in names)
     assert any("batch_normalization" in v.path for v in model.trainable_variables)
+
+
+def test_a_frozen_layer_stays_so_and_normalisation_inside_another_is_frozen() -> None:
+    inputs = keras.Input((3,))
+    encoder = keras.layers.Dense(3, name="encoder", trainable=False)
+    block = keras.Sequential([inputs, keras.layers.Dense(3), keras.layers.BatchNormalization()])
+    logits = keras.layers.Dense(2, name="logits")(block(encoder(inputs)))
+    model = keras.Model(inputs, logits)
+    before = [v.path for v in model.trainable_variables]
+    with frozen_normalisation(model, head_alone=False):
+        assert [v.path.rsplit("/")[-1] for v in model.trainable_variables] == ["kernel", "bias"] * 2
+    assert [v.path for v in model.trainable_variables] == before
 
 
 def test_a_model_without_our_head_is_refused() -> None:

@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from helpers import tiny_corpora, tiny_network
+from helpers.measured import CONFIGURATION, posteriors_of, write
 from helpers.notes import Notes
 from helpers.signals import at_random, demo_voice, run
 from ser_export.exporting import export_model
@@ -26,6 +27,7 @@ from ser_train.corpora import Clip
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
+from ser_train.metrics import with_temperature
 from ser_train.models import registry as networks
 from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
@@ -36,7 +38,7 @@ from ser_train.training.pretrained import load_first
 
 pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("no_pictures")]
 
-LABELS = ("happy", "sad", "angry", "fearful", "neutral")
+LABELS = ("neutral", "happy", "sad", "angry", "fearful")
 
 
 def member(name: str, seed: int, softness: float = 1.0) -> keras.Model:
@@ -147,6 +149,29 @@ def test_a_merged_file_has_one_card(merged: Path) -> None:
     power = heard(find_network("issa-emodb"), 60, 2)
     answers = np.mean([model(power) for model in members], axis=0)
     np.testing.assert_allclose(loaded.model(power), answers, atol=1e-6)
+
+
+def test_the_answers_of_a_cross_validation_temper_the_mean(tmp_path: Path) -> None:
+    """Members lose their own temperatures: the answers are of networks without."""
+    files = [save(tmp_path / f"m{seed}.keras", "issa-emodb", seed) for seed in range(2)]
+    random, folds = np.random.default_rng(0), {}
+    for fold in range(3):
+        honest = random.dirichlet([0.4] * len(LABELS), 700)
+        truth = (honest.cumsum(axis=1) > random.random((700, 1))).argmax(axis=1)
+        one = replace(posteriors_of(fold, with_temperature(honest, 2.0), truth), labels=LABELS)
+        folds |= {(0, fold): one, (1, fold): one}
+    configuration = replace(CONFIGURATION, protocol="emodb-loso", network="issa-emodb")
+    write(tmp_path / "report", folds, 3, configuration=configuration)
+    card = merge(files, tmp_path / "all.keras", None, tmp_path / "report")
+    assert card.calibration.temperature == pytest.approx(0.5, rel=0.1)
+    assert "2100 clips held out" in card.calibration.method
+    model = load_model(tmp_path / "all.keras").model
+    own = float(model.get_layer("temperature").temperature)
+    assert own == pytest.approx(card.calibration.temperature)
+    members = [model.get_layer(f"member{k}").get_layer("temperature") for k in (1, 2)]
+    assert [float(layer.temperature) for layer in members] == [1.0, 1.0]
+    with pytest.raises(SerError, match=r"holds 2 seeds of issa-emodb .*; wanted 3 seeds of issa-"):
+        merge([*files, files[0]], tmp_path / "b.keras", None, tmp_path / "report")
 
 
 def check_export(source: Path, folder: Path, members: int) -> OnnxClassifier:

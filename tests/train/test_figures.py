@@ -9,7 +9,7 @@ import pytest
 from helpers.measured import CONFIGURATION, answers, make_row, posteriors_of, write
 from ser_live import SerError
 from ser_train.cross_validation.measurement import figures_of
-from ser_train.metrics import with_temperature
+from ser_train.metrics import fit_temperature, with_temperature
 from ser_train.reports.cross_validation import headline, repeat_command, report_page, summarise
 
 
@@ -24,8 +24,11 @@ def test_the_other_folds_of_a_seed_set_the_temperature(tmp_path: Path) -> None:
     assert third == pytest.approx(2.0, rel=0.08)
     assert 0.6 < first < 1.6
     assert 0.6 < second < 1.6
-    held_out = write(tmp_path / "b", loud, total=3, temperature=1.5, validation_speakers=("x",))
-    assert [fold.temperatures for fold in held_out.per_fold] == [(1.5,)] * 3
+    own = {"temperature": 1.5, "validation_speakers": ("x",)}
+    held_out = write(tmp_path / "b", loud, total=3, **own)
+    assert [fold.temperatures for fold in held_out.per_fold] == [(first,), (second,), (third,)]
+    alone = write(tmp_path / "c", {(0, 0): loud[0, 0]}, total=3, **own)
+    assert alone.per_fold[0].temperatures == (1.5,)
 
 
 def test_a_single_fold_is_uncalibrated_and_says_so(tmp_path: Path) -> None:
@@ -50,14 +53,67 @@ def test_seeds_have_a_spread_and_an_ensemble(tmp_path: Path) -> None:
     assert measured.single.uar.sd == pytest.approx(np.std(measured.single.uar.seeds, ddof=1))
     assert measured.together is not None
     assert measured.together.wa.mean > max(measured.single.wa.seeds)
-    mean = np.mean([one.probabilities for one in measured.pools], axis=0)
     assert measured.ensemble is not None
-    np.testing.assert_allclose(measured.ensemble.probabilities, mean)
+    mean = np.mean([one.raw for one in measured.pools], axis=0)
+    np.testing.assert_allclose(measured.ensemble.raw, mean)
+    for fold, temperature in measured.ensemble.temperatures.items():
+        own = measured.ensemble.folds == fold
+        others = mean[0, ~own], measured.ensemble.truth[~own]
+        assert temperature == pytest.approx(fit_temperature([others]), abs=1e-4)
+        tempered = with_temperature(mean[:, own], temperature)
+        np.testing.assert_allclose(measured.ensemble.probabilities[:, own], tempered)
+    # The mean of several is less sure than each of them, so it wants a temperature of its own.
+    of_one = measured.pools[0].temperatures.values()
+    assert max(measured.ensemble.temperatures.values()) < min(of_one)
+    assert measured.together.nll.mean < figures_of([measured.ensemble], 0, False).nll.mean
     summarise(tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "**ensemble of the 3 seeds**" in text
     assert "Not finished and left out: seed 3." in text
     assert "--seeds 3 " in repeat_command(measured, "x")
+
+
+@pytest.mark.parametrize(("speakers", "is_known"), [(1, False), (2, False), (3, True)])
+def test_fewer_than_three_speakers_have_no_interval(
+    speakers: int, is_known: bool, tmp_path: Path
+) -> None:
+    folds = {(0, fold): posteriors_of(fold, *answers(40, fold)) for fold in range(speakers)}
+    single = write(tmp_path, folds, total=speakers).single
+    assert (single.uar.interval is not None, single.wa.interval is not None) == (is_known,) * 2
+
+
+@pytest.mark.parametrize(
+    ("commits", "said"),
+    [
+        (("a" * 40, "a" * 40), None),
+        (("a" * 40, "b" * 40), f"Several states of the code**: {'a' * 40}, {'b' * 40}."),
+        (
+            ("a" * 40, f"{'a' * 40}-dirty"),
+            f"Several states of the code**: {'a' * 40}, {'a' * 40} with",
+        ),
+        ((f"{'a' * 40}-dirty",) * 2, f"State of the code**: {'a' * 40} with changes in no commit."),
+        ((None, "a" * 40), f"Several states of the code**: not recorded, {'a' * 40}."),
+    ],
+)
+def test_the_first_line_says_that_figures_are_not_of_one_commit(
+    commits: tuple[str | None, ...], said: str | None, tmp_path: Path
+) -> None:
+    for fold, commit in enumerate(commits):
+        folds = {(0, fold): posteriors_of(fold, *answers(10, fold))}
+        measured = write(tmp_path, folds, total=2, commit=commit)
+    first = [text for text in report_page(measured, "x", ()) if text][1]
+    assert ("of the code**: " in first) == (said is not None)
+    assert (said or "") in first
+
+
+def test_a_report_says_what_the_recipe_was_chosen_on(tmp_path: Path) -> None:
+    folds = {(0, 0): posteriors_of(0, *answers(10))}
+    for network, words in (("emotion-tcn+emotion-tcn", "RAVDESS actors 2, 5, 11,"), ("tiny", "")):
+        configuration = dataclasses.replace(CONFIGURATION, network=network)
+        measured = write(tmp_path / network, folds, total=2, configuration=configuration)
+        assert words in measured.words
+        assert ("chosen on" in measured.words) == bool(words)
+        assert ("chosen on" in "\n".join(report_page(measured, "x", ()))) == bool(words)
 
 
 def test_answers_among_fewer_labels(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -59,7 +60,7 @@ def test_it_learns_and_leaves_a_card_figures_and_pictures(fitted: tiny_network.F
     assert card.licence == "CC-BY-NC-SA-4.0"
     (corpus,) = card.corpora
     assert (corpus.name, corpus.clips, corpus.speakers) == ("ravdess", 16, 4)
-    names = ["UAR", "WA", "ECE", "recall of happy", "recall of sad"]
+    names = ["UAR", "WA", "ECE", "debiased ECE", "recall of happy", "recall of sad"]
     assert [metric.name for metric in card.metrics] == names
     assert all(metric.speaker_independent and metric.count == 4 for metric in card.metrics)
     assert "ravdess/06" in card.metrics[0].protocol
@@ -76,10 +77,14 @@ def test_it_learns_and_leaves_a_card_figures_and_pictures(fitted: tiny_network.F
     assert figures["test"]["uar"] == 1.0
 
 
-def test_normalisation_ends_with_the_mean_over_the_batches() -> None:
+@pytest.mark.parametrize("wraps", [0, 1, 2], ids=["flat", "in a model", "in a model's model"])
+def test_normalisation_ends_with_the_mean_over_the_batches(wraps: int) -> None:
     inputs = keras.Input((3,))
     normalisation = keras.layers.BatchNormalization(momentum=0.99)
-    model = keras.Model(inputs, keras.layers.Dense(2)(normalisation(inputs)))
+    block: Any = normalisation
+    for _ in range(wraps):
+        block = keras.Sequential([inputs, block])
+    model = keras.Model(inputs, keras.layers.Dense(2)(block(inputs)))
     recipe = Recipe(epochs=1, batch_clips=4, learning_rate=0.1)
     random = np.random.default_rng(0)
     targets = np.tile(np.array([1, 0], np.float32), (4, 1))

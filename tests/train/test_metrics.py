@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from helpers.measured import answers
 from ser_train import metrics
@@ -54,23 +55,40 @@ def test_a_speaker_with_many_recordings_decides_no_more_than_one_with_few() -> N
     assert metrics.uncertain_threshold(several, each_alike=True) == 0.55
 
 
-@pytest.mark.parametrize("clips", [60, 500, 5000])
-def test_a_perfectly_calibrated_model_has_no_excess(clips: int) -> None:
-    errors, excess = [], []
-    for seed in range(20):
-        probabilities, truth = answers(clips, seed)
-        errors.append(metrics.calibration_error(probabilities, truth))
-        excess.append(metrics.excess_calibration_error(probabilities, truth))
-    assert np.mean(errors) > 0.3 / np.sqrt(clips)
-    assert abs(np.mean(excess)) < 0.15 * np.mean(errors)
+def overconfident(
+    clips: int, temperature: float, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    honest, truth = answers(clips, seed)
+    return metrics.with_temperature(honest, temperature), truth
 
 
-def test_overconfidence_is_excess() -> None:
-    probabilities, truth = answers(4000)
-    loud = metrics.with_temperature(probabilities, 0.4)
-    gap = metrics.calibration_error(loud, truth)
-    assert gap > 0.08
-    assert metrics.excess_calibration_error(loud, truth) == pytest.approx(gap, abs=0.015)
+@pytest.mark.parametrize("clips", [788, 3000])
+@pytest.mark.parametrize(
+    ("temperature", "true_error", "most_off"),
+    [
+        (1.0, 0.0, 0.006),
+        (0.825, 0.044, 0.007),
+        (0.677, 0.086, 0.007),
+        (1.22, 0.044, 0.006),
+        (1.471, 0.086, 0.007),
+    ],
+)
+def test_the_debiased_error_is_the_true_one_on_average(
+    temperature: float, true_error: float, most_off: float, clips: int
+) -> None:
+    """Simulated: 400 sets of answers of a network whose true calibration error is known."""
+    many = overconfident(400_000, temperature, 1000)
+    assert metrics.calibration_error(*many) == pytest.approx(true_error, abs=0.002)
+    sets = [overconfident(clips, temperature, seed) for seed in range(400)]
+    errors = [metrics.debiased_calibration_error(*one) for one in sets]
+    assert np.mean(errors) == pytest.approx(true_error, abs=most_off)
+
+
+def test_bins_of_one_clip_say_nothing() -> None:
+    probabilities = np.array([[0.95, 0.05], [0.7, 0.3], [0.7, 0.3]])
+    error = metrics.debiased_calibration_error(probabilities, np.array([0, 1, 0]))
+    assert error == pytest.approx(-np.sqrt(0.25 - 0.2**2))
+    assert metrics.debiased_calibration_error(probabilities[:1], np.array([1])) == 0.0
 
 
 def test_the_interval_of_equal_speakers_is_a_point() -> None:
@@ -83,20 +101,41 @@ def test_the_interval_of_equal_speakers_is_a_point() -> None:
 def test_the_interval_is_as_wide_as_the_theory_says() -> None:
     """The mean over n speakers has the standard error sd / sqrt(n)."""
     random = np.random.default_rng(5)
-    accuracy = random.uniform(0.3, 0.9, 40)
-    clips = np.full((40, 1), 50)
+    accuracy = random.uniform(0.4, 0.8, 6)
+    clips = np.full((6, 1), 50)
     _, wa = metrics.speaker_intervals(accuracy[:, None] * 50, clips)
-    error = accuracy.std() / np.sqrt(40)
-    assert wa.high - wa.low == pytest.approx(2 * 1.96 * error, rel=0.06)
-    assert (wa.high + wa.low) / 2 == pytest.approx(accuracy.mean(), abs=0.3 * error)
-    assert metrics.speaker_intervals(accuracy[:, None] * 50, clips)[1] == wa
+    error = accuracy.std(ddof=1) / np.sqrt(6)
+    assert wa.high - wa.low == pytest.approx(2 * 2.5706 * error, rel=1e-4)  # t of 5 degrees
+    assert (wa.high + wa.low) / 2 == pytest.approx(accuracy.mean())
 
 
-def test_a_label_that_few_speakers_have_is_left_out_where_none_is_drawn() -> None:
+@pytest.mark.parametrize("speakers", [3, 6, 10, 24])
+def test_the_interval_covers_the_recall_of_all_speakers(speakers: int) -> None:
+    """Simulated: voices and labels differ, and some speakers have five times as many clips."""
+    random, covered = np.random.default_rng(speakers), []
+    labels = np.array([-0.2, -0.4, 1.1, 1.7, 1.4, 2.2, 0.2])
+    spread = (0.45, 0.7)
+
+    def recalls(count: int) -> NDArray[np.float64]:
+        of_voice = random.normal(0, spread[0], (count, 1))
+        of_label = random.normal(0, spread[1], (count, len(labels)))
+        found: NDArray[np.float64] = 1 / (1 + np.exp(-labels - of_voice - of_label))
+        return found
+
+    true_uar = recalls(200_000).mean()
+    for _ in range(400):
+        clips = random.integers(4, 12, (speakers, 7)) * random.integers(1, 6, (speakers, 1))
+        right = random.binomial(clips, recalls(speakers)).astype(float)
+        uar, _ = metrics.speaker_intervals(right, clips)
+        covered.append(uar.low <= true_uar <= uar.high)
+    assert 0.91 <= np.mean(covered) <= 0.98
+
+
+def test_a_label_that_one_speaker_has_is_left_out_without_them() -> None:
     clips = np.array([[10, 1], [10, 0], [10, 0]])
     right = np.array([[10.0, 0.0], [10.0, 0.0], [10.0, 0.0]])
     uar, wa = metrics.speaker_intervals(right, clips)
-    assert (uar.low, uar.high) == (0.5, 1.0)
+    assert (uar.low, uar.high) == (0.0, 1.0)
     assert wa.low < wa.high == 1.0
 
 

@@ -12,7 +12,7 @@ from ser_train.reports.model_card import cross_validated_metrics
 
 def test_pooled_figures_with_their_spread_over_folds_and_protocol(tmp_path: Path) -> None:
     folder = write_report(tmp_path, {(3, 0): 4, (3, 1): 2})
-    uar, wa, ece, *recalls = cross_validated_metrics(folder, "tiny")
+    uar, wa, ece, debiased, *recalls = cross_validated_metrics(folder, "tiny")
     assert [(m.name, m.value) for m in recalls] == [
         (f"recall of {label}", 0.75) for label in LABELS[1:3]
     ]
@@ -20,7 +20,11 @@ def test_pooled_figures_with_their_spread_over_folds_and_protocol(tmp_path: Path
     assert uar.spread == pytest.approx(np.std([1.0, 0.5], ddof=1), abs=1e-4)
     assert (wa.name, wa.value, wa.count) == ("WA", 0.75, 8)
     assert (ece.name, ece.spread, ece.spread_over) == ("ECE", None, "")
-    assert ece.value == pytest.approx(0.05, abs=0.001)
+    # Each fold has the other's temperature: where all is right it says 0.543, where half is 0.996.
+    assert ece.value == pytest.approx((1 - 0.543 + 0.996 - 0.5) / 2, abs=0.001)
+    assert (debiased.name, debiased.spread_over) == ("debiased ECE", "")
+    squares = (1 - 0.543) ** 2, (0.996 - 0.5) ** 2 - 0.5 * 0.5 / 3
+    assert debiased.value == pytest.approx(np.sqrt(np.mean(squares)), abs=0.001)
     assert not uar.speaker_independent
     for words in ("speaker-dependent", "2 folds", "2 epochs", "seed 3", "not these very weights"):
         assert words in uar.protocol

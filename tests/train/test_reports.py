@@ -41,17 +41,18 @@ class Report:
         return float(own["temperatures"][self.summary["seeds"].index(seed)])
 
     def answers(self, seed: int) -> tuple[NDArray[Any], ...]:
-        """True labels, tempered probabilities and names of the clips of one seed."""
+        """True labels, probabilities, names and untempered probabilities of one seed's clips."""
         folds = []
         for fold in (one["fold"] for one in self.summary["by_fold"]):
             saved = self.fold(seed, fold)
             places = np.array([self.labels.index(label) for label in saved["labels"]])
-            powers = np.exp(saved["logits"] / self.temperature(seed, fold))
-            wide = np.zeros((len(powers), len(self.labels)))
-            wide[:, places] = powers / powers.sum(axis=1, keepdims=True)
-            folds.append((places[saved["truth"]], wide, saved["names"]))
+            wide = np.zeros((2, len(saved["names"]), len(self.labels)))
+            for place, temperature in enumerate((self.temperature(seed, fold), 1.0)):
+                powers = np.exp(saved["logits"] / temperature)
+                wide[place][:, places] = powers / powers.sum(axis=1, keepdims=True)
+            folds.append((places[saved["truth"]], wide[0], saved["names"], wide[1]))
         columns = [np.concatenate(parts) for parts in zip(*folds, strict=True)]
-        order = np.argsort(columns[-1])
+        order = np.argsort(columns[2])
         return tuple(column[order] for column in columns)
 
 
@@ -72,6 +73,18 @@ def calibration_error(truth: NDArray[np.intp], probabilities: NDArray[Any]) -> f
     return float(total / len(truth))
 
 
+def debiased_error(truth: NDArray[np.intp], probabilities: NDArray[Any]) -> float:
+    right = probabilities.argmax(axis=1) == truth
+    confidence, squares, told = probabilities.max(axis=1), 0.0, 0
+    for k in range(15):
+        own = (confidence >= k / 15) & ((confidence < (k + 1) / 15) | (k == 14))
+        if (count := int(own.sum())) > 1:
+            gap = right[own].mean() - confidence[own].mean()
+            squares += count * (gap**2 - right[own].var(ddof=1) / count)
+            told += count
+    return float(np.sign(squares) * np.sqrt(abs(squares) / told))
+
+
 @pytest.mark.parametrize("folder", REPORTS, ids=lambda folder: folder.name)
 def test_a_report_follows_from_its_posteriors(folder: Path) -> None:
     report = Report(folder)
@@ -87,17 +100,19 @@ def check_figures(report: Report) -> None:
     from sklearn.metrics import log_loss  # noqa: PLC0415 - takes seconds
 
     figures, ensemble, found = report.summary["figures"], report.summary["ensemble"], []
-    for truth, probabilities, names in report.seeds:
+    for truth, probabilities, names, _ in report.seeds:
         assert len(names) == len(set(names)) == figures["clips"]
         nll = log_loss(truth, np.maximum(probabilities, 1e-12), labels=range(len(report.labels)))
         ece = calibration_error(truth, probabilities)
-        found.append([*uar_and_wa(truth, probabilities), ece, nll])
-    for name, values in zip(("uar", "wa", "ece", "nll"), zip(*found, strict=True), strict=True):
+        debiased = debiased_error(truth, probabilities)
+        found.append([*uar_and_wa(truth, probabilities), ece, debiased, nll])
+    names = ("uar", "wa", "ece", "debiased_ece", "nll")
+    for name, values in zip(names, zip(*found, strict=True), strict=True):
         assert figures[name]["seeds"] == pytest.approx(values, abs=1e-6)
         assert figures[name]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
     assert (ensemble is not None) == (len(found) > 1)
     if ensemble:
-        uar, wa = uar_and_wa(truth, np.sum([one[1] for one in report.seeds], axis=0))
+        uar, wa = uar_and_wa(truth, np.sum([one[3] for one in report.seeds], axis=0))
         assert ensemble["uar"]["mean"] == pytest.approx(uar, abs=1e-9)
         assert ensemble["wa"]["mean"] == pytest.approx(wa, abs=1e-9)
 

@@ -147,6 +147,7 @@ def add_ensemble(parser: argparse.ArgumentParser) -> None:
     add("models", **_KERAS, nargs="+", help="two or more that hear alike")
     add("-o", "--output", **_OUTPUT, help="model file to write")
     add("--name", help="name in the model card (default: the file's)")
+    add("--cross-validation", **_FOLDER, help="report with as many seeds that calibrates the mean")
 
 
 def add_predict(parser: argparse.ArgumentParser) -> None:

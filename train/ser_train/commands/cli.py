@@ -225,7 +225,7 @@ def _ensemble(options: argparse.Namespace) -> None:
     _start_tensorflow(None)
     from ser_train.commands.merge import merge  # noqa: PLC0415 - TensorFlow takes seconds
 
-    card = merge(options.models, options.output, options.name)
+    card = merge(options.models, options.output, options.name, options.cross_validation)
     print(f"wrote {options.output}: {card.description}")
     print("its members' figures are not its own; measure it with ser-train evaluate")
 

@@ -7,6 +7,9 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.model.card import Calibration, Corpus, ModelCard
 from ser_live.text import sanitize
+from ser_train.cross_validation.ledger import Ledger
+from ser_train.cross_validation.measurement import measure_ledger
+from ser_train.evaluation.calibration import HeldOutAnswers, calibrate
 from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import ModelFile, TrainingRecord, load_model, save_model
 from ser_train.models.registry import find_network
@@ -16,7 +19,9 @@ _SAME = ("labels", "sample_rate_hz", "spectrum", "window", "gate")
 """Fields of the card that the members must agree in."""
 
 
-def merge(sources: Sequence[Path], target: Path, name: str | None) -> ModelCard:
+def merge(
+    sources: Sequence[Path], target: Path, name: str | None, cross_validation: Path | None = None
+) -> ModelCard:
     """Put models side by side into one file with one card.
 
     Parameters
@@ -27,6 +32,9 @@ def merge(sources: Sequence[Path], target: Path, name: str | None) -> ModelCard:
         The ``.keras`` file to write.
     name : str or None
         Of the new model; None: the target's.
+    cross_validation : Path or None
+        Report folder of the members' network with as many seeds, whose mean answers to held-out
+        clips set temperature and threshold; None: each member keeps its own.
 
     Returns
     -------
@@ -36,8 +44,8 @@ def merge(sources: Sequence[Path], target: Path, name: str | None) -> ModelCard:
     Raises
     ------
     SerError
-        If a file cannot be read, there are fewer than two, or the members differ in labels or in
-        what they hear.
+        If a file cannot be read, there are fewer than two, the members differ in labels or in
+        what they hear, or the report is of others.
     """
     if target.suffix != ".keras":
         raise SerError(f"-o names {target}, wanted a file that ends in .keras")
@@ -48,8 +56,16 @@ def merge(sources: Sequence[Path], target: Path, name: str | None) -> ModelCard:
         _require_same(files[0].card, sources[0], file.card, path)
     cards = [file.card for file in files]
     network = find_network("+".join(card.network for card in cards))
-    model = combine([file.model for file in files], network.front_end)
     card = _card(cards, network.name, name or target.stem)
+    answers = _held_out(cross_validation, cards) if cross_validation else None
+    for file in files if answers else ():
+        file.model.get_layer("temperature").temperature.assign(1.0)
+    model = combine([file.model for file in files], network.front_end)
+    if answers:
+        found = calibrate(model, answers)
+        threshold = found.smoothing.uncertain_below
+        smoothing = dataclasses.replace(card.smoothing, uncertain_below=threshold)
+        card = dataclasses.replace(card, smoothing=smoothing, calibration=found.calibration)
     save_model(target, model, card, _record(sources, files))
     return card
 
@@ -62,6 +78,22 @@ def _require_same(first: ModelCard, path: Path, other: ModelCard, other_path: Pa
                 f"{sanitize(other_path)}: its {field} is {got}, that of {sanitize(path)} is "
                 f"{wanted}; the members of an ensemble must hear and answer the same"
             )
+
+
+def _held_out(folder: Path, cards: Sequence[ModelCard]) -> HeldOutAnswers:
+    """Read the answers of the mean of several seeds, before any temperature."""
+    measured = measure_ledger(Ledger(folder))
+    one, network = measured.ensemble, measured.rows[0].configuration.network
+    got = (len(measured.seeds), {network}, measured.pools[0].labels)
+    if one is None or got != (len(cards), {card.network for card in cards}, cards[0].labels):
+        raise SerError(
+            f"{sanitize(folder)}: holds {len(measured.seeds)} seeds of {network} with the labels "
+            f"{', '.join(got[2])}; wanted {len(cards)} seeds of {cards[0].network} with "
+            f"{', '.join(cards[0].labels)}"
+        )
+    words = f"the mean answers of {got[0]} seeds of {measured.protocol.name} to {len(one.truth)} "
+    answers = (one.raw[measured.headline], one.truth)
+    return HeldOutAnswers((answers,), words + "clips held out from them")
 
 
 def _card(cards: Sequence[ModelCard], network: str, name: str) -> ModelCard:

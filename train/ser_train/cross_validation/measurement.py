@@ -10,7 +10,8 @@ from ser_live.errors import SerError
 from ser_train.cross_validation.ledger import Ledger, Row
 from ser_train.cross_validation.pooling import Pool, ensemble, normalised_by_speaker, pool
 from ser_train.cross_validation.protocols import Protocol, find_protocol
-from ser_train.metrics import Interval, Scores, excess_calibration_error, score, speaker_intervals
+from ser_train.metrics import FEWEST_SPEAKERS, Interval, Scores, score, speaker_intervals
+from ser_train.models.registry import NETWORKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Figure:
     """Over seeds; None for a single one."""
     seeds: tuple[float, ...]
     interval: Interval | None = None
-    """95 %, over speakers; None where it is not computed or there is one speaker."""
+    """95 %, over speakers; None where it is not computed or there are fewer than three."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +37,8 @@ class Figures:
     """Accuracy."""
     ece: Figure
     """Calibration error, 15 bins."""
-    excess_ece: Figure
-    """Less what a perfectly calibrated model would show on as many clips."""
+    debiased_ece: Figure
+    """Less what chance adds where clips are few."""
     nll: Figure
     """Mean negative log-likelihood, in nats."""
     wa_of_surest: Figure
@@ -100,6 +101,13 @@ class Measurement:
         return self.pools[0].heard.index(self.rows[0].window)
 
     @property
+    def words(self) -> str:
+        """Everything that a reader must know to believe a figure."""
+        known = NETWORKS.get(self.rows[0].configuration.network.split("+")[0])
+        chosen_on, words = known.chosen_on if known else "", self.protocol.words
+        return f"{words}; the recipe was chosen on {chosen_on}" if chosen_on else words
+
+    @property
     def heard(self) -> str:
         """The part of each clip that the headline figures rest on, in words."""
         return f"the first {self.rows[0].window} s from the speech onset"
@@ -149,7 +157,7 @@ def measure_ledger(ledger: Ledger) -> Measurement:
     pools = _pooled(ledger, [of_seed[seed] for seed in seeds])
     protocol = find_protocol(rows[0].configuration.protocol)
     headline = pools[0].heard.index(rows[0].window)
-    together = (ensemble(pools),) if len(pools) > 1 else ()
+    together = (ensemble(pools, headline),) if len(pools) > 1 else ()
     return Measurement(
         rows=tuple(row for seed in seeds for row in of_seed[seed]),
         protocol=protocol,
@@ -171,7 +179,6 @@ def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figu
     """Measure each seed, and what the seeds have in common."""
     answers = [(one.probabilities if tempered else one.raw)[heard] for one in pools]
     scores = [score(p, one.truth) for p, one in zip(answers, pools, strict=True)]
-    excess = [excess_calibration_error(p, one.truth) for p, one in zip(answers, pools, strict=True)]
     uar, wa = _intervals(pools, heard)
     recalls = zip(*(s.recalls for s in scores), strict=True)
     return Figures(
@@ -179,7 +186,7 @@ def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figu
         uar=_figure([s.uar for s in scores], uar),
         wa=_figure([s.wa for s in scores], wa),
         ece=_figure([s.ece for s in scores]),
-        excess_ece=_figure(excess),
+        debiased_ece=_figure([s.debiased_ece for s in scores]),
         nll=_figure([s.nll for s in scores]),
         wa_of_surest=_figure([s.wa_of_surest for s in scores]),
         recalls={
@@ -209,7 +216,7 @@ def _figure(values: Sequence[float], interval: Interval | None = None) -> Figure
 def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval | None, Interval | None]:
     first = pools[0]
     speakers, place = np.unique(first.speakers, return_inverse=True)
-    if len(speakers) < 2:
+    if len(speakers) < FEWEST_SPEAKERS:
         return None, None
     clips = np.zeros((len(speakers), len(first.labels)), np.int64)
     right = np.zeros(clips.shape)

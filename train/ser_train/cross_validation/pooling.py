@@ -80,13 +80,9 @@ def pool(rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str])
     SerError
         If a clip is in the test of two folds.
     """
-    temperatures = _temperatures(rows, folds)
     every = {label for fold in folds for label in fold.labels}
     labels = tuple(label for label in LABELS if label in every)
-    parts = [
-        _of_fold(row, fold, temperature, labels, heard)
-        for row, fold, temperature in zip(rows, folds, temperatures, strict=True)
-    ]
+    parts = [_of_fold(row, fold, labels, heard) for row, fold in zip(rows, folds, strict=True)]
 
     def joined(column: str, axis: int = 0) -> Any:
         return np.concatenate([getattr(part, column) for part in parts], axis=axis)
@@ -96,7 +92,6 @@ def pool(rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str])
         **{column: joined(column) for column in _COLUMNS},
         probabilities=joined("probabilities", axis=1),
         raw=joined("raw", axis=1),
-        temperatures={row.fold: one for row, one in zip(rows, temperatures, strict=True)},
     )
     pooled = pooled.only(np.argsort(pooled.names, kind="stable"))
     twice = pooled.names[1:][pooled.names[1:] == pooled.names[:-1]]
@@ -105,11 +100,17 @@ def pool(rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str])
             f"{twice[0]} was tested in two folds of seed {rows[0].seed}: the recordings have "
             "changed between them; give another --report-dir"
         )
-    return pooled
+    return _tempered(pooled, heard.index(rows[0].window), rows[0].temperature or 1.0)
 
 
-def ensemble(pools: Sequence[Pool]) -> Pool:
-    """Average the tempered probabilities of several seeds, as one graph of the networks does.
+def ensemble(pools: Sequence[Pool], heard: int) -> Pool:
+    """Average the probabilities of several seeds, as one graph of the networks does, then temper.
+
+    Parameters
+    ----------
+    pools : sequence of Pool
+    heard : int
+        Length of speech that decides the temperatures.
 
     Raises
     ------
@@ -119,11 +120,8 @@ def ensemble(pools: Sequence[Pool]) -> Pool:
     first = pools[0]
     if any(not np.array_equal(first.names, other.names) for other in pools):
         raise SerError("the seeds were tested on different clips; the recordings have changed")
-    return dataclasses.replace(
-        first,
-        probabilities=np.mean([one.probabilities for one in pools], axis=0),
-        raw=np.mean([one.raw for one in pools], axis=0),
-    )
+    mean = np.mean([one.raw for one in pools], axis=0)
+    return _tempered(dataclasses.replace(first, raw=mean), heard, alone=1.0)
 
 
 def normalised_by_speaker(pool: Pool, seed: int) -> Pool | None:
@@ -193,32 +191,33 @@ def answers_of_folds(folder: Path, labels: tuple[str, ...]) -> HeldOutAnswers:
     )
 
 
-def _temperatures(rows: Sequence[Row], folds: Sequence[Posteriors]) -> list[float]:
-    """Return the temperature of each fold; without held-out speakers the other folds decide."""
-    found = []
-    for index, row in enumerate(rows):
-        others = [fold for other, fold in enumerate(folds) if other != index]
-        if row.temperature is not None:
-            found.append(row.temperature)
-        elif others:
-            parts = [(f.probabilities[f.heard.index(row.window)], f.truth) for f in others]
-            found.append(round(fit_temperature(parts), 4))
-        else:
-            found.append(1.0)
-    return found
+def _tempered(one: Pool, heard: int, alone: float) -> Pool:
+    """Temper each fold so that the answers to the clips of all other folds fit best.
+
+    Two speakers who are held out for it tell less: their voices decide. A fold that is alone gets
+    the temperature ``alone``.
+    """
+    probabilities, temperatures = np.zeros_like(one.raw), {}
+    for fold in np.unique(one.folds).tolist():
+        own = one.folds == fold
+        others = [(one.raw[heard, ~own], one.truth[~own])]
+        temperatures[fold] = alone if own.all() else round(fit_temperature(others), 4)
+        probabilities[:, own] = with_temperature(one.raw[:, own], temperatures[fold])
+    probabilities[one.raw == 0] = 0.0
+    probabilities /= probabilities.sum(axis=2, keepdims=True)
+    return dataclasses.replace(one, probabilities=probabilities, temperatures=temperatures)
 
 
-def _of_fold(
-    row: Row, fold: Posteriors, temperature: float, labels: tuple[str, ...], heard: Sequence[str]
-) -> Pool:
+def _of_fold(row: Row, fold: Posteriors, labels: tuple[str, ...], heard: Sequence[str]) -> Pool:
     """Return the clips of one fold, with a column for each label of all folds."""
     places = np.array([labels.index(label) for label in fold.labels], np.intp)
     raw = fold.probabilities[[fold.heard.index(name) for name in heard]]
-    tempered, wide = np.zeros((2, *raw.shape[:2], len(labels)))
-    tempered[..., places], wide[..., places] = with_temperature(raw, temperature), raw
+    wide = np.zeros((*raw.shape[:2], len(labels)))
+    wide[..., places] = raw
     numbers = np.full(len(fold.names), row.fold)
-    truth = places[fold.truth]
-    return Pool(fold.names, fold.speakers, numbers, truth, labels, tuple(heard), tempered, wide)
+    return Pool(
+        fold.names, fold.speakers, numbers, places[fold.truth], labels, tuple(heard), wide, wide
+    )
 
 
 def _normalised(

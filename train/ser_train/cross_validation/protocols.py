@@ -160,8 +160,8 @@ def _session(clip: Clip) -> str:
 
 
 _OTHER_FOLDS = (
-    "no speaker is held out for the temperature: that of a fold is the one that fits the test "
-    "clips of the other folds of the same seed best; last epoch, nothing is chosen"
+    "the temperature of a fold is the one that fits the test clips of the other folds of the same "
+    "seed best; last epoch"
 )
 
 
@@ -183,8 +183,7 @@ PROTOCOLS = {
         Protocol(
             name="ravdess-luna5",
             words="speaker-independent: the five actor-disjoint folds of Luna-Jimenez et al. "
-            "2021; two further actors only for the temperature; last epoch, no choice on the "
-            "test actors",
+            f"2021, two further actors held out of each training; {_OTHER_FOLDS}",
             speaker_independent=True,
             corpora=("ravdess",),
             parting=_luna,

@@ -20,10 +20,11 @@ from ser_train.reports.markdown import markdown_table, percent, write_json, writ
 
 _LEGEND = (
     "UAR: unweighted average recall; WA: accuracy; ± is the standard deviation over seeds. The "
-    "intervals hold the middle 95 % of 2000 draws of the speakers, with replacement. ECE: expected "
-    "calibration error over 15 bins; excess ECE: less the mean of 200 draws of the labels from the "
-    "network's own probabilities, which is what perfect calibration would show on as many clips. "
-    "NLL: mean negative log-likelihood in nats. Surest 80 %: the clips with the highest confidence."
+    "intervals are t intervals over speakers, each of them left out in turn (jackknife); none with "
+    "fewer than three. ECE: expected calibration error over 15 bins; debiased ECE: the root of the "
+    "mean squared gap of the bins less what chance adds to it (Kumar, Liang and Ma 2019), negative "
+    "where the gaps are smaller than chance alone makes them. NLL: mean negative log-likelihood in "
+    "nats. Surest 80 %: the clips with the highest confidence."
 )
 
 _NORMALISED = (
@@ -143,7 +144,8 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
     return {
         "command": repeat_command(measured, folder),
         "configuration": dataclasses.asdict(measured.rows[0].configuration),
-        "protocol": measured.protocol.words,
+        "protocol": measured.words,
+        "commits": sorted({row.commit or "unknown" for row in measured.rows}),
         "speaker_independent": measured.protocol.speaker_independent,
         "labels": measured.pools[0].labels,
         "seeds": measured.seeds,
@@ -163,7 +165,7 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
 
 
 def _opening(measured: Measurement, folder: str) -> tuple[str, ...]:
-    configuration, words = measured.rows[0].configuration, measured.protocol.words
+    configuration, words = measured.rows[0].configuration, measured.words
     also, left_out = configuration.also, measured.left_out
     init = (
         f"Every fold begins with {configuration.init_name} (SHA-256 {configuration.init_sha256}) "
@@ -172,6 +174,7 @@ def _opening(measured: Measurement, folder: str) -> tuple[str, ...]:
     unfinished = f"seed{'s' if len(left_out) > 1 else ''} {', '.join(map(str, left_out))}"
     return (
         f"# {configuration.network}, {configuration.protocol}",
+        _code_states(measured),
         f"{words[0].upper()}{words[1:]}.",
         f"Also in the training of every fold, never tested: {', '.join(also)}." if also else "",
         init if configuration.init_name else "",
@@ -180,6 +183,16 @@ def _opening(measured: Measurement, folder: str) -> tuple[str, ...]:
         f"Not finished and left out: {unfinished}." if left_out else "",
         f"```console\n{repeat_command(measured, folder)}\n```",
     )
+
+
+def _code_states(measured: Measurement) -> str:
+    """Say that the figures are not of one known commit, where they are not; else empty."""
+    commits = sorted({row.commit or "" for row in measured.rows})
+    if len(commits) == 1 and commits[0] and not commits[0].endswith("-dirty"):
+        return ""
+    title = "Several states" if len(commits) > 1 else "State"
+    named = [commit.replace("-dirty", " with changes in no commit") for commit in commits]
+    return f"**{title} of the code**: {', '.join(name or 'not recorded' for name in named)}."
 
 
 def _figures_table(measured: Measurement) -> str:
@@ -200,7 +213,7 @@ def _figures_table(measured: Measurement) -> str:
         ("WA %", lambda of: _spread(of.wa)),
         ("95 %", lambda of: _interval(of.wa)),
         ("ECE %", lambda of: _spread(of.ece)),
-        ("excess ECE %", lambda of: _spread(of.excess_ece)),
+        ("debiased ECE %", lambda of: _spread(of.debiased_ece)),
         ("NLL", lambda of: f"{of.nll.mean:.3f}"),
         ("surest 80 %: WA %", lambda of: _spread(of.wa_of_surest)),
     )

@@ -145,7 +145,7 @@ def _steadiness(figures: StreamFigures) -> Table:
 
 
 def _confidence(figures: StreamFigures) -> Table:
-    head = ("smoothed probabilities of", "ECE %", "excess ECE %", "NLL", "count")
+    head = ("smoothed probabilities of", "ECE %", "debiased ECE %", "NLL", "count")
     if figures.confidence is None:
         return [head, ("no recording has a label", "", "", "", "0")]
     rows = (
@@ -155,7 +155,7 @@ def _confidence(figures: StreamFigures) -> Table:
     return [
         head,
         *(
-            (name, percent(c.ece), percent(c.excess_ece), f"{c.nll:.3f}", str(c.count))
+            (name, percent(c.ece), percent(c.debiased_ece), f"{c.nll:.3f}", str(c.count))
             for name, c in rows
         ),
     ]

@@ -50,7 +50,8 @@ def score_lines(scores: Scores, labels: Sequence[str]) -> tuple[str, ...]:
     )
     return (
         f"UAR {100 * scores.uar:.1f} %   WA {100 * scores.wa:.1f} %   "
-        f"ECE {100 * scores.ece:.1f} %   NLL {scores.nll:.3f}   {scores.count} clips",
+        f"ECE {100 * scores.ece:.1f} % ({100 * scores.debiased_ece:.1f} % debiased)   "
+        f"NLL {scores.nll:.3f}   {scores.count} clips",
         f"recall %:  {recalls}",
         f"accuracy of the surest 80 %: {100 * scores.wa_of_surest:.1f} %",
     )

@@ -103,7 +103,7 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
     single, seeds = measured.single, ", ".join(str(seed) for seed in measured.seeds)
     several = len(measured.seeds) > 1
     protocol = (
-        f"{measured.protocol.words}; {len(measured.per_fold)} folds pooled, "
+        f"{measured.words}; {len(measured.per_fold)} folds pooled, "
         f"{configuration.recipe['epochs']} epochs, last epoch, "
         f"{f'mean of the seeds {seeds}' if several else f'seed {seeds}'}; the same network and "
         "recipe trained on each fold, not these very weights"
@@ -123,6 +123,7 @@ def cross_validated_metrics(folder: Path, network: str) -> tuple[Metric, ...]:
             ("UAR", single.uar, [fold.uar.mean for fold in measured.per_fold]),
             ("WA", single.wa, [fold.wa.mean for fold in measured.per_fold]),
             ("ECE", single.ece, []),
+            ("debiased ECE", single.debiased_ece, []),
         )
     )
     recalls = ((f"{RECALL_OF}{label}", recall) for label, recall in single.recalls.items())
@@ -147,7 +148,12 @@ def _metrics_of(
     scores: Scores, protocol: str, speaker_independent: bool = True
 ) -> tuple[Metric, ...]:
     """Turn scores into metrics of a card."""
-    values = (("UAR", scores.uar), ("WA", scores.wa), ("ECE", scores.ece))
+    values = (
+        ("UAR", scores.uar),
+        ("WA", scores.wa),
+        ("ECE", scores.ece),
+        ("debiased ECE", scores.debiased_ece),
+    )
     return _metrics(values, protocol, speaker_independent, scores.count)
 
 

@@ -124,7 +124,8 @@ def draw_measured(folder: Path, measured: Measured, labels: Sequence[str], title
     scores, answers = measured.scores, (measured.probabilities, measured.truth)
     text = f"{title}: UAR {100 * scores.uar:.1f} %, WA {100 * scores.wa:.1f} %"
     draw_confusion(folder / "confusion.png", confusion(*answers), labels, text)
-    text = f"ECE {100 * scores.ece:.1f} %, NLL {scores.nll:.3f}, {scores.count} clips"
+    ece, debiased = scores.ece, scores.debiased_ece
+    text = f"ECE {100 * ece:.1f} % ({100 * debiased:.1f} % debiased), {scores.count} clips"
     draw_reliability(folder / "reliability.png", {"measured": reliability(*answers)}, text)
 
 
@@ -167,8 +168,8 @@ def _draw_reliability(path: Path, measured: Measurement, title: str) -> None:
     for name, pools in _compared(measured).items():
         answers = np.concatenate([one.probabilities[measured.headline] for one in pools])
         curves[name] = reliability(answers, np.concatenate([one.truth for one in pools]))
-    ece, excess = measured.single.ece.mean, measured.single.excess_ece.mean
-    text = f"{title}\nECE {100 * ece:.1f} % ({100 * excess:+.1f} % beyond chance)"
+    ece, debiased = measured.single.ece.mean, measured.single.debiased_ece.mean
+    text = f"{title}\nECE {100 * ece:.1f} % ({100 * debiased:.1f} % debiased)"
     draw_reliability(path, curves, text)
 
 

@@ -133,7 +133,8 @@ def _assign(variables: Iterable[Any], values: Iterable[Any]) -> None:
 @contextmanager
 def _measured_statistics(model: Any) -> Iterator[Any]:
     """Yield a variable that rules how much of its statistics each normalisation layer keeps."""
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    every = model._flatten_layers()  # also those inside layers
+    layers = [layer for layer in every if isinstance(layer, keras.layers.BatchNormalization)]
     momenta = [layer.momentum for layer in layers]
     kept_share = tf.Variable(0.0)
     for layer in layers:

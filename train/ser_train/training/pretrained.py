@@ -153,13 +153,13 @@ def _carry_over(layer: Any, twin: Any, old: Sequence[str], new: Sequence[str]) -
 def frozen_normalisation(model: Any, head_alone: bool) -> Iterator[None]:
     """Keep the normalisation, or all but the head, as it is for the length of a block."""
     head = head_of(model)
-    kept = [layer.trainable for layer in model.layers]
-    for layer in model.layers:
-        layer.trainable = not isinstance(layer, keras.layers.BatchNormalization) and (
-            layer.name in head or not head_alone
-        )
+    layers = model._flatten_layers(include_self=False)  # outer ones first: they set inner ones
+    kept = [layer.trainable for layer in layers]
+    for layer, trainable in zip(layers, kept, strict=True):
+        normalises = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = trainable and not normalises and (layer.name in head or not head_alone)
     try:
         yield
     finally:
-        for layer, trainable in zip(model.layers, kept, strict=True):
+        for layer, trainable in zip(layers, kept, strict=True):
             layer.trainable = trainable

@@ -8,7 +8,7 @@ import numpy as np
 
 from ser_live.prediction import Prediction
 from ser_train.evaluation.clips import Voice
-from ser_train.metrics import calibration_error, excess_calibration_error, negative_log_likelihood
+from ser_train.metrics import score
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +106,8 @@ class Calibration:
     count: int
     ece: float
     """Over 15 bins."""
-    excess_ece: float
-    """Less what honest probabilities would show on so many predictions."""
+    debiased_ece: float
+    """Less what chance adds where predictions are few."""
     nll: float
 
 
@@ -236,9 +236,8 @@ def calibration(pairs: Iterable[tuple[Heard, Prediction]], labels: Sequence[str]
         if prediction.probabilities is not None:
             shares.append([prediction.probabilities[label] for label in labels])
             truth.append(labels.index(one.span.voice.clip.label))
-    found = np.array(shares, np.float64), np.array(truth, np.intp)
-    errors = calibration_error(*found), excess_calibration_error(*found)
-    return Calibration(len(truth), *errors, negative_log_likelihood(*found))
+    scores = score(np.array(shares, np.float64), np.array(truth, np.intp))
+    return Calibration(scores.count, scores.ece, scores.debiased_ece, scores.nll)
 
 
 def differing_share(one: Sequence[Prediction], other: Sequence[Prediction]) -> float:
