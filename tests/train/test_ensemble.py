@@ -24,6 +24,7 @@ from ser_live.model.onnx_check import check_graph
 from ser_train.commands.fit import FitJob, fit
 from ser_train.commands.merge import merge
 from ser_train.corpora import Clip
+from ser_train.cross_validation.ledger import Posteriors
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
 from ser_train.layers import MelAndPitch, Pooled193, Temperature
@@ -154,7 +155,8 @@ def test_a_merged_file_has_one_card(merged: Path) -> None:
 def test_the_answers_of_a_cross_validation_temper_the_mean(tmp_path: Path) -> None:
     """Members lose their own temperatures: the answers are of networks without."""
     files = [save(tmp_path / f"m{seed}.keras", "issa-emodb", seed) for seed in range(2)]
-    random, folds = np.random.default_rng(0), {}
+    random = np.random.default_rng(0)
+    folds: dict[tuple[int, int], Posteriors] = {}
     for fold in range(3):
         honest = random.dirichlet([0.4] * len(LABELS), 700)
         truth = (honest.cumsum(axis=1) > random.random((700, 1))).argmax(axis=1)

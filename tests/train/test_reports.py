@@ -106,8 +106,8 @@ def check_figures(report: Report) -> None:
         ece = calibration_error(truth, probabilities)
         debiased = debiased_error(truth, probabilities)
         found.append([*uar_and_wa(truth, probabilities), ece, debiased, nll])
-    names = ("uar", "wa", "ece", "debiased_ece", "nll")
-    for name, values in zip(names, zip(*found, strict=True), strict=True):
+    of = ("uar", "wa", "ece", "debiased_ece", "nll")
+    for name, values in zip(of, zip(*found, strict=True), strict=True):
         assert figures[name]["seeds"] == pytest.approx(values, abs=1e-6)
         assert figures[name]["mean"] == pytest.approx(np.mean(values), abs=1e-6)
     assert (ensemble is not None) == (len(found) > 1)
