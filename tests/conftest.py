@@ -14,7 +14,7 @@ from hypothesis import settings
 
 from helpers import sound_server
 from ser_live.model.classifier import OnnxClassifier
-from ser_live.testing import write_tiny_model
+from ser_live.testing import tiny_card, write_tiny_model
 
 if TYPE_CHECKING:
     from helpers import tiny_network
@@ -61,6 +61,19 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(tiny_model: Path) -> OnnxClassifier:
     """The same, loaded: tests may share it, as streams do."""
     return OnnxClassifier.load(tiny_model)
+
+
+@pytest.fixture(scope="session")
+def everyday_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same network with an everyday prior, and an output that tells ordinary talk."""
+    card = tiny_card(name="everyday", prior={"neutral": 8.0, "sad": 0.5}, ordinary_odds=2.0)
+    return write_tiny_model(tmp_path_factory.mktemp("model") / "everyday.onnx", card)
+
+
+@pytest.fixture(scope="session")
+def everyday(everyday_model: Path) -> OnnxClassifier:
+    """The same, loaded."""
+    return OnnxClassifier.load(everyday_model)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """A ``.keras`` file to an ONNX graph with named axes."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -16,7 +17,9 @@ OPSET = 17
 """Read by every onnxruntime that ser-live supports."""
 
 
-def convert(model: keras.Model, source: Path) -> onnx.ModelProto:
+def convert(
+    model: keras.Model, source: Path, outputs: Sequence[str] = (OUTPUT_NAME,)
+) -> onnx.ModelProto:
     """Convert from "spectrum" (batch, frames, bins) to "probabilities" (batch, labels).
 
     Parameters
@@ -24,6 +27,8 @@ def convert(model: keras.Model, source: Path) -> onnx.ModelProto:
     model : keras.Model
     source : Path
         Its file, for messages.
+    outputs : sequence of str
+        Layers whose outputs the graph gives, under their names.
 
     Raises
     ------
@@ -35,8 +40,9 @@ def convert(model: keras.Model, source: Path) -> onnx.ModelProto:
     ``tf2onnx.convert.from_keras`` fails with Keras 3; ``from_function`` does not.
     """
     signature = [tf.TensorSpec(model.input_shape, tf.float32, name=INPUT_NAME)]
+    named = with_outputs(model, outputs)
     function = tf.function(
-        lambda spectrum: {OUTPUT_NAME: model(spectrum, training=False)}, input_signature=signature
+        lambda spectrum: named(spectrum, training=False), input_signature=signature
     )
     try:
         with silent_stderr():
@@ -49,6 +55,11 @@ def convert(model: keras.Model, source: Path) -> onnx.ModelProto:
     _embed_captures(graph, traced)
     _name_axes(graph)
     return graph
+
+
+def with_outputs(model: keras.Model, names: Sequence[str]) -> keras.Model:
+    """Return the model to a dictionary of the outputs of some layers."""
+    return keras.Model(model.input, {name: model.get_layer(name).output for name in names})
 
 
 def count_emulated_dilations(graph: onnx.ModelProto) -> int:
@@ -70,7 +81,8 @@ def _embed_captures(graph: onnx.ModelProto, traced: tf.Graph) -> None:
 
 
 def _name_axes(graph: onnx.ModelProto) -> None:
-    names = {INPUT_NAME: ("batch", "frames"), OUTPUT_NAME: ("batch",)}
     for value in (*graph.graph.input, *graph.graph.output):
-        for axis, name in enumerate(names[value.name]):
+        for axis, name in enumerate(
+            ("batch", "frames") if value.name == INPUT_NAME else ("batch",)
+        ):
             value.type.tensor_type.shape.dim[axis].dim_param = name

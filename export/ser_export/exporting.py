@@ -20,12 +20,11 @@ from ser_export.verification import (
     batches,
     golden_spectrum,
     read_speech,
-    run,
     verify,
 )
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.model.classifier import OnnxClassifier, encode_golden
+from ser_live.model.classifier import INPUT_NAME, OnnxClassifier, encode_golden, output_names
 from ser_live.model.onnx_session import open_session
 from ser_train.data.for_export import hold_out, write_atomically
 from ser_train.models.keras_file import load_model
@@ -114,7 +113,7 @@ def export_model(
     model, card = loaded.model, loaded.card
     clips = hold_out(quantization.corpora, card, loaded.record) if quantization else None
     note("converting")
-    graph = convert(model, source)
+    graph = convert(model, source, output_names(card))
     emulated = count_emulated_dilations(graph)
     session = open_session(graph.SerializeToString(), str(source))
     note("comparing with Keras")
@@ -124,7 +123,8 @@ def export_model(
         smaller = quantized(graph, session, card, clips, quantization.max_drop_points, note)
         graph, session, card = smaller.graph, smaller.session, smaller.card
     spectrum = golden_spectrum(speech, card)
-    golden = _golden(spectrum, run(session, spectrum[None].astype(np.float32))[0])
+    batch = spectrum[None].astype(np.float32)
+    golden = _golden(spectrum, *session.run(output_names(card), {INPUT_NAME: batch}))
     if smaller:
         golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
@@ -156,10 +156,19 @@ def _check_target(target: Path) -> None:
         raise SerError(f"{target}: the folder {folder} is not writable")
 
 
-def _golden(spectrum: NDArray[np.float16], probabilities: NDArray[np.float32]) -> GoldenTest:
+def _golden(
+    spectrum: NDArray[np.float16],
+    probabilities: NDArray[np.float32],
+    ordinary: NDArray[np.float32] | None = None,
+) -> GoldenTest:
     if not (np.isfinite(spectrum).all() and np.isfinite(probabilities).all()):
         raise SerError("the golden test is not finite; export with other --verify-audio")
-    return GoldenTest(encode_golden(spectrum), len(spectrum), tuple(probabilities.tolist()))
+    return GoldenTest(
+        encode_golden(spectrum),
+        len(spectrum),
+        tuple(probabilities[0].tolist()),
+        ordinary=None if ordinary is None else float(ordinary[0, 0]),
+    )
 
 
 def _with_card(graph: onnx.ModelProto, card: ModelCard) -> bytes:

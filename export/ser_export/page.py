@@ -30,6 +30,7 @@ def card_as_page(card: ModelCard, parameters: int, bytes_: int) -> str:
 windows of {window.warm_up_seconds:g} to {window.seconds:g} s from the speech onset
 - Smoothing: {smoothing.seconds:g} s, a label stays at least \
 {smoothing.minimum_dwell_seconds:g} s; "uncertain" below {smoothing.uncertain_below:.2f}
+- Everyday prior: {_prior(card)}{_encoder(card)}
 - Calibration: temperature {card.calibration.temperature:g} ({card.calibration.method})
 
 ## Trained on
@@ -54,6 +55,21 @@ mass: mean probability of labels that no such clip has. Protocol and clips are n
 
 {_RESPONSIBLE_USE}
 """
+
+
+def _prior(card: ModelCard) -> str:
+    """Return the odds that the card gives before anything is heard."""
+    odds = [f"{label} x {odds:g}" for label, odds in card.prior.items()]
+    if card.ordinary_odds:
+        odds.append(f"ordinary talk (which is neutral) x {card.ordinary_odds:g}")
+    return ", ".join(odds) or "even"
+
+
+def _encoder(card: ModelCard) -> str:
+    encoder = card.encoder
+    if encoder is None:
+        return ""
+    return f"\n- Pretrained encoder: {encoder.name}, {encoder.licence}, SHA-256 {encoder.sha256}"
 
 
 def _figures(metrics: Sequence[Metric]) -> Iterator[str]:

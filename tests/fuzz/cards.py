@@ -7,7 +7,7 @@ from typing import Any
 
 from fuzz import attempt
 from ser_live import ModelCard
-from ser_live.model.card import Corpus, GoldenTest, Metric
+from ser_live.model.card import Corpus, Encoder, GoldenTest, Metric
 from ser_live.testing import tiny_card
 from ser_live.text import find_control_char
 
@@ -34,7 +34,10 @@ def seeds() -> list[bytes]:
     card = tiny_card(
         corpora=(Corpus("A", 10, 2, "CC-BY-4.0"),),
         metrics=(Metric("UAR", 0.6, "leave one speaker out", True, 10, 0.02, "speakers"),),
-        golden=GoldenTest("AAAA", 3, (0.1, 0.2, 0.3, 0.4)),
+        golden=GoldenTest("AAAA", 3, (0.1, 0.2, 0.3, 0.4), ordinary=0.5),
+        prior={"neutral": 8.0, "sad": 0.5},
+        ordinary_odds=2.0,
+        encoder=Encoder("whisper-tiny.en", 32 * "a9", "MIT"),
     )
     return [card.to_json().encode(), b'{"name": "m", "labels": ["a", "b"], "licence": "MIT"}']
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from ser_live import Event, Prediction, StreamRecognizer, listen
 from ser_live.live.listener import Listener
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.prior import Outputs
 from ser_live.sources import Block, Notice, SourceCounters
 from ser_live.testing import FakeMicrophone
 
@@ -63,13 +64,11 @@ class FailingModel(OnnxClassifier):
         self._left, self._error = at + 1, error  # the golden test is the first window
         super().__init__(model._session, model.card, model.where)
 
-    def batch_probabilities(
-        self, windows: NDArray[np.float32], options: Any = None
-    ) -> NDArray[np.float32]:
+    def batch_outputs(self, windows: NDArray[np.float32], options: Any = None) -> Outputs:
         self._left -= 1
         if self._left == 0:
             raise self._error
-        return super().batch_probabilities(windows, options)
+        return super().batch_outputs(windows, options)
 
 
 def listening(

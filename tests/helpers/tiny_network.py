@@ -44,6 +44,15 @@ def ending_in_labels(spectrum: Any, x: Any, n_labels: int) -> Any:
     return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
 
 
+def with_ordinary(model: Any) -> Any:
+    """Return a model that also tells ordinary talk from its probabilities' features."""
+    import keras  # noqa: PLC0415
+
+    features = model.get_layer("logits").input
+    ordinary = keras.layers.Dense(1, activation="sigmoid", name="ordinary")(features)
+    return keras.Model(model.input, {"probabilities": model.output, "ordinary": ordinary})
+
+
 NETWORK = Network(
     name="tiny",
     spectrum=SpectrumSpec(),

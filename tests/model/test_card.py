@@ -30,7 +30,22 @@ def test_defaults_may_be_left_out() -> None:
         ("name", None, "card.name is None, wanted a text"),
         ("name", "", "card.name is '', wanted 1 to 60 characters"),
         ("name", "x" * 61, "wanted 1 to 60 characters"),
-        ("schema_version", 2, "schema_version is 2"),
+        ("schema_version", 3, "schema_version is 3, made for a newer ser-live; .* 1 to 2: upgrade"),
+        ("schema_version", 0, "schema_version is 0, wanted 1 to 2"),
+        ("prior", [8.0], "card.prior is .*, wanted an object"),
+        ("prior", {"neutral": "8"}, "card.prior.neutral is '8', wanted a number"),
+        ("prior", {"bored": 2.0}, "card.prior names 'bored', wanted labels of"),
+        ("prior", {"\x1b[2J": 2.0}, "card.prior names "),
+        ("prior", {"\x1b[2J": "2"}, r"card.prior.\?\[2J is '2', wanted a number"),
+        ("prior", {"neutral": 0}, "card.prior of 'neutral' is 0.0, wanted 0.001 to 1000"),
+        ("prior", {"neutral": 1e9}, "card.prior of 'neutral' is 1000000000.0, wanted"),
+        ("ordinary_odds", -1, "card.ordinary_odds is -1.0, wanted 0 to 1000"),
+        ("ordinary_odds", 0, "golden.ordinary is 0.5, but card.ordinary_odds is 0; export"),
+        ("golden.ordinary", None, "golden.ordinary is None, but card.ordinary_odds is 2; export"),
+        ("labels", ["a", "b", "c", "sad"], "card.prior names 'neutral'"),
+        ("encoder", "whisper", "card.encoder is 'whisper', wanted an object"),
+        ("encoder.sha256", "f" * 63, "card.encoder.sha256 is .*, wanted 64 hexadecimal digits"),
+        ("encoder.name", "", "card.encoder.name is '', wanted 1 to 60 characters"),
         ("sample_rate_hz", 8000, "wanted 16000"),
         ("sample_rate_hz", True, "wanted a whole number"),
         ("sample_rate_hz", 10**400, "wanted a whole number"),
@@ -91,6 +106,27 @@ def test_what_would_confuse_a_terminal_is_refused(field: str, character: str) ->
 def test_names_of_any_language_are_welcome() -> None:
     card = tiny_card(name="Gefühl № 1", labels=("खुश", "悲しい", "غاضب", "می‌ترسد"))
     assert ModelCard.from_json(card.to_json()) == card
+
+
+def test_a_card_of_the_future_is_known_before_its_fields_are() -> None:
+    future = {"schema_version": 7, "odours": [1], "labels": 3}
+    with pytest.raises(SerError, match=r"m: card\.schema_version is 7, made for a newer ser-live"):
+        ModelCard.from_json(json.dumps(future), "m")
+
+
+def test_a_card_of_schema_1_has_an_even_prior_and_is_written_as_one_of_today() -> None:
+    data = json.loads(tiny_card().to_json())
+    for name in ("prior", "ordinary_odds", "encoder"):
+        del data[name]
+    card = ModelCard.from_json(json.dumps({**data, "schema_version": 1}))
+    assert card == tiny_card()
+    assert (card.prior, card.ordinary_odds, card.encoder) == ({}, 0.0, None)
+    assert json.loads(card.to_json())["schema_version"] == 2
+
+
+def test_ordinary_talk_wants_a_label() -> None:
+    with pytest.raises(SerError, match="ordinary_odds is 2, which wants the label 'neutral'"):
+        tiny_card(labels=("calm", "angry"), ordinary_odds=2.0)
 
 
 def test_a_field_that_comes_twice_is_named() -> None:

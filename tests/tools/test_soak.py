@@ -16,6 +16,7 @@ from onnxruntime import RunOptions
 from helpers import processes, sound_server
 from helpers.in_process import call
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.prior import Outputs
 from ser_live.sources import SourceCounters
 from ser_live.sources.microphone import SystemClock
 from ser_live.testing import FakeMicrophone, Overrun, SlowModel, Unplug, demo_voice
@@ -117,14 +118,14 @@ class TestItNotices:
         left = threading.Thread(target=over.wait)
 
         class Leaking(SlowModel):
-            def batch_probabilities(
+            def batch_outputs(
                 self, windows: NDArray[np.float32], options: RunOptions | None = None
-            ) -> NDArray[np.float32]:
+            ) -> Outputs:
                 kept.append(mmap.mmap(-1, 16 * windows.nbytes))
                 kept[-1].write(16 * windows.tobytes())
                 if len(kept) == 2:  # the first is that of its golden test
                     left.start()
-                return super().batch_probabilities(windows, options)
+                return super().batch_outputs(windows, options)
 
         monkeypatch.setattr("tools.soak.virtual.SlowModel", Leaking)
         report = soaked(model, 120.0)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from typing import Any, NoReturn, SupportsIndex
 
 import numpy as np
@@ -25,6 +25,7 @@ from ser_live.model.card import (
 )
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import Classifier, WindowRequest, load_shared
+from ser_live.model.prior import ORDINARY_NAME, PriorChoice, join_prior, prior_of
 from ser_live.prediction import Prediction, State
 from ser_live.text import quoted
 
@@ -60,6 +61,13 @@ class StreamRecognizer:
         Time constant of the smoothing; None: from the card; 0 turns smoothing and dwell off.
     vad : bool
         False: everything is speech and the window is always the latest ``window_seconds``.
+    prior : str, dict or None
+        Odds that the labels have before anything is heard. None or "everyday": the card's, for
+        talk as it is heard all day; "even": none, as in the figures of acted emotion; or
+        {label: odds}, 1 for those that are left out, and where the card has ``ordinary_odds``
+        also {"ordinary": odds}.
+    uncertain_below : float or None
+        Confidence under which the state is "uncertain", 0 to 1; None: from the card.
 
     Raises
     ------
@@ -76,12 +84,17 @@ class StreamRecognizer:
         hop_seconds: float = 0.25,
         smoothing_seconds: float | None = None,
         vad: bool = True,
+        prior: PriorChoice = None,
+        uncertain_below: float | None = None,
     ) -> None:
         self._channels = require_channels(channels)
         self._resampler = Resampler(sample_rate_hz)
         self._hop_samples = _hop_samples(hop_seconds)
         self._window_seconds = window_seconds
         self._smoothing_seconds = smoothing_seconds
+        # A copy: it is asked again when a model is swapped in.
+        self._prior_choice = dict(prior) if isinstance(prior, Mapping) else prior
+        self._uncertain_below = uncertain_below
         self._hops_per_prediction = 1
         self._index = 0
         self._fed_samples = 0
@@ -122,6 +135,12 @@ class StreamRecognizer:
     def classifier(self) -> Classifier:
         """The model, to share it with another recognizer."""
         return self._classifier
+
+    @property
+    def prior(self) -> dict[str, float]:
+        """The odds in force: of labels, and of "ordinary" talk; empty: even."""
+        ordinary_odds = self._prior.ordinary_odds
+        return {**self._prior.odds} | ({ORDINARY_NAME: ordinary_odds} if ordinary_odds else {})
 
     @property
     def sample_rate_hz(self) -> int:
@@ -345,7 +364,8 @@ class StreamRecognizer:
 
         No sample is lost: the new model gets the present window as if it had been there from its
         start. The smoothing goes on where the labels are the same, else it begins anew; the
-        speech gate keeps its values until the recognizer is made again.
+        speech gate keeps its values until the recognizer is made again. The constructor's options
+        hold for the new model too; what they leave to the card comes from its card.
 
         Parameters
         ----------
@@ -355,7 +375,7 @@ class StreamRecognizer:
         Raises
         ------
         SerError
-            If it cannot be loaded; the old one then goes on.
+            If it cannot be loaded, or lacks a label of the prior; the old one then goes on.
         """
         old_card, old_window_samples = self.card, self._window_samples
         self._configure(_loaded(model))
@@ -367,8 +387,10 @@ class StreamRecognizer:
 
     def _configure(self, classifier: Classifier) -> None:
         card = classifier.card
+        prior = prior_of(self._prior_choice, card)
         self._window_samples = _window_samples(self._window_seconds, card)
-        self._smoother.spec = _smoothing(self._smoothing_seconds, card)
+        self._prior = prior
+        self._smoother.spec = _smoothing(self._smoothing_seconds, self._uncertain_below, card)
         self._warm_up_samples = round(card.window.warm_up_seconds * SAMPLE_RATE_HZ)
         self._closing_samples = round(card.window.closing_seconds * SAMPLE_RATE_HZ)
         self._pre_roll_samples = round(card.window.pre_roll_seconds * SAMPLE_RATE_HZ)
@@ -494,8 +516,9 @@ class StreamRecognizer:
         if len(frames) == 0 or not (warm or closing):
             return self._emit("warming_up", start)
         with self._clock.stage("inference"):
-            raw = yield WindowRequest(self._classifier, frames)
+            outputs = yield WindowRequest(self._classifier, frames)
         with self._clock.stage("smoothing"):
+            raw = join_prior(outputs, self.labels, self._prior)
             smoothed = self._smoother.process(raw, end)
         unsure = smoothed.confidence < self._smoother.spec.uncertain_below
         self._emit("uncertain" if unsure else "speech", start, smoothed, raw)
@@ -562,14 +585,20 @@ def _window_samples(window_seconds: float | None, card: ModelCard) -> int:
     return round(seconds * SAMPLE_RATE_HZ)
 
 
-def _smoothing(smoothing_seconds: float | None, card: ModelCard) -> SmoothingSpec:
-    if smoothing_seconds is None:
-        return card.smoothing
-    if smoothing_seconds != 0 and not _is_time(smoothing_seconds):
+def _smoothing(
+    smoothing_seconds: float | None, uncertain_below: float | None, card: ModelCard
+) -> SmoothingSpec:
+    spec = card.smoothing
+    seconds = spec.seconds if smoothing_seconds is None else smoothing_seconds
+    # A card's own time constant may be longer than that of a caller.
+    if smoothing_seconds is not None and seconds != 0 and not _is_time(seconds):
         raise SerError(
             f"smoothing_seconds is {smoothing_seconds!r}, wanted 0 to {LONGEST_WINDOW_SECONDS:g}"
         )
-    return dataclasses.replace(card.smoothing, seconds=float(smoothing_seconds))
+    below = spec.uncertain_below if uncertain_below is None else uncertain_below
+    if not isinstance(below, int | float) or not 0.0 <= below <= 1.0:
+        raise SerError(f"uncertain_below is {quoted(below)}, wanted 0 to 1, or None: the card's")
+    return dataclasses.replace(spec, seconds=float(seconds), uncertain_below=float(below))
 
 
 def _is_time(seconds: float) -> bool:

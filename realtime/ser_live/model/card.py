@@ -7,7 +7,9 @@ in a ``.keras`` archive (member ``ser.card.json``).
 import dataclasses
 import json
 import math
-from dataclasses import dataclass
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from ser_live.errors import SerError
 from ser_live.model.json_records import record_from_json
@@ -15,13 +17,18 @@ from ser_live.text import quoted
 
 METADATA_KEY = "ser.card"
 KERAS_MEMBER = "ser.card.json"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of 1 are those without prior and encoder, which are read as ever."""
 SAMPLE_RATE_HZ = 16000
 LONGEST_CARD = 2**20
 """Characters of a card as JSON, the golden test included."""
 MOST_LABELS = 100
 LONGEST_NAME = 60
 """Characters of the name of a model or a label."""
+MOST_ODDS = 1000.0
+"""Odds of a prior, and their inverse, are at most that."""
+NEUTRAL = "neutral"
+"""Label of ordinary talk."""
 RECALL_OF = "recall of "
 """Beginning of the name of a metric that is the recall of a label."""
 LONGEST_WINDOW_SECONDS = 30.0
@@ -38,6 +45,20 @@ def _require(field: str, value: float, lowest: float, highest: float) -> None:
 def _require_name(field: str, value: str) -> None:
     if not value.strip() or len(value) > LONGEST_NAME:
         raise SerError(f"card.{field} is {quoted(value)}, wanted 1 to {LONGEST_NAME} characters")
+
+
+def require_odds(
+    where: str, odds: Mapping[str, float], labels: Collection[str], lowest: float = 1.0 / MOST_ODDS
+) -> None:
+    """Raise SerError unless odds are of known labels, and each within the bounds."""
+    for label, value in odds.items():
+        if label not in labels:
+            raise SerError(f"{where} names {quoted(label)}, wanted labels of {quoted([*labels])}")
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (is_number and lowest <= value <= MOST_ODDS):
+            raise SerError(
+                f"{where} of {label!r} is {quoted(value)}, wanted {lowest:g} to {MOST_ODDS:g}"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +198,24 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
+class Encoder:
+    """A pretrained speech encoder inside the network, whose weights others trained."""
+
+    name: str
+    sha256: str
+    """Of the file that the weights were read from."""
+    licence: str
+    """Of the weights (SPDX identifier)."""
+
+    def __post_init__(self) -> None:
+        _require_name("encoder.name", self.name)
+        if not re.fullmatch("[0-9a-f]{64}", self.sha256):
+            raise SerError(
+                f"card.encoder.sha256 is {quoted(self.sha256)}, wanted 64 hexadecimal digits"
+            )
+
+
+@dataclass(frozen=True, slots=True)
 class GoldenTest:
     """A small input and the probabilities it must give: run at every load."""
 
@@ -186,6 +225,8 @@ class GoldenTest:
     probabilities: tuple[float, ...]
     tolerance: float = 1e-3
     """Worst allowed absolute difference of a probability."""
+    ordinary: float | None = None
+    """What the output "ordinary" must give, where the network has it."""
 
     def __post_init__(self) -> None:
         _require("golden.frames", self.frames, 1, 1000)
@@ -216,13 +257,14 @@ class ModelCard:
     """Known weaknesses, in words."""
     golden: GoldenTest | None = None
     """None only before the export, which makes it."""
+    prior: Mapping[str, float] = field(default_factory=dict, hash=False)
+    """Everyday odds of labels, relative to even ones; 1 where one is left out."""
+    ordinary_odds: float = 0.0
+    """Everyday odds of ordinary talk, by the output "ordinary"; 0: the network has none."""
+    encoder: Encoder | None = None
 
     def __post_init__(self) -> None:
-        if self.schema_version != SCHEMA_VERSION:
-            raise SerError(
-                f"card.schema_version is {self.schema_version}, this version of ser-live reads "
-                f"{SCHEMA_VERSION}; use a matching ser-live or export the model again"
-            )
+        _require("schema_version", self.schema_version, 1, SCHEMA_VERSION)
         if self.sample_rate_hz != SAMPLE_RATE_HZ:
             raise SerError(f"card.sample_rate_hz is {self.sample_rate_hz}, wanted {SAMPLE_RATE_HZ}")
         _require_name("name", self.name)
@@ -238,6 +280,17 @@ class ModelCard:
             raise SerError(
                 f"card.golden.probabilities has {len(golden.probabilities)} numbers for "
                 f"{len(self.labels)} labels"
+            )
+        require_odds("card.prior", self.prior, self.labels)
+        _require("ordinary_odds", self.ordinary_odds, 0.0, MOST_ODDS)
+        if self.ordinary_odds and NEUTRAL not in self.labels:
+            raise SerError(
+                f"card.ordinary_odds is {self.ordinary_odds:g}, which wants the label {NEUTRAL!r}"
+            )
+        if golden is not None and (golden.ordinary is None) != (self.ordinary_odds == 0.0):
+            raise SerError(
+                f"card.golden.ordinary is {golden.ordinary}, but card.ordinary_odds is "
+                f"{self.ordinary_odds:g}; export the model again"
             )
 
     def to_json(self) -> str:
@@ -264,6 +317,17 @@ class ModelCard:
         try:
             if len(text) > LONGEST_CARD:
                 raise SerError(f"card has {len(text)} characters, wanted at most {LONGEST_CARD}")
-            return record_from_json(cls, text, "card")
+            card = record_from_json(cls, text, "card", _refuse_newer)
+            return dataclasses.replace(card, schema_version=SCHEMA_VERSION)
         except SerError as error:
             raise SerError(f"{where}: {error}") from error
+
+
+def _refuse_newer(data: object) -> None:
+    """Say so of a card of the future, before anything that it holds is taken for a mistake."""
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if type(version) is int and version > SCHEMA_VERSION:
+        raise SerError(
+            f"card.schema_version is {quoted(version)}, made for a newer ser-live; this one reads "
+            f"1 to {SCHEMA_VERSION}: upgrade it (pip install -U ser-live)"
+        )

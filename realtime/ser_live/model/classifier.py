@@ -21,6 +21,7 @@ from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.catalog import refuse_keras
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
 from ser_live.model.onnx_session import open_session, reason, stopping_after
+from ser_live.model.prior import ORDINARY_NAME, Outputs
 from ser_live.text import quoted, sanitize
 
 INPUT_NAME = "spectrum"
@@ -43,6 +44,8 @@ class Classifier(Protocol):
     @property
     def batch_is_bitwise(self) -> bool: ...  # noqa: D102
     def batch_probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]: ...  # noqa: D102
+    # Asked in place of the former where the card has `ordinary_odds`.
+    def batch_outputs(self, windows: NDArray[np.float32]) -> Outputs: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,11 +57,23 @@ class WindowRequest:
     """Power spectrum, shape (frames, bins)."""
 
 
-def classify(requests: Sequence[WindowRequest]) -> list[NDArray[np.float32]]:
+def classify(requests: Sequence[WindowRequest]) -> list[Outputs]:
     """Classify windows of one length by their common classifier in one run."""
-    windows = [request.window for request in requests]
+    windows, classifier = [request.window for request in requests], requests[0].classifier
     batch = windows[0][np.newaxis] if len(windows) == 1 else np.stack(windows)
-    return list(requests[0].classifier.batch_probabilities(batch))
+    if not classifier.card.ordinary_odds:
+        return [Outputs(row) for row in classifier.batch_probabilities(batch)]
+    outputs = classifier.batch_outputs(batch)
+    ordinary = outputs.ordinary
+    return [
+        Outputs(row, None if ordinary is None else ordinary[number])
+        for number, row in enumerate(outputs.probabilities)
+    ]
+
+
+def output_names(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of the outputs that a network of this card has."""
+    return (OUTPUT_NAME, ORDINARY_NAME) if card.ordinary_odds else (OUTPUT_NAME,)
 
 
 class OnnxClassifier:
@@ -154,14 +169,21 @@ class OnnxClassifier:
         SerError
             As `probabilities`.
         """
+        return self.batch_outputs(windows, options).probabilities
+
+    def batch_outputs(
+        self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
+    ) -> Outputs:
+        """Run the network on windows; see `batch_probabilities`, which gives the first output."""
         frames = windows.shape[1]
         try:
-            probabilities = self._run(windows, options)
+            outputs = Outputs(*self._run(windows, options))
         except Exception as error:  # onnxruntime raises a dozen unrelated types
             raise SerError(
                 f"{self.where}: the network fails on {frames} frames ({reason(error)}); "
                 "export the model again"
             ) from error
+        probabilities, ordinary = outputs.probabilities, outputs.ordinary
         wanted = (len(windows), len(self.card.labels))
         if probabilities.shape != wanted:
             raise SerError(
@@ -177,7 +199,15 @@ class OnnxClassifier:
                 f"{self.where}: the network gave {quoted(bad.tolist())}, wanted "
                 "probabilities that sum to 1; the weights are damaged: export the model again"
             )
-        return probabilities
+        if ordinary is not None and not (
+            ordinary.shape == (len(windows), 1) and ((ordinary >= 0.0) & (ordinary <= 1.0)).all()
+        ):
+            raise SerError(
+                f"{self.where}: the network's output {ORDINARY_NAME!r} is "
+                f"{quoted(ordinary.tolist())}, wanted one number from 0 to 1 for each window; "
+                "export the model again"
+            )
+        return outputs
 
     @cached_property
     def batch_is_bitwise(self) -> bool:
@@ -198,19 +228,24 @@ class OnnxClassifier:
         longer = np.resize(spectrum, (frames, spectrum.shape[1]))
         windows = np.stack([np.roll(longer, 7 * k, axis=0) for k in range(_LARGEST_TRIED_BATCH)])
         try:
-            singles = np.concatenate([self._run(window[np.newaxis]) for window in windows])
-            sizes = range(2, len(windows) + 1)
-            return all(np.array_equal(self._run(windows[:n]), singles[:n]) for n in sizes)
+            singles = [self._run(window[np.newaxis]) for window in windows]
+            return all(
+                np.array_equal(batch, np.concatenate(rows[:n]))
+                for n in range(2, len(windows) + 1)
+                for batch, rows in zip(
+                    self._run(windows[:n]), zip(*singles, strict=True), strict=True
+                )
+            )
         except Exception:  # a network that fails at other lengths fails for each stream by itself
             return False
 
     def _run(
         self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
-    ) -> NDArray[np.float32]:
-        output: NDArray[np.float32] = self._session.run(
-            [OUTPUT_NAME], {INPUT_NAME: windows}, options
-        )[0]
-        return output
+    ) -> list[NDArray[np.float32]]:
+        outputs: list[NDArray[np.float32]] = self._session.run(
+            output_names(self.card), {INPUT_NAME: windows}, options
+        )
+        return outputs
 
     def _check_axes(self) -> None:
         inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
@@ -223,12 +258,13 @@ class OnnxClassifier:
                 f"{self.where}: the graph's inputs are {sanitize(inputs)}, the card wants one "
                 f"{INPUT_NAME!r} of floats with the shape ['batch', 'frames', {bins}]"
             )
-        kind, shape = outputs.get(OUTPUT_NAME, ("", []))
-        if kind != "tensor(float)" or len(shape) != 2 or shape[1] != labels:
-            raise SerError(
-                f"{self.where}: the graph's outputs are {sanitize(outputs)}, the card wants "
-                f"{OUTPUT_NAME!r} of floats with the shape ['batch', {labels}]"
-            )
+        for name, width in zip(output_names(self.card), (labels, 1), strict=False):
+            kind, shape = outputs.get(name, ("", []))
+            if kind != "tensor(float)" or len(shape) != 2 or shape[1] != width:
+                raise SerError(
+                    f"{self.where}: the graph's outputs are {sanitize(outputs)}, the card wants "
+                    f"{name!r} of floats with the shape ['batch', {width}]"
+                )
 
     def _check_golden(self) -> None:
         golden = self.card.golden
@@ -236,8 +272,10 @@ class OnnxClassifier:
             raise SerError(f"{self.where}: the card has no golden test; export the model again")
         spectrum = decode_golden(golden, self.card.spectrum.bins, self.where)
         with stopping_after(GOLDEN_TEST_SECONDS) as options:
-            got = self.batch_probabilities(spectrum[np.newaxis], options)[0]
-        worst = float(np.abs(got - np.array(golden.probabilities)).max())
+            got = self.batch_outputs(spectrum[np.newaxis], options)
+        worst = float(np.abs(got.probabilities[0] - np.array(golden.probabilities)).max())
+        if got.ordinary is not None and golden.ordinary is not None:
+            worst = max(worst, abs(float(got.ordinary[0, 0]) - golden.ordinary))
         if not worst <= golden.tolerance:
             raise SerError(
                 f"{self.where}: the golden test is off by {worst:.2g}, at most "

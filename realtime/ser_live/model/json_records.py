@@ -6,6 +6,7 @@ import json
 import types
 import typing
 from collections import Counter
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ser_live.errors import SerError
@@ -23,18 +24,25 @@ _NAMES = {
 Record = typing.TypeVar("Record")
 
 
-def record_from_json(wanted: type[Record], text: str, name: str) -> Record:
+def record_from_json(
+    wanted: type[Record],
+    text: str,
+    name: str,
+    check: Callable[[object], None] = lambda data: None,
+) -> Record:
     """Read one JSON object as a record.
 
     Parameters
     ----------
     wanted : dataclass
-        Fields may be texts, numbers, truth values, other records, tuples of any one of these, or
-        one of these or None (written in this order).
+        Fields may be texts, numbers, truth values, other records, tuples of any one of these,
+        mappings of texts to one of these, or one of these or None (written in this order).
     text : str
         The JSON.
     name : str
         What the record is called in messages.
+    check : callable
+        Takes the parsed JSON before it becomes a record, and may refuse it.
 
     Raises
     ------
@@ -48,6 +56,7 @@ def record_from_json(wanted: type[Record], text: str, name: str) -> Record:
         data = json.loads(text, object_pairs_hook=unique, parse_int=_whole)
     except (TypeError, ValueError, RecursionError) as error:
         raise SerError(f"{name} is no valid JSON ({sanitize(error)})") from error
+    check(data)
     return typing.cast(Record, _decode(wanted, data, name))
 
 
@@ -69,6 +78,10 @@ def _decode(wanted: Any, value: object, field: str) -> object:
     inner = typing.get_args(wanted)
     if isinstance(wanted, types.UnionType):  # of a type and None
         return None if value is None else _decode(inner[0], value, field)
+    if typing.get_origin(wanted) is Mapping:
+        if not isinstance(value, dict):
+            raise SerError(f"{field} is {quoted(value)}, wanted an object")
+        return {k: _decode(inner[1], v, f"{field}.{sanitize(k)}") for k, v in value.items()}
     if inner:
         if not isinstance(value, list):
             raise SerError(f"{field} is {quoted(value)}, wanted a list")
@@ -111,5 +124,9 @@ def _record(wanted: Any, value: object, field: str) -> object:
 @functools.cache
 def _fields(wanted: Any) -> tuple[dict[str, Any], list[str]]:
     """Return the types of a record's fields, and the names of those without a default."""
-    needed = [f.name for f in dataclasses.fields(wanted) if f.default is dataclasses.MISSING]
+    needed = [
+        f.name
+        for f in dataclasses.fields(wanted)
+        if f.default is f.default_factory is dataclasses.MISSING
+    ]
     return typing.get_type_hints(wanted), needed

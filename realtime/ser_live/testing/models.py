@@ -13,8 +13,15 @@ from numpy.typing import NDArray
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME, OnnxClassifier, encode_golden
+from ser_live.model.classifier import (
+    INPUT_NAME,
+    OUTPUT_NAME,
+    OnnxClassifier,
+    encode_golden,
+    output_names,
+)
 from ser_live.model.onnx_session import open_session
+from ser_live.model.prior import ORDINARY_NAME, Outputs
 from ser_live.sources.microphone import Clock, SystemClock
 from ser_live.testing.sound import speech_like
 
@@ -58,7 +65,10 @@ def write_tiny_model(
 
 
 def tiny_graph(card: ModelCard, seed: int = 0) -> Any:
-    """Make an `onnx.ModelProto`: a linear classifier of the mean log spectrum, deaf to gain."""
+    """Make an `onnx.ModelProto`: a linear classifier of the mean log spectrum, deaf to gain.
+
+    Where the card has ``ordinary_odds``, it has the output "ordinary" too.
+    """
     onnx = _onnx()
     bins, labels = card.spectrum.bins, len(card.labels)
     weights = np.random.default_rng(seed).normal(size=(bins, labels)).astype(np.float32) / 4
@@ -76,6 +86,18 @@ def tiny_graph(card: ModelCard, seed: int = 0) -> Any:
             {OUTPUT_NAME} = Softmax <axis = -1> (logits)
         }}""")
     model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "weights"))
+    if card.ordinary_odds:
+        # Of the first two labels: whichever of them it hears better, it is surer of.
+        difference = np.array([[4.0], [-4.0]] + [[0.0]] * (labels - 2), np.float32)
+        more = onnx.parser.parse_graph(f"""
+            more (float[batch, {labels}] {OUTPUT_NAME}) => (float[batch, 1] {ORDINARY_NAME})
+            {{
+                tendency = MatMul ({OUTPUT_NAME}, difference)
+                {ORDINARY_NAME} = Sigmoid (tendency)
+            }}""")
+        model.graph.node.extend(more.node)
+        model.graph.output.extend(more.output)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(difference, "difference"))
     return model
 
 
@@ -85,8 +107,13 @@ def with_golden(card: ModelCard, graph: Any) -> ModelCard:
     spectrum = frames.astype(np.float16)
     session = open_session(graph.SerializeToString(), card.name)
     batch = spectrum.astype(np.float32)[np.newaxis]
-    probabilities = session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0][0]
-    golden = GoldenTest(encode_golden(spectrum), len(spectrum), tuple(probabilities.tolist()))
+    probabilities, *ordinary = session.run(output_names(card), {INPUT_NAME: batch})
+    golden = GoldenTest(
+        encode_golden(spectrum),
+        len(spectrum),
+        tuple(probabilities[0].tolist()),
+        ordinary=float(ordinary[0][0, 0]) if ordinary else None,
+    )
     return dataclasses.replace(card, golden=golden)
 
 
@@ -131,9 +158,9 @@ class SlowModel(OnnxClassifier):
         super().__init__(classifier._session, classifier.card, classifier.where)
         self.seconds = seconds
 
-    def batch_probabilities(
+    def batch_outputs(
         self, windows: NDArray[np.float32], options: onnxruntime.RunOptions | None = None
-    ) -> NDArray[np.float32]:
-        """Classify windows, slowly; see `OnnxClassifier.batch_probabilities`."""
+    ) -> Outputs:
+        """Run the network on windows, slowly; see `OnnxClassifier.batch_outputs`."""
         self._clock.wait(self._never, self.seconds * len(windows))
-        return super().batch_probabilities(windows, options)
+        return super().batch_outputs(windows, options)

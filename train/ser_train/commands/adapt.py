@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.model.card import Calibration, Metric
+from ser_live.model.card import NEUTRAL, Calibration, Metric
 from ser_train.commands.fit import FitJob, describe, training_figures
 from ser_train.corpora import LABELS, labels_of, speakers_of
 from ser_train.data.prepare import Prepared, prepare
@@ -110,6 +110,8 @@ def _announce(task: _Task) -> None:
     own = [label for label in task.labels if label not in LABELS]
     if own:
         report.warn(f"no known corpus has the label {', '.join(own)}; if it is a slip, use --map")
+    if task.first.card.ordinary_odds and NEUTRAL not in task.labels:
+        report.warn(f"without the label {NEUTRAL!r} the model will not tell ordinary talk")
     if not split.test:
         report.warn("nothing is held out, so nothing will be measured")
         return

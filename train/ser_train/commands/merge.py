@@ -15,7 +15,7 @@ from ser_train.models.keras_file import ModelFile, TrainingRecord, load_model, s
 from ser_train.models.registry import find_network
 from ser_train.reports.model_card import strictest_licence
 
-_SAME = ("labels", "sample_rate_hz", "spectrum", "window", "gate")
+_SAME = ("labels", "sample_rate_hz", "spectrum", "window", "gate", "prior")
 """Fields of the card that the members must agree in."""
 
 
@@ -52,6 +52,12 @@ def merge(
     if len(sources) < 2:
         raise SerError(f"an ensemble needs at least 2 models, got {len(sources)}")
     files = [load_model(path) for path in sources]
+    for path, file in zip(sources, files, strict=True):
+        if file.card.ordinary_odds:
+            raise SerError(
+                f"{sanitize(path)}: has the output 'ordinary', which an ensemble cannot join, "
+                "wanted models without (ordinary_odds 0 in the card)"
+            )
     for path, file in zip(sources[1:], files[1:], strict=True):
         _require_same(files[0].card, sources[0], file.card, path)
     cards = [file.card for file in files]

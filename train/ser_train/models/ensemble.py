@@ -32,7 +32,9 @@ def combine(models: Sequence[keras.Model], front_end: str | None) -> keras.Model
     SerError
         If the shapes or the front ends differ.
     """
-    shapes = {(model.input_shape, model.output_shape) for model in models}
+    shapes = {
+        (model.input_shape, model.get_layer("probabilities").output.shape) for model in models
+    }
     if len(shapes) > 1:
         raise SerError(
             f"the members' inputs and outputs are {sorted(map(str, shapes))}, wanted one"
@@ -64,4 +66,4 @@ def _shared_layer(models: Sequence[keras.Model]) -> Any:
 def _after(model: keras.Model, layer: str | None, name: str) -> keras.Model:
     """Return the part of a model behind the layer of that name, as a model of its own."""
     start = model.get_layer(layer).output if layer else model.input
-    return keras.Model(start, model.output, name=name)
+    return keras.Model(start, model.get_layer("probabilities").output, name=name)

@@ -9,6 +9,8 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from ser_live.model.classifier import output_names
+from ser_live.model.prior import Outputs
 from ser_train.models.keras_file import load_model
 from ser_train.models.registry import Network
 
@@ -51,8 +53,16 @@ class KerasClassifier:
     def __init__(self, path: Path) -> None:
         loaded = load_model(path)
         self.card, self.where = loaded.card, str(path)
-        self._inference = Inference(loaded.model)
+        columns = [loaded.model.get_layer(name).output for name in output_names(self.card)]
+        joined = keras.ops.concatenate(columns, axis=1) if columns[1:] else columns[0]
+        self._inference = Inference(keras.Model(loaded.model.input, joined))
 
     def batch_probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Classify windows of shape (batch, frames, bins)."""
-        return self._inference.process(windows).astype(np.float32)
+        return self.batch_outputs(windows).probabilities
+
+    def batch_outputs(self, windows: NDArray[np.float32]) -> Outputs:
+        """Run the network on windows of shape (batch, frames, bins)."""
+        columns, labels = self._inference.process(windows).astype(np.float32), len(self.card.labels)
+        ordinary = columns[:, labels:] if self.card.ordinary_odds else None
+        return Outputs(columns[:, :labels], ordinary)

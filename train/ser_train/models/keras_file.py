@@ -20,6 +20,7 @@ from ser_live.model.card import KERAS_MEMBER, LONGEST_CARD, ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.model.json_records import record_from_json
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
+from ser_live.model.prior import ORDINARY_NAME
 from ser_live.text import quoted, sanitize
 from ser_train.files import write_atomically
 
@@ -78,16 +79,27 @@ def load_model(path: Path) -> ModelFile:
     ------
     SerError
         As `read_record`, or if the file holds a layer that we do not know, or a model whose axes
-        are not those of its card, or that does not end in probabilities.
+        are not those of its card, or that does not end in probabilities, or in a dictionary of
+        "probabilities" and "ordinary", each made by the layer of that name.
     """
     card, record = read_record(path)
     model = _load(path)
     # None: no model with fixed axes, such as a bare layer or a Sequential without an input.
     shapes = tuple(getattr(model, name, None) for name in ("input_shape", "output_shape"))
-    wanted = ((None, None, card.spectrum.bins), (None, len(card.labels)))
+    both = [ORDINARY_NAME, OUTPUT_NAME]  # in the order of Keras
+    names = [layer.name for layer in getattr(model, "layers", ())]
+    has_ordinary = getattr(model, "output_names", None) == both and {*both} <= {*names}
+    probabilities = (None, len(card.labels))
+    outputs = [(None, 1), probabilities] if has_ordinary else probabilities
+    wanted = ((None, None, card.spectrum.bins), outputs)
     if shapes != wanted:
         raise SerError(f"{sanitize(path)}: its axes are {shapes}, its card wants {wanted}")
-    ends = (model.inputs[0].name, model.layers[-1].name)
+    if card.ordinary_odds and not has_ordinary:
+        raise SerError(
+            f"{sanitize(path)}: its card has ordinary_odds {card.ordinary_odds:g}, which wants an "
+            f"output {ORDINARY_NAME!r}"
+        )
+    ends = (model.inputs[0].name, OUTPUT_NAME if has_ordinary else names[-1])
     if ends != (INPUT_NAME, OUTPUT_NAME):
         raise SerError(
             f"{sanitize(path)}: it leads from {quoted(ends[0])} to {quoted(ends[1])}, wanted a "

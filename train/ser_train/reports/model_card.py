@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ser_live.errors import SerError
-from ser_live.model.card import LONGEST_NAME, RECALL_OF, Corpus, Metric, ModelCard
+from ser_live.model.card import LONGEST_NAME, NEUTRAL, RECALL_OF, Corpus, Metric, ModelCard
 from ser_train.corpora import LICENCES, Clip, speakers_of
 from ser_train.cross_validation.ledger import Ledger
 from ser_train.cross_validation.measurement import Figure, measure_ledger
@@ -217,7 +217,8 @@ def adapted_card(
     Returns
     -------
     ModelCard
-        With the corpora of both trainings and the strictest of their licences.
+        With the corpora of both trainings and the strictest of their licences, and what of the
+        first one's prior the labels allow.
     """
     added = tuple(
         dataclasses.replace(corpus, name=f"{corpus.name} (adapted to)")
@@ -237,6 +238,8 @@ def adapted_card(
         corpora=first.corpora + added,
         metrics=metrics,
         golden=None,
+        prior={label: odds for label, odds in first.prior.items() if label in labels},
+        ordinary_odds=first.ordinary_odds if NEUTRAL in labels else 0.0,
     )
 
 
