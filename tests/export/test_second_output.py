@@ -13,7 +13,8 @@ from helpers import tiny_network
 from helpers.notes import ignore
 from helpers.signals import demo_voice
 from helpers.streams import offline
-from ser_export import exporting, verification
+from ser_export import verification
+from ser_export.conversion import convert
 from ser_export.exporting import Export, export_model
 from ser_export.page import card_as_page
 from ser_live import SerError
@@ -91,15 +92,13 @@ def test_keras_and_onnx_hear_the_same(source: Path, export: Export) -> None:
 def test_a_difference_in_the_second_output_is_seen(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = exporting.convert
-
-    def convert(model: keras.Model, path: Path, outputs: Sequence[str]) -> onnx.ModelProto:
-        graph = honest(model, path, outputs)
+    def other(model: keras.Model, path: Path, outputs: Sequence[str]) -> onnx.ModelProto:
+        graph = convert(model, path, outputs)
         (node,) = [n for n in graph.graph.node if n.op_type == "Sigmoid"]
         node.op_type = "HardSigmoid"
         return graph
 
-    monkeypatch.setattr(exporting, "convert", convert)
+    monkeypatch.setattr("ser_export.exporting.convert", other)
     with pytest.raises(SerError, match="differs from the Keras model"):
         export_model(source, tmp_path / "other.onnx", [], ignore)
     assert list(tmp_path.iterdir()) == []
