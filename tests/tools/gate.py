@@ -21,7 +21,8 @@ from ser_live.engine.speech_gate import STEP_SAMPLES, GateRequest, SpeechGate, r
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
 from ser_train.audio import read_audio
-from ser_train.evaluation.live.sounds import make_sounds, rms, street_bed
+from ser_train.data.acoustics import rms
+from ser_train.evaluation.live.sounds import make_sounds, street_bed
 from tools.report import Report, Table, at_most, check_report_path
 
 CORPORA = ("ravdess", "emodb", "nemo", "ordinary")

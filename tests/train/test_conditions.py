@@ -15,11 +15,11 @@ from helpers import tiny_corpora
 from helpers.notes import Notes
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.testing import speech_like
+from ser_train.data.acoustics import Samples
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.clips import Evaluation, find_voices
 from ser_train.evaluation.live import conditions, sounds
 from ser_train.evaluation.live.conditions import Condition, evaluate_conditions
-from ser_train.evaluation.live.sounds import Samples
 
 SPEECH = slice(8000, 56000)
 

@@ -32,7 +32,7 @@ from ser_train.metrics import with_temperature
 from ser_train.models import registry as networks
 from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import TrainingRecord, load_model, save_model
-from ser_train.models.recipe import WindowSampling
+from ser_train.models.recipe import WaveformAugmentation, WindowSampling
 from ser_train.models.registry import Network, find_network
 from ser_train.training.checkpoint import CHECKPOINT
 from ser_train.training.pretrained import load_first
@@ -269,6 +269,39 @@ def test_features_of_several_windows_are_drawn(
     renamed = replace(network, name="another")
     prepare(clips, renamed, folder, Notes(), skip=False)
     assert len(list((folder / "features").glob("*.npz"))) == 2  # networks share what they hear
+
+
+def test_features_of_changed_copies_rest_on_the_clips_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(networks.NETWORKS, POOLED.name, POOLED)
+    sounds = [(f"{label}.wav", label, seed) for seed, label in enumerate(("sad", "happy"))]
+    clips = [
+        Clip(tiny_corpora.write_sound(tmp_path / name, label, seed, seconds=1.5), label, "x/1", "x")
+        for name, label, seed in sounds
+    ]
+    cut = WindowSampling(shortest_seconds=0.5, short_below_seconds=0.8, longest_seconds=1.0)
+
+    def windows(folder: str, train: bool = True, **settings: Any) -> list[np.ndarray]:
+        waveforms = WaveformAugmentation(copies=4, babble_probability=1.0, **settings)
+        recipe = replace(POOLED.recipe, windows=cut, waveforms=waveforms)
+        network = replace(POOLED, recipe=recipe)
+        ready = prepare(clips, network, tmp_path / folder, Notes(), skip=False, train=train)
+        return [item.windows for item in ready.features]
+
+    first = windows("one")
+    assert [array.shape for array in first] == [(5, 193, 1)] * 2
+    for array, alone in zip(first, windows("one", train=False), strict=True):
+        assert len({window.tobytes() for window in array}) == 5
+        np.testing.assert_array_equal(array[:1], alone)
+    files = set((tmp_path / "one" / "features").iterdir())
+    assert len(files) == 4
+    files.pop().unlink()  # interrupted before the last one
+    np.testing.assert_array_equal(first, windows("one"))
+    np.testing.assert_array_equal(first, windows("other"))
+    assert not np.array_equal(first, windows("one", speed_probability=1.0))
+    clips.reverse()
+    np.testing.assert_array_equal(first[::-1], windows("third"))
 
 
 def build_pooled(n_labels: int, bins: int) -> keras.Model:

@@ -1,11 +1,15 @@
 """Outputs of a front end without trainable weights, on disk."""
 
 import hashlib
+import inspect
 import json
-from collections.abc import Iterator
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +25,9 @@ from ser_train.data.spectra import (
     speech_bounds,
     whole_clip_spectrum,
 )
+from ser_train.data.waveform_augmentation import WaveformAugmenter, codecs_there
 from ser_train.files import content_hash, file_key, write_atomically
-from ser_train.models.recipe import WindowSampling
+from ser_train.models.recipe import WaveformAugmentation, WindowSampling
 from ser_train.models.registry import Network
 
 _LAYOUT = 5
@@ -31,6 +36,12 @@ _ANYWHERE = 2
 """Windows at each speed beside the one that starts at the onset."""
 _MARGIN_SECONDS = 0.15
 """Reach of a window over the speech on either side, at most."""
+_LEAD_SECONDS = (0.02, 0.2)
+"""Of a window near the onset, before it."""
+_SHORTEST_SAMPLES = SAMPLE_RATE_HZ // 2
+"""Of a changed window."""
+_BABBLERS = 3
+"""Recordings that the voices behind a clip are drawn from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,26 +61,46 @@ class FeatureCache:
         Made when it is missing.
     network : Network
         With a front end; networks that share it share the files.
+    front_end : keras.Model
+        From the spectrum to what that layer gives.
     sampling : WindowSampling or None
         How further windows are cut for training; of it the speeds and the shortest and longest
-        duration count. None: the first window alone.
+        duration count, with ``waveforms`` all but the speeds. None: the first window alone.
+    waveforms : WaveformAugmentation or None
+        How recordings are changed for further windows; None: not at all.
+    clips : sequence of Clip
+        For the babble behind others of the same speaker.
     """
 
-    def __init__(self, folder: Path, network: Network, sampling: WindowSampling | None) -> None:
-        import keras  # noqa: PLC0415 - takes seconds
+    def __init__(
+        self,
+        folder: Path,
+        network: Network,
+        front_end: Any,
+        sampling: WindowSampling | None,
+        waveforms: WaveformAugmentation | None = None,
+        clips: Sequence[Clip] = (),
+    ) -> None:
+        from ser_train.models.inference import Inference  # noqa: PLC0415 - takes seconds
 
-        from ser_train.models.inference import Inference  # noqa: PLC0415
-
-        model = network.build(2, network.spectrum.bins)
-        layer = model.get_layer(network.front_end)
-        self._front_end = Inference(keras.Model(model.input, layer.output))
+        self._front_end = Inference(front_end)
         self._folder = folder / "features"
         self._network = network
         self._sampling = sampling
+        self._waveforms = waveforms if sampling else None
+        self._of_speaker: dict[str, list[Clip]] = {}
+        for clip in clips:
+            self._of_speaker.setdefault(clip.speaker, []).append(clip)
         hears = [asdict(network.spectrum), asdict(network.window)]
         cuts = [asdict(sampling), _ANYWHERE, _MARGIN_SECONDS] if sampling else []
-        front_end = [type(layer).__name__, layer.get_config(), _source_of_layers()]
-        self._settings = json.dumps([_LAYOUT, front_end, hears, cuts])
+        if self._waveforms:
+            codecs = codecs_there()
+            self._augmenter = WaveformAugmenter(self._waveforms, codecs)
+            cuts += [asdict(self._waveforms), codecs, _source(WaveformAugmenter)]
+        layer = front_end.layers[-1]
+        weights = hashlib.sha256(b"".join(np.asarray(w).tobytes() for w in layer.get_weights()))
+        made_by = [type(layer).__name__, layer.get_config(), weights.hexdigest()]
+        self._settings = json.dumps([_LAYOUT, made_by, _source(type(layer)), hears, cuts])
 
     def load(self, clip: Clip) -> ClipFeatures:
         """Return one clip's features, computing them the first time.
@@ -79,12 +110,15 @@ class FeatureCache:
         SerError
             If the file cannot be read or is too short for one frame.
         """
-        file = (self._folder / file_key(clip.path, self._settings)).with_suffix(".npz")
+        others = self._others(clip)
+        settings = json.dumps([self._settings, [file_key(other.path, "") for other in others]])
+        file = (self._folder / file_key(clip.path, settings)).with_suffix(".npz")
         if not file.is_file():
             samples = read_audio(clip.path)
             content, speaks = content_hash(samples), has_speech(samples)
             random = np.random.default_rng(int(content[:16], 16))
-            inputs = list(self._windows(clip.path, samples, random))
+            cut = self._changed_windows if self._waveforms else self._windows
+            inputs = list(cut(clip.path, samples, random, others))
             features = self._front_end.process(inputs).astype(np.float32)
             save = partial(np.savez, windows=features, content=content, has_speech=speaks)
             write_atomically(file, save)
@@ -92,8 +126,73 @@ class FeatureCache:
             content, speaks = str(saved["content"]), bool(saved["has_speech"])
             return ClipFeatures(clip, content, speaks, saved["windows"])
 
+    def _others(self, clip: Clip) -> list[Clip]:
+        """Choose recordings of the same speaker, by names: other lists mostly give the same."""
+        mine = self._of_speaker.get(clip.speaker, [clip]) if self._waveforms else []
+        return sorted(mine, key=lambda o: zlib.crc32(f"{clip.path.name}|{o.path.name}".encode()))[
+            :_BABBLERS
+        ]
+
+    def _changed_windows(
+        self,
+        path: Path,
+        samples: NDArray[np.float32],
+        random: np.random.Generator,
+        others: Sequence[Clip],
+    ) -> Iterator[NDArray[np.float32]]:
+        """Cut the first window, then one of each changed copy."""
+        spec, settings = self._network.spectrum, self._waveforms or WaveformAugmentation()
+        power = whole_clip_spectrum(path, samples, spec)
+        onset, end = speech_bounds(power)
+        speech = slice(onset * spec.hop_samples, (end - 1) * spec.hop_samples + spec.fft_samples)
+        voices = [read_audio(other.path) for other in others]
+        yield first_window(power, spec, self._network.window.seconds)
+        for _ in range(settings.copies):
+            window = self._changed(samples, speech, voices, random)
+            yield whole_clip_spectrum(path, window, spec)
+
+    def _changed(
+        self,
+        samples: NDArray[np.float32],
+        speech: slice,
+        voices: Sequence[NDArray[np.float32]],
+        random: np.random.Generator,
+    ) -> NDArray[np.float32]:
+        """Cut a window near the onset or anywhere, changed with half a second of what lies before.
+
+        A room answers to that, and a faster copy needs more of what comes after.
+        """
+        length, start = self._place(len(samples), speech, random)
+        first, stop = max(0, start - _SHORTEST_SAMPLES), start + length + _SHORTEST_SAMPLES
+        part = samples[first:stop]
+        spoken = slice(max(speech.start, start) - first, min(speech.stop, start + length) - first)
+        if spoken.stop <= spoken.start:
+            spoken = slice(0, len(part))
+        changed = self._augmenter.process(part, spoken, voices, random)
+        begin = round((start - first) * len(changed) / len(part))
+        begin = max(0, min(begin, len(changed) - _SHORTEST_SAMPLES))
+        return changed[begin : begin + max(length, _SHORTEST_SAMPLES)]
+
+    def _place(self, samples: int, speech: slice, random: np.random.Generator) -> tuple[int, int]:
+        """Draw length and start of a window, in samples."""
+        sampling = self._sampling or WindowSampling()
+        bounds = sampling.short_below_seconds, sampling.longest_seconds
+        if random.random() < sampling.short_probability:
+            bounds = sampling.shortest_seconds, sampling.short_below_seconds
+        length = int(random.uniform(*bounds) * SAMPLE_RATE_HZ)
+        low = max(0, speech.start - round(_MARGIN_SECONDS * SAMPLE_RATE_HZ))
+        high = min(samples, speech.stop + round(2 * _MARGIN_SECONDS * SAMPLE_RATE_HZ))
+        if random.random() < sampling.onset_probability or high - low <= length:
+            lead = int(random.uniform(*_LEAD_SECONDS) * SAMPLE_RATE_HZ)
+            return length, max(0, speech.start - lead)
+        return length, int(random.integers(low, high - length + 1))
+
     def _windows(
-        self, path: Path, samples: NDArray[np.float32], random: np.random.Generator
+        self,
+        path: Path,
+        samples: NDArray[np.float32],
+        random: np.random.Generator,
+        _others: Sequence[Clip],
     ) -> Iterator[NDArray[np.float32]]:
         """Cut the first window, then for each speed its first one and some from anywhere."""
         spec, longest_seconds = self._network.spectrum, self._network.window.seconds
@@ -123,9 +222,6 @@ class FeatureCache:
         return power[max(0, start) : stop]
 
 
-def _source_of_layers() -> str:
-    """Hash the front ends' source: changed code makes old features unused."""
-    digest = hashlib.sha256()
-    for path in sorted((Path(__file__).parent.parent / "layers").glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _source(kind: type) -> str:
+    """Hash the module of a class: changed code makes old features unused."""
+    return hashlib.sha256(inspect.getsource(sys.modules[kind.__module__]).encode()).hexdigest()

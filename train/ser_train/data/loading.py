@@ -14,6 +14,8 @@ from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
 from ser_train.corpora import Clip
 from ser_train.progress import Reporter
 
+_THREADS = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -45,7 +47,6 @@ def load_each(
     what: str,
     report: Reporter,
     skip: bool,
-    threads: int = 2,
 ) -> tuple[_Item, ...]:
     """Load clips on several threads, in order; of equal recordings the first one stays.
 
@@ -59,7 +60,6 @@ def load_each(
         Told of broken and repeated recordings and, once, of all that have no speech.
     skip : bool
         Leave broken recordings and those without speech out; False: a broken one raises.
-    threads : int
 
     Raises
     ------
@@ -67,7 +67,7 @@ def load_each(
         If a recording is broken and not to be left out, or if none is left.
     """
     loaded = []
-    with report.counting(what, len(clips)) as advance, ThreadPoolExecutor(threads) as pool:
+    with report.counting(what, len(clips)) as advance, ThreadPoolExecutor(_THREADS) as pool:
         futures = [pool.submit(load, clip) for clip in clips]
         try:
             for future in futures:

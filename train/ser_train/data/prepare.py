@@ -3,15 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ser_train.corpora import Clip
+from ser_train.data.acoustics import CODECS
 from ser_train.data.batches import FeatureSource, InputSource, WindowSource
 from ser_train.data.feature_cache import ClipFeatures, FeatureCache
 from ser_train.data.loading import load_each
 from ser_train.data.spectra import ClipSpectra, SpectrumCache, heard_bounds
+from ser_train.data.waveform_augmentation import codecs_there
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import Network
 from ser_train.progress import Reporter
@@ -97,6 +100,23 @@ def prepare(
         load = SpectrumCache(cache_folder, network.spectrum, speeds).load
         spectra = load_each(clips, load, "spectra", report, skip)
         return Prepared(network, tuple(item.clip for item in spectra), spectra)
-    cache = FeatureCache(cache_folder, network, windows if train else None)
-    features = load_each(clips, cache.load, "features", report, skip, threads=1)
+    waveforms = network.recipe.waveforms if train else None
+    missing = CODECS.keys() - codecs_there()
+    if waveforms and missing:
+        report.note(
+            f"libsndfile writes no {' and no '.join(sorted(missing))}: left out of training"
+        )
+    front_end = front_end_of(network)
+    cache = FeatureCache(
+        cache_folder, network, front_end, windows if train else None, waveforms, clips
+    )
+    features = load_each(clips, cache.load, "features", report, skip)
     return Prepared(network, tuple(item.clip for item in features), features=features)
+
+
+def front_end_of(network: Network) -> Any:
+    """Build the part of a network that is computed once per clip, as a model."""
+    import keras  # noqa: PLC0415 - takes seconds
+
+    model = network.build(2, network.spectrum.bins)
+    return keras.Model(model.input, model.get_layer(network.front_end).output)

@@ -41,6 +41,35 @@ class Augmentation:
 
 
 @dataclass(frozen=True, slots=True)
+class WaveformAugmentation:
+    """Strength of the variation of recordings; a probability is for each copy."""
+
+    copies: int = 5
+    """Of each recording, a window each."""
+    speed_probability: float = 0.6
+    speed: tuple[float, float] = (0.87, 1.15)
+    """Range; pitch and formants move with it."""
+    equaliser_probability: float = 0.7
+    equaliser_db: float = 2.5
+    """Standard deviation of the gain at each of seven knots, even in mels."""
+    tilt_db_per_octave: float = 1.0
+    """Largest spectral tilt either way."""
+    room_probability: float = 0.4
+    rt60_seconds: tuple[float, float] = (0.15, 0.9)
+    direct_to_reverberant_db: tuple[float, float] = (-6.0, 8.0)
+    babble_probability: float = 0.2
+    babble_voices: tuple[int, int] = (2, 6)
+    """Fewest and most, of the speaker's own recordings at other speeds."""
+    babble_snr_db: tuple[float, float] = (5.0, 30.0)
+    noise_probability: float = 0.4
+    noise_snr_db: tuple[float, float] = (8.0, 40.0)
+    noise_tilt_db_per_octave: tuple[float, float] = (-9.0, 0.0)
+    telephone_probability: float = 0.15
+    codec_probability: float = 0.15
+    """Of MP3 or Opus at low rates, where no telephone is heard."""
+
+
+@dataclass(frozen=True, slots=True)
 class WindowSampling:
     """Cutting of training windows from a clip."""
 
@@ -82,4 +111,7 @@ class Recipe:
     """True: an epoch draws equally many clips of each corpus (see `Batches`), not all clips."""
     windows: WindowSampling | None = None
     """None: the first window of each clip through a front end without trainable weights, once."""
+    waveforms: WaveformAugmentation | None = None
+    """Through such a front end, changed copies of a clip beside its first window; None: ``windows``
+    cuts further ones at each of its speeds."""
     augmentation: Augmentation | None = None

@@ -3,19 +3,26 @@
 A noise, a room, a telephone line, an MP3 file: each is made from the recording's own samples.
 """
 
-import io
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import scipy  # loads scipy.signal when it is asked for: that takes a second
-import soundfile
-import soxr
 
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_train.corpora import Clip, speakers_of, truth_of
+from ser_train.data import acoustics
+from ser_train.data.acoustics import (
+    Room,
+    Samples,
+    in_room,
+    over_line,
+    rms,
+    through_codec,
+    with_noise,
+)
 from ser_train.evaluation.clips import (
     Evaluation,
     begin,
@@ -24,7 +31,7 @@ from ser_train.evaluation.clips import (
     window_probabilities,
 )
 from ser_train.evaluation.live import sounds
-from ser_train.evaluation.live.sounds import SEED, Samples, rms
+from ser_train.evaluation.live.sounds import SEED
 from ser_train.metrics import Scores, score
 from ser_train.progress import Reporter
 
@@ -43,13 +50,9 @@ MP3_KBITS_PER_SECOND = 32
 _MOST_TALKERS = 400
 """Recordings behind the babble."""
 _ROOMS = 8
-_MU = 255.0
-_TELEPHONE_RATE_HZ = 8000
 _TELEPHONE_RMS = 0.1
 _MP3_KBITS_PER_SECOND = (8, 160)
 """Least and most that the format has at this rate."""
-_MP3_DELAY_SAMPLES = 576 + 529
-"""Of LAME and of a decoder."""
 
 Change = Callable[[Samples, slice, np.random.Generator], Samples]
 """(recording, its speech, randomness of this recording) to the recording in a condition."""
@@ -122,82 +125,37 @@ def make_ways() -> tuple[Condition, ...]:
     )
 
 
-def with_noise(samples: Samples, noise: Samples, speech: slice, snr_db: float = SNR_DB) -> Samples:
-    """Add noise of the same length, scaled so that the speech has this ratio over it."""
-    gain = rms(samples[speech]) / (rms(noise[speech]) + 1e-12) * 10.0 ** (-snr_db / 20.0)
-    result: Samples = (samples + gain * noise).astype(np.float32)
-    return result
-
-
 def room_response(number: int) -> Samples:
-    """Make a room: the direct sound, twelve early reflections, a tail that decays evenly."""
+    """Make one of the rooms."""
     random = np.random.default_rng((SEED, sounds.ROOM, 0, number))
-    times = np.arange(round(1.5 * RT60_SECONDS * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
-    # Walls eat treble.
-    tail = scipy.signal.lfilter([0.6], [1.0, -0.4], random.standard_normal(len(times)))
-    tail[times < 0.02] = 0.0
-    arrivals = (random.uniform(0.003, 0.05, 12) * SAMPLE_RATE_HZ).astype(int)
-    tail[arrivals] += random.choice((-1.0, 1.0), 12) * random.uniform(2.0, 4.0, 12)
-    tail *= 10.0 ** (-3.0 * times / RT60_SECONDS)
-    energy = 10.0 ** (-DIRECT_TO_REVERBERANT_DB / 10.0)
-    response = tail * np.sqrt(energy / np.square(tail).sum())
-    response[0] = 1.0
-    result: Samples = (response / np.sqrt(1.0 + energy)).astype(np.float32)
-    return result
-
-
-def in_room(samples: Samples, response: Samples) -> Samples:
-    """Let a room answer; the direct sound stays where it is."""
-    result: Samples = scipy.signal.fftconvolve(samples, response)[: len(samples)].astype(np.float32)
-    return result
+    return acoustics.room_response(Room(RT60_SECONDS, DIRECT_TO_REVERBERANT_DB), random)
 
 
 def over_telephone(samples: Samples, speech: slice) -> Samples:
     """Send a recording over a line, at the level of ordinary speech, and give its level back."""
     band = scipy.signal.butter(6, TELEPHONE_BAND_HZ, "bandpass", fs=SAMPLE_RATE_HZ, output="sos")
     gain = _TELEPHONE_RMS / (rms(samples[speech]) + 1e-12)
-    narrow = soxr.resample(
-        scipy.signal.sosfiltfilt(band, gain * samples), SAMPLE_RATE_HZ, _TELEPHONE_RATE_HZ
-    ).clip(-1.0, 1.0)
-    compressed = np.sign(narrow) * np.log1p(_MU * np.abs(narrow)) / np.log1p(_MU)
-    levels = np.round(compressed * 127.0) / 127.0
-    received = np.sign(levels) * np.expm1(np.abs(levels) * np.log1p(_MU)) / _MU
-    wide = soxr.resample(received, _TELEPHONE_RATE_HZ, SAMPLE_RATE_HZ)
-    wide = np.pad(wide, (0, max(0, len(samples) - len(wide))))[: len(samples)]
+    wide = over_line(scipy.signal.sosfiltfilt(band, gain * samples))
     result: Samples = (scipy.signal.sosfiltfilt(band, wide) / gain).astype(np.float32)
     return result
 
 
 def as_mp3(samples: Samples) -> Samples:
-    """Encode a recording as MP3, decode it again, and take out the delay of both."""
+    """Encode a recording as MP3 and decode it again."""
     least, most = _MP3_KBITS_PER_SECOND
-    peak = max(1.0, float(np.abs(samples).max(initial=0.0)))  # what is above 1 would be cut off
-    packed = io.BytesIO()
-    soundfile.write(
-        packed,
-        samples / peak,
-        SAMPLE_RATE_HZ,
-        format="MP3",
-        compression_level=(most - MP3_KBITS_PER_SECOND) / (most - least),
-        bitrate_mode="CONSTANT",
-    )
-    packed.seek(0)
-    decoded = soundfile.read(packed, dtype="float32")[0][_MP3_DELAY_SAMPLES:]
-    decoded = np.pad(decoded, (0, max(0, len(samples) - len(decoded))))[: len(samples)]
-    result: Samples = (peak * decoded).astype(np.float32)
-    return result
+    return through_codec(samples, "MP3", (most - MP3_KBITS_PER_SECOND) / (most - least))
 
 
 def _over(bed: Samples) -> Change:
     def change(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
         places = random.integers(len(bed)) + np.arange(len(samples))
-        return with_noise(samples, bed.take(places, mode="wrap"), speech)
+        return with_noise(samples, bed.take(places, mode="wrap"), speech, SNR_DB)
 
     return change
 
 
 def _over_hum(samples: Samples, speech: slice, random: np.random.Generator) -> Samples:
-    return with_noise(samples, sounds.hum(len(samples), random), speech)
+    return with_noise(samples, sounds.hum(len(samples), random), speech, SNR_DB)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.model.card import SAMPLE_RATE_HZ
+from ser_train.data.acoustics import Samples, coloured, rms
 
 SEED = 4_071_995
 """First number of every seed of a condition."""
@@ -28,8 +29,6 @@ _CHORDS_HZ = (
     (174.6, 220.0, 261.6),
 )
 _TONES_HZ = (110.0, 220.0, 440.0, 1000.0, 3000.0)
-
-Samples = NDArray[np.float32]
 
 
 def make_sounds(seconds: float, seed: int) -> dict[str, Samples]:
@@ -90,16 +89,6 @@ def hum(length: int, random: np.random.Generator) -> Samples:
     return noise
 
 
-def coloured(length: int, db_per_octave: float, random: np.random.Generator) -> Samples:
-    """Make noise of power 1 whose spectrum falls or rises above 40 Hz."""
-    frequencies_hz = np.fft.rfftfreq(length, 1 / SAMPLE_RATE_HZ)
-    octaves = np.log2(np.maximum(frequencies_hz, 40.0) / 40.0)
-    spectrum = np.fft.rfft(random.standard_normal(length)) * 10 ** (db_per_octave * octaves / 20)
-    noise = np.fft.irfft(spectrum, length)
-    result: Samples = (noise / (rms(noise) + 1e-12)).astype(np.float32)
-    return result
-
-
 @functools.cache
 def street_bed(seconds: float) -> Samples:
     """Make far traffic that swells, and cars that pass every five seconds or so."""
@@ -143,8 +132,3 @@ def babble_bed(voices: Sequence[Samples], seconds: float) -> Samples:
     ]
     bed: Samples = (np.sum(lines, axis=0) / np.sqrt(TALKERS)).astype(np.float32)
     return bed
-
-
-def rms(samples: NDArray[np.floating]) -> float:
-    """Return the root mean square."""
-    return float(np.sqrt(np.square(samples, dtype=np.float64).mean()))

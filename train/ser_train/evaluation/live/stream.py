@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from ser_live import Prediction, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
+from ser_train.data.acoustics import coloured
 from ser_train.evaluation.clips import (
     Evaluation,
     Voice,
@@ -17,7 +18,7 @@ from ser_train.evaluation.clips import (
     window_probabilities,
 )
 from ser_train.evaluation.live import stream_measures as measures
-from ser_train.evaluation.live.sounds import coloured, make_sounds
+from ser_train.evaluation.live.sounds import make_sounds
 from ser_train.evaluation.live.stream_measures import Heard, Span, StreamFigures, StreamResult
 from ser_train.progress import Reporter
 
