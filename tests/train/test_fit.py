@@ -11,15 +11,18 @@ import numpy as np
 import pytest
 
 from helpers import tiny_corpora, tiny_network
-from helpers.measured import write_report
+from helpers.measured import answers, write_report
 from helpers.notes import Notes
 from ser_live import SerError
 from ser_train.commands.fit import FitJob, fit
 from ser_train.data.batches import Batch
 from ser_train.data.prepare import prepare
 from ser_train.data.recordings import Recordings
+from ser_train.evaluation.calibration import HeldOutAnswers, calibrate
+from ser_train.metrics import with_temperature
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import Recipe
+from ser_train.models.registry import create_model
 from ser_train.training.checkpoint import CHECKPOINT
 from ser_train.training.optimizer import Optimizer
 
@@ -98,6 +101,21 @@ def test_normalisation_ends_with_the_mean_over_the_batches(wraps: int) -> None:
     expected = np.mean([batch.inputs.mean(axis=0) for batch in batches], axis=0)
     np.testing.assert_allclose(normalisation.moving_mean, expected, rtol=1e-5)
     assert normalisation.momentum == 0.99
+
+
+@pytest.mark.parametrize(("speakers", "expected"), [(1, 2 ** (1 / 1.5)), (4, 2 ** (4 / 4.5))])
+def test_the_temperature_of_few_speakers_is_drawn_towards_one(
+    speakers: int, expected: float
+) -> None:
+    model = create_model("issa-ravdess", 4)
+    parts = []
+    for seed in range(speakers):
+        honest, truth = answers(3000, seed)
+        parts.append((with_temperature(honest, 1 / 2.0), truth))
+    held_out = HeldOutAnswers(tuple(parts), "speakers", each_alike=True)
+    assert calibrate(model, held_out).calibration.temperature == pytest.approx(expected, rel=0.05)
+    folds = dataclasses.replace(held_out, each_alike=False)
+    assert calibrate(model, folds).calibration.temperature == pytest.approx(2.0, rel=0.05)
 
 
 def test_without_held_out_speakers_nothing_is_claimed(job: FitJob) -> None:

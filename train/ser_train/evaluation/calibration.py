@@ -19,6 +19,9 @@ from ser_train.metrics import (
 )
 from ser_train.models.registry import Network
 
+_DOUBT_SPEAKERS = 0.5
+"""Held-out speakers that a temperature of 1 counts for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Measured:
@@ -159,6 +162,8 @@ def answers_of_speakers(
 def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
     """Set the model's temperature, and the threshold of uncertainty, by held-out answers.
 
+    The temperature of a few speakers is drawn towards 1: their voices decide too much of it.
+
     Parameters
     ----------
     model : keras.Model
@@ -166,7 +171,10 @@ def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
         Of `answers_of_speakers`, or of `ser_train.cross_validation.pooling.answers_of_folds` from
         networks of the same recipe, so that no speaker need be held out.
     """
-    temperature = round(fit_temperature(answers.parts, answers.each_alike), 4)
+    temperature = fit_temperature(answers.parts, answers.each_alike)
+    if answers.each_alike:
+        temperature **= len(answers.parts) / (len(answers.parts) + _DOUBT_SPEAKERS)
+    temperature = round(temperature, 4)
     model.get_layer("temperature").temperature.assign(temperature)
     tempered = [with_temperature(probabilities, temperature) for probabilities, _ in answers.parts]
     threshold = uncertain_threshold(tempered, answers.each_alike)
