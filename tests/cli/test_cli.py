@@ -311,6 +311,22 @@ class TestRecording:
         assert lines_of(replay.stdout) == lines_of(call("--demo", *options).stdout)
         assert "has changed" not in replay.stderr
 
+    def test_the_prior_is_heard_kept_and_replaced(
+        self, tmp_path: Path, everyday_model: Path
+    ) -> None:
+        usual, even = tmp_path / "a.wav", tmp_path / "b.wav"
+        options = ["--demo", "--model", everyday_model]
+        everyday = lines_of(done_well(*options, "--record", usual).stdout)
+        acted = lines_of(done_well(*options, "--record", even, "--prior", "even").stdout)
+        assert everyday == lines_of(done_well(*options, "--prior", "everyday").stdout)
+        assert [line["state"] for line in everyday] != [line["state"] for line in acted]
+        with listen(DEMO_PATH, model=everyday_model, prior="even") as predictions:
+            assert acted == lines_of("\n".join(json.dumps(p.to_dict()) for p in predictions))
+        for path, then, other in ((usual, everyday, acted), (even, acted, everyday)):
+            assert lines_of(done_well("replay", path).stdout) == then
+            prior = "even" if other is acted else "everyday"
+            assert lines_of(done_well("replay", path, "--prior", prior).stdout) == other
+
     def test_a_changed_model_is_told(self, tmp_path: Path, voice: Path) -> None:
         path, model = tmp_path / "a.wav", tmp_path / "m.onnx"
         write_tiny_model(model)

@@ -79,9 +79,7 @@ def listening(
     return listen(microphone, events=True, model=model, clock=clock, **options)
 
 
-def offline(
-    model: OnnxClassifier, samples: NDArray[np.float32], **options: Any
-) -> list[Prediction]:
+def offline(model: OnnxClassifier, samples: NDArray[Any], **options: Any) -> list[Prediction]:
     """Return the predictions of samples that are given whole."""
     recognizer = StreamRecognizer(model, **options)
     return recognizer.process(samples) + recognizer.flush()

@@ -133,6 +133,27 @@ class TestFiles:
             vad=False,
         )
 
+    @pytest.mark.parametrize("prior", [None, "even", {"sad": 4.0, "ordinary": 0.5}])
+    def test_prior_and_threshold_are_kept_and_may_be_missing(
+        self, tmp_path: Path, everyday_model: Path, prior: Any
+    ) -> None:
+        path = tmp_path / "a.wav"
+        options = {"prior": prior, "uncertain_below": 0.9}
+        recorder = Recorder(FileSource(DEMO_PATH), path, everyday_model, **options)
+        with listen(recorder, model=everyday_model, **options) as predictions:
+            got = list(predictions)
+        session = ReplaySource(path).session
+        kept: dict[str, Any] = {name: getattr(session, name) for name in options}
+        assert kept == options
+        with listen(ReplaySource(path), model=everyday_model, **kept) as predictions:
+            assert list(predictions) == got
+        lines = path.with_name("a.wav.jsonl")
+        head, rest = lines.read_text().split("\n", 1)
+        older = {name: value for name, value in json.loads(head).items() if name not in options}
+        lines.write_text(f"{json.dumps(older)}\n{rest}")
+        session = ReplaySource(path).session
+        assert (session.prior, session.uncertain_below) == (None, None)
+
     def test_a_shipped_model_is_named_not_located(self, tmp_path: Path) -> None:
         with Recorder(FileSource(DEMO_PATH), tmp_path / "a.wav") as recorder:
             next(iter(recorder))

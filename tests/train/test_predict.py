@@ -63,6 +63,22 @@ def test_it_hears_what_the_live_engine_hears(
     assert answer == sum_up(path, alone, model.card)
 
 
+def test_its_prior_is_everyday_or_even(
+    tmp_path: Path,
+    everyday: OnnxClassifier,
+    everyday_model: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(tmp_path / "voice.wav", demo_voice())
+    said = []
+    for words in ((), ("--prior", "everyday"), ("--prior", "even")):
+        assert cli.main(["predict", str(everyday_model), str(path), *words]) == 0
+        said.append(capsys.readouterr().out.strip())
+    wanted = [predict(path, everyday, prior).line(as_json=False) for prior in (None, "even")]
+    assert said == [wanted[0], *wanted]
+    assert wanted[0] != wanted[1]
+
+
 def prediction(start_seconds: float, end_seconds: float, share: float | None) -> Prediction:
     raw = None if share is None else {"calm": share, "angry": 1.0 - share}
     return Prediction(0, start_seconds, end_seconds, "speech", None, 0.0, raw, raw, changed=False)

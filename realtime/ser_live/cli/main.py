@@ -150,6 +150,7 @@ def _session(
         "hop_seconds": arguments.hop,
         "smoothing_seconds": arguments.smoothing,
         "vad": arguments.vad,
+        "prior": arguments.prior,
         "policy": arguments.policy,
         "cpu_budget": None if budget is None else budget / 100.0,
     }
@@ -157,8 +158,8 @@ def _session(
     if arguments.replay is not None:
         replay = ReplaySource(arguments.replay, pace)
         session = replay.session
-        names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad")
-        options = {name: getattr(session, name) for name in names} | given
+        names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad", "prior")
+        options = {name: getattr(session, name) for name in (*names, "uncertain_below")} | given
         if arguments.model is None and (now := model_sha256(session.model)) != session.model_sha256:
             stderr.print(
                 f"warning: model {session.model} has changed since the recording (sha256 "
@@ -177,6 +178,7 @@ def _session(
             hop_seconds=options["hop_seconds"],
             smoothing_seconds=arguments.smoothing,
             vad=arguments.vad,
+            prior=arguments.prior,
         )
     return source, cast("ListenOptions", options), "; ".join(notices)
 
@@ -216,6 +218,7 @@ def _list_devices() -> int:
 
 
 def _list_models() -> int:
+    from ser_live.engine.recognizer import StreamRecognizer  # noqa: PLC0415
     from ser_live.model.catalog import DEFAULT_MODEL, model_files, model_folder  # noqa: PLC0415
     from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415
 
@@ -223,11 +226,14 @@ def _list_models() -> int:
     if not files:
         raise SerError(f"no models in {model_folder()}; give one with --model PATH")
     for file in files:
-        card = OnnxClassifier.load(file).card
+        model = OnnxClassifier.load(file)
+        card = model.card
         mark = "  (default)" if file.stem == DEFAULT_MODEL else ""
         print(f"{file.stem}{mark}")
         print(f"  labels:  {', '.join(card.labels)}")
         print(f"  licence: {card.licence}")
+        odds = [f"{name} x {value:g}" for name, value in StreamRecognizer(model).prior.items()]
+        print(f"  prior:   {', '.join(odds) or 'even'}")
     return _DONE
 
 

@@ -69,8 +69,11 @@ _SOURCE_DETAILS: tuple[Row, ...] = (
     ("--channels", "of raw PCM on --stdin; default: 1", {"type": int, "metavar": "N"}),
 )
 _MODEL: Row = ("--model", "a name of --list-models or an .onnx file", {"metavar": "NAME|PATH"})
+_PRIOR_HELP = "odds of everyday talk, mostly neutral, or even ones, as for acted emotion"
+_PRIOR = {"choices": ("everyday", "even")}
 _RECOGNITION: tuple[Row, ...] = (
     _MODEL,
+    ("--prior", f"{_PRIOR_HELP}; default: everyday", _PRIOR),
     ("--hop", f"{_HOP_HELP}; default: 0.25", _SECONDS),
     ("--smoothing", "seconds; 0: none; default: from the model", _SECONDS),
     ("--no-vad", "take everything for speech", {"dest": "vad", "action": "store_false"}),
@@ -109,6 +112,7 @@ _RECORDING: tuple[Row, ...] = (
 _VAD_HELP = "let the speech gate decide, or take everything for speech"
 _REPLAY_RECOGNITION: tuple[Row, ...] = (
     _MODEL,
+    ("--prior", _PRIOR_HELP, _PRIOR),
     ("--hop", _HOP_HELP, _SECONDS),
     ("--smoothing", "seconds; 0: none", _SECONDS),
     ("--vad", _VAD_HELP, {"action": argparse.BooleanOptionalAction}),

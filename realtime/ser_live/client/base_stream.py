@@ -14,6 +14,8 @@ from ser_live.text import quoted, sanitize
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from ser_live.model.prior import PriorChoice
+
 Format = Literal["s16le", "f32le"]
 Samples = Union["ArrayLike", bytes, bytearray, memoryview]
 
@@ -45,6 +47,7 @@ class StreamOptions(TypedDict, total=False):
     window_seconds: float | None
     smoothing_seconds: float | None
     vad: bool
+    prior: "PriorChoice"
     labels: Sequence[str] | None
     token: str | None
     timeout_seconds: float

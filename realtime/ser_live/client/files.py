@@ -7,6 +7,7 @@ import urllib.parse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import event, prediction, record, refused, unreachable
@@ -15,6 +16,9 @@ from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
 from ser_live.text import sanitize
+
+if TYPE_CHECKING:
+    from ser_live.model.prior import PriorChoice
 
 _TIMEOUT_SECONDS = 600.0
 
@@ -43,6 +47,7 @@ def recognize_file(
     window_seconds: float | None = None,
     smoothing_seconds: float | None = None,
     vad: bool | None = None,
+    prior: "PriorChoice" = None,
     labels: Sequence[str] | None = None,
     token: str | None = None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
@@ -60,7 +65,7 @@ def recognize_file(
         Anything that libsndfile reads: WAV, FLAC, Ogg, MP3 ...
     server : str
         The address that ``ser-serve`` printed.
-    model, hop_seconds, window_seconds, smoothing_seconds, vad
+    model, hop_seconds, window_seconds, smoothing_seconds, vad, prior
         As in `ser_live.StreamRecognizer`; None: the server's defaults.
     labels : sequence of str or None
         Give the probabilities of these alone.
@@ -80,6 +85,7 @@ def recognize_file(
     told = {
         "model": model, "hop_seconds": hop_seconds, "window_seconds": window_seconds,
         "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
+        "prior": prior if isinstance(prior, str | None) else json.dumps(prior),
         "labels": labels,
     }  # fmt: skip
     query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)

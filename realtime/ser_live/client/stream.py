@@ -57,7 +57,7 @@ class AsyncStream(BaseStream):
         "s16le" (the default) for int16, "f32le" for floats in [-1, 1].
     model : str or None
         A name of the server's models; None: its default.
-    hop_seconds, window_seconds, smoothing_seconds, vad
+    hop_seconds, window_seconds, smoothing_seconds, vad, prior
         As in `ser_live.StreamRecognizer`.
     labels : sequence of str or None
         Send the probabilities of these alone.

@@ -21,6 +21,7 @@ from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
 from ser_live.live.backpressure import Backpressure, HopController, Policy
 from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import Classifier
+from ser_live.model.prior import PriorChoice
 from ser_live.prediction import Prediction
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 from ser_live.sources.devices import silence_hint
@@ -44,6 +45,8 @@ class ListenOptions(TypedDict, total=False):
     hop_seconds: float
     smoothing_seconds: float | None
     vad: bool
+    prior: PriorChoice
+    uncertain_below: float | None
     policy: Policy | None
     cpu_budget: float | None
     clock: Callable[[], float]
@@ -116,6 +119,8 @@ class Listener(Generic[Item]):
         hop_seconds: float = 0.25,
         smoothing_seconds: float | None = None,
         vad: bool = True,
+        prior: PriorChoice = None,
+        uncertain_below: float | None = None,
         events: bool = False,
         policy: Policy | None = None,
         cpu_budget: float | None = None,
@@ -134,6 +139,8 @@ class Listener(Generic[Item]):
             hop_seconds=hop_seconds,
             smoothing_seconds=smoothing_seconds,
             vad=vad,
+            prior=prior,
+            uncertain_below=uncertain_below,
         )
         self._clock = clock
         self._hop_controller = HopController(cpu_budget) if cpu_budget else None
@@ -446,8 +453,8 @@ def listen(
         Also yield `Event`: a device lost or back, a gap, an overload ...
     recognizer : StreamRecognizer or None
         Made for the source's rate and channels, and reset; model, window_seconds, hop_seconds,
-        smoothing_seconds and vad are then of no use.
-    model, window_seconds, hop_seconds, smoothing_seconds, vad
+        smoothing_seconds, vad, prior and uncertain_below are then of no use.
+    model, window_seconds, hop_seconds, smoothing_seconds, vad, prior, uncertain_below
         As in `StreamRecognizer`.
     policy : str or None
         What to do when predictions are not taken in time. "latest" (None: of live sources):

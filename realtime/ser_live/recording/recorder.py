@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -11,6 +11,7 @@ from typing import Self
 from ser_live import __version__
 from ser_live.errors import SerError
 from ser_live.model.catalog import DEFAULT_MODEL, find_model
+from ser_live.model.prior import PriorChoice
 from ser_live.recording.files import RecordingFiles, refusal
 from ser_live.recording.sidecar import Session, model_sha256, sidecar_path
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
@@ -32,7 +33,7 @@ class Recorder:
         The source to keep.
     path : path
         Ends in ``.wav``; neither it nor its sidecar may exist: recordings are precious.
-    model, window_seconds, hop_seconds, smoothing_seconds, vad
+    model, window_seconds, hop_seconds, smoothing_seconds, vad, prior, uncertain_below
         Those of the recognizer, kept for the replay; see `StreamRecognizer`.
 
     Raises
@@ -50,6 +51,8 @@ class Recorder:
         hop_seconds: float = 0.25,
         smoothing_seconds: float | None = None,
         vad: bool = True,
+        prior: PriorChoice = None,
+        uncertain_below: float | None = None,
     ) -> None:
         self.source = source
         self.path = Path(path)
@@ -61,6 +64,8 @@ class Recorder:
             hop_seconds=hop_seconds,
             smoothing_seconds=smoothing_seconds,
             vad=vad,
+            prior=dict(prior) if isinstance(prior, Mapping) else prior,
+            uncertain_below=uncertain_below,
         )
         self._files: RecordingFiles | None = None
         self._in_use = threading.Lock()

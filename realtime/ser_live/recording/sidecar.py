@@ -12,6 +12,7 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.model.catalog import find_model
+from ser_live.model.prior import PriorChoice
 from ser_live.text import sanitize
 
 FORMAT_VERSION = 2
@@ -38,6 +39,8 @@ class Session:
     smoothing_seconds: float | None
     vad: bool
     format_version: int = FORMAT_VERSION
+    prior: PriorChoice = None
+    uncertain_below: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

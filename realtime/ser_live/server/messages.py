@@ -1,10 +1,20 @@
 """Messages of a stream, both ways: how each is checked, and its JSON Schema."""
 
+import json
 import typing
+from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 
 from ser_live import stream_protocol
 from ser_live.engine.segments import Segment
@@ -29,6 +39,14 @@ class _Strict(BaseModel):
     model_config = _STRICT
 
 
+def _parsed(prior: object) -> object:
+    """Read odds that came as text, as in a query."""
+    if isinstance(prior, str) and prior.startswith("{"):
+        with suppress(ValueError, RecursionError):
+            return json.loads(prior)
+    return prior
+
+
 # Not strict: in a query everything is text.
 class SessionOptions(BaseModel):
     """Options of a recording, and of a stream in its start message."""
@@ -40,6 +58,11 @@ class SessionOptions(BaseModel):
     window_seconds: float | None = None
     smoothing_seconds: float | None = None
     vad: bool = True
+    prior: Annotated[
+        Literal["everyday", "even"] | dict[str, float] | None,
+        BeforeValidator(_parsed),
+        Field(description="Odds of labels, relative to even ones; in a query as JSON"),
+    ] = None
     labels: list[str] | None = None
 
 

@@ -75,6 +75,7 @@ class RecognitionSession:
             hop_seconds=options.hop_seconds,
             smoothing_seconds=options.smoothing_seconds,
             vad=options.vad,
+            prior=options.prior,
         )
         unknown = [label for label in options.labels or () if label not in recognizer.labels]
         if unknown:

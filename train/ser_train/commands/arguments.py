@@ -155,6 +155,12 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", **_MODEL, help="a .keras or .onnx file, or a shipped name")
     add("files", type=Path, nargs="+", metavar="FILE", help="recordings")
+    add(
+        "--prior",
+        choices=("everyday", "even"),
+        help="odds of everyday talk, or even ones, as the figures of acted emotion have them "
+        "(default: everyday)",
+    )
     add("--json", **_SWITCH, help="one JSON object for each recording")
 
 

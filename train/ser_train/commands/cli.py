@@ -208,7 +208,7 @@ def _predict(options: argparse.Namespace) -> int:
     classifier = StreamRecognizer(model).classifier  # a bad model is told once, not for each file
     for path in options.files:
         try:
-            answer = predict(path, classifier)
+            answer = predict(path, classifier, options.prior)
         except SerError as error:
             print(f"ser-train: error: {error}", file=sys.stderr)
             status = USER_ERROR

@@ -11,6 +11,7 @@ import numpy as np
 from ser_live import Event, listen
 from ser_live.model.card import ModelCard
 from ser_live.model.classifier import Classifier
+from ser_live.model.prior import PriorChoice
 from ser_live.prediction import Prediction, State
 from ser_live.text import sanitize
 
@@ -42,7 +43,7 @@ class Answer:
         return json.dumps({**answer, **numbers})
 
 
-def predict(path: Path, classifier: Classifier) -> Answer:
+def predict(path: Path, classifier: Classifier, prior: PriorChoice = None) -> Answer:
     """Let the live engine hear a recording, and sum up its predictions.
 
     Raises
@@ -50,7 +51,7 @@ def predict(path: Path, classifier: Classifier) -> Answer:
     SerError
         If the file cannot be read or the network fails.
     """
-    with listen(path, model=classifier, events=True) as items:
+    with listen(path, model=classifier, prior=prior, events=True) as items:
         heard = list(items)
     predictions = [item for item in heard if isinstance(item, Prediction)]
     events = [f"{sanitize(path)}: {e.kind}: {e.detail}" for e in heard if isinstance(e, Event)]

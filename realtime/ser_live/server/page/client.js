@@ -24,6 +24,7 @@ const OPTION_NAMES = {
   windowSeconds: "window_seconds",
   smoothingSeconds: "smoothing_seconds",
   vad: "vad",
+  prior: "prior",
   labels: "labels",
 };
 
@@ -83,6 +84,7 @@ export class SerStream extends EventTarget {
    * @param {number} [options.windowSeconds] most audio that a prediction rests on
    * @param {number} [options.smoothingSeconds] time constant; 0: none
    * @param {boolean} [options.vad] false: everything is speech
+   * @param {string|object} [options.prior] "everyday", "even", or odds by label
    * @param {string[]} [options.labels] whose probabilities are sent
    */
   constructor(url, { sampleRateHz, channels = 1, format = "f32le", token = "", ...options }) {
