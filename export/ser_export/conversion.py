@@ -53,6 +53,7 @@ def convert(
             f"{source}: the model cannot be converted to ONNX ({sanitize(error)})"
         ) from error
     _embed_captures(graph, traced)
+    _divide_before_erf(graph)
     _name_axes(graph)
     return graph
 
@@ -78,6 +79,23 @@ def _embed_captures(graph: onnx.ModelProto, traced: tf.Graph) -> None:
         array = values[captured.name].numpy()
         graph.graph.initializer.append(onnx.numpy_helper.from_array(array, captured.name))
         graph.graph.input.remove(captured)
+
+
+def _divide_before_erf(graph: onnx.ModelProto) -> None:
+    """Divide by the root of two, by whose inverse TensorFlow's folding of constants multiplies.
+
+    onnxruntime then knows the Gaussian error linear unit and computes it in one step.
+    """
+    made = {name: node for node in graph.graph.node for name in node.output}
+    stored = {tensor.name: tensor for tensor in graph.graph.initializer}
+    for node in graph.graph.node:
+        before = made.get(node.input[0]) if node.op_type == "Erf" else None
+        if before is None or before.op_type != "Mul" or before.input[1] not in stored:
+            continue
+        factor = onnx.numpy_helper.to_array(stored[before.input[1]])
+        divisor = f"{before.output[0]}/divisor"
+        graph.graph.initializer.append(onnx.numpy_helper.from_array(1.0 / factor, divisor))
+        before.op_type, before.input[1] = "Div", divisor
 
 
 def _name_axes(graph: onnx.ModelProto) -> None:

@@ -11,6 +11,7 @@ import onnx
 from numpy.typing import NDArray
 
 from ser_export.conversion import OPSET, convert, count_emulated_dilations
+from ser_export.int8_products import with_int8_products
 from ser_export.page import card_as_page
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
 from ser_export.verification import (
@@ -19,6 +20,7 @@ from ser_export.verification import (
     batch_is_bitwise,
     batches,
     golden_spectrum,
+    greatest_difference,
     read_speech,
     verify,
 )
@@ -44,8 +46,10 @@ class Export:
     verification: Verification
     batch_is_bitwise: bool
     """True if a batch gives each window's own bits, in the graph that was written."""
+    int8_difference: float | None = None
+    """Largest difference of a probability that products in int8 make; None: there are none."""
     quantized: Quantized | None = None
-    """None: everything is in float32."""
+    """None: the convolutions are in float32."""
 
     def summary(self) -> str:
         """Return some lines for people."""
@@ -53,6 +57,10 @@ class Export:
         frames = golden.frames if golden else 0
         quantized = self.quantized.summary(self.bytes) if self.quantized else ()
         bitwise = "yes" if self.batch_is_bitwise else "no"
+        int8 = []
+        if self.int8_difference is not None:
+            moved = f"{self.int8_difference:.1e}"
+            int8 = [f"  large products in int8: worst difference from float32 {moved}"]
         return "\n".join(
             (
                 f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
@@ -63,6 +71,7 @@ class Export:
                 f"  a batch gives the bits of single windows: {bitwise}",
                 f"  nodes that emulate dilations: {self.emulated_dilations}",
                 f"  golden test: {frames} frames",
+                *int8,
                 *quantized,
             )
         )
@@ -118,14 +127,18 @@ def export_model(
     session = open_session(graph.SerializeToString(), str(source))
     note("comparing with Keras")
     checked = verify(model, session, batches(speech, card))
-    smaller = None
+    smaller, lost = None, None
+    if (in_int8 := with_int8_products(graph)) is not None:
+        graph, before = in_int8, session
+        session = open_session(graph.SerializeToString(), str(source))
+        lost = greatest_difference(before, session, batches(speech, card))
     if quantization and clips:
         smaller = quantized(graph, session, card, clips, quantization.max_drop_points, note)
         graph, session, card = smaller.graph, smaller.session, smaller.card
     spectrum = golden_spectrum(speech, card)
     batch = spectrum[None].astype(np.float32)
     golden = _golden(spectrum, *session.run(output_names(card), {INPUT_NAME: batch}))
-    if smaller:
+    if smaller or in_int8:
         golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
     data = _with_card(graph, card)
@@ -142,6 +155,7 @@ def export_model(
         emulated_dilations=emulated,
         verification=checked,
         batch_is_bitwise=bitwise,
+        int8_difference=lost,
         quantized=smaller,
     )
 

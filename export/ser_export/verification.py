@@ -65,6 +65,15 @@ def verify(
     return Verification(worst, windows)
 
 
+def greatest_difference(
+    before: onnxruntime.InferenceSession,
+    after: onnxruntime.InferenceSession,
+    batches: Iterable[NDArray[np.float32]],
+) -> float:
+    """Return how far a probability of one graph is from that of another, at most."""
+    return max(float(np.abs(run_all(before, b) - run_all(after, b)).max()) for b in batches)
+
+
 def batch_is_bitwise(
     session: onnxruntime.InferenceSession, batches: Iterable[NDArray[np.float32]]
 ) -> bool:
