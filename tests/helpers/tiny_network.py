@@ -26,7 +26,7 @@ def build(n_labels: int, bins: int, mels: int = 20) -> Any:
     from ser_train.layers import LogMel  # noqa: PLC0415
 
     spectrum = keras.Input((None, bins), name="spectrum")
-    x = keras.layers.GlobalAveragePooling2D()(
+    x = keras.layers.GlobalAveragePooling2D(name="pooled")(
         keras.layers.Permute((2, 3, 1))(LogMel(mels=mels, name="frontend")(spectrum))
     )
     x = keras.layers.Dropout(0.2)(keras.layers.BatchNormalization(momentum=0.8)(x))
@@ -58,6 +58,7 @@ NETWORK = Network(
     spectrum=SpectrumSpec(),
     window=WindowSpec(seconds=1.0),
     build=build,
+    pooled="pooled",
     recipe=Recipe(
         epochs=4,
         batch_clips=4,

@@ -80,6 +80,8 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     SerError
         If the model, the recordings, the speakers or the folders do not fit.
     """
+    if job.ordinary:
+        raise SerError("--ordinary wants a new model (--network); with --init the head stays")
     task = _prepare(job, load_first(init), report)
     _announce(task)
     trained = _train(task)

@@ -88,6 +88,12 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         help="never trained on, measured once at the end; 'none' for none (default: none; with "
         "--init one of four)",
     )
+    add(
+        "--ordinary",
+        **_FOLDERS | {"metavar": "PATH"},
+        help="talk without labels, a folder or a table path[,label][,speaker] (.csv): a second "
+        "head learns to tell it from the other recordings (repeatable)",
+    )
     add("--mask-missing-labels", **_SWITCH, help="leave labels that a corpus lacks out of its loss")
     add("--name", help="name in the model card (default: the network's)")
     add("--licence", help="licence of the weights, SPDX (default: the strictest corpus's)")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.model.card import Calibration, Metric, ModelCard, SmoothingSpec
-from ser_train.corpora import Clip, labels_of
+from ser_live.model.card import NEUTRAL, Calibration, Metric, ModelCard, SmoothingSpec
+from ser_train.corpora import Clip, find_talk, labels_of
 from ser_train.cross_validation.pooling import answers_of_folds
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
@@ -23,6 +23,7 @@ from ser_train.evaluation.calibration import (
     Measured,
     answers_of_speakers,
     calibrate,
+    everyday_threshold,
     measure,
 )
 from ser_train.metrics import Scores
@@ -30,11 +31,17 @@ from ser_train.models.keras_file import TrainingRecord, save_model
 from ser_train.models.registry import find_network
 from ser_train.progress import Reporter
 from ser_train.reports.markdown import score_lines, write_json
-from ser_train.reports.model_card import cross_validated_metrics, held_out_metrics, make_card
+from ser_train.reports.model_card import (
+    cross_validated_metrics,
+    everyday_card,
+    held_out_metrics,
+    make_card,
+)
 from ser_train.reports.plots import draw_curves, draw_measured
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.loop import Trained
 from ser_train.training.members import train
+from ser_train.training.ordinary_head import hearing_talk, with_ordinary_head
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +53,8 @@ class FitJob:
     output: Path
     run_folder: Path
     cache_folder: Path
+    ordinary: tuple[Path, ...] = ()
+    """Tables and folders of talk, which a second head learns to tell; its labels do not count."""
     epochs: int | None = None
     """None: the network's own."""
     batch_clips: int | None = None
@@ -87,6 +96,9 @@ class _Task:
     job: FitJob
     prepared: Prepared
     split: Split
+    talk: Prepared | None
+    """Ordinary talk beside acted clips."""
+    talk_split: Split
     labels: tuple[str, ...]
     published: tuple[Metric, ...]
     """Of cross-validations, for the card."""
@@ -114,6 +126,8 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
         )
     task = _prepare(job, report)
     report.note(describe(task.prepared.clips, task.split, task.labels))
+    if task.talk:
+        report.note(f"ordinary talk, {describe(task.talk.clips, task.talk_split, (NEUTRAL,))}")
     trained = _train(task, report)
     calibrated = _calibrate(task, trained)
     measured = _measure(task, trained)
@@ -141,28 +155,56 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
     network = find_network(job.network)
     folders = job.cross_validations
     published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
-    clips = only_named(job.recordings.find(), job.named)
-    prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken)
-    labels = labels_of(prepared.clips)
+    found = job.recordings.find()
+    spoken = tuple(clip for path in job.ordinary for clip in find_talk(path))
+    kept = set(only_named((*found, *spoken), job.named))
+    acted = [clip for clip in found if clip in kept]
+    prepared = prepare(acted, network, job.cache_folder, report, job.skip_broken)
+    talk = None
+    if spoken:
+        own, hearing = [clip for clip in spoken if clip in kept], hearing_talk(network)
+        talk = prepare(own, hearing, job.cache_folder, report, job.skip_broken)
     named = dataclasses.replace(job.named, test=job.test_speakers or ())
-    split = choose_roles(prepared.clips, named)
+    clips = (*prepared.clips, *(talk.clips if talk else ()))
+    split, talk_split = choose_roles(clips, named).parted(len(prepared.clips))
+    labels = labels_of(prepared.clips)
+    if talk and not (NEUTRAL in labels and talk_split.training and split.training):
+        raise SerError(
+            f"--ordinary wants recordings with the label {NEUTRAL!r} beside talk, and speakers of "
+            "both that train"
+        )
     by_folds = folders and not split.validation
     answers = answers_of_folds(folders[0], labels) if by_folds else None
-    return _Task(job, prepared, split, labels, tuple(published), answers)
+    return _Task(job, prepared, split, talk, talk_split, labels, tuple(published), answers)
 
 
 def _train(task: _Task, report: Reporter) -> Trained:
     job, prepared, split = task.job, task.prepared, task.split
     recipe = prepared.network.with_length(job.epochs, job.batch_clips).recipe
     settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
-    return train(prepared, split, settings, job.run_folder, report)
+    trained = train(prepared, split, settings, job.run_folder, report)
+    if not task.talk:
+        return trained
+    report.note("learning to tell ordinary talk")
+    talk, chosen = task.talk, task.talk_split.training
+    model = with_ordinary_head(trained.model, prepared, split.training, talk, chosen, job.seed)
+    return dataclasses.replace(trained, model=model)
 
 
 def _calibrate(task: _Task, trained: Trained) -> Calibrated:
     model, answers, validation = trained.model, task.answers, task.split.validation
     if validation:
         answers = answers_of_speakers(model, task.prepared, validation, task.labels)
-    return calibrate(model, answers) if answers else Calibrated(Calibration(), SmoothingSpec())
+    calibrated = (
+        calibrate(model, answers) if answers else Calibrated(Calibration(), SmoothingSpec())
+    )
+    if not (task.talk and validation and task.talk_split.validation):
+        return calibrated
+    threshold = everyday_threshold(
+        model, task.prepared, validation, task.talk, task.talk_split.validation, task.labels
+    )
+    smoothing = dataclasses.replace(calibrated.smoothing, uncertain_below=threshold)
+    return dataclasses.replace(calibrated, smoothing=smoothing)
 
 
 def _measure(task: _Task, trained: Trained) -> Measured | None:
@@ -198,8 +240,15 @@ def _save(
     )
     prepared, split = task.prepared, task.split
     clips = prepared.chosen(split.training)
+    speakers = split.speakers(prepared.clips)
+    if task.talk:
+        clips += task.talk.chosen(task.talk_split.training)
+        others = task.talk_split.speakers(task.talk.clips)
+        speakers = tuple(a + b for a, b in zip(speakers, others, strict=True))
     card = make_card(prepared.network, clips, labels, calibrated, metrics + task.published)
-    trains, validates, tests = split.speakers(prepared.clips)
+    if task.talk:
+        card = everyday_card(card, prepared.network)
+    trains, validates, tests = speakers
     record = TrainingRecord(trains, validates, tests, job.seed)
     save_model(job.output, trained.model, job.on_card(card), record)
     report.note(f"wrote {job.output}; curves and figures are in {folder}")

@@ -13,8 +13,10 @@ from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO, own_clip, read_man
 KNOWN: tuple[Corpus, ...] = (RAVDESS, EMODB, NEMO, IEMOCAP, CREMA_D, TESS, SAVEE)
 """Every corpus that is known by name."""
 
-LICENCES = {corpus.name: corpus.licence for corpus in KNOWN}
-"""SPDX identifiers of the corpora that are known by name."""
+LICENCES = {corpus.name: corpus.licence for corpus in KNOWN} | {
+    "ordinary": "LicenseRef-non-commercial"
+}
+"""SPDX identifiers of the corpora that are known by name; interviews stay with their owners."""
 
 _WANTED = (
     f"{', '.join(f'{corpus.title} ({corpus.layout})' for corpus in KNOWN)}, in the folder or in "

@@ -147,7 +147,9 @@ class FeatureCache:
         speech = slice(onset * spec.hop_samples, (end - 1) * spec.hop_samples + spec.fft_samples)
         voices = [read_audio(other.path) for other in others]
         yield first_window(power, spec, self._network.window.seconds)
-        for _ in range(settings.copies):
+        stretch = settings.every_seconds * SAMPLE_RATE_HZ
+        stretches = max(1, round((speech.stop - speech.start) / stretch)) if stretch else 1
+        for _ in range(settings.copies * stretches):
             window = self._changed(samples, speech, voices, random)
             yield whole_clip_spectrum(path, window, spec)
 

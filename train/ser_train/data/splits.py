@@ -32,6 +32,19 @@ class Split:
         roles = (self.training, self.validation, self.test)
         return tuple(speakers_of(clips[index] for index in role) for role in roles)
 
+    def parted(self, first: int) -> "tuple[Split, Split]":
+        """Split again where two lists of clips were joined, after so many of the first."""
+
+        def part(own: bool) -> Split:
+            roles = (self.training, self.validation, self.test)
+            less = 0 if own else first
+            training, validation, test = (
+                tuple(i - less for i in role if (i < first) is own) for role in roles
+            )
+            return Split(training, validation, test, self.speaker_independent)
+
+        return part(True), part(False)
+
 
 def by_speakers(clips: Sequence[Clip], validation: Iterable[str], test: Iterable[str]) -> Split:
     """Split clips by the role of their speakers, unchecked; all others train."""

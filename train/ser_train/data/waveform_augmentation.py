@@ -81,6 +81,8 @@ class WaveformAugmenter:
             Owns all the randomness.
         """
         settings = self._settings
+        if settings.unchanged_share and random.random() < settings.unchanged_share:
+            return samples
         if random.random() < settings.speed_probability:
             speed = float(random.uniform(*settings.speed))
             samples = at_speed(samples, speed)

@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.model.card import Calibration, SmoothingSpec
+from ser_live.model.classifier import OUTPUT_NAME
+from ser_live.model.prior import ORDINARY_NAME, Outputs, Prior, join_prior
 from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.data.prepare import Prepared
 from ser_train.metrics import (
@@ -72,7 +74,11 @@ class Comparison:
 
 
 def predict(
-    model: Any, prepared: Prepared, chosen: Sequence[int], seconds: float | None
+    model: Any,
+    prepared: Prepared,
+    chosen: Sequence[int],
+    seconds: float | None,
+    outputs: Sequence[str] = (OUTPUT_NAME,),
 ) -> NDArray[np.float64]:
     """Return the probabilities of the chosen clips, shape (clips, labels).
 
@@ -84,6 +90,8 @@ def predict(
         Indices of clips.
     seconds : float or None
         From the speech onset on; None: the whole speech.
+    outputs : sequence of str
+        More of them give further columns.
     """
     from ser_train.models.inference import (  # noqa: PLC0415 - TensorFlow takes seconds
         Inference,
@@ -91,7 +99,7 @@ def predict(
     )
 
     inputs = (prepared.speech(index, seconds) for index in chosen)
-    return Inference(after_front_end(model, prepared.network, "probabilities")).process(inputs)
+    return Inference(after_front_end(model, prepared.network, *outputs)).process(inputs)
 
 
 def measure(
@@ -182,6 +190,37 @@ def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
         Calibration(temperature, f"least NLL on {answers.held_out}"),
         SmoothingSpec(uncertain_below=threshold),
     )
+
+
+def everyday_threshold(
+    model: Any,
+    acted: Prepared,
+    acted_chosen: Sequence[int],
+    talk: Prepared,
+    talk_chosen: Sequence[int],
+    labels: tuple[str, ...],
+) -> float:
+    """Choose the threshold of uncertainty under the everyday prior.
+
+    Held-out acted clips together count as much as held-out talk.
+
+    Parameters
+    ----------
+    model : keras.Model
+        With its temperature and the output "ordinary".
+    acted, talk : Prepared
+    acted_chosen, talk_chosen : sequence of int
+        Indices of clips of held-out speakers.
+    labels : tuple of str
+    """
+    head, parts = acted.network.ordinary, []
+    for prepared, chosen in ((acted, acted_chosen), (talk, talk_chosen)):
+        seconds = prepared.network.window.seconds
+        columns = predict(model, prepared, chosen, seconds, (OUTPUT_NAME, ORDINARY_NAME))
+        outputs = Outputs(*np.split(columns.astype(np.float32), [len(labels)], axis=1))
+        joined = join_prior(outputs, labels, Prior(dict(head.prior), head.ordinary_odds))
+        parts.append(joined.astype(np.float64))
+    return uncertain_threshold(parts, each_alike=True)
 
 
 def heard(network: Network, whole: bool) -> str:

@@ -1,6 +1,6 @@
 """A model from what is prepared of a clip to its probabilities."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +15,19 @@ from ser_train.models.keras_file import load_model
 from ser_train.models.registry import Network
 
 
-def after_front_end(model: Any, network: Network, output: str) -> Any:
-    """Return the part of a model from what is prepared of a clip to the layer ``output``.
+def after_front_end(model: Any, network: Network, *outputs: str) -> Any:
+    """Return the part of a model from what is prepared of a clip to layers, side by side.
 
     That is behind the network's front end, or the whole model where it has none of its own.
     """
     start = model.get_layer(network.front_end).output if network.front_end else model.input
-    return keras.Model(start, model.get_layer(output).output)
+    return keras.Model(start, side_by_side(model, outputs))
+
+
+def side_by_side(model: Any, layers: Sequence[str]) -> Any:
+    """Join the outputs (batch, columns) of some layers of a model."""
+    columns = [model.get_layer(name).output for name in layers]
+    return keras.ops.concatenate(columns, axis=1) if columns[1:] else columns[0]
 
 
 class Inference:
@@ -53,8 +59,7 @@ class KerasClassifier:
     def __init__(self, path: Path) -> None:
         loaded = load_model(path)
         self.card, self.where = loaded.card, str(path)
-        columns = [loaded.model.get_layer(name).output for name in output_names(self.card)]
-        joined = keras.ops.concatenate(columns, axis=1) if columns[1:] else columns[0]
+        joined = side_by_side(loaded.model, output_names(self.card))
         self._inference = Inference(keras.Model(loaded.model.input, joined))
 
     def batch_probabilities(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:

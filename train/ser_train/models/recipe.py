@@ -46,6 +46,10 @@ class WaveformAugmentation:
 
     copies: int = 5
     """Of each recording, a window each."""
+    every_seconds: float = 0.0
+    """So many copies for each such stretch of speech; 0: however long it is."""
+    unchanged_share: float = 0.0
+    """Of the copies that are only cut."""
     speed_probability: float = 0.6
     speed: tuple[float, float] = (0.87, 1.15)
     """Range; pitch and formants move with it."""
@@ -115,3 +119,36 @@ class Recipe:
     """Through such a front end, changed copies of a clip beside its first window; None: ``windows``
     cuts further ones at each of its speeds."""
     augmentation: Augmentation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrdinaryHead:
+    """Training of a second head that tells ordinary talk from acted emotion, and its prior."""
+
+    training: Recipe = Recipe(
+        epochs=1,
+        batch_clips=64,
+        learning_rate=5e-4,
+        weight_decay=30.0,
+        warm_up_share=0.1,
+        ema_momentum=0.99,
+        label_smoothing=0.02,
+    )
+    """The decay is what makes it hold on strangers."""
+    steps: int = 500
+    dropout: float = 0.5
+    windows: WindowSampling = WindowSampling(short_probability=0.3, onset_probability=0.1)
+    copies: int = 22
+    """Windows of each stretch of talk."""
+    every_seconds: float = 7.0
+    """Length of such a stretch."""
+    unchanged_share: float = 6 / 22
+    acted_copies: int = 2
+    """Windows of each acted clip, where they are not in the cache."""
+    ordinary_odds: float = 0.06
+    """Of ordinary talk against acted emotion, for the card."""
+    prior: tuple[tuple[str, float], ...] = ()
+    """Labels and their odds, for the card."""
+
+
+ORDINARY_HEAD = OrdinaryHead()

@@ -8,7 +8,13 @@ from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard, SpectrumSpec, WindowSpec
-from ser_train.models.recipe import Augmentation, Recipe, WindowSampling
+from ser_train.models.recipe import (
+    ORDINARY_HEAD,
+    Augmentation,
+    OrdinaryHead,
+    Recipe,
+    WindowSampling,
+)
 
 MISSING_EXTRA = "the packages for training are not installed ({}): pip install 'ser-live[train]'"
 
@@ -26,6 +32,10 @@ class Network:
     recipe: Recipe
     front_end: str | None = None
     """Layer without trainable weights whose outputs are computed once per clip."""
+    pooled: str = ""
+    """Layer whose outputs, (batch, features), a second head may rest on; empty: there is none."""
+    ordinary: OrdinaryHead = ORDINARY_HEAD
+    """How that head learns."""
     members: tuple[str, ...] = ()
     """Names of the networks of an ensemble, which hear the same; its own recipe trains each."""
     chosen_on: str = ""
@@ -96,6 +106,7 @@ _EMOTION_TCN = Network(
             channel_probability=0.3,
         ),
     ),
+    pooled="pooling",
     chosen_on="RAVDESS actors 2, 5, 11, 18 and 23, whom folds 0 to 3 of ravdess-luna5 test, and "
     "EMO-DB speakers 08, 09, 11, 12, 14 and 16",
 )

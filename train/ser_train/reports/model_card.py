@@ -53,6 +53,18 @@ def make_card(
     )
 
 
+def everyday_card(card: ModelCard, network: Network) -> ModelCard:
+    """Add the prior and the limits of a model that tells ordinary talk."""
+    head = network.ordinary
+    limits = (
+        "Talk as in the interviews and conversations of its training is neutral to it until the "
+        "voice is clearly not; with an even prior it hears the emotion that actors would mean."
+    )
+    return dataclasses.replace(
+        card, prior=dict(head.prior), ordinary_odds=head.ordinary_odds, limits=limits
+    )
+
+
 def held_out_metrics(
     measured: Measured, labels: tuple[str, ...], conditions: str
 ) -> tuple[Metric, ...]:
