@@ -26,8 +26,9 @@ from ser_export.verification import (
 )
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.model.classifier import INPUT_NAME, OnnxClassifier, encode_golden, output_names
+from ser_live.model.classifier import INPUT_NAME, OnnxClassifier, golden_test, output_names
 from ser_live.model.onnx_session import open_session
+from ser_live.model.prior import Outputs
 from ser_train.data.for_export import hold_out, write_atomically
 from ser_train.models.keras_file import load_model
 from ser_train.models.silent_stderr import silent_stderr
@@ -137,7 +138,7 @@ def export_model(
         graph, session, card = smaller.graph, smaller.session, smaller.card
     spectrum = golden_spectrum(speech, card)
     batch = spectrum[None].astype(np.float32)
-    golden = _golden(spectrum, *session.run(output_names(card), {INPUT_NAME: batch}))
+    golden = _golden(spectrum, Outputs(*session.run(output_names(card), {INPUT_NAME: batch})))
     if smaller or in_int8:
         golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
@@ -170,19 +171,10 @@ def _check_target(target: Path) -> None:
         raise SerError(f"{target}: the folder {folder} is not writable")
 
 
-def _golden(
-    spectrum: NDArray[np.float16],
-    probabilities: NDArray[np.float32],
-    ordinary: NDArray[np.float32] | None = None,
-) -> GoldenTest:
-    if not (np.isfinite(spectrum).all() and np.isfinite(probabilities).all()):
+def _golden(spectrum: NDArray[np.float16], outputs: Outputs) -> GoldenTest:
+    if not (np.isfinite(spectrum).all() and np.isfinite(outputs.probabilities).all()):
         raise SerError("the golden test is not finite; export with other --verify-audio")
-    return GoldenTest(
-        encode_golden(spectrum),
-        len(spectrum),
-        tuple(probabilities[0].tolist()),
-        ordinary=None if ordinary is None else float(ordinary[0, 0]),
-    )
+    return golden_test(spectrum, outputs)
 
 
 def _with_card(graph: onnx.ModelProto, card: ModelCard) -> bytes:

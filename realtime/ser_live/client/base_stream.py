@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, Unpack
 
 from ser_live.client.address import DEFAULT_SERVER, Address
@@ -13,8 +13,6 @@ from ser_live.text import quoted, sanitize
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
-
-    from ser_live.model.prior import PriorChoice
 
 Format = Literal["s16le", "f32le"]
 Samples = Union["ArrayLike", bytes, bytearray, memoryview]
@@ -47,7 +45,7 @@ class StreamOptions(TypedDict, total=False):
     window_seconds: float | None
     smoothing_seconds: float | None
     vad: bool
-    prior: "PriorChoice"
+    prior: str | Mapping[str, float] | None
     labels: Sequence[str] | None
     token: str | None
     timeout_seconds: float

@@ -4,10 +4,9 @@ import http.client
 import json
 import os
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import event, prediction, record, refused, unreachable
@@ -16,9 +15,6 @@ from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
 from ser_live.text import sanitize
-
-if TYPE_CHECKING:
-    from ser_live.model.prior import PriorChoice
 
 _TIMEOUT_SECONDS = 600.0
 
@@ -47,7 +43,7 @@ def recognize_file(
     window_seconds: float | None = None,
     smoothing_seconds: float | None = None,
     vad: bool | None = None,
-    prior: "PriorChoice" = None,
+    prior: str | Mapping[str, float] | None = None,
     labels: Sequence[str] | None = None,
     token: str | None = None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
@@ -85,7 +81,7 @@ def recognize_file(
     told = {
         "model": model, "hop_seconds": hop_seconds, "window_seconds": window_seconds,
         "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
-        "prior": prior if isinstance(prior, str | None) else json.dumps(prior),
+        "prior": prior if isinstance(prior, str | None) else json.dumps(dict(prior)),
         "labels": labels,
     }  # fmt: skip
     query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)

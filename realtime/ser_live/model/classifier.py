@@ -7,7 +7,7 @@ import threading
 import zlib
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -319,6 +319,13 @@ def decode_golden(golden: GoldenTest, bins: int, where: str) -> NDArray[np.float
     if len(data) != size:
         raise SerError(f"{where}: the golden test's input is not {size} bytes long")
     return np.frombuffer(data, "<f2").reshape(golden.frames, bins).astype(np.float32)
+
+
+def golden_test(spectrum: NDArray[np.float16], outputs: Outputs) -> GoldenTest:
+    """Make a golden test of an input, shape (frames, bins), and what a network says of it."""
+    (probabilities,), ordinary = outputs.probabilities.tolist(), outputs.ordinary
+    golden = GoldenTest(encode_golden(spectrum), len(spectrum), tuple(probabilities))
+    return golden if ordinary is None else replace(golden, ordinary=ordinary.item())
 
 
 def encode_golden(spectrum: NDArray[np.float16]) -> str:

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
-from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
+from ser_live.model.card import METADATA_KEY, ModelCard
 from ser_live.model.classifier import (
     INPUT_NAME,
     OUTPUT_NAME,
     OnnxClassifier,
-    encode_golden,
+    golden_test,
     output_names,
 )
 from ser_live.model.onnx_session import open_session
@@ -107,13 +107,8 @@ def with_golden(card: ModelCard, graph: Any) -> ModelCard:
     spectrum = frames.astype(np.float16)
     session = open_session(graph.SerializeToString(), card.name)
     batch = spectrum.astype(np.float32)[np.newaxis]
-    probabilities, *ordinary = session.run(output_names(card), {INPUT_NAME: batch})
-    golden = GoldenTest(
-        encode_golden(spectrum),
-        len(spectrum),
-        tuple(probabilities[0].tolist()),
-        ordinary=float(ordinary[0][0, 0]) if ordinary else None,
-    )
+    outputs = Outputs(*session.run(output_names(card), {INPUT_NAME: batch}))
+    golden = golden_test(spectrum, outputs)
     return dataclasses.replace(card, golden=golden)
 
 

@@ -161,12 +161,8 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", **_MODEL, help="a .keras or .onnx file, or a shipped name")
     add("files", type=Path, nargs="+", metavar="FILE", help="recordings")
-    add(
-        "--prior",
-        choices=("everyday", "even"),
-        help="odds of everyday talk, or even ones, as the figures of acted emotion have them "
-        "(default: everyday)",
-    )
+    odds_help = "odds of everyday talk, or even ones, as for acted emotion (default: everyday)"
+    add("--prior", choices=("everyday", "even"), help=odds_help)
     add("--json", **_SWITCH, help="one JSON object for each recording")
 
 

@@ -44,7 +44,8 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     warning = leakage(loaded.record, prepared.clips)
     if warning:
         report.warn(warning)
-    lines = [f"{describe_speakers(prepared.clips, warning)}; {heard(network, whole=False)}:"]
+    words = f"{heard(network, whole=False)}, under an even prior"
+    lines = [f"{describe_speakers(prepared.clips, warning)}; {words}:"]
     lines += score_lines(measured.scores, labels)
     if network.front_end is None:
         whole = measure(model, prepared, every, labels, whole=True)

@@ -246,7 +246,10 @@ export class SerStream extends EventTarget {
 export async function recognize(url, recording, { token = "", signal, ...options } = {}) {
   const address = new URL(url);
   for (const [name, value] of Object.entries(named(options))) {
-    for (const one of [value].flat()) address.searchParams.append(name, one);
+    for (const one of [value].flat()) {
+      // Odds of a prior; a text stays as it is.
+      address.searchParams.append(name, one instanceof Object ? JSON.stringify(one) : one);
+    }
   }
   const headers = { "Content-Type": recording.type || "application/octet-stream" };
   return request(address, { token, signal, method: "POST", body: recording, headers });
