@@ -1,10 +1,10 @@
 """A stream whose onsets and emotions are known is measured right."""
 
-import dataclasses
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +19,7 @@ from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.prediction import State
 from ser_live.sources import DEMO_PATH
-from ser_live.testing import demo_voice
+from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 from ser_train.commands import cli
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
@@ -193,15 +193,40 @@ def test_figures_of_a_known_stream() -> None:
     assert recall.wa == pytest.approx(2 / 3)
 
 
+def test_coverage_and_sure_labels_of_a_known_stream() -> None:
+    figures = measures.under_prior("even", with_probabilities(known_stream()), ("happy", "sad"))
+    assert figures.prior == "even"
+    assert figures.coverage == pytest.approx(4 / 6)
+    assert figures.sure_right_share == pytest.approx(3 / 4)
+    assert figures.named.uar == pytest.approx(0.75)
+    assert figures.confidence is not None
+    assert (figures.confidence.at_the_end.count, figures.confidence.throughout.count) == (2, 6)
+
+
+def with_probabilities(heard: tuple[measures.Heard, ...]) -> list[measures.Heard]:
+    shares = {"happy": 0.4, "sad": 0.6}
+    return [
+        replace(
+            one,
+            predictions=tuple(
+                replace(prediction, probabilities=shares) for prediction in one.predictions
+            ),
+        )
+        for one in heard
+    ]
+
+
 def test_without_any_label_nothing_breaks() -> None:
     heard = measures.listen_to([span("sad", 1.0, 2.0)], [prediction(1.0, None, "silence")])
     assert measures.changes_per_minute(heard, 0.25) == measures.uncertain_share(heard) == 0.0
     assert measures.right_share(heard) == 0.0
+    figures = measures.under_prior("even", heard, ("sad",))
+    assert (figures.coverage, figures.sure_right_share, figures.confidence) == (0.0, 0.0, None)
 
 
 def test_runs_differ_where_state_or_label_does() -> None:
     one = [prediction(1.0, "sad"), prediction(2.0, None, "silence"), prediction(3.0, "sad")]
-    surer = dataclasses.replace(one[0], confidence=0.9)
+    surer = replace(one[0], confidence=0.9)
     other = [surer, prediction(2.0, "sad"), prediction(3.0, "happy")]
     assert measures.differing_share(one, one) == 0.0
     assert measures.differing_share(one, other) == pytest.approx(2 / 3)
@@ -213,7 +238,7 @@ def test_the_live_engine_is_what_is_measured(voices: tuple[Voice, ...], tiny_mod
     for gain_db, gain in ((0.0, 1.0), (20.0, 10.0), (-20.0, 0.1)):
         recognizer = StreamRecognizer(classifier)
         wanted = recognizer.process(np.float32(gain) * whole) + recognizer.flush()
-        assert play(classifier, track, gain_db, lambda: None) == wanted
+        assert play(classifier, track, gain_db, lambda: None) == (wanted, wanted), "no odds"
 
 
 def test_known_onsets_give_the_right_times(
@@ -221,8 +246,8 @@ def test_known_onsets_give_the_right_times(
 ) -> None:
     monkeypatch.setattr(stream, "SOUND_SECONDS", 10.0)
     classifier = OnnxClassifier.load(MODELS / "emotion.onnx")
-    classifier.card = dataclasses.replace(
-        classifier.card, window=dataclasses.replace(classifier.card.window, warm_up_seconds=1.5)
+    classifier.card = replace(
+        classifier.card, window=replace(classifier.card.window, warm_up_seconds=1.5)
     )
     result = measure_stream(classifier, Track(voices, seed=0), "in words", Notes())
     figures = result.figures
@@ -238,6 +263,26 @@ def test_known_onsets_give_the_right_times(
     quiet = {one.sound: one for one in figures.false_emotions}
     for name in ("silence", "white noise", "pink noise", "mains hum"):
         assert quiet[name].emotion_seconds == quiet[name].uncertain_seconds == 0.0
+
+
+def test_what_the_everyday_prior_costs_is_measured(
+    voices: tuple[Voice, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stream, "SOUND_SECONDS", 4.0)
+    card = tiny_card(prior={"angry": 1000.0, "neutral": 0.001})
+    classifier = OnnxClassifier.load(write_tiny_model(tmp_path / "biased.onnx", card))
+    angry = [replace(voice, clip=replace(voice.clip, label="angry")) for voice in voices]
+    figures = measure_stream(classifier, Track(angry, seed=0), "in words", Notes()).figures
+    everyday, even = figures.priors
+    assert (everyday.prior, even.prior) == ("everyday", "even")
+    assert everyday.named == figures.accuracy[0].named
+    assert everyday.confidence == figures.confidence
+    assert everyday.named.uar == everyday.sure_right_share == 1.0 > even.named.uar
+    assert figures.cost_points == pytest.approx(100 * (even.named.uar - 1.0))
+    fair = OnnxClassifier.load(write_tiny_model(tmp_path / "fair.onnx", tiny_card()))
+    fair_figures = measure_stream(fair, Track(angry, seed=0), "in words", Notes()).figures
+    assert fair_figures.cost_points == 0.0
+    assert fair_figures.priors[1] == even
 
 
 def test_sounds_without_speech_are_what_they_are_called() -> None:
@@ -267,6 +312,7 @@ def test_the_command_from_outside(
     assert done.stderr.startswith("warning: the model file does not say who was in training")
     for wanted in (
         "stream of 2 recordings",
+        "coverage: labels that are sure %",
         "correct label (wanted 2 and 3)",
         "at -20 dB",
         "of 1 other",
@@ -290,7 +336,7 @@ def test_who_was_in_training_comes_from_the_keras_file_beside() -> None:
     unseen = Clip(Path("b.wav"), "sad", record.test_speakers[0], "x")
     assert leakage(record, [known, unseen]).startswith(f"{known.speaker} were in training")
     assert leakage(record, [unseen]) == ""
-    assert record_beside(model, dataclasses.replace(card, name="other")) is None
+    assert record_beside(model, replace(card, name="other")) is None
     assert record_beside(MODELS / "nothing.onnx", card) is None
 
 
@@ -299,11 +345,9 @@ def test_mistakes_are_one_line(
 ) -> None:
     given, noisy = (["--corpus", str(spoken), kind] for kind in ("--stream", "--conditions"))
     few = ["--drop", "happy", "--drop", "sad", "--drop", "angry"]
-    keras = tmp_path / "a.keras"
     (tmp_path / "empty").mkdir()
     for arguments, reason in (
-        ([str(keras), *given], f"ser-export {keras} -o {keras.with_suffix('.onnx')}"),
-        ([str(tmp_path / "a.onnx"), *given], "cannot read the model"),
+        ([str(tmp_path / "a.onnx"), *given], "there is no model"),
         ([str(tiny_model), *given, "--speakers", "spoken/eve"], "no speaker 'spoken/eve'"),
         ([str(tiny_model), *given, "--speakers", "none"], "names no speaker"),
         ([str(tiny_model), "--stream"], "no recordings are named"),

@@ -137,10 +137,16 @@ def add_report(parser: argparse.ArgumentParser) -> None:
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
     """Add the options of a measurement."""
     add = parser.add_argument
-    add("model", **_MODEL, help=".keras; .onnx with --stream or --conditions")
+    add("model", **_MODEL, help=".keras; with one of the next three also .onnx or a shipped name")
     how = parser.add_mutually_exclusive_group()
     how.add_argument("--stream", **_SWITCH, help="play the recordings through the live engine")
-    how.add_argument("--conditions", **_SWITCH, help="with noise, in a room, over a telephone")
+    how.add_argument("--conditions", **_SWITCH, help="with noise, from afar, by telephone, as MP3")
+    how.add_argument(
+        "--ordinary",
+        **_FOLDERS | {"metavar": "PATH", "nargs": "+", "action": "extend"},
+        help="talk without labels, a folder or a table path[,label][,speaker] (.csv): how often "
+        "the live engine is sure of an emotion in it",
+    )
     _add_recordings(parser)
     add("--speakers", **_SPEAKERS, help="only these speakers (default: all)")
     add("--report-dir", **_FOLDER, help="for plots and figures")

@@ -190,22 +190,21 @@ def _evaluate(options: argparse.Namespace) -> None:
         measure = evaluate.evaluate_on_stream
     elif options.conditions:
         measure = evaluate.evaluate_in_conditions
-    else:
+    elif options.ordinary:
+        measure = evaluate.evaluate_on_talk
+    if options.model.suffix == ".keras" or measure is evaluate.evaluate:
         _start_tensorflow(None)
     print("\n".join(measure(_job(Evaluation, options), Reporter())))
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from ser_live import StreamRecognizer  # noqa: PLC0415 - onnxruntime takes its time
-    from ser_train.commands.predict import predict  # noqa: PLC0415
+    from ser_train.commands.predict import predict  # noqa: PLC0415 - onnxruntime takes its time
+    from ser_train.evaluation.clips import load_classifier  # noqa: PLC0415
 
-    model, status = options.model, 0
-    if model.suffix == ".keras":
+    status = 0
+    if options.model.suffix == ".keras":
         _start_tensorflow(None)
-        from ser_train.models.inference import KerasClassifier  # noqa: PLC0415
-
-        model = KerasClassifier(model)
-    classifier = StreamRecognizer(model).classifier  # a bad model is told once, not for each file
+    classifier = load_classifier(options.model)  # a bad model is told once, not for each file
     for path in options.files:
         try:
             answer = predict(path, classifier, options.prior)

@@ -1,4 +1,4 @@
-"""Measure a saved model: on recordings as they are, on a stream, or in bad conditions."""
+"""Measure a saved model: on recordings, on a stream, in bad conditions, or on ordinary talk."""
 
 import dataclasses
 
@@ -12,11 +12,12 @@ from ser_train.evaluation.clips import (
     make_report_folder,
 )
 from ser_train.evaluation.live.conditions import evaluate_conditions
+from ser_train.evaluation.live.ordinary import evaluate_talk
 from ser_train.evaluation.live.stream import evaluate_stream
 from ser_train.models.keras_file import load_model
 from ser_train.models.registry import network_of
 from ser_train.progress import Reporter
-from ser_train.reports import live
+from ser_train.reports import live, ordinary
 from ser_train.reports.markdown import score_lines, write_json
 from ser_train.reports.plots import draw_measured
 
@@ -58,7 +59,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
 
 
 def evaluate_on_stream(job: Evaluation, report: Reporter) -> tuple[str, ...]:
-    """Measure an ``.onnx`` file on a stream; result and errors are those of `evaluate`."""
+    """Measure a model on a stream; result and errors are those of `evaluate`."""
     result = evaluate_stream(job, report)
     if job.report_folder:
         live.write_stream(job.report_folder, result)
@@ -66,8 +67,16 @@ def evaluate_on_stream(job: Evaluation, report: Reporter) -> tuple[str, ...]:
 
 
 def evaluate_in_conditions(job: Evaluation, report: Reporter) -> tuple[str, ...]:
-    """Measure an ``.onnx`` file in bad conditions; result and errors are those of `evaluate`."""
+    """Measure a model in bad conditions; result and errors are those of `evaluate`."""
     figures = evaluate_conditions(job, report)
     if job.report_folder:
         live.write_conditions(job.report_folder, figures)
     return live.conditions_lines(figures)
+
+
+def evaluate_on_talk(job: Evaluation, report: Reporter) -> tuple[str, ...]:
+    """Measure a model on ordinary talk; result and errors are those of `evaluate`."""
+    figures = evaluate_talk(job, report)
+    if job.report_folder:
+        ordinary.write_talk(job.report_folder, figures)
+    return ordinary.talk_lines(figures)

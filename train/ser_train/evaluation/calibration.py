@@ -226,8 +226,8 @@ def everyday_threshold(
 def heard(network: Network, whole: bool) -> str:
     """Describe what the network heard of each clip."""
     if whole and not network.front_end:
-        return "the whole speech of each clip, silence trimmed"
-    return f"the first {network.window.seconds:g} s from the speech onset"
+        return "the whole speech of each clip, silence trimmed, even prior"
+    return f"the first {network.window.seconds:g} s from the speech onset, even prior"
 
 
 def _over(

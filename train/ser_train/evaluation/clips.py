@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard, SpectrumSpec
-from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.catalog import find_model
+from ser_live.model.classifier import Classifier, load_shared
 from ser_live.text import sanitize
 from ser_train.audio import read_audio
-from ser_train.corpora import Clip, speakers_of
+from ser_train.corpora import Clip, find_talk, speakers_of
 from ser_train.corpora.corpus import reason
 from ser_train.data.loading import Loaded, has_speech, load_each
 from ser_train.data.recordings import Recordings
@@ -33,6 +34,8 @@ class Evaluation:
 
     model: Path
     recordings: Recordings
+    ordinary: tuple[Path, ...] = ()
+    """Tables and folders of talk, measured in place of ``recordings``; no label is needed."""
     speakers: tuple[str, ...] | None = None
     """None: all, and then no speaker is left for the babble of bad conditions."""
     report_folder: Path | None = None
@@ -71,7 +74,8 @@ def choose(job: Evaluation, labels: Sequence[str]) -> tuple[tuple[Clip, ...], tu
     SerError
         If a speaker does not occur, none is named, or a label is none of ``labels``.
     """
-    found = job.recordings.find()
+    talk = [clip for path in job.ordinary for clip in find_talk(path)]
+    found = talk or job.recordings.find()
     there = speakers_of(found)
     named = there if job.speakers is None else job.speakers
     require_present(named, there)
@@ -79,7 +83,7 @@ def choose(job: Evaluation, labels: Sequence[str]) -> tuple[tuple[Clip, ...], tu
         raise SerError(f"--speakers names no speaker; there are {', '.join(there)}")
     clips = tuple(clip for clip in found if clip.speaker in named)
     for clip in clips:
-        if clip.label not in labels:
+        if not talk and clip.label not in labels:
             raise SerError(
                 f"{clip.path} has the label {clip.label!r}, which the model does not know; "
                 f"leave it out with --drop {clip.label} or rename it with --map"
@@ -89,12 +93,12 @@ def choose(job: Evaluation, labels: Sequence[str]) -> tuple[tuple[Clip, ...], tu
 
 def begin(
     job: Evaluation,
-) -> tuple[OnnxClassifier, tuple[Clip, ...], tuple[Clip, ...], str]:
+) -> tuple[Classifier, tuple[Clip, ...], tuple[Clip, ...], str]:
     """Make the folder of the report, load the model and find the recordings, in this order.
 
     Returns
     -------
-    OnnxClassifier
+    Classifier
     tuple of Clip
         To be measured.
     tuple of Clip
@@ -108,10 +112,25 @@ def begin(
         If one of them cannot be, or a speaker or a label does not fit.
     """
     make_report_folder(job.report_folder)
-    path = job.model
-    classifier = OnnxClassifier.load(path)
+    classifier = load_classifier(job.model)
     clips, others = choose(job, classifier.card.labels)
-    return classifier, clips, others, leakage(record_beside(path, classifier.card), clips)
+    record = record_beside(Path(classifier.where), classifier.card)
+    return classifier, clips, others, leakage(record, clips)
+
+
+def load_classifier(model: Path) -> Classifier:
+    """Load a ``.keras`` file, an ``.onnx`` file or a shipped model by its name.
+
+    Raises
+    ------
+    SerError
+        If it cannot be loaded.
+    """
+    if model.suffix != ".keras":
+        return load_shared(find_model(model))
+    from ser_train.models.inference import KerasClassifier  # noqa: PLC0415 - TensorFlow takes seconds
+
+    return KerasClassifier(model)
 
 
 def find_voices(
@@ -139,16 +158,16 @@ def make_report_folder(folder: Path | None) -> None:
 
 
 def window_probabilities(
-    classifier: OnnxClassifier,
+    classifier: Classifier,
     voice: Voice,
     clean: NDArray[np.float32],
     *others: NDArray[np.float32],
 ) -> NDArray[np.float64]:
-    """Classify the first window of a recording, and of other versions of it.
+    """Classify the first window of a recording, and of other versions of it, under even odds.
 
     Parameters
     ----------
-    classifier : OnnxClassifier
+    classifier : Classifier
     voice : Voice
     clean : ndarray, shape (n,), float32
         The recording; its speech is where it begins and ends here.
@@ -164,8 +183,9 @@ def window_probabilities(
         whole_clip_spectrum(voice.clip.path, samples, card.spectrum) for samples in (clean, *others)
     ]
     start, stop = heard_bounds(*speech_bounds(spectra[0]), card.spectrum, card.window.seconds)
-    return np.array(
-        [classifier.probabilities(spectrum[start:stop]) for spectrum in spectra], np.float64
+    windows = (spectrum[np.newaxis, start:stop] for spectrum in spectra)
+    return np.concatenate([classifier.batch_probabilities(one) for one in windows]).astype(
+        np.float64
     )
 
 

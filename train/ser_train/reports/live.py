@@ -2,7 +2,7 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from ser_train.evaluation.live.stream_measures import (
     Heard,
     StreamFigures,
     StreamResult,
+    UnderPrior,
 )
 from ser_train.reports.markdown import (
     Table,
@@ -25,7 +26,7 @@ from ser_train.reports.markdown import (
     write_json,
     write_page,
 )
-from ser_train.reports.plots import COLOURS, GREY, plot
+from ser_train.reports.plots import COLOURS, GREY, PALE, plot
 
 WANTED_POINTS = 6.0
 """Of UAR that a condition may cost."""
@@ -33,10 +34,6 @@ WANTED_MEDIAN_SECONDS = 2.0
 WANTED_P90_SECONDS = 3.0
 WANTED_GAIN_SHARE = 0.01
 _BLUE, _ORANGE = COLOURS
-_PALE = (
-    "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
-    "#9edae5",
-)  # fmt: skip
 _LONGEST_SHOWN_SECONDS = 36.0
 _CURVE_SECONDS = 6.0
 _FEWEST_SHOWN = 30
@@ -78,7 +75,7 @@ def _page(figures: StreamFigures) -> list[str]:
         f"{SPEAKER_DBFS:g} dBFS. Onset and end are found by energy. A label "
         "counts for a recording from its onset to the next one, when no earlier recording is in "
         "the window; labels in state uncertain count, and are also counted apart. Clips without "
-        "any label count as wrong.",
+        "any label count as wrong. Where no prior is named, it is the everyday one of the card.",
         *sections,
         "## Plots",
         "![Truth, stable label and confidence of the first recordings](stream-timeline.png)",
@@ -98,6 +95,7 @@ def _tables(figures: StreamFigures) -> tuple[tuple[str, Table], ...]:
     return (
         ("accuracy", _accuracy(figures)),
         ("seconds from the true onset", _times(figures)),
+        ("priors", _priors(figures)),
         ("steadiness", _steadiness(figures)),
         ("confidence", _confidence(figures)),
         ("emotion in a minute without speech", _false_emotions(figures)),
@@ -109,11 +107,30 @@ def _accuracy(figures: StreamFigures) -> Table:
     for one in figures.accuracy:
         for what, found in (
             ("the last stable label", one.named),
-            ("offline, the first window", one.offline),
+            ("offline, the first window, even prior", one.offline),
         ):
             rows.append((what, one.name, percent(found.uar), percent(found.wa), str(found.count)))
     rows.append(("every label of the stream", "all", "", percent(figures.right_share), ""))
     return [*rows, ("without any label", "all", "", "", str(figures.unnamed))]
+
+
+def _priors(figures: StreamFigures) -> Table:
+    """Compare the everyday prior of the card with even odds of all labels."""
+
+    def ece(one: UnderPrior) -> str:
+        return "-" if one.confidence is None else percent(one.confidence.at_the_end.ece)
+
+    rows: tuple[tuple[str, Callable[[UnderPrior], str]], ...] = (
+        ("the last stable label, UAR %", lambda one: percent(one.named.uar)),
+        ("coverage: labels that are sure %", lambda one: percent(one.coverage)),
+        ("sure labels that are right %", lambda one: percent(one.sure_right_share)),
+        ("ECE of the last label %", ece),
+    )
+    return [
+        ("what", *(f"{one.prior} prior" for one in figures.priors)),
+        *((name, *(cell(one) for one in figures.priors)) for name, cell in rows),
+        ("UAR that the everyday prior costs, points", f"{figures.cost_points:.1f}", ""),
+    ]
 
 
 def _times(figures: StreamFigures) -> Table:
@@ -182,7 +199,7 @@ def _draw_timeline(path: Path, result: StreamResult) -> None:
     until = shown[-1].span.end_seconds + 0.5
     seen = [p for p in result.predictions if p.end_seconds <= until]
     labels = sorted({p.label for p in seen if p.label} | {_true_label(one) for one in shown})
-    colours = dict(zip(labels, itertools.cycle(_PALE), strict=False))
+    colours = dict(zip(labels, itertools.cycle(PALE), strict=False))
     with plot(path, (12.0, 4.6)) as figure:
         upper, lower = figure.subplots(2, 1, height_ratios=(2, 3), sharex=True)
         for one in shown:

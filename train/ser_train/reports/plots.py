@@ -28,6 +28,11 @@ from ser_train.progress import EpochRecord
 COLOURS = ("#2b6cb0", "#dd6b20")
 """Of two things that a plot compares."""
 GREY = "#718096"
+PALE = (
+    "#aec7e8", "#ffbb78", "#98df8a", "#ff9896", "#c5b0d5", "#c49c94", "#f7b6d2", "#dbdb8d",
+    "#9edae5",
+)  # fmt: skip
+"""Of labels."""
 _BLUE, _ORANGE = COLOURS
 _TELLING_CLIPS = 10
 _TELLING_PERCENT = 2

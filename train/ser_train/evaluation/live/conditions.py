@@ -201,8 +201,8 @@ def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
     voices = find_voices(clips, "recordings", report, job.skip_broken)
     protocol = (
         f"{describe_speakers([voice.clip for voice in voices], warning)}; the first "
-        f"{classifier.card.window.seconds:g} s from the speech onset of the clean recording; "
-        f"babble of {len(speakers_of(others))} other speakers"
+        f"{classifier.card.window.seconds:g} s from the speech onset of the clean recording, "
+        f"even prior; babble of {len(speakers_of(others))} other speakers"
     )
     rows = []
     with report.counting("conditions", len(voices)) as advance:

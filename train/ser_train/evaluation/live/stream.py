@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from ser_live import Prediction, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ
-from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.classifier import Classifier
 from ser_train.data.acoustics import coloured
 from ser_train.evaluation.clips import (
     Evaluation,
@@ -18,6 +18,7 @@ from ser_train.evaluation.clips import (
     window_probabilities,
 )
 from ser_train.evaluation.live import stream_measures as measures
+from ser_train.evaluation.live.hearing import PRIORS, hear
 from ser_train.evaluation.live.sounds import make_sounds
 from ser_train.evaluation.live.stream_measures import Heard, Span, StreamFigures, StreamResult
 from ser_train.progress import Reporter
@@ -119,7 +120,7 @@ def evaluate_stream(job: Evaluation, report: Reporter) -> StreamResult:
 
 
 def measure_stream(
-    classifier: OnnxClassifier, track: Track, protocol: str, report: Reporter
+    classifier: Classifier, track: Track, protocol: str, report: Reporter
 ) -> StreamResult:
     """Play a track, and measure everything."""
     labels, spans = classifier.card.labels, track.spans
@@ -129,11 +130,14 @@ def measure_stream(
             (shares,) = window_probabilities(classifier, voice, voice.samples())
             offline.append(labels[shares.argmax()])
             advance()
-        predictions = play(classifier, track, 0.0, advance)
-        louder = [play(classifier, track, gain_db, advance) for gain_db in GAINS_DB]
-    heard = measures.listen_to(spans, predictions)
+        under = play(classifier, track, 0.0, advance)
+        everyday = PRIORS[:1]
+        louder = [play(classifier, track, gain_db, advance, everyday) for gain_db in GAINS_DB]
+    predictions, heard = under[0], measures.listen_to(spans, under[0])
+    of_priors = [(PRIORS[0], heard), (PRIORS[1], measures.listen_to(spans, under[1]))]
+    priors = tuple(measures.under_prior(prior, own, labels) for prior, own in of_priors)
     hop_seconds = StreamRecognizer(classifier).hop_seconds
-    gains = [measures.differing_share(predictions, other) for other in louder]
+    gains = [measures.differing_share(predictions, other) for (other,) in louder]
     figures = StreamFigures(
         model=classifier.card.name,
         protocol=protocol,
@@ -141,7 +145,7 @@ def measure_stream(
         hop_seconds=hop_seconds,
         recordings=len(spans),
         accuracy=_accuracy(heard, offline),
-        unnamed=[one.last for one in heard].count(None),
+        unnamed=[one.named for one in heard].count(None),
         mixed=sum(one.mixed for one in heard),
         right_share=measures.right_share(heard),
         first=measures.times(one.first_seconds for one in heard),
@@ -150,7 +154,9 @@ def measure_stream(
         last_change=measures.times(one.last_change_seconds for one in heard),
         changes_per_minute=measures.changes_per_minute(heard, hop_seconds),
         uncertain_share=measures.uncertain_share(heard),
-        confidence=_confidence(heard, labels),
+        priors=priors,
+        cost_points=100.0 * (priors[1].named.uar - priors[0].named.uar),
+        confidence=priors[0].confidence,
         gains=tuple(zip(GAINS_DB, gains, strict=True)),
         false_emotions=_false_emotions(classifier),
     )
@@ -158,16 +164,21 @@ def measure_stream(
 
 
 def play(
-    classifier: OnnxClassifier, track: Track, gain_db: float, advance: Callable[[], None]
-) -> list[Prediction]:
-    """Let a new live engine hear a track at some level."""
-    recognizer = StreamRecognizer(classifier)
+    classifier: Classifier,
+    track: Track,
+    gain_db: float,
+    advance: Callable[[], None],
+    priors: Sequence[str] = PRIORS,
+) -> tuple[list[Prediction], ...]:
+    """Let new live engines, one for each prior, hear a track at some level."""
     gain = np.float32(10.0 ** (gain_db / 20.0))
-    predictions = []
-    for piece in track.pieces():
-        predictions += recognizer.process(gain * piece)
-        advance()
-    return predictions + recognizer.flush()
+
+    def pieces() -> Iterator[NDArray[np.float32]]:
+        for piece in track.pieces():
+            yield gain * piece
+            advance()
+
+    return hear(classifier, pieces(), priors)
 
 
 def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[measures.OfCorpus, ...]:
@@ -176,22 +187,13 @@ def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[measures.
     accuracy = []
     for name in ["all", *(corpora if len(corpora) > 1 else ())]:
         mine = [k for k, clip in enumerate(clips) if name in ("all", clip.corpus)]
-        truth, last = [clips[k].label for k in mine], [heard[k].last for k in mine]
-        named = measures.recall(truth, [p.label if p else None for p in last])
-        first = measures.recall(truth, [offline[k] for k in mine])
+        first = measures.recall([clips[k].label for k in mine], [offline[k] for k in mine])
+        named = measures.recall_of_last([heard[k] for k in mine])
         accuracy.append(measures.OfCorpus(name, named, first))
     return tuple(accuracy)
 
 
-def _confidence(heard: Sequence[Heard], labels: tuple[str, ...]) -> measures.Confidence | None:
-    every = [(one, prediction) for one in heard for prediction in one.predictions]
-    ends = [(one, one.last) for one in heard if one.last]
-    if not every:
-        return None
-    return measures.Confidence(*(measures.calibration(pairs, labels) for pairs in (ends, every)))
-
-
-def _false_emotions(classifier: OnnxClassifier) -> tuple[measures.FalseEmotion, ...]:
+def _false_emotions(classifier: Classifier) -> tuple[measures.FalseEmotion, ...]:
     found = []
     for name, samples in make_sounds(SOUND_SECONDS, seed=0).items():
         recognizer = StreamRecognizer(classifier)

@@ -62,6 +62,11 @@ class Heard:
         """The last prediction with a label."""
         return self.predictions[-1] if self.predictions else None
 
+    @property
+    def named(self) -> str | None:
+        """That label."""
+        return self.last.label if self.last else None
+
     def is_right(self, prediction: Prediction) -> bool:
         """Tell whether a label is the recording's."""
         return prediction.label == self.span.voice.clip.label
@@ -143,6 +148,21 @@ class Confidence:
 
 
 @dataclass(frozen=True, slots=True)
+class UnderPrior:
+    """Figures of the same stream under one prior."""
+
+    prior: str
+    named: Recall
+    """The last stable label of each recording."""
+    coverage: float
+    """Share of the predictions with a label that are sure: in state ``speech``."""
+    sure_right_share: float
+    """Share of the sure ones that are right."""
+    confidence: Confidence | None
+    """None where no recording got a label."""
+
+
+@dataclass(frozen=True, slots=True)
 class StreamFigures:
     """All figures of one stream."""
 
@@ -165,6 +185,10 @@ class StreamFigures:
     last_change: Times
     changes_per_minute: float
     uncertain_share: float
+    priors: tuple[UnderPrior, ...]
+    """Everyday first, which all figures beside these rest on."""
+    cost_points: float
+    """UAR of the last stable label under the even prior less the one under the everyday prior."""
     confidence: Confidence | None
     """None where no recording got a label."""
     gains: tuple[tuple[float, float], ...]
@@ -209,6 +233,27 @@ def recall(truth: Sequence[str], named: Sequence[str | None]) -> Recall:
     labels = np.array(truth)
     each = [float(right[labels == label].mean()) for label in sorted(set(truth))]
     return Recall(len(truth), float(np.mean(each)), float(right.mean()))
+
+
+def recall_of_last(heard: Sequence[Heard]) -> Recall:
+    """Return the recall of the last stable labels."""
+    return recall([one.span.voice.clip.label for one in heard], [one.named for one in heard])
+
+
+def under_prior(prior: str, heard: Sequence[Heard], labels: Sequence[str]) -> UnderPrior:
+    """Measure what a stream named under one prior, and how sure it was."""
+    every = [(one, prediction) for one in heard for prediction in one.predictions]
+    sure = [one.is_right(prediction) for one, prediction in every if prediction.state == "speech"]
+    ends = [(one, one.last) for one in heard if one.last]
+    return UnderPrior(
+        prior=prior,
+        named=recall_of_last(heard),
+        coverage=len(sure) / max(1, len(every)),
+        sure_right_share=float(np.mean(sure)) if sure else 0.0,
+        confidence=Confidence(calibration(ends, labels), calibration(every, labels))
+        if every
+        else None,
+    )
 
 
 def changes_per_minute(heard: Sequence[Heard], hop_seconds: float) -> float:

@@ -1,0 +1,60 @@
+"""The live engine under both priors at once."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ser_live import Prediction, StreamRecognizer
+from ser_live.engine.inference import Steps, run_batch
+from ser_live.model.classifier import Classifier
+
+PRIORS = ("everyday", "even")
+"""As a caller of the live engine names them; the first one is that of the card, its default."""
+
+
+def hear(
+    classifier: Classifier, pieces: Iterable[NDArray[np.float32]], priors: Sequence[str] = PRIORS
+) -> tuple[list[Prediction], ...]:
+    """Let new recognizers hear one stream, each under its own prior.
+
+    They ask the same of the networks, since a prior acts on what these answer: it is run once.
+
+    Parameters
+    ----------
+    classifier : Classifier
+    pieces : iterable of ndarray, shape (n,), float32
+        The stream, at 16 kHz.
+    priors : sequence of str
+
+    Returns
+    -------
+    tuple of list of Prediction
+        One list for each prior.
+    """
+    recognizers = [StreamRecognizer(classifier, prior=prior) for prior in priors]
+    heard: list[list[Prediction]] = [[] for _ in priors]
+
+    def add(steps: Iterable[Steps]) -> None:
+        for own, new in zip(heard, _run_together([*steps]), strict=True):
+            own.extend(new)
+
+    for piece in pieces:
+        add(one.process_steps(piece) for one in recognizers)
+    add(one.flush_steps() for one in recognizers)
+    return tuple(heard)
+
+
+def _run_together(streams: Sequence[Steps]) -> list[list[Prediction]]:
+    """Run streams whose requests are the same, and return the predictions of each."""
+    ended: list[list[Prediction]] = []
+    result = None
+    while True:
+        for steps in streams:
+            try:
+                request = steps.send(result)
+            except StopIteration as end:
+                ended.append(end.value)
+        if ended:
+            return ended
+        (result,) = run_batch([request])
