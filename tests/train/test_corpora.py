@@ -65,10 +65,10 @@ def test_talk_is_a_table_a_folder_with_one_a_corpus_or_any_folder(tmp_path: Path
 
 
 def test_talk_that_is_not_there_is_told(tmp_path: Path) -> None:
-    with pytest.raises(SerError, match=r"nowhere is missing, wanted a folder of recordings"):
+    with pytest.raises(SerError, match=r"nowhere is missing, wanted a folder with recordings"):
         find_talk(tmp_path / "nowhere")
     (tmp_path / "notes.txt").write_bytes(b"")
-    with pytest.raises(SerError, match=r"holds notes.txt; wanted recordings of talk"):
+    with pytest.raises(SerError, match=r"holds notes.txt; wanted recordings, or a table"):
         find_talk(tmp_path)
     with pytest.raises(SerError, match=r"notes.txt: no rows, wanted path and rows below"):
         find_talk(tmp_path / "notes.txt")

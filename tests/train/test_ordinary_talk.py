@@ -15,12 +15,12 @@ from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 from ser_train.commands import cli
-from ser_train.commands.evaluate import evaluate_on_talk
+from ser_train.commands.evaluate import evaluate_live
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.clips import Evaluation
 from ser_train.evaluation.live.conditions import CLEAN
 from ser_train.evaluation.live.hearing import PRIORS, hear
-from ser_train.evaluation.live.ordinary import UNCERTAIN, evaluate_talk, sum_up
+from ser_train.evaluation.live.ordinary import UNCERTAIN, sum_up
 
 LABELS = ("neutral", "calm", "sad")
 
@@ -74,27 +74,26 @@ def test_both_priors_hear_what_each_would_hear_alone(everyday: Path) -> None:
 def test_each_recording_is_heard_as_the_live_engine_hears_it(
     talks: Path, everyday: Path, tmp_path: Path
 ) -> None:
-    job = Evaluation(everyday, Recordings(), (talks,), report_folder=tmp_path)
-    lines, notes = evaluate_on_talk(job, Notes()), Notes()
-    figures = evaluate_talk(job, notes)
+    job, notes = Evaluation(everyday, Recordings(), (talks,), report_folder=tmp_path), Notes()
+    lines = evaluate_live("ordinary", job, notes)
+    data = json.loads((tmp_path / "ordinary.json").read_text())
     assert any("no speech is heard in 1 of 3 recordings" in note for note in notes.notes)
-    assert figures.recordings == 3
-    named = [(said.condition, said.prior) for said in figures.said]
-    assert named == [(c, p) for c in ("clean", "room", "telephone", "mp3") for p in PRIORS]
-    for said in figures.said[:2]:
+    assert data["recordings"] == 3
+    named = [[said["condition"], said["prior"]] for said in data["said"]]
+    assert named == [[c, p] for c in ("clean", "room", "telephone", "mp3") for p in PRIORS]
+    for said in data["said"][:2]:
         counts = []
         for path in (talks / "ann.wav", talks / "ben.wav"):
-            recognizer = StreamRecognizer(everyday, prior=said.prior)
+            recognizer = StreamRecognizer(everyday, prior=said["prior"])
             predictions = recognizer.process(soundfile.read(path)[0].astype("f4"))
             heard = [p for p in predictions + recognizer.flush() if p.label]
             counts.append(Counter(p.label if p.state == "speech" else UNCERTAIN for p in heard))
-        wanted = sum_up(CLEAN, said.prior, counts, tiny_card().labels)
-        assert said == wanted
-    assert figures.said[0].neutral.mean > figures.said[1].neutral.mean
+        wanted = sum_up(CLEAN, said["prior"], counts, tiny_card().labels)
+        assert said == json.loads(json.dumps(dataclasses.asdict(wanted)))
+    everyday_neutral, even_neutral = (said["neutral"]["mean"] for said in data["said"][:2])
+    assert everyday_neutral > even_neutral
     assert lines[0].startswith("3 speakers; the model file does not say who was in training")
-    assert [line.split()[:2] for line in lines[3:]] == [[*names] for names in named]
-    data = json.loads((tmp_path / "ordinary.json").read_text())
-    assert data["said"] == json.loads(json.dumps([dataclasses.asdict(s) for s in figures.said]))
+    assert [line.split()[:2] for line in lines[3:]] == named
     assert "](ordinary.png)" in (tmp_path / "ordinary.md").read_text()
     assert (tmp_path / "ordinary.png").read_bytes().startswith(b"\x89PNG")
 
@@ -106,7 +105,7 @@ def test_the_command_measures_chosen_speakers_and_refuses_mistakes(
     assert cli.main([*command, "--speakers", f"{talks.name}/ben"]) == 0
     assert capsys.readouterr().out.startswith(f"the speaker {talks.name}/ben; ")
     for arguments, reason in (
-        ([*command, str(talks / "nowhere")], "nowhere is missing, wanted a folder of recordings"),
+        ([*command, str(talks / "nowhere")], "nowhere is missing, wanted a folder with recordings"),
         ([*command, "--speakers", "eve"], "no speaker 'eve'"),
         ([*command, "--stream"], "not allowed with argument --ordinary"),
         (["evaluate", "nothing", *command[2:]], "there is no model 'nothing'"),

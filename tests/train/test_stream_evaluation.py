@@ -184,7 +184,6 @@ def test_figures_of_a_known_stream() -> None:
     assert found.median == 1.375
     assert found.p90 == pytest.approx(1.475)
     assert measures.times([None]) == measures.Times(0, 1, None, None)
-    assert measures.uncertain_share(heard) == pytest.approx(2 / 6)
     assert measures.right_share(heard) == pytest.approx(4 / 6)
     assert measures.changes_per_minute(heard, 0.25) == pytest.approx(3 / (6 * 0.25 / 60))
     named = [one.last.label if one.last else None for one in heard]
@@ -218,7 +217,7 @@ def with_probabilities(heard: tuple[measures.Heard, ...]) -> list[measures.Heard
 
 def test_without_any_label_nothing_breaks() -> None:
     heard = measures.listen_to([span("sad", 1.0, 2.0)], [prediction(1.0, None, "silence")])
-    assert measures.changes_per_minute(heard, 0.25) == measures.uncertain_share(heard) == 0.0
+    assert measures.changes_per_minute(heard, 0.25) == 0.0
     assert measures.right_share(heard) == 0.0
     figures = measures.under_prior("even", heard, ("sad",))
     assert (figures.coverage, figures.sure_right_share, figures.confidence) == (0.0, 0.0, None)
@@ -312,7 +311,7 @@ def test_the_command_from_outside(
     assert done.stderr.startswith("warning: the model file does not say who was in training")
     for wanted in (
         "stream of 2 recordings",
-        "coverage: labels that are sure %",
+        "coverage: sure labels %",
         "correct label (wanted 2 and 3)",
         "at -20 dB",
         "of 1 other",

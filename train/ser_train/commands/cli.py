@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -185,14 +186,9 @@ def _evaluate(options: argparse.Namespace) -> None:
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
 
-    measure = evaluate.evaluate
-    if options.stream:
-        measure = evaluate.evaluate_on_stream
-    elif options.conditions:
-        measure = evaluate.evaluate_in_conditions
-    elif options.ordinary:
-        measure = evaluate.evaluate_on_talk
-    if options.model.suffix == ".keras" or measure is evaluate.evaluate:
+    ways = [way for way in evaluate.LIVE if vars(options)[way]]
+    measure = partial(evaluate.evaluate_live, ways[0]) if ways else evaluate.evaluate
+    if options.model.suffix == ".keras" or not ways:
         _start_tensorflow(None)
     print("\n".join(measure(_job(Evaluation, options), Reporter())))
 

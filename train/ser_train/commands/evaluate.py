@@ -1,6 +1,8 @@
 """Measure a saved model: on recordings, on a stream, in bad conditions, or on ordinary talk."""
 
 import dataclasses
+from collections.abc import Callable
+from typing import Any
 
 from ser_train.data.prepare import prepare
 from ser_train.evaluation.calibration import heard, measure
@@ -17,7 +19,7 @@ from ser_train.evaluation.live.stream import evaluate_stream
 from ser_train.models.keras_file import load_model
 from ser_train.models.registry import network_of
 from ser_train.progress import Reporter
-from ser_train.reports import live, ordinary
+from ser_train.reports import conditions, live
 from ser_train.reports.markdown import score_lines, write_json
 from ser_train.reports.plots import draw_measured
 
@@ -58,25 +60,18 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def evaluate_on_stream(job: Evaluation, report: Reporter) -> tuple[str, ...]:
-    """Measure a model on a stream; result and errors are those of `evaluate`."""
-    result = evaluate_stream(job, report)
+def evaluate_live(way: str, job: Evaluation, report: Reporter) -> tuple[str, ...]:
+    """Measure a model in one of the ways of `LIVE`; result and errors are those of `evaluate`."""
+    measure, write, lines = LIVE[way]
+    figures = measure(job, report)
     if job.report_folder:
-        live.write_stream(job.report_folder, result)
-    return live.stream_lines(result.figures)
+        write(job.report_folder, figures)
+    return lines(figures)
 
 
-def evaluate_in_conditions(job: Evaluation, report: Reporter) -> tuple[str, ...]:
-    """Measure a model in bad conditions; result and errors are those of `evaluate`."""
-    figures = evaluate_conditions(job, report)
-    if job.report_folder:
-        live.write_conditions(job.report_folder, figures)
-    return live.conditions_lines(figures)
-
-
-def evaluate_on_talk(job: Evaluation, report: Reporter) -> tuple[str, ...]:
-    """Measure a model on ordinary talk; result and errors are those of `evaluate`."""
-    figures = evaluate_talk(job, report)
-    if job.report_folder:
-        ordinary.write_talk(job.report_folder, figures)
-    return ordinary.talk_lines(figures)
+LIVE: dict[str, tuple[Callable[..., Any], Callable[..., None], Callable[..., tuple[str, ...]]]] = {
+    "stream": (evaluate_stream, live.write_stream, live.stream_lines),
+    "conditions": (evaluate_conditions, conditions.write_conditions, conditions.conditions_lines),
+    "ordinary": (evaluate_talk, conditions.write_talk, conditions.talk_lines),
+}
+"""Ways to measure a model as it runs live: the measurement, its report, its lines."""

@@ -30,7 +30,7 @@ _LARGEST_POINTER_BYTES = 1024
 _MOST_NAMES = 6
 
 
-def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
+def find_clips(folder: Path, all_labels: bool = False, talk: bool = False) -> tuple[Clip, ...]:
     """Find the clips of every known corpus in a folder and its direct sub-folders.
 
     Parameters
@@ -39,6 +39,8 @@ def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
         A corpus, or a folder that holds corpora.
     all_labels : bool
         Also the labels that a corpus leaves out or merges with others by default.
+    talk : bool
+        Where it holds no corpus, any recording in it or below: neutral, each its own speaker.
 
     Returns
     -------
@@ -51,13 +53,18 @@ def find_clips(folder: Path, all_labels: bool = False) -> tuple[Clip, ...]:
         If the folder is missing or holds no corpus; the message says what it holds. If what it
         holds is Git LFS's place holders instead of recordings.
     """
+    wanted = "recordings, or a table of them (.csv)" if talk else _WANTED
     try:
         if not folder.is_dir():
             what = "a file" if folder.exists() else "missing"
-            raise SerError(f"{sanitize(folder)} is {what}, wanted a folder with {_WANTED}")
+            raise SerError(f"{sanitize(folder)} is {what}, wanted a folder with {wanted}")
         found = [clip for corpus in KNOWN for clip in _recordings(corpus, folder, all_labels)]
+        if talk and not found:
+            files = sorted(p for p in folder.rglob("[!.]*") if p.suffix.lower() in _TALK_SUFFIXES)
+            name = folder.resolve().name
+            found = [own_clip(file, str(file.relative_to(folder)), name) for file in files]
         if not found:
-            raise SerError(f"{sanitize(folder)} holds {_listing(folder)}; wanted {_WANTED}")
+            raise SerError(f"{sanitize(folder)} holds {_listing(folder)}; wanted {wanted}")
         _require_recordings(folder, found)
     except (OSError, ValueError) as error:
         raise SerError(f"{sanitize(folder)}: cannot be searched ({reason(error)})") from error
@@ -79,22 +86,10 @@ def find_talk(path: Path) -> tuple[Clip, ...]:
         If it is missing or holds no recording.
     """
     table = path / _MANIFEST if path.is_dir() else path
-    if table.is_file():
-        is_named = table.name != _MANIFEST
-        return read_manifest(table, ("path",), None if is_named else table.resolve().parent.name)
-    try:
-        if not path.is_dir():
-            raise SerError(f"{sanitize(path)} is missing, wanted a folder of recordings or a .csv")
-        known = [clip for corpus in KNOWN for clip in _recordings(corpus, path, False)]
-        there = sorted(p for p in path.rglob("[!.]*") if p.suffix.lower() in _TALK_SUFFIXES)
-        name = path.resolve().name
-        found = known or [own_clip(p, str(p.relative_to(path)), name) for p in there]
-        if not found:
-            raise SerError(f"{sanitize(path)} holds {_listing(path)}; wanted recordings of talk")
-        _require_recordings(path, found)
-    except (OSError, ValueError) as error:
-        raise SerError(f"{sanitize(path)}: cannot be searched ({reason(error)})") from error
-    return tuple(found)
+    if not table.is_file():
+        return find_clips(path, talk=True)
+    is_named = table.name != _MANIFEST
+    return read_manifest(table, ("path",), None if is_named else table.resolve().parent.name)
 
 
 def shortfalls(clips: Iterable[Clip], all_labels: bool = False) -> tuple[str, ...]:

@@ -66,6 +66,18 @@ class Voice(Loaded):
         return self.samples()[self.onset_sample : self.end_sample]
 
 
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A model and what it is to hear."""
+
+    classifier: Classifier
+    voices: tuple[Voice, ...]
+    others: tuple[Clip, ...]
+    """Of all speakers who are not measured."""
+    protocol: str
+    """Description of the speakers."""
+
+
 def choose(job: Evaluation, labels: Sequence[str]) -> tuple[tuple[Clip, ...], tuple[Clip, ...]]:
     """Find the recordings of the named speakers, and those of all others.
 
@@ -91,31 +103,29 @@ def choose(job: Evaluation, labels: Sequence[str]) -> tuple[tuple[Clip, ...], tu
     return clips, tuple(clip for clip in found if clip.speaker not in named)
 
 
-def begin(
-    job: Evaluation,
-) -> tuple[Classifier, tuple[Clip, ...], tuple[Clip, ...], str]:
+def begin(job: Evaluation, report: Reporter, babble: bool = False) -> Ready:
     """Make the folder of the report, load the model and find the recordings, in this order.
-
-    Returns
-    -------
-    Classifier
-    tuple of Clip
-        To be measured.
-    tuple of Clip
-        Of all other speakers.
-    str
-        The `leakage`.
 
     Raises
     ------
     SerError
-        If one of them cannot be, or a speaker or a label does not fit.
+        If one of them cannot be, a speaker or a label does not fit, or no other speaker is there
+        for the babble that is wanted.
     """
     make_report_folder(job.report_folder)
     classifier = load_classifier(job.model)
     clips, others = choose(job, classifier.card.labels)
-    record = record_beside(Path(classifier.where), classifier.card)
-    return classifier, clips, others, leakage(record, clips)
+    if babble and not others:
+        raise SerError(
+            "the babble needs recordings of speakers who are not measured, and none is left; "
+            f"name some of {', '.join(speakers_of(clips))} with --speakers"
+        )
+    warning = leakage(record_beside(Path(classifier.where), classifier.card), clips)
+    if warning:
+        report.warn(warning)
+    voices = find_voices(clips, "recordings", report, job.skip_broken)
+    protocol = describe_speakers([voice.clip for voice in voices], warning)
+    return Ready(classifier, voices, others, protocol)
 
 
 def load_classifier(model: Path) -> Classifier:

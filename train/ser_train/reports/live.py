@@ -1,8 +1,8 @@
-"""Reports of what was measured live: lines for a terminal, a page with its plots, and JSON."""
+"""Report of a stream: lines for a terminal, a page with its plots, and JSON."""
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from ser_live.prediction import Prediction
-from ser_train.evaluation.live.conditions import CLEAN, ConditionsFigures
 from ser_train.evaluation.live.stream import PAUSE_SECONDS, ROOM_DBFS, SPEAKER_DBFS
-from ser_train.evaluation.live.stream_measures import (
-    Heard,
-    StreamFigures,
-    StreamResult,
-    UnderPrior,
-)
+from ser_train.evaluation.live.stream_measures import Heard, StreamFigures, StreamResult
 from ser_train.reports.markdown import (
     Table,
     markdown_table,
@@ -28,8 +22,6 @@ from ser_train.reports.markdown import (
 )
 from ser_train.reports.plots import COLOURS, GREY, PALE, plot
 
-WANTED_POINTS = 6.0
-"""Of UAR that a condition may cost."""
 WANTED_MEDIAN_SECONDS = 2.0
 WANTED_P90_SECONDS = 3.0
 WANTED_GAIN_SHARE = 0.01
@@ -42,8 +34,9 @@ _SECONDS_PER_LETTER = 0.19
 """That a name takes in the bars of the timeline."""
 
 
-def stream_lines(figures: StreamFigures) -> tuple[str, ...]:
+def stream_lines(result: StreamResult) -> tuple[str, ...]:
     """Return the figures as lines of text for a person."""
+    figures = result.figures
     out = [f"{figures.protocol}; {_stream(figures)}:"]
     for title, rows in _tables(figures):
         out += ["", title, *(f"  {line}" for line in text_table(rows))]
@@ -115,22 +108,14 @@ def _accuracy(figures: StreamFigures) -> Table:
 
 
 def _priors(figures: StreamFigures) -> Table:
-    """Compare the everyday prior of the card with even odds of all labels."""
-
-    def ece(one: UnderPrior) -> str:
-        return "-" if one.confidence is None else percent(one.confidence.at_the_end.ece)
-
-    rows: tuple[tuple[str, Callable[[UnderPrior], str]], ...] = (
-        ("the last stable label, UAR %", lambda one: percent(one.named.uar)),
-        ("coverage: labels that are sure %", lambda one: percent(one.coverage)),
-        ("sure labels that are right %", lambda one: percent(one.sure_right_share)),
-        ("ECE of the last label %", ece),
-    )
-    return [
-        ("what", *(f"{one.prior} prior" for one in figures.priors)),
-        *((name, *(cell(one) for one in figures.priors)) for name, cell in rows),
-        ("UAR that the everyday prior costs, points", f"{figures.cost_points:.1f}", ""),
+    rows = [
+        ("prior", "UAR %", "coverage: sure labels %", "right of these %", "ECE of the last label %")
     ]
+    for one in figures.priors:
+        ece = percent(one.confidence.at_the_end.ece) if one.confidence else "-"
+        shares = (percent(one.named.uar), percent(one.coverage), percent(one.sure_right_share))
+        rows.append((one.prior, *shares, ece))
+    return [*rows, ("cost of everyday, points", f"{figures.cost_points:.1f}", "", "", "")]
 
 
 def _times(figures: StreamFigures) -> Table:
@@ -294,58 +279,3 @@ def _bar(
 
 def _true_label(one: Heard) -> str:
     return one.span.voice.clip.label
-
-
-def conditions_lines(figures: ConditionsFigures) -> tuple[str, ...]:
-    """Return the figures as lines of text for a person."""
-    return (f"{figures.protocol}:", "", *text_table(_conditions_table(figures)))
-
-
-def write_conditions(folder: Path, figures: ConditionsFigures) -> None:
-    """Write ``conditions.md`` with its plot, and ``conditions.json``, into a folder."""
-    page = [
-        f"# {figures.model} in bad conditions",
-        f"{figures.protocol}. Every condition is made from the recording's samples, the same for "
-        f"the same recording in every run (seed {figures.seed}). Lost: points of UAR, wanted at "
-        f"most {WANTED_POINTS:g}.",
-        markdown_table(_conditions_table(figures)),
-        "![UAR in each condition](conditions.png)",
-    ]
-    _draw_conditions(folder / "conditions.png", figures)
-    write_page(folder / "conditions.md", page)
-    write_json(folder / "conditions.json", dataclasses.asdict(figures))
-
-
-def _conditions_table(figures: ConditionsFigures) -> Table:
-    rows = [("condition", "UAR %", "lost", "WA %", "ECE %", "clips", "what it is")]
-    for one in figures.measured:
-        lost = "" if one.name == CLEAN.name else f"{one.lost_points:.1f}"
-        shares = (percent(one.scores.uar), lost, percent(one.scores.wa), percent(one.scores.ece))
-        rows.append((one.name, *shares, str(one.scores.count), one.words))
-    return rows
-
-
-def _draw_conditions(path: Path, figures: ConditionsFigures) -> None:
-    """Draw the UAR in each condition, and the line under which too much is lost."""
-    with plot(path, (7.5, 4.2)) as figure:
-        axes = figure.subplots()
-        uars = [100.0 * one.scores.uar for one in figures.measured]
-        bars = axes.bar(
-            [one.name for one in figures.measured],
-            uars,
-            width=0.65,
-            color=[
-                _BLUE if one.lost_points <= WANTED_POINTS else _ORANGE for one in figures.measured
-            ],
-        )
-        lost = ["", *(f"\n{-one.lost_points:+.1f}" for one in figures.measured[1:])]
-        texts = [f"{uar:.1f}{less}" for uar, less in zip(uars, lost, strict=True)]
-        axes.bar_label(bars, texts, label_type="center", fontsize=10, color="white")
-        least, right = uars[0] - WANTED_POINTS, len(uars) - 0.5
-        axes.axhline(least, color=GREY, linestyle=":", linewidth=1.2)
-        under = f" {WANTED_POINTS:g} points\n under clean"
-        axes.text(right, least, under, color=GREY, fontsize=9, va="center")
-        axes.set(ylabel="UAR (%)", ylim=(0, min(100.0, 1.1 * max(uars))), xlim=(-0.6, right))
-        count = figures.measured[0].scores.count
-        axes.set_title(f"{figures.model}, {count} recordings", fontsize=10)
-        axes.spines[["top", "right"]].set_visible(False)

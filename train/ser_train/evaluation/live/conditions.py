@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import scipy  # loads scipy.signal when it is asked for: that takes a second
 
-from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_train.corpora import Clip, speakers_of, truth_of
 from ser_train.data import acoustics
@@ -23,13 +22,7 @@ from ser_train.data.acoustics import (
     through_codec,
     with_noise,
 )
-from ser_train.evaluation.clips import (
-    Evaluation,
-    begin,
-    describe_speakers,
-    find_voices,
-    window_probabilities,
-)
+from ser_train.evaluation.clips import Evaluation, Voice, begin, find_voices, window_probabilities
 from ser_train.evaluation.live import sounds
 from ser_train.evaluation.live.sounds import SEED
 from ser_train.metrics import Scores, score
@@ -68,6 +61,11 @@ class Condition:
     number: int
     """Of the family, part of the seed."""
     change: Change
+
+    def voice(self, voice: Voice) -> Samples:
+        """Return a recording whose speech has been found in this condition."""
+        speech = slice(voice.onset_sample, voice.end_sample)
+        return self.process(voice.samples(), speech, voice.clip.path.name)
 
     def process(self, samples: Samples, speech: slice, name: str) -> Samples:
         """Return a recording in this condition, of the same length.
@@ -189,27 +187,17 @@ def evaluate_conditions(job: Evaluation, report: Reporter) -> ConditionsFigures:
         If the model, the recordings, their labels or the speakers do not fit, or if no speaker
         is left for the babble.
     """
-    classifier, clips, others, warning = begin(job)
-    if not others:
-        raise SerError(
-            "the babble needs recordings of speakers who are not measured, and none is left; "
-            f"name some of {', '.join(speakers_of(clips))} with --speakers"
-        )
-    if warning:
-        report.warn(warning)
+    ready = begin(job, report, babble=True)
+    classifier, voices, others = ready.classifier, ready.voices, ready.others
     conditions = make_conditions(_babble(others, report, job.skip_broken))
-    voices = find_voices(clips, "recordings", report, job.skip_broken)
     protocol = (
-        f"{describe_speakers([voice.clip for voice in voices], warning)}; the first "
-        f"{classifier.card.window.seconds:g} s from the speech onset of the clean recording, "
-        f"even prior; babble of {len(speakers_of(others))} other speakers"
+        f"{ready.protocol}; the first {classifier.card.window.seconds:g} s from the speech onset "
+        f"of the clean recording, even prior; babble of {len(speakers_of(others))} other speakers"
     )
     rows = []
     with report.counting("conditions", len(voices)) as advance:
         for voice in voices:
-            clean = voice.samples()
-            speech = slice(voice.onset_sample, voice.end_sample)
-            heard = [c.process(clean, speech, voice.clip.path.name) for c in conditions]
+            heard = [condition.voice(voice) for condition in conditions]
             rows.append(window_probabilities(classifier, voice, *heard))
             advance()
     truth = truth_of((voice.clip for voice in voices), classifier.card.labels)

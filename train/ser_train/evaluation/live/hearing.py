@@ -33,28 +33,22 @@ def hear(
         One list for each prior.
     """
     recognizers = [StreamRecognizer(classifier, prior=prior) for prior in priors]
-    heard: list[list[Prediction]] = [[] for _ in priors]
-
-    def add(steps: Iterable[Steps]) -> None:
-        for own, new in zip(heard, _run_together([*steps]), strict=True):
-            own.extend(new)
-
+    heard: tuple[list[Prediction], ...] = tuple([] for _ in priors)
     for piece in pieces:
-        add(one.process_steps(piece) for one in recognizers)
-    add(one.flush_steps() for one in recognizers)
-    return tuple(heard)
+        _run_together([one.process_steps(piece) for one in recognizers], heard)
+    _run_together([one.flush_steps() for one in recognizers], heard)
+    return heard
 
 
-def _run_together(streams: Sequence[Steps]) -> list[list[Prediction]]:
-    """Run streams whose requests are the same, and return the predictions of each."""
-    ended: list[list[Prediction]] = []
-    result = None
-    while True:
-        for steps in streams:
+def _run_together(streams: Sequence[Steps], heard: Sequence[list[Prediction]]) -> None:
+    """Run streams whose requests are the same, and add what each predicts to its list."""
+    result, going = None, True
+    while going:
+        for steps, predictions in zip(streams, heard, strict=True):
             try:
                 request = steps.send(result)
             except StopIteration as end:
-                ended.append(end.value)
-        if ended:
-            return ended
-        (result,) = run_batch([request])
+                predictions.extend(end.value)
+                going = False
+        if going:
+            (result,) = run_batch([request])

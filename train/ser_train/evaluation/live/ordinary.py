@@ -1,14 +1,13 @@
 """What a model says of ordinary talk: how often it is sure of an emotion that is not there."""
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ser_live import Prediction
-from ser_live.model.card import SAMPLE_RATE_HZ
-from ser_train.evaluation.clips import Evaluation, begin, describe_speakers, find_voices
+from ser_train.evaluation.clips import Evaluation, begin
 from ser_train.evaluation.live.conditions import Condition, make_ways
 from ser_train.evaluation.live.hearing import PRIORS, hear
 from ser_train.metrics import FEWEST_SPEAKERS, Interval, speaker_intervals
@@ -56,7 +55,6 @@ class TalkFigures:
     model: str
     protocol: str
     recordings: int
-    seconds: float
     said: tuple[Said, ...]
     """Every condition, the clean one first, under each prior."""
 
@@ -69,53 +67,42 @@ def evaluate_talk(job: Evaluation, report: Reporter) -> TalkFigures:
     SerError
         If the model, the recordings or the speakers do not fit.
     """
-    classifier, clips, _, warning = begin(job)
-    if warning:
-        report.warn(warning)
-    voices = find_voices(clips, "recordings", report, job.skip_broken)
-    conditions = make_ways()
-    labels = classifier.card.labels
-    told: dict[tuple[str, str], dict[str, Counter[str]]] = {}
-    length = 0
-    with report.counting("talk", len(voices) * len(conditions)) as advance:
-        for voice in voices:
-            clean, speech = voice.samples(), slice(voice.onset_sample, voice.end_sample)
-            length += len(clean)
-            for condition in conditions:
-                changed = condition.process(clean, speech, voice.clip.path.name)
-                for prior, predictions in zip(PRIORS, hear(classifier, [changed]), strict=True):
-                    speakers = told.setdefault((condition.name, prior), {})
-                    count = speakers.setdefault(voice.clip.speaker, Counter())
-                    count.update(_outcomes(predictions))
-                advance()
-    return TalkFigures(
-        classifier.card.name,
-        describe_speakers([voice.clip for voice in voices], warning),
-        len(voices),
-        length / SAMPLE_RATE_HZ,
-        tuple(
-            sum_up(condition, prior, [*told[condition.name, prior].values()], labels)
-            for condition in conditions
-            for prior in PRIORS
-        ),
+    ready, conditions = begin(job, report), make_ways()
+    counts: dict[tuple[str, str], dict[str, Counter[str]]] = defaultdict(
+        lambda: defaultdict(Counter)
     )
+    with report.counting("talk", len(ready.voices) * len(conditions)) as advance:
+        for voice, condition in itertools.product(ready.voices, conditions):
+            under = hear(ready.classifier, [condition.voice(voice)])
+            for prior, predictions in zip(PRIORS, under, strict=True):
+                own = counts[condition.name, prior][voice.clip.speaker]
+                own.update(
+                    p.label if p.state == "speech" else UNCERTAIN for p in predictions if p.label
+                )
+            advance()
+    card = ready.classifier.card
+    said = tuple(
+        sum_up(condition, prior, counts[condition.name, prior].values(), card.labels)
+        for condition, prior in itertools.product(conditions, PRIORS)
+    )
+    return TalkFigures(card.name, ready.protocol, len(ready.voices), said)
 
 
 def sum_up(
     condition: Condition, prior: str, counts: Iterable[Counter[str]], labels: Sequence[str]
 ) -> Said:
     """Turn the outcomes of each speaker's heard hops into shares, each speaker counting alike."""
-    outcomes = (*labels, UNCERTAIN)
+    outcomes = [*labels, UNCERTAIN]
     rows = [[one[outcome] for outcome in outcomes] for one in counts if one.total()]
     hops = np.array(rows, np.int64).reshape(-1, len(outcomes))
     shares = hops / hops.sum(axis=1, keepdims=True)
 
-    def share(*chosen: str) -> Share:
+    def share(chosen: Iterable[str]) -> Share:
         values = shares[:, [outcomes.index(one) for one in chosen]].sum(axis=1, keepdims=True)
+        mean = float(values.mean()) if len(values) else 0.0
         if len(values) < FEWEST_SPEAKERS:
-            return Share(float(values.mean()) if len(values) else 0.0, None)
-        _, interval = speaker_intervals(values, np.ones(values.shape, np.int64))
-        return Share(float(values.mean()), interval)
+            return Share(mean, None)
+        return Share(mean, speaker_intervals(values, np.ones(values.shape, np.int64))[1])
 
     return Said(
         condition=condition.name,
@@ -123,15 +110,8 @@ def sum_up(
         prior=prior,
         speakers=len(hops),
         hops=int(hops.sum()),
-        emotion=share(*(label for label in labels if label not in NEUTRAL)),
-        neutral=share(*(label for label in labels if label in NEUTRAL)),
-        uncertain=share(UNCERTAIN),
-        sure={label: share(label).mean for label in labels},
+        emotion=share(label for label in labels if label not in NEUTRAL),
+        neutral=share(label for label in labels if label in NEUTRAL),
+        uncertain=share([UNCERTAIN]),
+        sure={label: share([label]).mean for label in labels},
     )
-
-
-def _outcomes(predictions: Iterable[Prediction]) -> Iterator[str]:
-    """Yield the label of each heard hop, or that it is uncertain."""
-    for prediction in predictions:
-        if prediction.label is not None:
-            yield prediction.label if prediction.state == "speech" else UNCERTAIN

@@ -9,14 +9,7 @@ from ser_live import Prediction, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import Classifier
 from ser_train.data.acoustics import coloured
-from ser_train.evaluation.clips import (
-    Evaluation,
-    Voice,
-    begin,
-    describe_speakers,
-    find_voices,
-    window_probabilities,
-)
+from ser_train.evaluation.clips import Evaluation, Voice, begin, window_probabilities
 from ser_train.evaluation.live import stream_measures as measures
 from ser_train.evaluation.live.hearing import PRIORS, hear
 from ser_train.evaluation.live.sounds import make_sounds
@@ -109,14 +102,8 @@ def evaluate_stream(job: Evaluation, report: Reporter) -> StreamResult:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
-    classifier, measured, _, warning = begin(job)
-    if warning:
-        report.warn(warning)
-    voices = find_voices(measured, "recordings", report, job.skip_broken)
-    track = Track(voices, job.seed)
-    return measure_stream(
-        classifier, track, describe_speakers([v.clip for v in voices], warning), report
-    )
+    ready = begin(job, report)
+    return measure_stream(ready.classifier, Track(ready.voices, job.seed), ready.protocol, report)
 
 
 def measure_stream(
@@ -134,8 +121,10 @@ def measure_stream(
         everyday = PRIORS[:1]
         louder = [play(classifier, track, gain_db, advance, everyday) for gain_db in GAINS_DB]
     predictions, heard = under[0], measures.listen_to(spans, under[0])
-    of_priors = [(PRIORS[0], heard), (PRIORS[1], measures.listen_to(spans, under[1]))]
-    priors = tuple(measures.under_prior(prior, own, labels) for prior, own in of_priors)
+    priors = tuple(
+        measures.under_prior(prior, measures.listen_to(spans, own), labels)
+        for prior, own in zip(PRIORS, under, strict=True)
+    )
     hop_seconds = StreamRecognizer(classifier).hop_seconds
     gains = [measures.differing_share(predictions, other) for (other,) in louder]
     figures = StreamFigures(
@@ -153,7 +142,7 @@ def measure_stream(
         first_sure_correct=measures.times(one.first_sure_correct_seconds for one in heard),
         last_change=measures.times(one.last_change_seconds for one in heard),
         changes_per_minute=measures.changes_per_minute(heard, hop_seconds),
-        uncertain_share=measures.uncertain_share(heard),
+        uncertain_share=1.0 - priors[0].coverage,
         priors=priors,
         cost_points=100.0 * (priors[1].named.uar - priors[0].named.uar),
         confidence=priors[0].confidence,

@@ -262,12 +262,6 @@ def changes_per_minute(heard: Sequence[Heard], hop_seconds: float) -> float:
     return sum(one.changes for one in heard) / minutes if minutes else 0.0
 
 
-def uncertain_share(heard: Sequence[Heard]) -> float:
-    """Return the share of predictions with a label whose state is ``uncertain``."""
-    states = [prediction.state for one in heard for prediction in one.predictions]
-    return states.count("uncertain") / len(states) if states else 0.0
-
-
 def right_share(heard: Sequence[Heard]) -> float:
     """Return the share of predictions with a label that are right."""
     right = [one.is_right(prediction) for one in heard for prediction in one.predictions]
