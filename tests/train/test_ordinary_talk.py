@@ -74,7 +74,10 @@ def test_both_priors_hear_what_each_would_hear_alone(everyday: Path) -> None:
 def test_each_recording_is_heard_as_the_live_engine_hears_it(
     talks: Path, everyday: Path, tmp_path: Path
 ) -> None:
-    job, notes = Evaluation(everyday, Recordings(), (talks,), report_folder=tmp_path), Notes()
+    job, notes = (
+        Evaluation(everyday, Recordings(), report_folder=tmp_path, ordinary=(talks,)),
+        Notes(),
+    )
     lines = evaluate_live("ordinary", job, notes)
     data = json.loads((tmp_path / "ordinary.json").read_text())
     assert any("no speech is heard in 1 of 3 recordings" in note for note in notes.notes)
@@ -87,7 +90,8 @@ def test_each_recording_is_heard_as_the_live_engine_hears_it(
             recognizer = StreamRecognizer(everyday, prior=said["prior"])
             predictions = recognizer.process(soundfile.read(path)[0].astype("f4"))
             heard = [p for p in predictions + recognizer.flush() if p.label]
-            counts.append(Counter(p.label if p.state == "speech" else UNCERTAIN for p in heard))
+            said_of = (p.label or "" if p.state == "speech" else UNCERTAIN for p in heard)
+            counts.append(Counter(said_of))
         wanted = sum_up(CLEAN, said["prior"], counts, tiny_card().labels)
         assert said == json.loads(json.dumps(dataclasses.asdict(wanted)))
     everyday_neutral, even_neutral = (said["neutral"]["mean"] for said in data["said"][:2])

@@ -34,8 +34,6 @@ class Evaluation:
 
     model: Path
     recordings: Recordings
-    ordinary: tuple[Path, ...] = ()
-    """Tables and folders of talk, measured in place of ``recordings``; no label is needed."""
     speakers: tuple[str, ...] | None = None
     """None: all, and then no speaker is left for the babble of bad conditions."""
     report_folder: Path | None = None
@@ -45,6 +43,8 @@ class Evaluation:
     """Of the order of the recordings in a stream."""
     cache_folder: Path = dataclasses.field(default_factory=default_cache_folder)
     """Of spectra; what runs live needs none."""
+    ordinary: tuple[Path, ...] = ()
+    """Tables and folders of talk, measured in place of ``recordings``; no label is needed."""
 
 
 @dataclass(frozen=True, slots=True)
