@@ -37,7 +37,6 @@ DIRECT_TO_REVERBERANT_DB = -3.0
 BED_SECONDS = 120.0
 """Of babble and of traffic; every recording gets another part."""
 TELEPHONE_BAND_HZ = (300.0, 3400.0)
-
 MP3_KBITS_PER_SECOND = 32
 
 _MOST_TALKERS = 400
