@@ -17,6 +17,7 @@ from ser_train.layers.mel_and_pitch import SAMPLE_RATE_HZ
 
 FFT_SAMPLES, HOP_SAMPLES = 400, 160
 MELS = 80
+_TAPS = 3
 UNITS, HEADS, INNER_UNITS = 384, 6, 1536
 MOST_POSITIONS = 1500
 """Two frames each: 30 s."""
@@ -41,50 +42,81 @@ class SpeechEncoder(layers.Layer):  # type: ignore[misc]
     ----------
     blocks : int
         Transformer blocks, counted from below; the output of each is pooled.
+    units, heads, inner_units : int
+        Channels, heads of the attention, and width between the two dense layers of a block.
+
+    Notes
+    -----
+    Frames of all windows lie in the rows of one matrix wherever they do not meet: the plain
+    products, convolutions among them, are the fastest that onnxruntime has, and `ser-export`
+    makes whole numbers of them.
     """
 
-    def __init__(self, blocks: int = 3, **options: Any) -> None:
+    def __init__(
+        self,
+        blocks: int = 3,
+        units: int = UNITS,
+        heads: int = HEADS,
+        inner_units: int = INNER_UNITS,
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
-        self.blocks = blocks
+        self.blocks, self.units, self.heads, self.inner_units = blocks, units, heads, inner_units
         self._log_mel = WhisperLogMel(name="log_mel")
-        self._conv1 = _convolution(1, "conv1")
-        self._conv2 = _convolution(2, "conv2")
-        self._blocks = [TransformerBlock(name=f"block{number}") for number in range(blocks)]
+        self._conv1 = _Dense(units, name="conv1")
+        self._conv2 = _Dense(units, name="conv2")
+        self._blocks = [
+            TransformerBlock(units, heads, inner_units, name=f"block{number}")
+            for number in range(blocks)
+        ]
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights, for a power spectrum of 201 bins."""
         self._log_mel.build(input_shape)
-        self._conv1.build((None, None, MELS))
-        self._conv2.build((None, None, UNITS))
+        self._conv1.build((None, _TAPS * MELS))
+        self._conv2.build((None, _TAPS * self.units))
         self.positions = self.add_weight(
-            shape=(MOST_POSITIONS, UNITS), initializer="zeros", name="positions"
+            shape=(MOST_POSITIONS, self.units),
+            initializer="zeros",
+            name="positions",
+            dtype="float16",
+            autocast=False,
+            trainable=False,
         )
         for block in self._blocks:
-            block.build((None, None, UNITS))
+            block.build((None, self.units))
         self.built = True
 
     def call(self, power: Any) -> Any:
-        """Map (batch, frames, 201) power to (batch, 2 * 384 * blocks) statistics.
+        """Map (batch, frames, 201) power to (batch, 2 * units * blocks) statistics.
 
         Frames of digital silence count nowhere: they pad the windows of a batch.
         """
         heard = ops.cast(ops.max(power, axis=-1) > 0.0, power.dtype)
-        x = self._log_mel(power)
-        x = _gelu(self._conv1(ops.pad(x, ((0, 0), (1, 1), (0, 0)))))
-        x = _gelu(self._conv2(ops.pad(x, ((0, 0), (1, 1), (0, 0)))))
+        rows = _gelu(self._conv1(_neighbours(self._log_mel(power), 1)))
+        x = ops.reshape(rows, (-1, ops.shape(power)[1], self.units))
         heard = heard[:, ::2]
-        x = x + self.positions[: ops.shape(x)[1]]
+        time = ops.shape(heard)[1]
+        rows = _gelu(self._conv2(_neighbours(x, 2)))
+        positions = ops.cast(self.positions[:time], power.dtype)
+        x = ops.reshape(rows, (-1, time, self.units)) + positions
+        rows = ops.reshape(x, (-1, self.units))
         mask = (1.0 - heard[:, None, None, :]) * _MASKED_SCORE
         shares = heard / ops.maximum(ops.sum(heard, axis=-1, keepdims=True), 1.0)
         pooled = []
         for block in self._blocks:
-            x = block(x, mask)
-            pooled += _statistics(x, shares)
+            rows = block(rows, mask)
+            pooled += _statistics(ops.reshape(rows, (-1, time, self.units)), shares)
         return ops.concatenate(pooled, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as Keras saves them."""
-        return {**super().get_config(), "blocks": self.blocks}
+        sizes = {"units": self.units, "heads": self.heads, "inner_units": self.inner_units}
+        return {**super().get_config(), "blocks": self.blocks, **sizes}
+
+    def save_own_variables(self, store: Any) -> None:
+        """Store the positions."""
+        _save_halves(self, store)
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
@@ -108,9 +140,7 @@ class WhisperLogMel(layers.Layer):  # type: ignore[misc]
         mean = ops.maximum(total, _SILENT_POWER) / ops.maximum(frames * power.shape[-1], 1.0)
         scale = ops.expand_dims(_MEAN_POWER / mean, -1)
         levels = ops.log10(ops.maximum(mel * scale, _SMALLEST_MEL_POWER))
-        loudest = ops.max(
-            ops.reshape(levels, (ops.shape(levels)[0], -1)), axis=-1, keepdims=True
-        )
+        loudest = ops.max(ops.reshape(levels, (ops.shape(levels)[0], -1)), axis=-1, keepdims=True)
         levels = ops.maximum(levels, ops.expand_dims(loudest, -1) - _RANGE_DECADES)
         return (levels + 4.0) / 4.0
 
@@ -119,44 +149,80 @@ class WhisperLogMel(layers.Layer):  # type: ignore[misc]
 class TransformerBlock(layers.Layer):  # type: ignore[misc]
     """Self-attention and two dense layers, each added to what came in, normalised before."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, units: int, heads: int, inner_units: int, **options: Any) -> None:
         super().__init__(**options)
-        self.attention_norm = layers.LayerNormalization(epsilon=_EPSILON, name="attention_norm")
-        self.query = layers.Dense(UNITS, name="query")
-        self.key = layers.Dense(UNITS, use_bias=False, name="key")
-        self.value = layers.Dense(UNITS, name="value")
-        self.attended = layers.Dense(UNITS, name="attended")
-        self.dense_norm = layers.LayerNormalization(epsilon=_EPSILON, name="dense_norm")
-        self.inner = layers.Dense(INNER_UNITS, name="inner")
-        self.outer = layers.Dense(UNITS, name="outer")
+        self.units, self.heads, self.inner_units = units, heads, inner_units
+        self.attention_norm = _Normalization(name="attention_norm")
+        self.query_key_value = _Dense(3 * units, name="query_key_value")
+        self.attended = _Dense(units, name="attended")
+        self.dense_norm = _Normalization(name="dense_norm")
+        self.inner = _Dense(inner_units, name="inner")
+        self.outer = _Dense(units, name="outer")
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Make the weights."""
-        for layer in (self.attention_norm, self.query, self.key, self.value, self.attended):
+        for layer in (self.attention_norm, self.query_key_value, self.attended):
             layer.build(input_shape)
         for layer in (self.dense_norm, self.inner):
             layer.build(input_shape)
-        self.outer.build((*input_shape[:-1], INNER_UNITS))
+        self.outer.build((None, self.inner_units))
         self.built = True
 
-    def call(self, x: Any, mask: Any) -> Any:
-        """Map (batch, time, 384) to the same; ``mask`` (batch, 1, 1, time) is added to scores."""
-        y = self.attention_norm(x)
-        query, key = _split(self.query(y) * (UNITS // HEADS) ** -0.5), _split(self.key(y))
-        weights = ops.softmax(ops.matmul(query, ops.transpose(key, (0, 1, 3, 2))) + mask, axis=-1)
-        heads = ops.transpose(ops.matmul(weights, _split(self.value(y))), (0, 2, 1, 3))
-        x = x + self.attended(ops.reshape(heads, (-1, ops.shape(x)[1], UNITS)))
-        return x + self.outer(_gelu(self.inner(self.dense_norm(x))))
+    def call(self, rows: Any, mask: Any) -> Any:
+        """Map (batch * time, units) to the same; ``mask`` (batch, 1, 1, time) adds to scores."""
+        units_of_head = self.units // self.heads
+        together = self.query_key_value(self.attention_norm(rows))
+        split = ops.reshape(together, (-1, ops.shape(mask)[-1], 3 * self.heads, units_of_head))
+        query, key, value = ops.split(ops.transpose(split, (0, 2, 1, 3)), 3, axis=1)
+        scores = ops.matmul(query * units_of_head**-0.5, ops.transpose(key, (0, 1, 3, 2)))
+        heads = ops.matmul(ops.softmax(scores + mask, axis=-1), value)
+        heads = ops.reshape(ops.transpose(heads, (0, 2, 1, 3)), (-1, self.units))
+        rows = rows + self.attended(heads)
+        return rows + self.outer(_gelu(self.inner(self.dense_norm(rows))))
+
+    def get_config(self) -> dict[str, Any]:
+        """Return the constructor's arguments, as Keras saves them."""
+        sizes = {"units": self.units, "heads": self.heads, "inner_units": self.inner_units}
+        return {**super().get_config(), **sizes}
 
 
-def _convolution(stride: int, name: str) -> Any:
-    return layers.Conv1D(UNITS, 3, strides=stride, padding="valid", name=name)
+class _Dense(layers.Dense):  # type: ignore[misc]
+    """A dense layer whose weights are stored in half precision, as they were published."""
+
+    def save_own_variables(self, store: Any) -> None:
+        _save_halves(self, store)
 
 
-def _split(x: Any) -> Any:
-    """Map (batch, time, units) to (batch, heads, time, units of a head)."""
-    split = ops.reshape(x, (-1, ops.shape(x)[1], HEADS, UNITS // HEADS))
-    return ops.transpose(split, (0, 2, 1, 3))
+class _Normalization(layers.Layer):  # type: ignore[misc]
+    """Layer normalization, in the form that onnxruntime knows as one step."""
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.gamma = self.add_weight(shape=input_shape[-1:], initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=input_shape[-1:], initializer="zeros", name="beta")
+        self.built = True
+
+    def call(self, rows: Any) -> Any:
+        centred = rows - ops.mean(rows, axis=-1, keepdims=True)
+        variance = ops.mean(ops.power(centred, 2.0), axis=-1, keepdims=True)
+        return centred / ops.sqrt(variance + _EPSILON) * self.gamma + self.beta
+
+    def save_own_variables(self, store: Any) -> None:
+        _save_halves(self, store)
+
+
+def _save_halves(layer: Any, store: Any) -> None:
+    """Store a layer's own weights in half precision; Keras widens them when it reads them."""
+    own = layer._trainable_variables + layer._non_trainable_variables
+    for number, variable in enumerate(own):
+        store[str(number)] = ops.convert_to_numpy(variable).astype(np.float16)
+
+
+def _neighbours(x: Any, stride: int) -> Any:
+    """Map (batch, time, channels) to a row of three neighbours for every ``stride``-th frame."""
+    padded = ops.pad(x, ((0, 0), (1, 1), (0, 0)))
+    ends = (-2, -1, None)
+    taps = [padded[:, first:end:stride] for first, end in enumerate(ends)]
+    return ops.reshape(ops.concatenate(taps, axis=-1), (-1, _TAPS * x.shape[-1]))
 
 
 def _gelu(x: Any) -> Any:
