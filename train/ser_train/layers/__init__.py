@@ -3,6 +3,7 @@
 from ser_train.layers.head import AttentiveStatistics, LogMeanProbability, Temperature
 from ser_train.layers.mel_and_pitch import FloorSubtraction, LogMel, MelAndPitch, Pitchgram
 from ser_train.layers.pooled193 import Pooled193
+from ser_train.layers.speech_encoder import SpeechEncoder
 
 __all__ = [
     "AttentiveStatistics",
@@ -12,5 +13,6 @@ __all__ = [
     "MelAndPitch",
     "Pitchgram",
     "Pooled193",
+    "SpeechEncoder",
     "Temperature",
 ]

@@ -4,15 +4,17 @@ import dataclasses
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ser_live.errors import SerError
-from ser_live.model.card import ModelCard, SpectrumSpec, WindowSpec
+from ser_live.model.card import Encoder, ModelCard, SpectrumSpec, WindowSpec
 from ser_train.models.recipe import (
     ORDINARY_HEAD,
     Augmentation,
     OrdinaryHead,
     Recipe,
+    WaveformAugmentation,
     WindowSampling,
 )
 
@@ -38,6 +40,10 @@ class Network:
     """How that head learns."""
     members: tuple[str, ...] = ()
     """Names of the networks of an ensemble, which hear the same; its own recipe trains each."""
+    is_pretrained: bool = False
+    """The front end gets its weights from a file (`with_encoder`) or from another model."""
+    encoder: Encoder | None = None
+    """Origin of these weights, once they are there."""
     chosen_on: str = ""
     """Recordings that the recipe was chosen on, in words: figures on them flatter."""
 
@@ -49,6 +55,42 @@ class Network:
             batch_clips=batch_clips or self.recipe.batch_clips,
         )
         return dataclasses.replace(self, recipe=recipe)
+
+    def with_encoder(self, path: Path | None) -> "Network":
+        """Return the network with the weights of an encoder file in its front end.
+
+        Raises
+        ------
+        SerError
+            If it needs such a file and there is none, or the other way round, or as
+            `ser_train.models.whisper_file.read_encoder` does.
+        """
+        if self.is_pretrained != (path is not None):
+            needs = "begins with a pretrained encoder: give its file with" if path is None else (
+                "has no encoder to fill: leave out"
+            )
+            raise SerError(f"the network {self.name} {needs} --encoder")
+        if path is None:
+            return self
+        from ser_train.models.whisper_file import read_encoder  # noqa: PLC0415 - an extra
+
+        file = read_encoder(path)
+        return dataclasses.replace(self._filled(file.fill), encoder=file.provenance)
+
+    def with_front_end_of(self, model: Any) -> "Network":
+        """Return the network with the front end's weights of a model that is trained."""
+        if not self.is_pretrained:
+            return self
+        weights = model.get_layer(self.front_end).get_weights()
+        return self._filled(lambda layer: layer.set_weights(weights))
+
+    def _filled(self, fill: Callable[[Any], None]) -> "Network":
+        def build(n_labels: int, bins: int) -> Any:
+            model = self.build(n_labels, bins)
+            fill(model.get_layer(self.front_end))
+            return model
+
+        return dataclasses.replace(self, build=build)
 
 
 def _builder(module: str, function: str) -> Callable[[int, int], Any]:
@@ -110,6 +152,27 @@ _EMOTION_TCN = Network(
     chosen_on="RAVDESS actors 2, 5, 11, 18 and 23, whom folds 0 to 3 of ravdess-luna5 test, and "
     "EMO-DB speakers 08, 09, 11, 12, 14 and 16",
 )
+_EMOTION_WHISPER = Network(
+    name="emotion-whisper",
+    spectrum=SpectrumSpec(fft_samples=400),
+    window=WindowSpec(),
+    build=_builder("emotion_whisper", "build_emotion_whisper"),
+    recipe=Recipe(
+        epochs=36,
+        batch_clips=64,
+        learning_rate=1e-3,
+        weight_decay=5.0,
+        ema_momentum=0.99,
+        label_smoothing=0.1,
+        label_balance=1.0,
+        balanced_corpora=True,
+        windows=WindowSampling(),
+        waveforms=WaveformAugmentation(),
+    ),
+    front_end="encoder",
+    pooled="standardize",
+    is_pretrained=True,
+)
 ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
 """librosa's default transform, which the published code uses."""
 _ISSA_RAVDESS = Network(
@@ -150,6 +213,7 @@ NETWORKS: dict[str, Network] = {
     network.name: network
     for network in (
         _EMOTION_TCN,
+        _EMOTION_WHISPER,
         _ISSA_RAVDESS,
         _ISSA_EMODB,
         _ISSA_IEMOCAP,
