@@ -194,6 +194,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     names = ", ".join(NETWORKS)
     add("--network", default="", metavar="NAME", help=f"one of {names} (with --init: the model's)")
+    add(
+        "--encoder",
+        type=Path,
+        metavar="FILE",
+        help="model.safetensors of openai/whisper-tiny.en, which emotion-whisper begins with",
+    )
     add("-B", "--batch", **_COUNT, help="clips in a batch (default: network's)")
     add("--epochs", **_COUNT, help="(default: the network's)")
     add("--seed", **_SEED, help="(default: 0)")

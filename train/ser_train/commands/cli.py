@@ -37,7 +37,16 @@ _FIELDS = {
     "run_dir": "run_folder",
 }
 """Of jobs, for options of other names."""
-_NEEDED = ("tensorflow", "keras", "librosa", "sklearn", "scipy", "matplotlib", "platformdirs")
+_NEEDED = (
+    "tensorflow",
+    "keras",
+    "safetensors",
+    "librosa",
+    "sklearn",
+    "scipy",
+    "matplotlib",
+    "platformdirs",
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

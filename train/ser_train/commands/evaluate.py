@@ -40,6 +40,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     make_report_folder(job.report_folder)
     loaded = load_model(job.model)
     model, labels, network = loaded.model, loaded.card.labels, network_of(loaded.card)
+    network = network.with_front_end_of(model)
     clips, _ = choose(job, labels)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken, train=False)
     every = range(len(prepared.clips))

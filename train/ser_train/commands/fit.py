@@ -75,6 +75,8 @@ class FitJob:
     """None: that of the strictest corpus."""
     description: str = ""
     limits: str = ""
+    encoder: Path | None = None
+    """File of a pretrained encoder, where the network begins with one."""
     cross_validations: tuple[Path, ...] = ()
     """Report folders whose figures go into the card."""
 
@@ -152,7 +154,7 @@ def _counted(count: int, what: str) -> str:
 
 def _prepare(job: FitJob, report: Reporter) -> _Task:
     """Read reports and recordings, all before the training: hours must not end in a misfit."""
-    network = find_network(job.network)
+    network = find_network(job.network).with_encoder(job.encoder)
     folders = job.cross_validations
     published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
     found = job.recordings.find()

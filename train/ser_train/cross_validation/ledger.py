@@ -47,6 +47,8 @@ class Configuration:
     a batch are then those that were wanted, and 0 where the number of clips decides."""
     init_sha256: str = ""
     """Of that model's file."""
+    encoder_sha256: str = ""
+    """Of the file of a pretrained encoder; empty: the network has none, or that model's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,8 @@ class CrossValidation:
     """None: all."""
     also: tuple[Path, ...] = ()
     """Folders with further corpora, which train in every fold and are never tested."""
+    encoder: Path | None = None
+    """File of a pretrained encoder, where the network begins with one."""
     init: Path | None = None
     """A model that every fold begins with, and that has heard no tested speaker."""
     epochs: int | None = None
@@ -92,7 +94,7 @@ def make_plan(job: CrossValidation) -> Plan:
     protocol = find_protocol(job.protocol)
     clips = protocol.choose(job.recordings.find())
     card = _first(job, protocol, clips)
-    network = network_of(card) if card else find_network(job.network)
+    network = network_of(card) if card else find_network(job.network).with_encoder(job.encoder)
     network = network.with_length(job.epochs, job.batch_clips)
     recipe = json.loads(json.dumps(dataclasses.asdict(network.recipe)))
     if card:
@@ -112,6 +114,7 @@ def make_plan(job: CrossValidation) -> Plan:
         dropped=job.recordings.dropped,
         init_name=card.name if card else "",
         init_sha256=fingerprint(job.init) if job.init else "",
+        encoder_sha256=network.encoder.sha256 if network.encoder else "",
     )
     return Plan(
         job=job,

@@ -44,7 +44,7 @@ class Augmentation:
 class WaveformAugmentation:
     """Strength of the variation of recordings; a probability is for each copy."""
 
-    copies: int = 5
+    copies: int = 3
     """Of each recording, a window each."""
     every_seconds: float = 0.0
     """So many copies for each such stretch of speech; 0: however long it is."""

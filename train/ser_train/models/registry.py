@@ -66,8 +66,10 @@ class Network:
             `ser_train.models.whisper_file.read_encoder` does.
         """
         if self.is_pretrained != (path is not None):
-            needs = "begins with a pretrained encoder: give its file with" if path is None else (
-                "has no encoder to fill: leave out"
+            needs = (
+                "begins with a pretrained encoder: give its file with"
+                if path is None
+                else ("has no encoder to fill: leave out")
             )
             raise SerError(f"the network {self.name} {needs} --encoder")
         if path is None:

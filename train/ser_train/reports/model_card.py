@@ -49,6 +49,7 @@ def make_card(
         smoothing=calibrated.smoothing,
         calibration=calibrated.calibration,
         corpora=corpora,
+        encoder=network.encoder,
         metrics=metrics,
     )
 

@@ -58,6 +58,7 @@ def load_first(path: Path) -> FirstModel:
         if missing:
             raise SerError(f"it has no layer {min(missing)!r}, wanted a model of ser-train fit")
         head_of(loaded.model)
+        network = network.with_front_end_of(loaded.model)
     except SerError as error:
         raise SerError(f"{sanitize(path)}: {error}") from error
     return FirstModel(path, loaded.model, loaded.card, loaded.record, network, fingerprint(path))
