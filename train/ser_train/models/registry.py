@@ -172,7 +172,7 @@ _EMOTION_WHISPER = Network(
         waveforms=WaveformAugmentation(),
     ),
     front_end="encoder",
-    pooled="standardize",
+    pooled="encoder",
     is_pretrained=True,
 )
 ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
