@@ -48,7 +48,7 @@ def gelu(x: Array) -> Array:
 
 def normalized(x: Array, gamma: Array, beta: Array) -> Array:
     deviation = np.sqrt(x.var(axis=1, keepdims=True) + 1e-5)
-    return (x - x.mean(axis=1, keepdims=True)) / deviation * gamma + beta
+    return np.asarray((x - x.mean(axis=1, keepdims=True)) / deviation * gamma + beta)
 
 
 def convolved(x: Array, kernel: Array, bias: Array, stride: int) -> Array:
