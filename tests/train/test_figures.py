@@ -116,6 +116,22 @@ def test_a_report_says_what_the_recipe_was_chosen_on(tmp_path: Path) -> None:
         assert ("chosen on" in "\n".join(report_page(measured, "x", ()))) == bool(words)
 
 
+def test_the_other_folds_of_a_seed_say_what_is_sure(tmp_path: Path) -> None:
+    """Four of five answers reach the threshold that a fold like this one sets."""
+    confidences = (np.linspace(0.3, 0.55, 101), np.linspace(0.4, 0.65, 101))
+    folds = {}
+    for fold, confidence in enumerate(confidences):
+        rest = (1 - confidence) / 3
+        shares = np.stack([confidence, rest, rest, rest], axis=1)
+        folds[0, fold] = posteriors_of(fold, shares, np.where(confidence > 0.5, 0, 1))
+    (pool,) = write(tmp_path, folds, total=2).pools
+    found = figures_of([pool], 0, tempered=False)
+    threshold = np.where(pool.folds == 0, 0.45, 0.35)  # a fifth of the other fold is below
+    is_sure = pool.raw[0].max(axis=1) >= threshold
+    assert found.coverage.mean == pytest.approx(is_sure.mean(), abs=0.01)
+    assert found.wa_of_sure.mean == pytest.approx((pool.truth == 0)[is_sure].mean(), abs=0.02)
+
+
 def test_answers_among_fewer_labels(tmp_path: Path) -> None:
     probabilities = np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.6, 0.2, 0.1]])
     posteriors = posteriors_of(0, probabilities, np.array([1, 1]))

@@ -10,7 +10,14 @@ from ser_live.errors import SerError
 from ser_train.cross_validation.ledger import Ledger, Row
 from ser_train.cross_validation.pooling import Pool, ensemble, normalised_by_speaker, pool
 from ser_train.cross_validation.protocols import Protocol, find_protocol
-from ser_train.metrics import FEWEST_SPEAKERS, Interval, Scores, score, speaker_intervals
+from ser_train.metrics import (
+    FEWEST_SPEAKERS,
+    Interval,
+    Scores,
+    score,
+    speaker_intervals,
+    uncertain_threshold,
+)
 from ser_train.models.registry import NETWORKS
 
 
@@ -43,6 +50,10 @@ class Figures:
     """Mean negative log-likelihood, in nats."""
     wa_of_surest: Figure
     """Accuracy of the 80 % of clips with the highest confidence."""
+    coverage: Figure
+    """Share of the clips with a sure answer."""
+    wa_of_sure: Figure
+    """Accuracy of these."""
     recalls: dict[str, float]
     """Mean over seeds, for each label that is tested."""
 
@@ -61,6 +72,9 @@ class FoldFigures:
     wa: Figure
     temperatures: tuple[float, ...]
     """One for each seed."""
+    coverage: Figure
+    """As of `Figures`."""
+    wa_of_sure: Figure
     among_tested: Figure | None = None
     """UAR where the network chooses among the tested labels only."""
     untested_mass: float | None = None
@@ -117,8 +131,12 @@ class Measurement:
         among = [fold.among_tested.mean for fold in self.per_fold if fold.among_tested]
         if not among:
             return None
-        uar = [fold.uar.mean for fold in self.per_fold]
-        return {"uar": float(np.mean(uar)), "uar_among_tested": float(np.mean(among))}
+        return {
+            "uar": float(np.mean([fold.uar.mean for fold in self.per_fold])),
+            "uar_among_tested": float(np.mean(among)),
+            "coverage": float(np.mean([fold.coverage.mean for fold in self.per_fold])),
+            "wa_of_sure": float(np.mean([fold.wa_of_sure.mean for fold in self.per_fold])),
+        }
 
     def speakers(self) -> dict[str, float]:
         """Return the accuracy for each test speaker, mean over seeds."""
@@ -181,6 +199,7 @@ def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figu
     scores = [score(p, one.truth) for p, one in zip(answers, pools, strict=True)]
     uar, wa = _intervals(pools, heard)
     recalls = zip(*(s.recalls for s in scores), strict=True)
+    coverage, wa_of_sure = _of_sure(pools, answers)
     return Figures(
         clips=scores[0].count,
         uar=_figure([s.uar for s in scores], uar),
@@ -189,6 +208,8 @@ def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figu
         debiased_ece=_figure([s.debiased_ece for s in scores]),
         nll=_figure([s.nll for s in scores]),
         wa_of_surest=_figure([s.wa_of_surest for s in scores]),
+        coverage=coverage,
+        wa_of_sure=wa_of_sure,
         recalls={
             label: float(np.mean([value for value in own if value is not None]))
             for label, own in zip(pools[0].labels, recalls, strict=True)
@@ -201,6 +222,27 @@ def right_answers(one: Pool, heard: int) -> NDArray[np.bool_]:
     """Tell of each clip whether the most probable label is the true one."""
     right: NDArray[np.bool_] = one.probabilities[heard].argmax(axis=1) == one.truth
     return right
+
+
+def _of_sure(
+    pools: Sequence[Pool], answers: Sequence[NDArray[np.float64]], fold: int | None = None
+) -> tuple[Figure, Figure]:
+    """Return coverage and accuracy of the sure answers, of one fold or of all.
+
+    Those reach the threshold that the answers to the clips of all other folds set, as they do the
+    temperature: no network had heard them. A fold that is alone sets its own.
+    """
+    found = []
+    for one, shares in zip(pools, answers, strict=True):
+        confidence, is_sure = shares.max(axis=1), np.zeros(len(shares), bool)
+        for number in np.unique(one.folds).tolist():
+            own = one.folds == number
+            threshold = uncertain_threshold([shares[own if own.all() else ~own]])
+            is_sure |= own & (confidence >= threshold)
+        chosen = one.folds == fold if fold is not None else np.ones(len(shares), bool)
+        right = (shares.argmax(axis=1) == one.truth)[chosen & is_sure]
+        found.append((len(right) / chosen.sum(), right.mean() if len(right) else 0.0))
+    return _figure([float(c) for c, _ in found]), _figure([float(wa) for _, wa in found])
 
 
 def _optional(pools: Sequence[Pool], heard: int) -> Figures | None:
@@ -255,6 +297,8 @@ def _pooled(ledger: Ledger, of_seeds: Sequence[Sequence[Row]]) -> tuple[Pool, ..
 def _fold(row: Row, pools: Sequence[Pool], heard: int, protocol: Protocol) -> FoldFigures:
     own = [one.only(one.folds == row.fold) for one in pools]
     scores, among = _scores(own, heard), _scores(_among(own, protocol), heard)
+    answers = [one.probabilities[heard] for one in pools]
+    coverage, wa_of_sure = _of_sure(pools, answers, row.fold)
     lacking = [label for label in own[0].labels if label not in row.corpus_labels]
     untested = [label for label in own[0].labels if label not in protocol.tested]
     return FoldFigures(
@@ -267,6 +311,8 @@ def _fold(row: Row, pools: Sequence[Pool], heard: int, protocol: Protocol) -> Fo
         uar=_figure([s.uar for s in scores]),
         wa=_figure([s.wa for s in scores]),
         temperatures=tuple(one.temperatures[row.fold] for one in pools),
+        coverage=coverage,
+        wa_of_sure=wa_of_sure,
         among_tested=_figure([s.uar for s in among]) if among else None,
         untested_mass=_mass(own, heard, untested) if among else None,
         missing_mass=_mass(own, heard, lacking) if among else None,

@@ -24,7 +24,9 @@ _LEGEND = (
     "fewer than three. ECE: expected calibration error over 15 bins; debiased ECE: the root of the "
     "mean squared gap of the bins less what chance adds to it (Kumar, Liang and Ma 2019), negative "
     "where the gaps are smaller than chance alone makes them. NLL: mean negative log-likelihood in "
-    "nats. Surest 80 %: the clips with the highest confidence."
+    "nats. Surest 80 %: the clips with the highest confidence. Sure: the clips whose confidence "
+    "reaches the threshold that the answers to the clips of the other folds set, among all labels. "
+    "All probabilities are under the even prior."
 )
 
 _NORMALISED = (
@@ -216,6 +218,8 @@ def _figures_table(measured: Measurement) -> str:
         ("debiased ECE %", lambda of: _spread(of.debiased_ece)),
         ("NLL", lambda of: f"{of.nll.mean:.3f}"),
         ("surest 80 %: WA %", lambda of: _spread(of.wa_of_surest)),
+        ("sure %", lambda of: _spread(of.coverage)),
+        ("sure: WA %", lambda of: _spread(of.wa_of_sure)),
     )
     cells = [(name, *(cell(of) for _, cell in columns)) for name, of in rows if of]
     return markdown_table([("", *(title for title, _ in columns)), *cells])
@@ -251,16 +255,17 @@ def _seconds_table(measured: Measurement) -> str:
 def _folds_table(measured: Measurement) -> str:
     """List the folds; of unseen corpora also what goes to labels that are not tested."""
     head: tuple[str, ...] = ("fold", "tested", "clips", "UAR %", "WA %", "temperature")
+    head += ("sure %", "sure: WA %")
     rows = [_fold_row(fold) for fold in measured.per_fold]
     means = measured.mean_over_folds()
     if means is not None:
-        uar, among = (percent(means[name]) for name in ("uar", "uar_among_tested"))
+        uar, among, sure, right = map(percent, means.values())
         more = (
             "UAR % among the tested labels",
             "mass on other labels %",
             "of it, labels it lacks %",
         )
-        head, rows = head + more, [*rows, ("mean", "", "", uar, "", "", among, "", "")]
+        head, rows = head + more, [*rows, ("mean", "", "", uar, "", "", sure, right, among, "", "")]
     return markdown_table([head, *rows])
 
 
@@ -273,6 +278,8 @@ def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
         _spread(fold.uar),
         _spread(fold.wa),
         ", ".join(f"{value:.2f}" for value in fold.temperatures),
+        _spread(fold.coverage),
+        _spread(fold.wa_of_sure),
     )
     if fold.among_tested is None:
         return row
