@@ -66,6 +66,8 @@ class Started:
     """Delay that no faster machine removes: resampler, half of the window, smoothing."""
     limits: dict[str, Any]
     """Limits of a stream, by name."""
+    prior: str = "even"
+    """Odds in force: "everyday" (the model's), "even", or "own" (given by the client)."""
 
 
 @dataclass(frozen=True, slots=True)

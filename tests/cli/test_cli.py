@@ -515,3 +515,4 @@ class TestWords:
         done = done_well("--list-models")
         assert "emotion  (default)\n  labels:  " in done.stdout
         assert "\n  licence: " in done.stdout
+        assert re.search(r"\n  price:   \d+\.\d ms a window here, \d+\.\d MB\n", done.stdout)

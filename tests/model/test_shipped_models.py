@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from helpers.signals import at_random, demo_voice, run
 from helpers.sounds import recognize
 from ser_live import StreamRecognizer
+from ser_live.model import catalog
 from ser_live.model.catalog import DEFAULT_MODEL, model_files
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
@@ -109,3 +110,13 @@ def words_of(
     model: OnnxClassifier, samples: NDArray[np.float32], rate: int
 ) -> list[tuple[str, str | None]]:
     return [(p.state, p.label) for p in recognize(model, samples, rate)]
+
+
+def test_models_are_listed_in_the_order_of_their_use(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = ["emotion", "emotion-light", "ravdess8", "emodb7", "issa-ravdess", "another"]
+    for name in wanted:
+        (tmp_path / f"{name}.onnx").touch()
+    monkeypatch.setattr(catalog, "model_folder", lambda: tmp_path)
+    assert [path.stem for path in model_files()] == wanted

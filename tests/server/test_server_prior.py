@@ -22,6 +22,7 @@ pytestmark = pytest.mark.integration
 
 INTEGERS = np.round(demo_voice()[: 4 * 16000] * 32767).astype(np.int16)
 CHOICES: list[Any] = [None, "everyday", "even", {"happy": 0.1, "ordinary": 3}, {}]
+NAMES = ["everyday", "everyday", "even", "own", "even"]
 
 
 @pytest.fixture(scope="module")
@@ -37,14 +38,15 @@ async def _asynchronously(server: serving.Server, prior: Any) -> list[Prediction
         return [item async for item in stream if isinstance(item, Prediction)]
 
 
-@pytest.mark.parametrize("prior", CHOICES, ids=str)
+@pytest.mark.parametrize(("prior", "name"), [*zip(CHOICES, NAMES, strict=True)], ids=str)
 def test_every_road_gives_what_the_recognizer_gives(
-    server: serving.Server, everyday: OnnxClassifier, tmp_path: Path, prior: Any
+    server: serving.Server, everyday: OnnxClassifier, tmp_path: Path, prior: Any, name: str
 ) -> None:
     wanted = offline(everyday, INTEGERS, prior=prior)
     with Stream(server.url, prior=prior) as stream:
         stream.send(INTEGERS)
         stream.end()
+        assert stream.started.prior == name
         assert [item for item in stream if isinstance(item, Prediction)] == wanted
     assert asyncio.run(_asynchronously(server, prior)) == wanted
     path = tmp_path / "talk.wav"
@@ -76,6 +78,12 @@ def test_what_is_no_prior_is_refused_in_words(server: serving.Server, tmp_path: 
         answer = server.post(path.read_bytes(), prior=text)
         assert answer.status_code == 422
         assert "prior" in answer.json()["detail"]
+
+
+def test_the_list_of_models_tells_their_priors(server: serving.Server) -> None:
+    told = {model["name"]: model["prior"] for model in server.get("/v1/models").json()}
+    assert told["everyday"] == "everyday"
+    assert told["issa-ravdess"] == "even"
 
 
 def test_the_documents_tell_of_it(server: serving.Server) -> None:

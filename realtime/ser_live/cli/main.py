@@ -234,6 +234,8 @@ def _list_models() -> int:
         print(f"  licence: {card.licence}")
         odds = [f"{name} x {value:g}" for name, value in StreamRecognizer(model).prior.items()]
         print(f"  prior:   {', '.join(odds) or 'even'}")
+        milliseconds, megabytes = 1000 * model.measure_seconds(), file.stat().st_size / 1e6
+        print(f"  price:   {milliseconds:.1f} ms a window here, {megabytes:.1f} MB")
     return _DONE
 
 

@@ -8,6 +8,9 @@ from ser_live.errors import SerError
 from ser_live.text import sanitize
 
 DEFAULT_MODEL = "emotion"
+LIGHT_MODEL = "emotion-light"
+"""The same labels for small machines and crowded servers."""
+_ORDER = (DEFAULT_MODEL, LIGHT_MODEL, "ravdess8", "emodb7", "issa-ravdess")
 
 
 def model_folder() -> Path:
@@ -18,8 +21,10 @@ def model_folder() -> Path:
 
 
 def model_files() -> list[Path]:
-    """Return the shipped model files, sorted by name."""
-    return sorted(model_folder().glob("*.onnx"))
+    """Return the shipped model files: those of general use first, then by name."""
+    ranks = {name: rank for rank, name in enumerate(_ORDER)}
+    files = sorted(model_folder().glob("*.onnx"))
+    return sorted(files, key=lambda file: ranks.get(file.stem, len(ranks)))
 
 
 def find_model(model: str | os.PathLike[str] | None) -> Path:

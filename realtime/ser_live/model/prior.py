@@ -18,6 +18,10 @@ PriorChoice = Literal["everyday", "even"] | Mapping[str, float] | None
 """None and "everyday": the card's; "even": none; or the odds of labels, 1 where one is left out."""
 
 
+PriorName = Literal["everyday", "even", "own"]
+"""What the odds in force are: the card's, none, or others that a caller gave."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Outputs:
     """Outputs of a network under even odds, of one window or of a batch."""
@@ -57,6 +61,14 @@ def prior_of(choice: PriorChoice, card: ModelCard) -> Prior:
     require_odds("prior", odds, card.labels)
     require_odds("prior", {ORDINARY_NAME: ordinary_odds}, (ORDINARY_NAME,), lowest=0.0)
     return Prior(odds, ordinary_odds)
+
+
+def prior_name(choice: PriorChoice, card: ModelCard) -> PriorName:
+    """Return what the prior is called that a choice gives for a model."""
+    prior = prior_of(choice, card)
+    if prior == Prior():
+        return "even"
+    return "everyday" if prior == prior_of(None, card) else "own"
 
 
 def join_prior(outputs: Outputs, labels: tuple[str, ...], prior: Prior) -> NDArray[np.float32]:

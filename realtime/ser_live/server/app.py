@@ -19,6 +19,7 @@ from starlette.staticfiles import StaticFiles
 from ser_live import __version__
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
+from ser_live.model.prior import PriorName, prior_name
 from ser_live.server import messages
 from ser_live.server.access import Access
 from ser_live.server.engine import Engine
@@ -54,6 +55,8 @@ class ServedModel(BaseModel):
     licence: str
     description: str
     window_seconds: float
+    prior: PriorName
+    """Unless a client asks for another."""
     default: bool
 
 
@@ -203,5 +206,6 @@ async def _served(models: Models, name: str) -> ServedModel:
         licence=card.licence,
         description=card.description,
         window_seconds=card.window.seconds,
+        prior=prior_name(None, card),
         default=name == models.default,
     )

@@ -13,6 +13,7 @@ from ser_live import stream_protocol
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
+from ser_live.model.prior import PriorName
 from ser_live.prediction import Prediction
 from ser_live.stream_protocol import ErrorCode
 from ser_live.text import quoted, sanitize
@@ -137,7 +138,9 @@ def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
 
 PredictionMessage = _mirrored("PredictionMessage", Prediction)
 SegmentMessage = _mirrored("SegmentMessage", Segment)
-Started = _mirrored("Started", stream_protocol.Started, model=StreamModel, limits=StreamLimits)
+Started = _mirrored(
+    "Started", stream_protocol.Started, model=StreamModel, limits=StreamLimits, prior=PriorName
+)
 Ended = _mirrored("Ended", stream_protocol.Ended, reason=stream_protocol.Reason)
 
 ClientMessage = Start | Skip | End

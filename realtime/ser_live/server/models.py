@@ -5,9 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_live.model.catalog import DEFAULT_MODEL, find_model, model_files
+from ser_live.model.catalog import DEFAULT_MODEL, LIGHT_MODEL, find_model, model_files
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.text import quoted
+
+# Above four fifths of busy time streams are refused (see `overload`); a hop is a quarter second.
+_LOADED_SECONDS = 0.8 * 0.25
+_GATE_SECONDS = 0.001
+"""Of a hop beside its window, for the gate and the rest; measured, and little of it."""
 
 
 class Models:
@@ -43,12 +48,35 @@ class Models:
     @property
     def names(self) -> tuple[str, ...]:
         """Names that clients may ask for, the default first."""
-        others = sorted(self._files.keys() - {self.default})
-        return (self.default, *others)
+        return (self.default, *(name for name in self._files if name != self.default))
 
     def load_default(self) -> OnnxClassifier:
         """Load the default model now, with its self-test, or raise SerError."""
         return self._load(self.default)
+
+    def make_default_carry(self, streams: int) -> str:
+        """Let the light model be the default if the loaded one does not carry so many streams.
+
+        Returns
+        -------
+        str
+            What was chosen and why, in one line; empty: nothing changes.
+        """
+        usual, light = self.default, LIGHT_MODEL
+        if light not in self._files or (carried := self._carried(usual)) >= streams:
+            return ""
+        self.default = light
+        self.load_default()
+        return (
+            f"{streams} streams are asked for: {light} is the default model, which carries about "
+            f"{self._carried(light)} on this machine if all speak at once, {usual} about "
+            f"{carried}; choose with --model {usual}"
+        )
+
+    def _carried(self, name: str) -> int:
+        """Return how many streams one thread can ask a loaded model for, with some time left."""
+        hop_seconds = _LOADED_SECONDS / (self._loaded[name].measure_seconds() + _GATE_SECONDS)
+        return max(1, int(hop_seconds))
 
     async def get(self, name: str | None) -> OnnxClassifier:
         """Return a model; the first time it is loaded in a thread of its own.

@@ -84,6 +84,8 @@ class Settings:
     """PEM files, for https and wss."""
     log_level: str = "info"
     limits: Limits = Limits()
+    asked_streams: int | None = None
+    """Streams that `models` must carry at a time; None: as many as it can."""
 
 
 def parse(argv: Sequence[str] | None) -> Settings:
@@ -95,8 +97,8 @@ def parse(argv: Sequence[str] | None) -> Settings:
         If one makes no sense.
     """
     given = vars(_parser().parse_args(argv))
-    limits = Limits(**{limit.name: given.pop(limit.name) for limit in fields(Limits)})
-    settings = Settings(**given, limits=limits)
+    asked = {limit.name: given.pop(limit.name) for limit in fields(Limits) if limit.name in given}
+    settings = Settings(**given, limits=Limits(**asked), asked_streams=asked.get("max_streams"))
     _check(settings)
     is_loopback = _is_loopback(settings.host, settings.port)
     token = settings.token or os.environ.get(TOKEN_VARIABLE) or None
@@ -186,7 +188,7 @@ def _add_limits(limits: argparse._ArgumentGroup) -> None:
         limits.add_argument(
             "--" + limit.name.replace("_", "-"),
             type=int if is_whole else float,
-            default=limit.default,
+            default=argparse.SUPPRESS,  # what was asked for differs from what is by default
             metavar="N" if is_whole else "S",
             help=f"{limit.metadata['told']}; default: {limit.default or 'none'}",
         )

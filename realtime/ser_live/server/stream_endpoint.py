@@ -7,6 +7,7 @@ from starlette.types import Receive, Scope, Send
 
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.errors import SerError
+from ser_live.model.prior import prior_name
 from ser_live.server.connection import CloseReason, Connection, GoneError, StopError
 from ser_live.server.messages import Message, MessageError, Skip, Start, StreamLimits, read
 from ser_live.server.observability import logger
@@ -154,16 +155,16 @@ class Stream:
         except SerError as error:
             raise StopError("bad_option", str(error)) from error
         self._session = session
-        await self._connection.send(self._started(start.model, session.recognizer))
+        await self._connection.send(self._started(start, session.recognizer))
         return session
 
-    def _started(self, model: str | None, recognizer: StreamRecognizer) -> Message:
+    def _started(self, start: Start, recognizer: StreamRecognizer) -> Message:
         card, delay = recognizer.card, recognizer.stats.delay
         return {
             "type": "started",
             "stream_id": self.stream_id,
             "model": {
-                "name": model or self._streams.models.default,
+                "name": start.model or self._streams.models.default,
                 "labels": list(card.labels),
                 "licence": card.licence,
             },
@@ -173,6 +174,7 @@ class Stream:
             "smoothing_seconds": delay.smoothing_seconds,
             "delay_seconds": delay.total_seconds,
             "limits": {name: getattr(self._limits, name) for name in StreamLimits.model_fields},
+            "prior": prior_name(start.prior, card),
         }
 
     async def _take(self, session: RecognitionSession, message: Any) -> None:

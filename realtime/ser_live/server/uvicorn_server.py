@@ -18,7 +18,7 @@ from ser_live.errors import SerError
 from ser_live.server.app import build_app
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
-from ser_live.server.observability import Metrics, log_to_stderr
+from ser_live.server.observability import Metrics, log_to_stderr, logger
 from ser_live.server.settings import Settings
 from ser_live.server.streams import Streams
 from ser_live.text import sanitize
@@ -74,6 +74,9 @@ class Server(uvicorn.Server):
     def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
         models, metrics = Models(settings.models), Metrics()
         models.load_default()
+        asked = None if settings.models else settings.asked_streams
+        if asked and (chosen := models.make_default_carry(asked)):
+            logger.warning("light model", extra={"detail": chosen})
         app = build_app(settings, Engine(on_batch=metrics.count_batch), models, metrics)
         super().__init__(_config(app, settings))
         self.streams: Streams = app.state.streams

@@ -108,6 +108,7 @@ function onStarted(message) {
   bars.reset(message.model.labels);
   timeline.recolour();
   write($("delay"), `${message.delay_seconds.toFixed(1)} s`);
+  write($("served"), `Model ${message.model.name}, ${message.prior} prior. `);
 }
 
 function onPrediction({ message, roundTripSeconds }) {
