@@ -26,13 +26,15 @@ _CONSTANTS = {
 }
 
 
-def with_int8_products(graph: onnx.ModelProto) -> onnx.ModelProto | None:
+def with_int8_products(graph: onnx.ModelProto, layer: str = "") -> onnx.ModelProto | None:
     """Return a graph whose products with large matrices compute with whole numbers.
 
     Parameters
     ----------
     graph : onnx.ModelProto
         As `ser_export.conversion.convert` makes it; not changed.
+    layer : str
+        Only the products inside the layer of this name; empty: all.
 
     Returns
     -------
@@ -44,7 +46,11 @@ def with_int8_products(graph: onnx.ModelProto) -> onnx.ModelProto | None:
         name for name, tensor in stored.items()
         if len(tensor.dims) == 2 and tensor.dims[0] * tensor.dims[1] >= LEAST_WEIGHTS
     }  # fmt: skip
-    chosen = [n for n in graph.graph.node if n.op_type == "MatMul" and n.input[1] in large]
+    chosen = [
+        node
+        for node in graph.graph.node
+        if node.op_type == "MatMul" and node.input[1] in large and f"/{layer}" in node.name
+    ]
     if not chosen:
         return None
     smaller = _Rewriting()

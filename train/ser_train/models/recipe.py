@@ -145,9 +145,9 @@ class OrdinaryHead:
     unchanged_share: float = 6 / 22
     acted_copies: int = 2
     """Windows of each acted clip, where they are not in the cache."""
-    ordinary_odds: float = 0.04
+    ordinary_odds: float = 0.08
     """Of ordinary talk against acted emotion, for the card."""
-    prior: tuple[tuple[str, float], ...] = (("neutral", 1.5),)
+    prior: tuple[tuple[str, float], ...] = (("neutral", 2.0),)
     """Labels and their odds, for the card."""
 
 
