@@ -131,7 +131,7 @@ def export_model(
     checked = verify(model, session, batches(speech, card))
     smaller, lost = None, None
     # What follows an encoder runs once per window: in int8 it would save nothing but accuracy.
-    encoders = [layer.name for layer in model.layers if isinstance(layer, SpeechEncoder)]
+    encoders = [f"/{layer.name}" for layer in model.layers if isinstance(layer, SpeechEncoder)]
     if (in_int8 := with_int8_products(graph, "".join(encoders[:1]))) is not None:
         graph, before = in_int8, session
         session = open_session(graph.SerializeToString(), str(source))

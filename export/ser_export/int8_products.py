@@ -34,7 +34,7 @@ def with_int8_products(graph: onnx.ModelProto, layer: str = "") -> onnx.ModelPro
     graph : onnx.ModelProto
         As `ser_export.conversion.convert` makes it; not changed.
     layer : str
-        Only the products inside the layer of this name; empty: all.
+        Part of the names of the nodes that may change; empty: all.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def with_int8_products(graph: onnx.ModelProto, layer: str = "") -> onnx.ModelPro
     chosen = [
         node
         for node in graph.graph.node
-        if node.op_type == "MatMul" and node.input[1] in large and f"/{layer}" in node.name
+        if node.op_type == "MatMul" and node.input[1] in large and layer in node.name
     ]
     if not chosen:
         return None
