@@ -27,6 +27,7 @@ def members(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     )  # fmt: skip
     (wheel,) = folder.glob("*.whl")
     assert wheel.name == f"ser_live-{__version__}-py3-none-any.whl"
+    assert wheel.stat().st_size <= 60 * 10**6
     with zipfile.ZipFile(wheel) as archive:
         return archive.namelist()
 

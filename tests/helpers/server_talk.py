@@ -22,7 +22,7 @@ from websockets.sync.client import ClientConnection
 from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
-from helpers.serving import Server
+from helpers.serving import FAST_MODEL, Server
 from ser_live import StreamRecognizer
 from ser_live.sources import DEMO_PATH
 
@@ -132,7 +132,8 @@ def blocks(samples: NDArray[Any], size: int) -> list[str | bytes]:
 
 def offline(samples: NDArray[Any], rate_hz: int = RATE_HZ, **options: Any) -> list[Message]:
     """Return the predictions of a recognizer for all of it at once."""
-    recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **options)
+    given: dict[str, Any] = {"model": FAST_MODEL, **options}
+    recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **given)
     predictions = recognizer.process(samples) + recognizer.flush()
     return [timeless(json.loads(json.dumps(p.to_dict()))) for p in predictions]
 

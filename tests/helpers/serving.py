@@ -25,6 +25,8 @@ from ser_live.server.settings import parse
 from ser_live.server.uvicorn_server import Server as Running
 
 SOURCE_ROOT = Path(__file__).parents[2] / "realtime"
+FAST_MODEL = "emotion"
+"""Served unless a test asks for another: real, and quick beside others that are shipped."""
 START_SECONDS = 60.0
 END_SECONDS = 30.0
 
@@ -146,11 +148,11 @@ class ServerProcess(Server):
 
 
 @contextlib.contextmanager
-def server(*options: object) -> Iterator[ServerThread]:
-    """Run a server with further options in a thread."""
+def server(*options: object, model: str | None = FAST_MODEL) -> Iterator[ServerThread]:
+    """Run a server with further options in a thread; without a model it has its own default."""
     log, addresses = Log(), queue.SimpleQueue[str]()
     with _logged_to(log):
-        running = Running(parse(["--port", "0", *map(str, options)]), addresses.put)
+        running = Running(parse(["--port", "0", *_words(options, model)]), addresses.put)
         thread = threading.Thread(target=running.serve_until_stopped)
         thread.start()
         try:
@@ -176,17 +178,21 @@ def _logged_to(log: Log) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def process(*options: object, ends_well: bool = True) -> Iterator[ServerProcess]:
+def process(
+    *options: object, model: str | None = FAST_MODEL, ends_well: bool = True
+) -> Iterator[ServerProcess]:
     """Start ``ser-serve --port 0`` with further options, and end it by its process id.
 
     Parameters
     ----------
+    model : str or None
+        Default model, unless the options name one; None: that of the server.
     ends_well : bool
         It must not crash: still run at the end, or have ended with 0.
     """
     log = Log()
     with subprocess.Popen(
-        [sys.executable, "-m", "ser_live.server", "--port", "0", *map(str, options)],
+        [sys.executable, "-m", "ser_live.server", "--port", "0", *_words(options, model)],
         env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -212,6 +218,11 @@ def process(*options: object, ends_well: bool = True) -> Iterator[ServerProcess]
             except subprocess.TimeoutExpired:
                 started.kill()
             reader.join()
+
+
+def _words(options: Iterable[object], model: str | None) -> list[str]:
+    words = [str(option) for option in options]
+    return words if model is None or "--model" in words else [*words, "--model", model]
 
 
 def recording(samples: NDArray[Any], rate_hz: int, subtype: str = "FLOAT") -> bytes:

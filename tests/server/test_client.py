@@ -44,7 +44,7 @@ def guarded() -> Iterator[serving.Server]:
 
 
 def offline(samples: NDArray[Any], **options: Any) -> list[Prediction]:
-    recognizer = StreamRecognizer(**options)
+    recognizer = StreamRecognizer(serving.FAST_MODEL, **options)
     return recognizer.process(samples) + recognizer.flush()
 
 
@@ -71,8 +71,8 @@ def test_a_stream_gives_what_the_recognizer_gives(server: serving.Server, block:
     items: list[Item] = []
     with Stream(server.url) as stream:
         assert stream.started.sample_rate_hz == RATE_HZ
-        assert stream.started.model.name == "emotion"
-        assert stream.started.model.labels == StreamRecognizer().labels
+        assert stream.started.model.name == serving.FAST_MODEL
+        assert stream.started.model.labels == StreamRecognizer(serving.FAST_MODEL).labels
         for start in range(0, len(INTEGERS), block):
             stream.send(INTEGERS[start : start + block])
             items += stream.received()
@@ -248,7 +248,7 @@ def test_a_recording_over_http(server: serving.Server, tmp_path: Path) -> None:
     heard = recognize_file(path, server.url)
     assert list(heard.predictions) == offline(INTEGERS)
     assert list(heard.segments) == segments(offline(INTEGERS))
-    assert (heard.model, heard.sample_rate_hz, heard.channels) == ("emotion", RATE_HZ, 1)
+    assert (heard.model, heard.sample_rate_hz, heard.channels) == (serving.FAST_MODEL, RATE_HZ, 1)
     assert heard.seconds == pytest.approx(len(INTEGERS) / RATE_HZ)
     assert (heard.events, heard.notes) == ((), ())
     coarse = recognize_file(path, server.url, hop_seconds=1.0, vad=False, labels=["sad"])
@@ -274,7 +274,7 @@ def test_recordings_that_are_refused(
         assert caught.value.code == code
     with pytest.raises(ServerError, match="unauthorized"):
         recognize_file(good, guarded.url)
-    assert recognize_file(good, guarded.url, token=TOKEN).model == "emotion"
+    assert recognize_file(good, guarded.url, token=TOKEN).model == serving.FAST_MODEL
     with pytest.raises(SerError, match="cannot read it"):
         recognize_file(tmp_path / "nothing.wav", server.url)
 

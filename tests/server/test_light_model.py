@@ -29,7 +29,7 @@ def default_of(server: serving.Server) -> str:
 
 @pytest.mark.usefixtures("folder")
 def test_more_streams_than_the_default_model_carries_begin_with_the_light_one() -> None:
-    with serving.server("--max-streams", 1_000_000) as server:
+    with serving.server("--max-streams", 1_000_000, model=None) as server:
         assert default_of(server) == "emotion-light"
         (line,) = server.log.wait_for("light model", level="warning")
         assert "1000000 streams are asked for" in line["detail"]
@@ -42,12 +42,12 @@ def test_more_streams_than_the_default_model_carries_begin_with_the_light_one() 
 )
 @pytest.mark.usefixtures("folder")
 def test_the_default_model_stays_where_it_is_enough_or_wanted(options: tuple[object, ...]) -> None:
-    with serving.server(*options) as server:
+    with serving.server(*options, model=None) as server:
         assert default_of(server) == "emotion"
         assert server.log.lines("light model") == []
 
 
 def test_without_a_light_model_the_default_stays(folder: Path) -> None:
     (folder / "emotion-light.onnx").unlink()
-    with serving.server("--max-streams", 1_000_000) as server:
+    with serving.server("--max-streams", 1_000_000, model=None) as server:
         assert default_of(server) == "emotion"

@@ -42,7 +42,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]
     graph.graph.initializer.append(numpy_helper.from_array(only, "only"))
     path: Path = tmp_path_factory.mktemp("model") / "fragile.onnx"
     write_graph(path, graph, with_golden(card, graph).to_json())
-    with serving.server("--model", "emotion", "--model", path) as running:
+    with serving.server("--model", serving.FAST_MODEL, "--model", path) as running:
         yield running
 
 

@@ -65,9 +65,9 @@ def test_monitors_may_ask_without_a_body(server: serving.Server, path: str) -> N
 
 def test_models_are_told(server: serving.Server) -> None:
     models = server.get("/v1/models").json()
-    others = [(file.stem, False) for file in model_files() if file.stem != "emotion"]
+    others = [(file.stem, False) for file in model_files() if file.stem != serving.FAST_MODEL]
     told = [(model["name"], model["default"]) for model in models]
-    assert told == [("emotion", True), *others]
+    assert told == [(serving.FAST_MODEL, True), *others]
     assert all(len(model["labels"]) >= 7 and model["licence"] for model in models)
 
 

@@ -158,7 +158,8 @@ def test_voices_that_are_too_many_get_wider_hops_and_new_ones_are_refused(
 
     with serving.server() as server, ThreadPoolExecutor() as threads:
         models = server.running.streams.models
-        monkeypatch.setitem(models._loaded, "emotion", SlowModel(models.load_default(), 0.035))
+        slow = SlowModel(models.load_default(), 0.035)
+        monkeypatch.setitem(models._loaded, models.default, slow)
         speaking = threads.submit(asyncio.run, all_speak())
         server.log.wait_for("load", holding="refuses new streams; 1 hops")
         server.log.wait_for("load", holding="refuses new streams; 2 hops")

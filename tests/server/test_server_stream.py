@@ -43,7 +43,7 @@ def test_socket_and_recording_give_what_the_recognizer_gives(server: serving.Ser
     posted = server.recognized(recording(VOICE, RATE_HZ))
     assert [timeless(p) for p in posted["predictions"]] == wanted
     form = (posted["model"], posted["sample_rate_hz"], posted["channels"])
-    assert form == ("emotion", RATE_HZ, 1)
+    assert form == (serving.FAST_MODEL, RATE_HZ, 1)
     for size in (441, 7001, 1 << 18):
         said = talk(server, [start(), *blocks(VOICE, size), END])
         assert said.predictions == wanted
@@ -88,7 +88,7 @@ def test_a_skip_is_a_gap_on_the_timeline(server: serving.Server) -> None:
     before, after, hole = SHORT[:50000], SHORT[50000:], 33333
     skip = json.dumps({"type": "skip", "samples": hole})
     said = talk(server, [start(), *blocks(before, 3000), skip, *blocks(after, 3000), END])
-    recognizer = StreamRecognizer(sample_rate_hz=RATE_HZ)
+    recognizer = StreamRecognizer(serving.FAST_MODEL, RATE_HZ)
     wanted = recognizer.process(before) + recognizer.skip(hole)
     wanted += recognizer.process(after) + recognizer.flush()
     assert said.predictions == [timeless(json.loads(json.dumps(p.to_dict()))) for p in wanted]

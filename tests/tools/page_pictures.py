@@ -36,7 +36,7 @@ COUNT_WORDS = """
 def main() -> None:
     """Let the page hear the demo voice, and look at it in its last utterance."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    with tempfile.TemporaryDirectory() as folder, serving.process() as server:
+    with tempfile.TemporaryDirectory() as folder, serving.process(model=None) as server:
         for name, size in SIZES.items():
             place = Path(folder) / name
             place.mkdir()

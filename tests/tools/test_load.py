@@ -43,7 +43,7 @@ integration = pytest.mark.integration
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[serving.ServerProcess]:
-    with serving.process("--max-streams", "4", "--idle-seconds", "5") as running:
+    with serving.process("--max-streams", "4", "--idle-seconds", "5", model="emotion") as running:
         yield running
 
 

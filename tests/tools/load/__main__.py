@@ -16,7 +16,7 @@ if __name__ == "__main__":
 
 from ser_live.command_line import Parser, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
-from ser_live.model.catalog import find_model
+from ser_live.model.catalog import DEFAULT_MODEL, find_model
 from tools.load import churn, hostile, streams
 from tools.load.client import make_voice
 from tools.load.server import server_at
@@ -68,7 +68,8 @@ def _measured(arguments: argparse.Namespace) -> Report:
     voice = make_voice(arguments.rate, arguments.block_ms, hop_ms, arguments.model, is_continuous)
     options: tuple[str, ...] = ()
     if arguments.tool == "streams":
-        options = ("--max-streams", str(arguments.most + 16))
+        model = arguments.model or DEFAULT_MODEL  # however few the machine carries of it
+        options = ("--max-streams", str(arguments.most + 16), "--model", model)
     else:
         find_model(arguments.model)  # predictions are compared with those that it gives here
     if arguments.tool == "hostile":

@@ -141,7 +141,7 @@ def server_at(url: str | None, pid: int | None, *options: str) -> Iterator[Serve
         Of ``ser-serve``, for one that is started.
     """
     if url is None:
-        with serving.process(*options, ends_well=False) as own:
+        with serving.process(*options, model=None, ends_well=False) as own:
             yield Server(Address.parse(own.url, own.token), own.pid, own.log)
         return
     server = Server(Address.parse(url), pid, None)
