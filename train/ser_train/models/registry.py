@@ -174,6 +174,8 @@ _EMOTION_WHISPER = Network(
     front_end="encoder",
     pooled="encoder",
     is_pretrained=True,
+    chosen_on="all speakers of RAVDESS, EMO-DB and nEMO: decay, width and smoothing of the head, "
+    "among ten trials, by the folds of ravdess-luna5 and by leaving out each corpus in turn",
 )
 ISSA_SPECTRUM = SpectrumSpec(fft_samples=2048, hop_samples=512)
 """librosa's default transform, which the published code uses."""
