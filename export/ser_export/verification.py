@@ -79,7 +79,7 @@ def batch_is_bitwise(
 ) -> bool:
     """Return True if batches give each window's own bits."""
     for batch in batches:
-        singles = np.concatenate([run_all(session, window[None]) for window in batch])
+        singles = np.concatenate([run_all(session, window[None].copy()) for window in batch])
         if not np.array_equal(run_all(session, batch), singles):
             return False
     return True

@@ -243,7 +243,8 @@ class OnnxClassifier:
         longer = np.resize(spectrum, (frames, spectrum.shape[1]))
         windows = np.stack([np.roll(longer, 7 * k, axis=0) for k in range(_LARGEST_TRIED_BATCH)])
         try:
-            singles = [self._run(window[np.newaxis]) for window in windows]
+            # Copies begin elsewhere in memory than rows of a batch, which some sums depend on too.
+            singles = [self._run(window[np.newaxis].copy()) for window in windows]
             return all(
                 np.array_equal(batch, np.concatenate(rows[:n]))
                 for n in range(2, len(windows) + 1)

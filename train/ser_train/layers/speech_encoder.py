@@ -24,6 +24,7 @@ MOST_POSITIONS = 1500
 _MEAN_POWER = 1.5
 """Mean power of a bin after normalisation, as of speech at -20 dB of full scale."""
 _SILENT_POWER = 1e-30
+_VECTOR = 16
 _SMALLEST_MEL_POWER = 1e-10
 _RANGE_DECADES = 8.0
 """Whisper hears nothing that lies further under the loudest band of the recording."""
@@ -134,7 +135,10 @@ class WhisperLogMel(layers.Layer):  # type: ignore[misc]
     def call(self, power: Any) -> Any:
         """Map (batch, frames, 201) power to (batch, frames, 80)."""
         mel = ops.matmul(power, self._bank)
-        flat = ops.reshape(power, (ops.shape(power)[0], -1))  # one axis: a batch gives windows
+        # One axis, so that a batch gives windows, and rows that fill vectors of the processor: else
+        # the order of the sum would depend on where in memory the window begins.
+        filled = ops.pad(power, ((0, 0), (0, 0), (0, -power.shape[-1] % _VECTOR)))
+        flat = ops.reshape(filled, (ops.shape(power)[0], -1))
         frames = ops.sum(ops.cast(ops.max(power, axis=-1) > 0.0, power.dtype), -1, keepdims=True)
         total = ops.sum(flat, axis=-1, keepdims=True)
         mean = ops.maximum(total, _SILENT_POWER) / ops.maximum(frames * power.shape[-1], 1.0)
