@@ -101,7 +101,7 @@ class TestHealthyMachine:
         assert findings["processors"]["figures"]["count"] == os.cpu_count()
 
     def test_the_engine_recognizes_the_demo_and_has_room(self) -> None:
-        findings = findings_of()
+        findings = findings_of("--model", "emotion-light")
         assert findings["engine"]["figures"]["states"]["speech"] >= 1
         assert 0.3 < findings["speech gate"]["figures"]["speech_share"] < 0.9
         figures = findings["headroom"]["figures"]

@@ -91,7 +91,7 @@ def test_strange_values_give_finite_numbers_in_any_chunks(
     assert run(StreamRecognizer(model, vad=vad), iter(pieces(samples, cuts))) == whole
 
 
-@pytest.mark.parametrize("name", ["emotion", "issa-ravdess"])
+@pytest.mark.parametrize("name", ["emotion", "emotion-light", "issa-ravdess"])
 @pytest.mark.parametrize("loudness", [1e-45, 1e-30, 1e-10, 1.0, 1e6])
 def test_the_shipped_models_stay_finite_at_any_level(name: str, loudness: float) -> None:
     voice = demo_voice(16000, 1.6)

@@ -25,7 +25,7 @@ from ser_live.server.settings import parse
 from ser_live.server.uvicorn_server import Server as Running
 
 SOURCE_ROOT = Path(__file__).parents[2] / "realtime"
-FAST_MODEL = "emotion"
+FAST_MODEL = "emotion-light"
 """Served unless a test asks for another: real, and quick beside others that are shipped."""
 START_SECONDS = 60.0
 END_SECONDS = 30.0

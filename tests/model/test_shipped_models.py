@@ -14,7 +14,7 @@ from helpers.signals import at_random, demo_voice, run
 from helpers.sounds import recognize
 from ser_live import StreamRecognizer
 from ser_live.model import catalog
-from ser_live.model.catalog import DEFAULT_MODEL, model_files, model_folder
+from ser_live.model.catalog import DEFAULT_MODEL, find_model, model_files, model_folder
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.sources import DEMO_PATH
 
@@ -24,7 +24,9 @@ shipped = pytest.mark.parametrize("path", model_files(), ids=lambda path: path.s
 
 
 def test_the_default_model_is_shipped() -> None:
-    assert DEFAULT_MODEL in {path.stem for path in model_files()}
+    shipped_names = ["emotion", "emotion-light", "ravdess8", "emodb7", "issa-ravdess"]
+    assert [path.stem for path in model_files()] == shipped_names
+    assert OnnxClassifier.load(find_model("emotion-light")).card.labels == StreamRecognizer().labels
     card = StreamRecognizer().card
     assert set(card.labels) == set(SEVEN)
     assert {corpus.name for corpus in card.corpora} >= {"ravdess", "emodb", "nemo"}

@@ -366,7 +366,7 @@ def test_unlucky_input_is_one_line(base: Path, tmp_path: Path) -> None:
 
 def test_the_command_adapts_a_shipped_model(tmp_path: Path) -> None:
     table, target = write_table(tmp_path, labels=("happy", "boredom")), tmp_path / "mine.keras"
-    begun = ["--init", ROOT / "models" / "emotion.keras", "--corpus", table]
+    begun = ["--init", ROOT / "models" / "emotion-light.keras", "--corpus", table]
     rest = ["--epochs", "1", "--cache-dir", tmp_path / "cache", "-o", target]
     done = call("fit", *begun, *rest, main=cli.main)
     assert (done.returncode, done.stdout) == (0, "")

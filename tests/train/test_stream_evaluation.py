@@ -244,7 +244,7 @@ def test_known_onsets_give_the_right_times(
     voices: tuple[Voice, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stream, "SOUND_SECONDS", 10.0)
-    classifier = OnnxClassifier.load(MODELS / "emotion.onnx")
+    classifier = OnnxClassifier.load(MODELS / "emotion-light.onnx")
     classifier.card = replace(
         classifier.card, window=replace(classifier.card.window, warm_up_seconds=1.5)
     )
@@ -324,7 +324,7 @@ def test_the_command_from_outside(
 
 
 def test_who_was_in_training_comes_from_the_keras_file_beside() -> None:
-    model = MODELS / "emotion.onnx"
+    model = MODELS / "emotion-light.onnx"
     card = OnnxClassifier.load(model).card
     record = record_beside(model, card)
     assert record is not None
@@ -368,7 +368,7 @@ def test_mistakes_are_one_line(
 @pytest.mark.skipif("SER_CORPORA" not in os.environ, reason="SER_CORPORA names no folder")
 def test_the_shipped_model_on_a_stream_of_unseen_speakers(monkeypatch: pytest.MonkeyPatch) -> None:
     recordings = Recordings((Path(os.environ["SER_CORPORA"], "emodb"),), dropped=("boredom",))
-    classifier = OnnxClassifier.load(MODELS / "emotion.onnx")
+    classifier = OnnxClassifier.load(MODELS / "emotion-light.onnx")
     clips = [clip for clip in recordings.find() if clip.speaker in ("emodb/15", "emodb/16")]
     track = Track(find_voices(clips[::3], "recordings", Notes(), skip=False), seed=0)
     monkeypatch.setattr(stream, "SOUND_SECONDS", 10.0)
