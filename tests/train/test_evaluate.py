@@ -11,6 +11,7 @@ import soundfile
 from helpers import tiny_network
 from helpers.notes import Notes
 from ser_export.exporting import export_model
+from ser_live import SerError
 from ser_live.testing import demo_voice
 from ser_train import metrics
 from ser_train.commands import cli
@@ -19,6 +20,7 @@ from ser_train.commands.fit import FitJob
 from ser_train.corpora import Clip
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.clips import Evaluation
+from ser_train.models.keras_file import load_model, save_model
 from ser_train.reports.model_card import held_out_metrics
 
 pytestmark = pytest.mark.integration
@@ -80,3 +82,46 @@ def test_predictions_of_keras_and_onnx_agree(
     assert [(answer["state"], answer["label"]) for answer in silence] == [("silence", None)]
     assert by_keras["probabilities"] == pytest.approx(by_onnx["probabilities"], abs=1e-5)
     assert by_keras["confidence"] == max(by_keras["probabilities"].values())
+
+
+def test_strangers_set_temperature_and_threshold(
+    fitted: tiny_network.Fitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, corpus = tmp_path / "tempered.keras", str(fitted.job.recordings.folders[0])
+    command = ["evaluate", str(fitted.job.output), "--corpus", corpus]
+    command += ["--cache-dir", str(fitted.job.cache_folder), "--calibrated", str(target)]
+    assert cli.main([*command, "--speakers", "ravdess/04,ravdess/06"]) == 2
+    assert "ravdess/04 were in the first model's training; --calib" in capsys.readouterr().err
+    swap = ["--map", "happy=sad", "--map", "sad=happy"]  # every sure answer is wrong
+    assert cli.main([*command, "--speakers", "ravdess/06", *swap]) == 0
+    assert f"wrote {target}; temperature" in capsys.readouterr().out
+    before, after = load_model(fitted.job.output), load_model(target)
+    temperature = after.card.calibration.temperature
+    assert temperature > 2 * max(1.0, before.card.calibration.temperature)
+    assert float(after.model.get_layer("temperature").temperature) == pytest.approx(temperature)
+    assert "the held-out speakers ravdess/06" in after.card.calibration.method
+    assert after.card.smoothing == dataclasses.replace(before.card.smoothing, uncertain_below=0.6)
+    assert "ECE" in {metric.name for metric in before.card.metrics}
+    of_ece = [metric for metric in after.card.metrics if "ECE" in metric.name]
+    assert [("these very weights" in metric.protocol) for metric in of_ece] == [True, True]
+    assert after.card.limits.startswith(before.card.limits)
+    assert after.record is not None
+    assert after.record.validation_speakers == ("ravdess/05", "ravdess/06")
+    assert after.record.test_speakers == ()
+
+
+def test_a_model_with_an_everyday_prior_is_not_calibrated_by_strangers(
+    fitted: tiny_network.Fitted, tmp_path: Path
+) -> None:
+    first = load_model(fitted.job.output)
+    assert first.record is not None
+    card = dataclasses.replace(first.card, prior={"sad": 2.0})
+    save_model(tmp_path / "everyday.keras", first.model, card, first.record)
+    wanted = evaluation(fitted.job, "ravdess/06")
+    for model, target, reason in (
+        (tmp_path / "everyday.keras", "a.keras", "its everyday prior sets the threshold"),
+        (fitted.job.output, "a.onnx", "wanted a file that ends in .keras"),
+    ):
+        job = dataclasses.replace(wanted, model=model, calibrated=tmp_path / target)
+        with pytest.raises(SerError, match=reason):
+            evaluate(job, Notes())

@@ -143,3 +143,14 @@ def test_risk_coverage_of_known_answers() -> None:
     probabilities = np.array([[0.6, 0.4], [0.9, 0.1], [0.2, 0.8], [0.3, 0.7]])
     curve = metrics.risk_coverage(probabilities, np.array([1, 0, 1, 0]))
     assert curve.tolist() == pytest.approx([1.0, 1.0, 2 / 3, 0.5])
+
+
+def test_enough_answers_at_the_threshold_are_right() -> None:
+    """Of two speakers alike: the second has twice as many clips, which count half each."""
+    confidence = np.array([0.9, 0.5, 0.4, 0.3])
+    shares = np.stack([confidence, *[(1 - confidence) / 3] * 3], axis=1)
+    parts = [(shares, np.array([0, 1, 1, 1])), (shares.repeat(2, 0), np.zeros(8, int))]
+    assert metrics.threshold_of_accuracy(parts, 0.65) == 0.4
+    assert metrics.threshold_of_accuracy(parts, 0.7) == 0.5
+    assert metrics.threshold_of_accuracy(parts, 0.1) == 0.3
+    assert metrics.threshold_of_accuracy([(shares, np.ones(4, int))], 0.5) == 0.6

@@ -203,6 +203,26 @@ def uncertain_threshold(parts: Sequence[NDArray[np.float64]], each_alike: bool =
     return round(min(max(threshold, 0.2), 0.6), 3)
 
 
+def threshold_of_accuracy(
+    parts: Sequence[tuple[NDArray[np.float64], NDArray[np.intp]]], accuracy: float
+) -> float:
+    """Return the lowest confidence from which on enough answers are right, within 0.2 to 0.6.
+
+    Parameters
+    ----------
+    parts : sequence of (probabilities, truth)
+        One for each speaker; each counts alike.
+    accuracy : float
+        Share of right ones among the answers at or above the threshold.
+    """
+    columns = [(p.max(axis=1), p.argmax(axis=1) == t, np.ones(len(t)) / len(t)) for p, t in parts]
+    confidence, right, weights = np.concatenate(columns, axis=1)
+    surest = np.argsort(-confidence, kind="stable")
+    accuracies = np.cumsum((right * weights)[surest]) / np.cumsum(weights[surest])
+    enough = confidence[surest][accuracies >= accuracy]
+    return round(float(np.clip(enough.min(initial=0.6), 0.2, 0.6)), 3)
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
     """Bounds of 95 % confidence."""

@@ -147,6 +147,12 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         help="talk without labels, a folder or a table path[,label][,speaker] (.csv): how often "
         "the live engine is sure of an emotion in it",
     )
+    how.add_argument(
+        "--calibrated",
+        **_KERAS | {"metavar": "OUT.keras"},
+        help="also write the model with the temperature and the threshold of uncertainty that "
+        "these strangers give",
+    )
     _add_recordings(parser)
     add("--speakers", **_SPEAKERS, help="only these speakers (default: all)")
     add("--report-dir", **_FOLDER, help="for plots and figures")

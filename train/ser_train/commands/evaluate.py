@@ -1,11 +1,16 @@
 """Measure a saved model: on recordings, on a stream, in bad conditions, or on ordinary talk."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
-from ser_train.data.prepare import prepare
-from ser_train.evaluation.calibration import heard, measure
+from ser_live.errors import SerError
+from ser_live.text import sanitize
+from ser_train.corpora import Clip, speakers_of
+from ser_train.data.prepare import Prepared, prepare
+from ser_train.data.splits import Split
+from ser_train.evaluation.calibration import answers_of_speakers, calibrate, heard, measure
 from ser_train.evaluation.clips import (
     Evaluation,
     choose,
@@ -16,12 +21,16 @@ from ser_train.evaluation.clips import (
 from ser_train.evaluation.live.conditions import evaluate_conditions
 from ser_train.evaluation.live.ordinary import evaluate_talk
 from ser_train.evaluation.live.stream import evaluate_stream
-from ser_train.models.keras_file import load_model
+from ser_train.models.keras_file import ModelFile, heard_before, load_model, save_model
 from ser_train.models.registry import network_of
 from ser_train.progress import Reporter
 from ser_train.reports import conditions, live
 from ser_train.reports.markdown import score_lines, write_json
+from ser_train.reports.model_card import adapted_record, recalibrated_card
 from ser_train.reports.plots import draw_measured
+
+_RIGHT_OF_SURE = 0.6
+"""Share of the sure answers to strangers that must be right."""
 
 
 def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
@@ -42,6 +51,8 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     model, labels, network = loaded.model, loaded.card.labels, network_of(loaded.card)
     network = network.with_front_end_of(model)
     clips, _ = choose(job, labels)
+    if job.calibrated:
+        _require_strangers(job, loaded, clips)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken, train=False)
     every = range(len(prepared.clips))
     measured = measure(model, prepared, every, labels, whole=False)
@@ -58,7 +69,36 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
         draw_measured(job.report_folder, measured, labels, loaded.card.name)
         data = {"protocol": lines[0], "scores": dataclasses.asdict(measured.scores)}
         write_json(job.report_folder / "metrics.json", data)
+    if job.calibrated:
+        lines += _calibrate(job.calibrated, loaded, prepared)
     return tuple(lines)
+
+
+def _require_strangers(job: Evaluation, file: ModelFile, clips: Sequence[Clip]) -> None:
+    """Check that clips can calibrate a model, before anything is computed."""
+    if job.calibrated and job.calibrated.suffix != ".keras":
+        raise SerError(f"--calibrated names {job.calibrated}, wanted a file that ends in .keras")
+    reason = heard_before(file.record, speakers_of(clips))
+    if file.card.ordinary_odds or file.card.prior:
+        reason = "its everyday prior sets the threshold, with ordinary talk"
+    if reason:
+        wanted = "speakers that it never heard (--speakers) and an even prior"
+        raise SerError(f"{sanitize(job.model)}: {reason}; --calibrated wants {wanted}")
+
+
+def _calibrate(target: Path, file: ModelFile, prepared: Prepared) -> list[str]:
+    """Set temperature and threshold by all clips, and write the model."""
+    every, labels = range(len(prepared.clips)), file.card.labels
+    file.model.get_layer("temperature").temperature.assign(1.0)
+    answers = answers_of_speakers(file.model, prepared, every, labels)
+    found = calibrate(file.model, answers, _RIGHT_OF_SURE)
+    measured = measure(file.model, prepared, every, labels, whole=False)
+    card, seed = recalibrated_card(file, found, measured), file.record.seed if file.record else 0
+    record = adapted_record(file.record, prepared.clips, Split((), tuple(every), ()), seed)
+    save_model(target, file.model, card, record)
+    of, threshold = found.calibration, found.smoothing.uncertain_below
+    words = f"temperature {of.temperature:g}, uncertain below {threshold:g}: {of.method}"
+    return ["", f"wrote {target}; {words}:", *score_lines(measured.scores, labels)]
 
 
 def evaluate_live(way: str, job: Evaluation, report: Reporter) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from ser_train.metrics import (
     Scores,
     fit_temperature,
     score,
+    threshold_of_accuracy,
     uncertain_threshold,
     with_temperature,
 )
@@ -167,7 +168,9 @@ def answers_of_speakers(
     return HeldOutAnswers(parts, held_out, each_alike=True)
 
 
-def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
+def calibrate(
+    model: Any, answers: HeldOutAnswers, right_of_sure: float | None = None
+) -> Calibrated:
     """Set the model's temperature, and the threshold of uncertainty, by held-out answers.
 
     The temperature of a few speakers is drawn towards 1: their voices decide too much of it.
@@ -178,6 +181,8 @@ def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
     answers : HeldOutAnswers
         Of `answers_of_speakers`, or of `ser_train.cross_validation.pooling.answers_of_folds` from
         networks of the same recipe, so that no speaker need be held out.
+    right_of_sure : float or None
+        Share of the sure answers that must be right; None: four of five answers are sure.
     """
     temperature = fit_temperature(answers.parts, answers.each_alike)
     if answers.each_alike:
@@ -186,6 +191,9 @@ def calibrate(model: Any, answers: HeldOutAnswers) -> Calibrated:
     model.get_layer("temperature").temperature.assign(temperature)
     tempered = [with_temperature(probabilities, temperature) for probabilities, _ in answers.parts]
     threshold = uncertain_threshold(tempered, answers.each_alike)
+    if right_of_sure is not None:
+        parts = zip(tempered, (truth for _, truth in answers.parts), strict=True)
+        threshold = threshold_of_accuracy(tuple(parts), right_of_sure)
     return Calibrated(
         Calibration(temperature, f"least NLL on {answers.held_out}"),
         SmoothingSpec(uncertain_below=threshold),

@@ -43,6 +43,8 @@ class Evaluation:
     """Of the order of the recordings in a stream."""
     cache_folder: Path = dataclasses.field(default_factory=default_cache_folder)
     """Of spectra; what runs live needs none."""
+    calibrated: Path | None = None
+    """Model file to write, with the temperature and the threshold that the recordings give."""
     ordinary: tuple[Path, ...] = ()
     """Tables and folders of talk, measured in place of ``recordings``; no label is needed."""
 

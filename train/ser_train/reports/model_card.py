@@ -14,10 +14,12 @@ from ser_train.cross_validation.measurement import Figure, measure_ledger
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Calibrated, Measured
 from ser_train.metrics import Scores, score
-from ser_train.models.keras_file import TrainingRecord, heard_before
+from ser_train.models.keras_file import ModelFile, TrainingRecord, heard_before
 from ser_train.models.registry import Network
 
 _STRICTEST_FIRST = ("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "CC-BY-4.0")
+
+_FOR_STRANGERS = "Its confidence is meant for unknown voices; of those like its own it is too low."
 
 
 def make_card(
@@ -269,6 +271,24 @@ def adapted_metrics(
     parts = (f"{kind} {', '.join(speakers)}", known, measured.heard, conditions)
     protocol = "; ".join(part for part in parts if part)
     return _metrics_of(measured.scores, protocol, speaker_independent and not known)
+
+
+def recalibrated_card(file: ModelFile, calibrated: Calibrated, measured: Measured) -> ModelCard:
+    """Describe a model that strangers calibrated.
+
+    Calibration errors of the former temperature leave the card.
+    """
+    card = file.card
+    note = "these very weights; the speakers set temperature and threshold, so that ECE flatters"
+    added = adapted_metrics(measured, file.record, True, note)
+    threshold = calibrated.smoothing.uncertain_below
+    return dataclasses.replace(
+        card,
+        smoothing=dataclasses.replace(card.smoothing, uncertain_below=threshold),
+        calibration=calibrated.calibration,
+        metrics=(*(metric for metric in card.metrics if "ECE" not in metric.name), *added),
+        limits=f"{card.limits} {_FOR_STRANGERS}".strip(),
+    )
 
 
 def adapted_record(
