@@ -99,7 +99,7 @@ def test_names_joined_by_plus_are_an_ensemble() -> None:
 
 
 def test_names_and_labels_are_checked() -> None:
-    with pytest.raises(SerError, match="'tcn'; the networks are emotion-tcn, emotion-whisper, issa-ravdess"):
+    with pytest.raises(SerError, match="'tcn'; the networks are emotion-tcn, emotion-whisper"):
         ser_train.create_model("tcn", 8)
     with pytest.raises(SerError, match="'tcn'; the networks are"):
         networks.find_network("emotion-tcn+tcn")
