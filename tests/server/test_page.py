@@ -248,9 +248,9 @@ def test_the_timeline_is_moved_in_by_keys(demo_page: browser.Browser) -> None:
     assert demo_page.text("#emotion") == "silence"
     timeline.send_keys(RIGHT * 8)
     assert demo_page.text("#when") == "At 0:02.0"
-    assert demo_page.text("#emotion") == "angry"
+    assert demo_page.text("#emotion") == "neutral"
     spoken = timeline.get_attribute("aria-valuetext")
-    assert spoken == f"At 0:02.0, angry, {demo_page.text('#detail')}"
+    assert spoken == f"At 0:02.0, neutral, {demo_page.text('#detail')}"
     timeline.send_keys(END)
     assert demo_page.text("#when").startswith("At 0:19")
     timeline.send_keys(Keys.ESCAPE)

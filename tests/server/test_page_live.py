@@ -65,12 +65,11 @@ def voice(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def steady_voice(voice: Path) -> Path:
-    """Three utterances, the last cut short: one sure label wherever in them the hops begin."""
+    """Three utterances of one sure label each, wherever in them the hops begin."""
     samples, rate_hz = soundfile.read(voice, dtype="int16")
-    samples = samples[: 14 * rate_hz]
-    samples[12 * rate_hz :] = 0
+    first, third = samples[: 19 * rate_hz // 4], samples[19 * rate_hz // 2 : 57 * rate_hz // 4]
     path = voice.with_name("steady.wav")
-    soundfile.write(path, samples, rate_hz, subtype="PCM_16")
+    soundfile.write(path, np.concatenate((first, third, first)), rate_hz, subtype="PCM_16")
     return path
 
 

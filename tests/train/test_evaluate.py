@@ -36,7 +36,7 @@ def test_with_several_corpora_each_one_is_reported() -> None:
     accuracy = [m for m in reported if m.name == "WA"]
     assert [m.count for m in accuracy] == [3, 2, 1]
     assert [m.value for m in accuracy] == pytest.approx([2 / 3, 0.5, 1.0], abs=1e-4)
-    assert reported[3].protocol.startswith("emodb alone: held-out speakers emodb/1, neither")
+    assert reported[4].protocol.startswith("emodb alone: held-out speakers emodb/1, neither")
     leaks = [m for m in reported if m.name == "mass on angry"]
     assert [m.value for m in leaks] == pytest.approx([0.45, 0.3])
     assert [m.count for m in leaks] == [2, 1]
