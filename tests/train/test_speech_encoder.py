@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
+from ser_train.models.keras_file import require_one_start
 from ser_train.models.registry import NETWORKS
 from ser_train.models.whisper_file import read_encoder
 
@@ -140,6 +141,8 @@ def test_the_network_asks_for_its_encoder(tmp_path: Path) -> None:
         NETWORKS["emotion-whisper"].with_encoder(None)
     with pytest.raises(SerError, match=r"emotion-tcn has no encoder .* --encoder"):
         NETWORKS["emotion-tcn"].with_encoder(tmp_path)
+    with pytest.raises(SerError, match="--encoder goes with --network"):
+        require_one_start("", tmp_path / "mine.keras", tmp_path)
 
 
 @pytest.mark.skipif(not ENCODER.is_file(), reason="SER_ENCODER names no file")

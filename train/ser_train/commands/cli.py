@@ -131,7 +131,7 @@ def _fit(options: argparse.Namespace) -> None:
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
-    require_one_start(options.network, options.init)
+    require_one_start(options.network, options.init, options.encoder)
     options.run_dir = options.run_dir or output.with_name(f"{output.stem}-run")
     job = _job(FitJob, options)
     if options.init is None:

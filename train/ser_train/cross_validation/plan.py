@@ -131,7 +131,7 @@ def make_plan(job: CrossValidation) -> Plan:
 
 def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> ModelCard | None:
     """Return the card of the model that every fold begins with, if there is one."""
-    require_one_start(job.network, job.init)
+    require_one_start(job.network, job.init, job.encoder)
     if job.init is None:
         return None
     card, record = read_record(job.init)
