@@ -218,9 +218,9 @@ def _list_devices() -> int:
 
 
 def _list_models() -> int:
-    from ser_live.engine.recognizer import StreamRecognizer  # noqa: PLC0415
     from ser_live.model.catalog import DEFAULT_MODEL, model_files, model_folder  # noqa: PLC0415
     from ser_live.model.classifier import OnnxClassifier  # noqa: PLC0415
+    from ser_live.model.prior import prior_of  # noqa: PLC0415
 
     files = model_files()
     if not files:
@@ -232,7 +232,7 @@ def _list_models() -> int:
         print(f"{file.stem}{mark}")
         print(f"  labels:  {', '.join(card.labels)}")
         print(f"  licence: {card.licence}")
-        odds = [f"{name} x {value:g}" for name, value in StreamRecognizer(model).prior.items()]
+        odds = [f"{name} x {value:g}" for name, value in prior_of(None, card).by_name().items()]
         print(f"  prior:   {', '.join(odds) or 'even'}")
         milliseconds, megabytes = 1000 * model.measure_seconds(), file.stat().st_size / 1e6
         print(f"  price:   {milliseconds:.1f} ms a window here, {megabytes:.1f} MB")

@@ -25,7 +25,7 @@ from ser_live.model.card import (
 )
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import Classifier, WindowRequest, load_shared
-from ser_live.model.prior import ORDINARY_NAME, PriorChoice, join_prior, prior_of
+from ser_live.model.prior import PriorChoice, join_prior, prior_of
 from ser_live.prediction import Prediction, State
 from ser_live.text import quoted
 
@@ -139,8 +139,7 @@ class StreamRecognizer:
     @property
     def prior(self) -> dict[str, float]:
         """The odds in force: of labels, and of "ordinary" talk; empty: even."""
-        ordinary_odds = self._prior.ordinary_odds
-        return {**self._prior.odds} | ({ORDINARY_NAME: ordinary_odds} if ordinary_odds else {})
+        return self._prior.by_name()
 
     @property
     def sample_rate_hz(self) -> int:

@@ -226,7 +226,7 @@ class GoldenTest:
     tolerance: float = 1e-3
     """Worst allowed absolute difference of a probability."""
     ordinary: float | None = None
-    """What the output "ordinary" must give, where the network has it."""
+    """Probability that the output "ordinary" must give, where the network has it."""
 
     def __post_init__(self) -> None:
         _require("golden.frames", self.frames, 1, 1000)

@@ -14,12 +14,14 @@ from ser_live.text import quoted
 ORDINARY_NAME = "ordinary"
 """Name of a network's second output, and of its odds in a prior that a caller gives."""
 
-PriorChoice = Literal["everyday", "even"] | Mapping[str, float] | None
-"""None and "everyday": the card's; "even": none; or the odds of labels, 1 where one is left out."""
+NamedPrior = Literal["everyday", "even"]
+"""The card's odds, or none."""
 
+PriorChoice = NamedPrior | Mapping[str, float] | None
+"""None: the card's; or the odds of labels, 1 where one is left out."""
 
 PriorName = Literal["everyday", "even", "own"]
-"""What the odds in force are: the card's, none, or others that a caller gave."""
+"""Name of the odds in force: the card's, none, or others that a caller gave."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +42,11 @@ class Prior:
     """Of labels; 1 where one is left out."""
     ordinary_odds: float = 0.0
     """Of ordinary talk against acted emotion; 0: that output is not joined."""
+
+    def by_name(self) -> dict[str, float]:
+        """Return the odds of labels, and of "ordinary" talk if it counts; empty: even."""
+        ordinary = {ORDINARY_NAME: self.ordinary_odds} if self.ordinary_odds else {}
+        return {**self.odds, **ordinary}
 
 
 def prior_of(choice: PriorChoice, card: ModelCard) -> Prior:

@@ -13,7 +13,7 @@ from ser_live import stream_protocol
 from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
-from ser_live.model.prior import PriorName
+from ser_live.model.prior import NamedPrior, PriorName
 from ser_live.prediction import Prediction
 from ser_live.stream_protocol import ErrorCode
 from ser_live.text import quoted, sanitize
@@ -53,7 +53,7 @@ class SessionOptions(BaseModel):
     smoothing_seconds: float | None = None
     vad: bool = True
     prior: Annotated[
-        Literal["everyday", "even"] | dict[str, float] | None,
+        NamedPrior | dict[str, float] | None,
         BeforeValidator(_parsed),
         Field(description="Odds of labels, relative to even ones; in a query as JSON"),
     ] = None

@@ -1,7 +1,6 @@
 """The live engine under both priors at once."""
 
 from collections.abc import Iterable, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,14 +8,16 @@ from numpy.typing import NDArray
 from ser_live import Prediction, StreamRecognizer
 from ser_live.engine.inference import Steps, run_batch
 from ser_live.model.classifier import Classifier
+from ser_live.model.prior import NamedPrior
 
-Prior = Literal["everyday", "even"]
-PRIORS: tuple[Prior, Prior] = ("everyday", "even")
+PRIORS: tuple[NamedPrior, NamedPrior] = ("everyday", "even")
 """As a caller of the live engine names them; the first one is that of the card, its default."""
 
 
 def hear(
-    classifier: Classifier, pieces: Iterable[NDArray[np.float32]], priors: Sequence[Prior] = PRIORS
+    classifier: Classifier,
+    pieces: Iterable[NDArray[np.float32]],
+    priors: Sequence[NamedPrior] = PRIORS,
 ) -> tuple[list[Prediction], ...]:
     """Let new recognizers hear one stream, each under its own prior.
 
@@ -27,7 +28,7 @@ def hear(
     classifier : Classifier
     pieces : iterable of ndarray, shape (n,), float32
         The stream, at 16 kHz.
-    priors : sequence of Prior
+    priors : sequence of NamedPrior
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""What a model says of ordinary talk: how often it is sure of an emotion that is not there."""
+"""Shares of ordinary talk in which a model is sure of an emotion that is not there."""
 
 import itertools
 from collections import Counter, defaultdict
@@ -29,7 +29,7 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What was said in one condition under one prior."""
+    """Shares in one condition under one prior."""
 
     condition: str
     words: str

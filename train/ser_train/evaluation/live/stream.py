@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from ser_live import Prediction, StreamRecognizer
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.model.classifier import Classifier
+from ser_live.model.prior import NamedPrior
 from ser_train.data.acoustics import coloured
 from ser_train.evaluation.clips import Evaluation, Voice, begin, window_probabilities
 from ser_train.evaluation.live import stream_measures as measures
-from ser_train.evaluation.live.hearing import PRIORS, Prior, hear
+from ser_train.evaluation.live.hearing import PRIORS, hear
 from ser_train.evaluation.live.sounds import make_sounds
 from ser_train.evaluation.live.stream_measures import Heard, Span, StreamFigures, StreamResult
 from ser_train.progress import Reporter
@@ -157,7 +158,7 @@ def play(
     track: Track,
     gain_db: float,
     advance: Callable[[], None],
-    priors: Sequence[Prior] = PRIORS,
+    priors: Sequence[NamedPrior] = PRIORS,
 ) -> tuple[list[Prediction], ...]:
     """Let new live engines, one for each prior, hear a track at some level."""
     gain = np.float32(10.0 ** (gain_db / 20.0))
