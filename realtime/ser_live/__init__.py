@@ -1,9 +1,9 @@
 """Real-time speech emotion recognition.
 
 `StreamRecognizer` turns a stream of samples into a `Prediction` per hop; `listen` is the live
-loop over a microphone or any source, `alisten` the same for asyncio; `Event` is what happens
-beside the predictions; `ModelCard` says what a model is; `SerError` is what a
-caller's mistake raises.
+loop over a microphone or any source, `alisten` the same for asyncio; `recognize_file` gives the
+`Recognition` of a whole recording; `Event` is what happens beside the predictions; `ModelCard`
+says what a model is; `SerError` is what a caller's mistake raises.
 
 The names are loaded when they are first used, so that ``ser-live --help`` need not wait for
 onnxruntime.
@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # "as" says that they are public
     from ser_live.events import Event as Event
     from ser_live.live.async_listener import alisten as alisten
     from ser_live.live.listener import listen as listen
+    from ser_live.live.recognition import Recognition as Recognition
+    from ser_live.live.recognition import recognize_file as recognize_file
     from ser_live.model.card import ModelCard as ModelCard
     from ser_live.prediction import Prediction as Prediction
 
@@ -30,10 +32,12 @@ _HOMES = {
     "Event": "ser_live.events",
     "ModelCard": "ser_live.model.card",
     "Prediction": "ser_live.prediction",
+    "Recognition": "ser_live.live.recognition",
     "SerError": "ser_live.errors",
     "StreamRecognizer": "ser_live.engine.recognizer",
     "alisten": "ser_live.live.async_listener",
     "listen": "ser_live.live.listener",
+    "recognize_file": "ser_live.live.recognition",
 }
 __all__ = list(_HOMES)
 

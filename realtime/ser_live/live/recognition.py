@@ -1,0 +1,122 @@
+"""Recognition of a whole recording in one call."""
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Unpack
+
+from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
+from ser_live.events import Event
+from ser_live.live.listener import ListenOptions, listen
+from ser_live.prediction import Prediction
+from ser_live.sources.files import FileSource
+
+
+@dataclass(frozen=True, slots=True)
+class RecognitionSummary:
+    """Seconds and shares of labels and states, of one recording or one channel of it."""
+
+    seconds: dict[str, float]
+    """Of each label of the model (in state speech), then of uncertain, warming_up and silence."""
+    mean_confidence: float | None
+    """Mean over the predictions with a label, uncertain ones too; None if there are none."""
+
+    @property
+    def shares(self) -> dict[str, float]:
+        """The seconds as shares of all; 0 for all where there was no prediction."""
+        whole = sum(self.seconds.values()) or 1.0
+        return {name: seconds / whole for name, seconds in self.seconds.items()}
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the record as plain JSON values."""
+        return {
+            "seconds": self.seconds,
+            "shares": self.shares,
+            "mean_confidence": self.mean_confidence,
+        }
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """All that was recognized in one recording; can be pickled."""
+
+    path: str
+    """The recording."""
+    model: str
+    """Name of the model, as its card says."""
+    labels: tuple[str, ...]
+    """Emotions that the model tells apart."""
+    sample_rate_hz: int
+    """Of the recording."""
+    audio_seconds: float
+    """Length of what could be read of it."""
+    predictions: tuple[Prediction, ...]
+    """One per hop, as `ser_live.listen` gives them."""
+    segments: tuple[Segment, ...]
+    """Runs of one label, or of state uncertain."""
+    events: tuple[Event, ...]
+    """Events beside the predictions: clipping, silence of the input ..."""
+    notes: tuple[str, ...]
+    """Damage of the recording, one sentence each."""
+
+    @cached_property
+    def summary(self) -> RecognitionSummary:
+        """Seconds and share of each label, of uncertain and of silence; the mean confidence."""
+        seconds = dict.fromkeys((*self.labels, UNCERTAIN, "warming_up", "silence"), 0.0)
+        before_seconds = 0.0
+        for prediction in self.predictions:
+            name = prediction.label if prediction.state == "speech" else prediction.state
+            seconds[name or UNCERTAIN] += prediction.end_seconds - before_seconds
+            before_seconds = prediction.end_seconds
+        confidences = [p.confidence for p in self.predictions if p.label is not None]
+        mean = sum(confidences) / len(confidences) if confidences else None
+        return RecognitionSummary(seconds, mean)
+
+
+def recognize_file(path: str | os.PathLike[str], **options: Unpack[ListenOptions]) -> Recognition:
+    """Recognize emotion in a whole recording, as fast as the machine can.
+
+    It starts no thread, keeps nothing for the next call but the loaded model, and gives what
+    `listen` gives of the same recording, bit for bit.
+
+    Parameters
+    ----------
+    path : path
+        An audio file.
+    **options
+        Those of `ser_live.listen`.
+
+    Returns
+    -------
+    Recognition
+        Its predictions, segments, summary and notes.
+
+    Raises
+    ------
+    SerError
+        If the recording or the model cannot be read, or an option is of no use.
+    """
+    predictions: list[Prediction] = []
+    segments: list[Segment] = []
+    events: list[Event] = []
+    segmenter = Segmenter()
+    with listen(FileSource(path), events=True, **options) as listener:
+        for item in listener:
+            if isinstance(item, Event):
+                events.append(item)
+            else:
+                predictions.append(item)
+                segments += segmenter.process(item)
+        segments += segmenter.flush()
+    source, recognizer = listener.source, listener.recognizer
+    return Recognition(
+        path=os.fspath(path),
+        model=recognizer.card.name,
+        labels=recognizer.labels,
+        sample_rate_hz=source.sample_rate_hz,
+        audio_seconds=source.counters.processed / source.sample_rate_hz,
+        predictions=tuple(predictions),
+        segments=tuple(segments),
+        events=tuple(events),
+        notes=source.notes,
+    )
