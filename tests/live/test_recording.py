@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from helpers.streams import GivenSource
 from ser_live import Prediction, SerError, __version__, listen
-from ser_live.recording import Recorder, ReplaySource, Session, files, model_sha256
+from ser_live.model.catalog import model_sha256
+from ser_live.recording import Recorder, ReplaySource, Session, files
 from ser_live.sources import DEMO_PATH, Block, FileSource, Notice, Source
 from ser_live.testing import demo_voice
 

@@ -140,7 +140,8 @@ def _session(
 
     The options are those of the command line, else those of a recording, else the usual ones.
     """
-    from ser_live.recording import Recorder, ReplaySource, model_sha256  # noqa: PLC0415
+    from ser_live.model.catalog import model_sha256  # noqa: PLC0415
+    from ser_live.recording import Recorder, ReplaySource  # noqa: PLC0415
     from ser_live.sources import DEMO_NOTICE  # noqa: PLC0415
 
     pace: Pace = arguments.pace or ("realtime" if has_view else "fast")

@@ -39,7 +39,7 @@ predictions come out, bit for bit. Options that are given here replace those of 
 """
 
 
-_new_parser = functools.partial(
+new_parser = functools.partial(
     Parser, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
 )
 
@@ -71,7 +71,7 @@ _SOURCE_DETAILS: tuple[Row, ...] = (
 _MODEL: Row = ("--model", "a name of --list-models or an .onnx file", {"metavar": "NAME|PATH"})
 _PRIOR_HELP = "odds of everyday talk, mostly neutral, or even ones, as for acted emotion"
 _PRIOR = {"choices": ("everyday", "even")}
-_RECOGNITION: tuple[Row, ...] = (
+RECOGNITION: tuple[Row, ...] = (
     _MODEL,
     ("--prior", f"{_PRIOR_HELP}; default: everyday", _PRIOR),
     ("--hop", f"{_HOP_HELP}; default: 0.25", _SECONDS),
@@ -144,31 +144,32 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
 
 
 def _live_parser() -> argparse.ArgumentParser:
-    parser = _new_parser(PROGRAM, _USAGE, _DESCRIPTION, _EPILOG)
+    parser = new_parser(PROGRAM, _USAGE, _DESCRIPTION, _EPILOG)
     parser.set_defaults(replay=None)
     source = parser.add_argument_group("source (default: the default microphone)")
-    _add(source.add_mutually_exclusive_group(), _SOURCES)
-    _add(source, _SOURCE_DETAILS)
-    _add(parser.add_argument_group("recognition"), _RECOGNITION)
-    _add(parser.add_argument_group("when there is too much to do"), _OVERLOAD)
-    _add(parser.add_argument_group("output"), (*_OUTPUT, _RECORD))
-    _add(parser.add_argument_group("instead of listening"), _INSTEAD)
+    add_options(source.add_mutually_exclusive_group(), _SOURCES)
+    add_options(source, _SOURCE_DETAILS)
+    add_options(parser.add_argument_group("recognition"), RECOGNITION)
+    add_options(parser.add_argument_group("when there is too much to do"), _OVERLOAD)
+    add_options(parser.add_argument_group("output"), (*_OUTPUT, _RECORD))
+    add_options(parser.add_argument_group("instead of listening"), _INSTEAD)
     return parser
 
 
 def _replay_parser() -> argparse.ArgumentParser:
     program = f"{PROGRAM} replay"
-    parser = _new_parser(program, f"{program} FILE [OPTIONS]", _REPLAY_DESCRIPTION)
-    _add(parser.add_argument_group("recording"), _RECORDING)
+    parser = new_parser(program, f"{program} FILE [OPTIONS]", _REPLAY_DESCRIPTION)
+    add_options(parser.add_argument_group("recording"), _RECORDING)
     recognition = parser.add_argument_group("recognition (default: as it was recorded)")
-    _add(recognition, _REPLAY_RECOGNITION)
-    _add(parser.add_argument_group("output"), _OUTPUT)
+    add_options(recognition, _REPLAY_RECOGNITION)
+    add_options(parser.add_argument_group("output"), _OUTPUT)
     parser.set_defaults(**dict.fromkeys(("file", "record", "policy", "cpu_budget")))
     parser.set_defaults(stdin=False, demo=False, list_devices=False, list_models=False)
     return parser
 
 
-def _add(group: argparse._ActionsContainer, rows: Iterable[Row]) -> None:
+def add_options(group: argparse._ActionsContainer, rows: Iterable[Row]) -> None:
+    """Add options to a parser or a group of one."""
     for flags, words, settings in rows:
         group.add_argument(*flags.split(), help=words, **settings)
 

@@ -1,5 +1,6 @@
 """Catalog of the shipped models: from names to files."""
 
+import hashlib
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -53,6 +54,22 @@ def find_model(model: str | os.PathLike[str] | None) -> Path:
         f"there is no model '{sanitize(wanted)}'; wanted a path to an .onnx file or the name of a "
         f"shipped model ({names})"
     )
+
+
+def model_sha256(model: str | os.PathLike[str] | None) -> str:
+    """Return the fingerprint of a model's file.
+
+    Raises
+    ------
+    SerError
+        If there is no such model or it cannot be read.
+    """
+    path = find_model(model)
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise SerError(f"{path}: cannot read the model ({error.strerror or error})") from error
 
 
 def refuse_keras(path: Path) -> None:

@@ -24,13 +24,13 @@ class GrowingFile:
     path : path
         Where it is.
     mode : str
-        As in `open`, binary: "wb" overwrites, "xb" raises FileExistsError.
+        As in `open`, binary: "wb" overwrites, "xb" raises FileExistsError, "ab" goes on.
     """
 
     def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
         self.path = Path(path)
-        self._size = 0
         self._file: BinaryIO = self.path.open(mode, buffering=0)  # type: ignore[assignment]
+        self._size = self._file.seek(0, os.SEEK_END)
 
     def append(self, data: bytes, head: bytes = b"") -> None:
         """Write a piece; OSError if that fails, and the file then ends with the one before.

@@ -7,6 +7,6 @@ every notice, each with its frame.
 
 from ser_live.recording.recorder import Recorder
 from ser_live.recording.replay import ReplaySource
-from ser_live.recording.sidecar import Session, model_sha256
+from ser_live.recording.sidecar import Session
 
-__all__ = ["Recorder", "ReplaySource", "Session", "model_sha256"]
+__all__ = ["Recorder", "ReplaySource", "Session"]

@@ -10,10 +10,10 @@ from typing import Self
 
 from ser_live import __version__
 from ser_live.errors import SerError
-from ser_live.model.catalog import DEFAULT_MODEL, find_model
+from ser_live.model.catalog import DEFAULT_MODEL, find_model, model_sha256
 from ser_live.model.prior import PriorChoice
 from ser_live.recording.files import RecordingFiles, refusal
-from ser_live.recording.sidecar import Session, model_sha256, sidecar_path
+from ser_live.recording.sidecar import Session, sidecar_path
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 
 _LOG = logging.getLogger(__name__)

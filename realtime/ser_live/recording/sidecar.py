@@ -1,7 +1,6 @@
 """Lines beside a recording: how it was made, and what the samples alone do not tell."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import typing
@@ -11,7 +10,6 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.events import EventKind
-from ser_live.model.catalog import find_model
 from ser_live.model.prior import PriorChoice
 from ser_live.text import sanitize
 
@@ -136,22 +134,6 @@ def read_marks(
     for mark in _marks(path):
         if not isinstance(mark, Session):
             yield mark
-
-
-def model_sha256(model: str | os.PathLike[str] | None) -> str:
-    """Return the fingerprint of a model's file.
-
-    Raises
-    ------
-    SerError
-        If there is no such model or it cannot be read.
-    """
-    path = find_model(model)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise SerError(f"{path}: cannot read the model ({error.strerror or error})") from error
 
 
 def _marks(path: str | os.PathLike[str]) -> Iterator[Mark]:
