@@ -50,6 +50,8 @@ class Prediction:
     """Now minus the capture time of the sample at `end_seconds`; None where unknown."""
     timing: Timing | None = field(default=None, compare=False)
     """Cost of this prediction."""
+    channel: str | None = None
+    """Its channel, where several are recognized apart: left or right of two, else 1, 2 ..."""
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain JSON values: the line that ``ser-live --json`` prints."""
@@ -57,4 +59,6 @@ class Prediction:
         record = {name: getattr(self, name) for name in self.__slots__}
         if self.timing is not None:
             record["timing"] = {name: getattr(self.timing, name) for name in self.timing.__slots__}
+        if self.channel is None:
+            del record["channel"]
         return record

@@ -8,6 +8,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from ser_live import Prediction, StreamRecognizer
+from ser_live.engine.channels import ChannelRecognizer
 from ser_live.sources import DEMO_PATH
 
 Cut = Callable[[NDArray[np.generic]], Iterator[NDArray[np.generic]]]
@@ -49,6 +50,8 @@ def as_format(mono: NDArray[np.float32], channels: int, dtype: str) -> NDArray[n
     return (samples * 32767).astype(np.int16) if dtype == "int16" else samples.astype(dtype)
 
 
-def run(recognizer: StreamRecognizer, chunks: Iterator[NDArray[np.generic]]) -> list[Prediction]:
+def run(
+    recognizer: StreamRecognizer | ChannelRecognizer, chunks: Iterator[NDArray[np.generic]]
+) -> list[Prediction]:
     predictions = [p for chunk in chunks for p in recognizer.process(chunk)]
     return predictions + recognizer.flush()

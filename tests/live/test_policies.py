@@ -313,7 +313,7 @@ class TestInput:
             ((1, 1), ""),
             ((1, 0), ""),  # 6 dB less, which the gate and the model do not mind
             ((1, -0.5), ""),
-            ((1, -1), r"cancel each other in the mix \(-\d\d dB\); .* takes the first one alone"),
+            ((1, -1), r"cancel each other in the mix \(-\d\d dB\); .* 'left' the first one alone"),
             ((0.5, -0.45, 0, 0), "cancel each other"),
         ],
     )

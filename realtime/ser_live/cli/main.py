@@ -47,7 +47,6 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
     from ser_live.cli.stderr import Stderr  # noqa: PLC0415 - --help needs no engine
     from ser_live.live.listener import listen  # noqa: PLC0415
     from ser_live.live.summary import Summary  # noqa: PLC0415
-    from ser_live.output import Outputs  # noqa: PLC0415
 
     has_view = sys.stdout.isatty() and not arguments.json and os.environ.get("TERM") != "dumb"
     if has_view and arguments.events:
@@ -59,7 +58,7 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
         source, options, notice = _session(arguments, stderr, has_view)
         with (
             listen(source, **options) as listener,
-            Outputs(arguments.output, listener.recognizer.labels, source.name) as outputs,
+            _outputs(arguments.output, listener) as outputs,
         ):
             steps = _kept(listener, outputs, summary, signals, is_kept)
             try:
@@ -75,6 +74,15 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
         print("\n".join([*notes, *summary.lines(listener.stats)]), file=sys.stderr)
     is_whole = not outputs.errors and getattr(source, "is_whole", True)
     return exit_code or (_DONE if is_whole else USER_ERROR)
+
+
+def _outputs(paths: Sequence[str], listener: "Listener[Any]") -> "Outputs":
+    from ser_live.engine.channels import ChannelRecognizer  # noqa: PLC0415
+    from ser_live.output import Outputs  # noqa: PLC0415
+
+    recognizer = listener.recognizer
+    has_channels = isinstance(recognizer, ChannelRecognizer)
+    return Outputs(paths, recognizer.labels, listener.source.name, has_channels=has_channels)
 
 
 def _kept(
@@ -152,6 +160,7 @@ def _session(
         "smoothing_seconds": arguments.smoothing,
         "vad": arguments.vad,
         "prior": arguments.prior,
+        "use_channels": arguments.use_channels,
         "policy": arguments.policy,
         "cpu_budget": None if budget is None else budget / 100.0,
     }
@@ -160,7 +169,8 @@ def _session(
         replay = ReplaySource(arguments.replay, pace)
         session = replay.session
         names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad", "prior")
-        options = {name: getattr(session, name) for name in (*names, "uncertain_below")} | given
+        kept = (*names, "uncertain_below", "use_channels")
+        options = {name: getattr(session, name) for name in kept} | given
         if arguments.model is None and (now := model_sha256(session.model)) != session.model_sha256:
             stderr.print(
                 f"warning: model {session.model} has changed since the recording (sha256 "
@@ -180,6 +190,7 @@ def _session(
             smoothing_seconds=arguments.smoothing,
             vad=arguments.vad,
             prior=arguments.prior,
+            use_channels=arguments.use_channels or "mix",
         )
     return source, cast("ListenOptions", options), "; ".join(notices)
 

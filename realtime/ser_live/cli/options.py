@@ -53,6 +53,12 @@ _PACE_HELP = "default: realtime in the live view, else fast"
 _HOP_HELP = "seconds from one prediction to the next"
 _VERSION = {"action": "version", "version": f"%(prog)s {__version__}"}
 
+_USE_CHANNELS_HELP = (
+    "split: each one as a stream of its own; left, right or numbers like 1,3: those alone; "
+    "default: mix"
+)
+_USE_CHANNELS: Row = ("--use-channels", _USE_CHANNELS_HELP, {"metavar": "WHICH"})
+
 _SOURCES: tuple[Row, ...] = (
     ("--device", "a microphone; part of its name will do", {"metavar": "NAME|INDEX"}),
     ("--file", "an audio file of any rate and channel count", {"metavar": "PATH"}),
@@ -67,6 +73,7 @@ _SOURCE_DETAILS: tuple[Row, ...] = (
     ("--rate", "of raw PCM on --stdin; default: 16000", {"type": int, "metavar": "HZ"}),
     ("--format", "of raw PCM on --stdin; default: s16le", {"choices": ("s16le", "f32le")}),
     ("--channels", "of raw PCM on --stdin; default: 1", {"type": int, "metavar": "N"}),
+    _USE_CHANNELS,
 )
 _MODEL: Row = ("--model", "a name of --list-models or an .onnx file", {"metavar": "NAME|PATH"})
 _PRIOR_HELP = "odds of everyday talk, mostly neutral, or even ones, as for acted emotion"
@@ -108,6 +115,7 @@ _INSTEAD: tuple[Row, ...] = (
 _RECORDING: tuple[Row, ...] = (
     ("replay", "the WAV file; its .wav.jsonl is beside it", {"metavar": "FILE"}),
     ("--pace", _PACE_HELP, _PACE),
+    _USE_CHANNELS,
 )
 _VAD_HELP = "let the speech gate decide, or take everything for speech"
 _REPLAY_RECOGNITION: tuple[Row, ...] = (

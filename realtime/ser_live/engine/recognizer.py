@@ -174,6 +174,11 @@ class StreamRecognizer:
         self._index = max(self._index, fed_hops)
 
     @property
+    def has_failed(self) -> bool:
+        """True if a network failed: every call raises until `reset`."""
+        return self._failure is not None
+
+    @property
     def next_due_seconds(self) -> float:
         """Length of input after which `process` will return the next prediction, nearly."""
         return self._due_sample() / SAMPLE_RATE_HZ + self._resampler.held_seconds

@@ -78,16 +78,8 @@ def to_mono(samples: ArrayLike, channels: int) -> NDArray[np.float32]:
     SerError
         For another shape or dtype, NaN, infinity, or values that are no audio.
     """
-    block = _as_array(samples)
-    if block.ndim == 1 and channels == 1:
-        block = block[:, np.newaxis]
-    if block.ndim != 2 or block.shape[1] != channels:
-        raise SerError(
-            f"samples have shape {block.shape}, wanted (n, {channels})"
-            + (" or (n,)" if channels == 1 else "")
-        )
-    if block.dtype.kind == "f":
-        check_values(block)
+    block = checked_block(samples, channels)
+    check_values(block)
     # Before soxr, whose int16 mode depends on the chunks.
     floats = as_float(block)
     mono: NDArray[np.float32] = floats[:, 0].copy()
@@ -97,6 +89,19 @@ def to_mono(samples: ArrayLike, channels: int) -> NDArray[np.float32]:
     if channels > 1:
         mono /= np.float32(channels)
     return mono
+
+
+def checked_block(samples: ArrayLike, channels: int) -> NDArray[Any]:
+    """Return a block of samples as an array, shape (n, channels); SerError if it is none."""
+    block = _as_array(samples)
+    if block.ndim == 1 and channels == 1:
+        block = block[:, np.newaxis]
+    if block.ndim != 2 or block.shape[1] != channels:
+        raise SerError(
+            f"samples have shape {block.shape}, wanted (n, {channels})"
+            + (" or (n,)" if channels == 1 else "")
+        )
+    return block
 
 
 class Resampler:
@@ -174,7 +179,9 @@ def _as_array(samples: ArrayLike) -> NDArray[Any]:
 
 
 def check_values(block: NDArray[np.generic]) -> None:
-    """Raise SerError for samples that are not finite, or too large for audio."""
+    """Raise SerError for floats that are not finite, or too large for audio."""
+    if block.dtype.kind != "f":
+        return
     extremes = np.array([block.min(initial=0.0), block.max(initial=0.0)])
     if not np.isfinite(extremes).all():
         raise SerError(

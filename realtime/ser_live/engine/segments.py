@@ -20,10 +20,15 @@ class Segment:
     """The emotion; "uncertain" for a run of that state."""
     mean_confidence: float
     """Mean of its predictions' confidence."""
+    channel: str | None = None
+    """Its channel, as of `Prediction`."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return the record as plain JSON values."""
-        return dataclasses.asdict(self)
+        """Return the record as plain JSON values; without a channel where it has none."""
+        record = dataclasses.asdict(self)
+        if self.channel is None:
+            del record["channel"]
+        return record
 
 
 class Segmenter:
@@ -32,7 +37,8 @@ class Segmenter:
     A change of label or state ends a segment, and so do silence, warming up and audio that no
     prediction rests on: a gap, or what lies between windows shorter than the hop. The
     first segment of an utterance begins with the audio that its first prediction
-    rests on, the later ones with the hop in which they appear; segments never overlap.
+    rests on, the later ones with the hop in which they appear; segments of one channel never
+    overlap.
     """
 
     def __init__(self) -> None:
@@ -40,6 +46,25 @@ class Segmenter:
 
     def reset(self) -> None:
         """Clear the stream: as new."""
+        self._runs: dict[str | None, _Run] = {}
+
+    def process(self, prediction: Prediction) -> list[Segment]:
+        """Take the next prediction and return the segment of its channel that it ends, if any."""
+        channel = prediction.channel
+        if channel not in self._runs:
+            self._runs[channel] = _Run(channel)
+        return self._runs[channel].process(prediction)
+
+    def flush(self) -> list[Segment]:
+        """End the open segments and return them; what comes later begins other ones."""
+        return [segment for run in self._runs.values() for segment in run.flush()]
+
+
+class _Run:
+    """The predictions of one channel."""
+
+    def __init__(self, channel: str | None) -> None:
+        self._channel = channel
         self._before: Prediction | None = None
         self._label: str | None = None  # of the run that is open
         self._start_seconds = 0.0
@@ -48,7 +73,6 @@ class Segmenter:
         self._closed_seconds = 0.0  # end of the segment before
 
     def process(self, prediction: Prediction) -> list[Segment]:
-        """Take the next prediction and return the segment that it ends, if any."""
         before, label = self._before, _label(prediction)
         # Audio between two predictions is missing, or lies in no window.
         is_gap = before is not None and prediction.start_seconds > before.end_seconds
@@ -65,11 +89,11 @@ class Segmenter:
         return ended
 
     def flush(self) -> list[Segment]:
-        """End the open segment and return it, if any; what comes later begins another one."""
         if self._label is None or self._before is None:
             return []
         mean = self._confidence_sum / self._count
-        segment = Segment(self._start_seconds, self._before.end_seconds, self._label, mean)
+        end_seconds = self._before.end_seconds
+        segment = Segment(self._start_seconds, end_seconds, self._label, mean, self._channel)
         self._label = None
         self._closed_seconds = segment.end_seconds
         return [segment]

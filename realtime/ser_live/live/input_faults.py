@@ -29,7 +29,7 @@ _FAINT = 0.01
 _FAINTEST_POWER = 1e-8
 _FORMAT_SECONDS = 30
 _FORMAT_VALUES = 1 << 12
-_ONE_CHANNEL = "'ffmpeg -i IN -af \"pan=mono|c0=c0\" OUT' takes the first one alone"
+_ONE_CHANNEL = "use_channels 'split' recognizes each one apart, 'left' the first one alone"
 
 
 class Gaps:
@@ -88,6 +88,8 @@ class InputMonitor:
         The source has an end and may have been edited.
     silence_hint : str
         What to do about a live source that gives nothing.
+    picked : tuple of int
+        Channels that are heard, each apart; none: all of them, as a mix.
     """
 
     def __init__(
@@ -97,9 +99,12 @@ class InputMonitor:
         *,
         is_recording: bool = False,
         silence_hint: str = "",
+        picked: tuple[int, ...] = (),
     ) -> None:
         self.sample_rate_hz = sample_rate_hz
         self.channels = channels
+        self._picked = picked
+        self._heard_channels = len(picked) or channels
         self.is_recording = is_recording
         self._silence_hint = f"; {silence_hint}" if silence_hint and not is_recording else ""
         self._silent_seconds = _SILENT_SECONDS_OF_RECORDING if is_recording else _SILENT_SECONDS
@@ -129,6 +134,7 @@ class InputMonitor:
         """
         found: list[Event] = []
         start = 0
+        samples = samples[:, self._picked] if self._picked else samples
         while start < len(samples):
             block = samples[start : start + self.sample_rate_hz - self._frames]  # of this second
             self._blocks.append(block)
@@ -174,7 +180,7 @@ class InputMonitor:
 
     def _silence(self, values: NDArray[np.float32]) -> str:
         """Find that a value has stayed the same for long, on all channels."""
-        long_values = round(self._silent_seconds * self.sample_rate_hz) * self.channels
+        long_values = round(self._silent_seconds * self.sample_rate_hz) * self._heard_channels
         changes = np.flatnonzero(values[1:] != values[:-1]) + 1
         before = self._constant_values if values[0] == self._level else 0
         first = before + int(changes[0] if changes.size else values.size)
@@ -208,7 +214,9 @@ class InputMonitor:
         """Find what the mean over the channels does to a voice; once, for it rarely changes."""
         powers = channels.var(axis=1)
         total, loudest = powers.sum(), int(powers.argmax())
-        if len(powers) == 1 or total < _FAINTEST_POWER or self._told["input_channels"]:
+        if self._picked or len(powers) == 1 or total < _FAINTEST_POWER:
+            return ""
+        if self._told["input_channels"]:
             return ""
         self._powers = _POWER_MEMORY * self._powers + (channels.sum(axis=0).var(), total)
         self._channels_seconds += 1
@@ -227,7 +235,7 @@ class InputMonitor:
 
     def _format(self, values: NDArray[Any], start: int) -> str:
         """Find out, at the start of the stream, that the samples have another format."""
-        is_start = start < _FORMAT_SECONDS * self.sample_rate_hz * self.channels
+        is_start = start < _FORMAT_SECONDS * self.sample_rate_hz * self._heard_channels
         if not is_start or self._told["input_format"]:
             return ""
-        return likely_format(values[:_FORMAT_VALUES], self.channels, start)
+        return likely_format(values[:_FORMAT_VALUES], self._heard_channels, start)

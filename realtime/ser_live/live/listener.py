@@ -13,6 +13,7 @@ from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.engine.channels import ChannelRecognizer, UseChannels, is_mix, recognizer_of
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.errors import SerError
@@ -27,6 +28,7 @@ from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCo
 from ser_live.sources.devices import silence_hint
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
+from ser_live.text import quoted
 
 Item = TypeVar("Item", bound=Prediction | Event)
 
@@ -47,6 +49,7 @@ class ListenOptions(TypedDict, total=False):
     vad: bool
     prior: PriorChoice
     uncertain_below: float | None
+    use_channels: UseChannels
     policy: Policy | None
     cpu_budget: float | None
     clock: Callable[[], float]
@@ -108,7 +111,7 @@ class Listener(Generic[Item]):
     the parameters are explained.
     """
 
-    recognizer: StreamRecognizer
+    recognizer: StreamRecognizer | ChannelRecognizer
 
     def __init__(
         self,
@@ -121,6 +124,7 @@ class Listener(Generic[Item]):
         vad: bool = True,
         prior: PriorChoice = None,
         uncertain_below: float | None = None,
+        use_channels: UseChannels = "mix",
         events: bool = False,
         policy: Policy | None = None,
         cpu_budget: float | None = None,
@@ -128,7 +132,10 @@ class Listener(Generic[Item]):
     ) -> None:
         if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
             raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
+        if not is_mix(use_channels) and recognizer is not None:
+            raise SerError(f"use_channels is {quoted(use_channels)}, wanted no recognizer with it")
         self.source = source
+        self._use_channels = use_channels
         self._expectant = source if isinstance(source, Expectant) else None
         self._backpressure = Backpressure(source, policy)
         self._given = recognizer
@@ -249,7 +256,8 @@ class Listener(Generic[Item]):
                 raise SerError(f"{self.source.name}: closed while it was opened; make a new one")
             # Only now is it known what the device or the file gives.
             rate_hz, channels = self.source.sample_rate_hz, self.source.channels
-            self.recognizer = self._given or self._made(sample_rate_hz=rate_hz, channels=channels)
+            made = partial(self._made, sample_rate_hz=rate_hz)
+            self.recognizer = self._given or recognizer_of(self._use_channels, channels, made)
             self._check_format()
             self.recognizer.reset()
             if self._hop_controller is not None:
@@ -291,8 +299,14 @@ class Listener(Generic[Item]):
         return samples
 
     def _new_monitor(self) -> InputMonitor:
-        form, is_live = (self.source.sample_rate_hz, self.source.channels), self.source.is_live
-        return InputMonitor(*form, is_recording=not is_live, silence_hint=silence_hint())
+        recognizer = self.recognizer
+        return InputMonitor(
+            self.source.sample_rate_hz,
+            self.source.channels,
+            is_recording=not self.source.is_live,
+            silence_hint=silence_hint(),
+            picked=recognizer.picked if isinstance(recognizer, ChannelRecognizer) else (),
+        )
 
     def _heed(self, notice: Notice) -> None:
         """Take a notice; what was heard before a loss does not wait until that has an end."""
@@ -456,6 +470,10 @@ def listen(
         smoothing_seconds, vad, prior and uncertain_below are then of no use.
     model, window_seconds, hop_seconds, smoothing_seconds, vad, prior, uncertain_below
         As in `StreamRecognizer`.
+    use_channels : str or sequence of int
+        "mix" (the default): all channels as one stream. "split", "left", "right", or numbers
+        from 1 like "1,3" or [1, 3]: each of these channels is a stream of its own, with the
+        predictions that a recording of it alone gives; `Prediction.channel` names it.
     policy : str or None
         What to do when predictions are not taken in time. "latest" (None: of live sources):
         those that are more than a second late are left out and counted; if recognition itself

@@ -14,19 +14,19 @@ class Summary:
 
     def __init__(self) -> None:
         self._states: Counter[str] = Counter()
-        self._labels: Counter[str] = Counter()
+        self._labels: dict[str | None, Counter[str]] = {}
 
     def add(self, prediction: Prediction) -> None:
         """Count one prediction; shares of labels are taken over state speech."""
         self._states[prediction.state] += 1
         if prediction.state == "speech" and prediction.label is not None:
-            self._labels[prediction.label] += 1
+            self._labels.setdefault(prediction.channel, Counter())[prediction.label] += 1
 
     def lines(self, stats: LiveStats) -> list[str]:
         """Return the lines for people."""
         return [
             self._counts(stats),
-            self._shares(),
+            *self._shares(),
             *_latency_table(stats.stages),
             *_delay(stats),
             *_losses(stats),
@@ -37,10 +37,13 @@ class Summary:
         total = self._states.total()
         return f"processed {stats.recognizer.seconds:.1f} s: {total} predictions ({states})"
 
-    def _shares(self) -> str:
-        total = self._labels.total()
-        shares = (f"{name} {100 * n / total:.0f} %" for name, n in self._labels.most_common())
-        return "speech was " + (", ".join(shares) or "never clear enough for a label")
+    def _shares(self) -> list[str]:
+        lines = []
+        for channel, counts in self._labels.items():
+            total = counts.total()
+            shares = (f"{name} {100 * n / total:.0f} %" for name, n in counts.most_common())
+            lines.append(f"speech{f' on {channel}' if channel else ''} was {', '.join(shares)}")
+        return lines or ["speech was never clear enough for a label"]
 
 
 def _latency_table(stages: tuple[StageLatency, ...]) -> list[str]:

@@ -82,6 +82,8 @@ class Outputs:
         Of the model.
     source_name : str
         Name of the source, for people.
+    has_channels : bool
+        Channels are recognized apart.
 
     Raises
     ------
@@ -90,7 +92,12 @@ class Outputs:
     """
 
     def __init__(
-        self, paths: Sequence[str | os.PathLike[str]], labels: Sequence[str], source_name: str
+        self,
+        paths: Sequence[str | os.PathLike[str]],
+        labels: Sequence[str],
+        source_name: str,
+        *,
+        has_channels: bool = False,
     ) -> None:
         self.errors: tuple[str, ...] = ()
         self._segmenter = Segmenter()
@@ -98,7 +105,7 @@ class Outputs:
         check_outputs(paths)
         try:
             for path in paths:
-                form = format_of(path, labels, source_name)
+                form = format_of(path, labels, source_name, has_channels=has_channels)
                 self._files.append((_overwritten(path), form))
                 _LOG.info("writing %s", path)
                 _append(self._files[-1][0], form.head)

@@ -47,7 +47,13 @@ class Format:
         return self.lines_of(record) if isinstance(record, self.kinds) else ""
 
 
-def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: str) -> Format:
+def format_of(
+    path: str | os.PathLike[str],
+    labels: Sequence[str],
+    source_name: str,
+    *,
+    has_channels: bool = False,
+) -> Format:
     """Choose a format by a file's ending.
 
     Parameters
@@ -58,6 +64,8 @@ def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: 
         Of the model.
     source_name : str
         Name of the source, for people.
+    has_channels : bool
+        Channels are recognized apart: a table has a column for theirs.
 
     Raises
     ------
@@ -68,8 +76,9 @@ def format_of(path: str | os.PathLike[str], labels: Sequence[str], source_name: 
         case ".jsonl":
             return Format((Prediction, Segment, Event), _json_line)
         case ".csv":
-            head = _csv_line([*_COLUMNS, *(f"probability_{label}" for label in labels)])
-            return Format((Prediction,), partial(_csv_row, labels), head)
+            columns = (*_COLUMNS, "channel") if has_channels else _COLUMNS
+            head = _csv_line([*columns, *(f"probability_{label}" for label in labels)])
+            return Format((Prediction,), partial(_csv_row, columns, labels), head)
         case ".srt":
             return Format((Segment,), partial(_subtitle, itertools.count(1)))
         case ".rttm":
@@ -88,10 +97,10 @@ def _json_line(record: Record) -> str:
     return json.dumps(tagged, allow_nan=False) + "\n"
 
 
-def _csv_row(labels: Sequence[str], prediction: Prediction) -> str:
+def _csv_row(columns: Sequence[str], labels: Sequence[str], prediction: Prediction) -> str:
     """RFC 4180: a row per prediction, a column per label's probability; empty without a value."""
     shares = prediction.probabilities or {}
-    fields = [getattr(prediction, name) for name in _COLUMNS]
+    fields = [getattr(prediction, name) for name in columns]
     fields = [str(field).lower() if isinstance(field, bool) else field for field in fields]
     return _csv_line([*fields, *(shares.get(label) for label in labels)])
 
@@ -105,7 +114,7 @@ def _csv_line(fields: Sequence[object]) -> str:
 def _subtitle(numbers: Iterator[int], segment: Segment) -> str:
     """SubRip: a numbered subtitle per segment."""
     start, end = _clock(segment.start_seconds), _clock(segment.end_seconds)
-    words = f"{_on_one_line(segment.label)} ({100 * segment.mean_confidence:.0f} %)"
+    words = f"{_label_of(segment)} ({100 * segment.mean_confidence:.0f} %)"
     return f"{next(numbers)}\n{start} --> {end}\n{words}\n\n"
 
 
@@ -114,13 +123,19 @@ def _rttm_line(file_id: str, segment: Segment) -> str:
     start, end = _milliseconds(segment.start_seconds), _milliseconds(segment.end_seconds)
     times = f"{start / 1000:.3f} {(end - start) / 1000:.3f}"
     words = f"{_without_spaces(segment.label)} {segment.mean_confidence:.3f}"
-    return f"SPEAKER {file_id} 1 {times} <NA> <NA> {words} <NA>\n"
+    # The format wants a number there.
+    channel = {None: "1", "left": "1", "right": "2"}.get(segment.channel, segment.channel)
+    return f"SPEAKER {file_id} {channel} {times} <NA> <NA> {words} <NA>\n"
 
 
 def _audacity_label(segment: Segment) -> str:
     """A label track of Audacity: start, end and label of each segment, between tabs."""
+    return f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{_label_of(segment)}\n"
+
+
+def _label_of(segment: Segment) -> str:
     label = _on_one_line(segment.label)
-    return f"{segment.start_seconds:.6f}\t{segment.end_seconds:.6f}\t{label}\n"
+    return f"{segment.channel}: {label}" if segment.channel else label
 
 
 def _milliseconds(seconds: float) -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Self
 
 from ser_live import __version__
+from ser_live.engine.channels import UseChannels
 from ser_live.errors import SerError
 from ser_live.model.catalog import DEFAULT_MODEL, find_model, model_sha256
 from ser_live.model.prior import PriorChoice
@@ -35,6 +36,8 @@ class Recorder:
         Ends in ``.wav``; neither it nor its sidecar may exist: recordings are precious.
     model, window_seconds, hop_seconds, smoothing_seconds, vad, prior, uncertain_below
         Those of the recognizer, kept for the replay; see `StreamRecognizer`.
+    use_channels
+        As of `ser_live.listen`; kept for the replay too. The recording holds all channels.
 
     Raises
     ------
@@ -53,6 +56,7 @@ class Recorder:
         vad: bool = True,
         prior: PriorChoice = None,
         uncertain_below: float | None = None,
+        use_channels: UseChannels = "mix",
     ) -> None:
         self.source = source
         self.path = Path(path)
@@ -66,6 +70,7 @@ class Recorder:
             vad=vad,
             prior=dict(prior) if isinstance(prior, Mapping) else prior,
             uncertain_below=uncertain_below,
+            use_channels=use_channels if isinstance(use_channels, str) else list(use_channels),
         )
         self._files: RecordingFiles | None = None
         self._in_use = threading.Lock()

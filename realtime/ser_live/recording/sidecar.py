@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ser_live.engine.channels import UseChannels
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.model.prior import PriorChoice
@@ -39,6 +40,7 @@ class Session:
     format_version: int = FORMAT_VERSION
     prior: PriorChoice = None
     uncertain_below: float | None = None
+    use_channels: UseChannels = "mix"
 
 
 @dataclass(frozen=True, slots=True)

@@ -131,6 +131,8 @@ def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
     """Make the message that holds exactly the fields of a record, some of a narrower type."""
     hints = typing.get_type_hints(record) | narrower
     own: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(record)}
+    if "channel" in own:  # only where channels are recognized apart
+        own["channel"] = (str, None)
     kind = record.__name__.lower()
     own["type"] = (Literal[kind], ...)
     return create_model(name, __base__=_Numbered, __doc__=record.__doc__, **own)

@@ -11,6 +11,7 @@ from rich.live import Live
 
 from ser_live.cli.view.frame import Frame
 from ser_live.cli.view.tracker import Tracker, ViewState
+from ser_live.engine.channels import ChannelRecognizer
 from ser_live.live.listener import Listener, LiveStep
 
 _FRAMES_PER_SECOND = 4
@@ -42,14 +43,20 @@ class LiveView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = Console() if console is None else console
-        self._tracker = Tracker(listener, notice, clock)
+        recognizer = listener.recognizer
+        names = recognizer.names if isinstance(recognizer, ChannelRecognizer) else (None,)
+        # Channels that are recognized apart stand one above the other.
+        self._trackers = [Tracker(listener, notice, clock, name) for name in names]
         self._in_use = threading.Lock()
         self._drawing = contextlib.ExitStack()
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         # Rows fit already: without a search for places to wrap, a frame costs half.
-        for row in Frame(self.state(), console, options).rows():
-            yield from row.render(console, end="\n")
+        height = (options.height or options.size.height) // len(self._trackers)
+        for index in range(len(self._trackers)):
+            frame = Frame(self.state(index), console, options.update(height=height))
+            for row in frame.rows():
+                yield from row.render(console, end="\n")
 
     def __enter__(self) -> Self:
         # Kept nowhere else: a cycle would hold the listener until the interpreter ends.
@@ -68,9 +75,10 @@ class LiveView:
     def update(self, step: LiveStep) -> None:
         """Take a step; the next frame shows it."""
         with self._in_use:
-            self._tracker.process(step)
+            for tracker in self._trackers:
+                tracker.process(step)
 
-    def state(self) -> ViewState:
-        """Return what a frame would show now."""
+    def state(self, index: int = 0) -> ViewState:
+        """Return what the frame of one of the streams would show now."""
         with self._in_use:
-            return self._tracker.state()
+            return self._trackers[index].state()

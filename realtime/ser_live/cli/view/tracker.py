@@ -133,10 +133,19 @@ class Tracker:
         A sentence that must not be overlooked, or nothing.
     clock : callable
         Returns the time in seconds that only grow.
+    channel : str or None
+        The channel to follow, where several are recognized apart.
     """
 
-    def __init__(self, listener: Listener[Any], notice: str, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        listener: Listener[Any],
+        notice: str,
+        clock: Callable[[], float],
+        channel: str | None = None,
+    ) -> None:
         self.listener = listener
+        self.channel = channel
         self.notice = notice
         self.clock = clock
         self._timeline: deque[Span] = deque()
@@ -165,7 +174,8 @@ class Tracker:
         for event in step.events:
             self._take_event(event, now)
         for prediction in step.predictions:
-            self._take_prediction(prediction)
+            if prediction.channel == self.channel:
+                self._take_prediction(prediction)
         oldest_seconds = self._seconds - TIMELINE_SECONDS
         while self._timeline and self._timeline[0].end_seconds <= oldest_seconds:
             self._timeline.popleft()
@@ -182,6 +192,7 @@ class Tracker:
         if is_away:
             timeline += (Span(self._seconds, seconds, None),)
         channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
+        channel = f"channel {self.channel} of " if self.channel else ""
         rate = f"{source.sample_rate_hz / 1000:g} kHz"
         event, event_seconds = self._queue.at(now)
         # A prediction from before a gap says nothing about the time after it.
@@ -190,7 +201,7 @@ class Tracker:
             prediction = None
         held_seconds = seconds - max(self._changed_at_seconds, self._gap_end_seconds)
         return ViewState(
-            source=f"{source.name}, {rate} {channels}",
+            source=f"{channel}{source.name}, {rate} {channels}",
             card=recognizer.card,
             hop_seconds=recognizer.hop_seconds * recognizer.hops_per_prediction,
             is_hop_widened=recognizer.hops_per_prediction > 1,
