@@ -95,6 +95,7 @@ def surface() -> dict[str, Any]:
     import ser_live  # noqa: PLC0415 - collecting tests needs none of it
     import ser_live.client  # noqa: PLC0415
     import ser_live.testing  # noqa: PLC0415
+    from ser_live.output import json_record  # noqa: PLC0415
 
     model = onnx.load(ROOT / "models" / "emotion.onnx", load_external_data=False)
     card = next(entry.value for entry in model.metadata_props if entry.key == "ser.card")
@@ -111,7 +112,7 @@ def surface() -> dict[str, Any]:
         "prediction": [field.name for field in fields(ser_live.Prediction)],
         "card": sorted(card_fields(json.loads(card))),
         "event kinds": sorted(typing.get_args(kinds)),
-        "json lines": {**lines, "event": shape(event.to_dict())},
+        "json lines": {**lines, "event": shape(json_record(event))},
         "flags": {
             f"{command} {subcommand}".strip(): flags(command, subcommand)
             for command, subcommands in SUBCOMMANDS.items()

@@ -23,6 +23,7 @@ from helpers.streams import GivenSource
 from ser_live import listen
 from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped, exit_code_of
+from ser_live.output import json_record
 from ser_live.recording import Recorder, ReplaySource
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH, Block, Notice
 from ser_live.testing import speech_like, write_tiny_model
@@ -69,7 +70,7 @@ class TestResults:
         done = done_well("--model", tiny_model, voice)
         lines = lines_of(done.stdout)
         with listen(voice, model=tiny_model) as predictions:
-            assert lines == lines_of("\n".join(json.dumps(p.to_dict()) for p in predictions))
+            assert lines == lines_of("\n".join(json.dumps(json_record(p)) for p in predictions))
         assert len(lines) == 12
         account = "captured 144000 frames = processed 144000 + dropped 0 + buffered 0"
         for words in ("processed 3.0 s: 12 predictions", "gate", "p95", "algorithmic", account):
@@ -245,7 +246,7 @@ class TestOutput:
         texts = files_in(tmp_path)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         kept = [json.loads(line) for line in texts[".jsonl"].splitlines()]
-        assert [line for line in kept if line.pop("type") == "prediction"] == lines
+        assert [line for line in kept if line["type"] == "prediction"] == lines
         rows = list(csv.DictReader(texts[".csv"].splitlines()))
         assert [int(row["index"]) for row in rows] == [line["index"] for line in lines]
         counts = {len(READERS[e](texts[e])) for e in (".srt", ".rttm", ".txt")}
@@ -321,7 +322,7 @@ class TestRecording:
         assert everyday == lines_of(done_well(*options, "--prior", "everyday").stdout)
         assert [line["state"] for line in everyday] != [line["state"] for line in acted]
         with listen(DEMO_PATH, model=everyday_model, prior="even") as predictions:
-            assert acted == lines_of("\n".join(json.dumps(p.to_dict()) for p in predictions))
+            assert acted == lines_of("\n".join(json.dumps(json_record(p)) for p in predictions))
         for path, then, other in ((usual, everyday, acted), (even, acted, everyday)):
             assert lines_of(done_well("replay", path).stdout) == then
             prior = "even" if other is acted else "everyday"
@@ -387,7 +388,7 @@ class TestEndings:
         assert "Traceback" not in err
         texts = files_in(tmp_path)
         kept = [json.loads(line) for line in texts[".jsonl"].splitlines()]
-        predictions = [line for line in kept if line.pop("type") == "prediction"]
+        predictions = [line for line in kept if line["type"] == "prediction"]
         told = lines_of("".join(lines) + out.rpartition("\n")[0])
         kept_lines = lines_of("\n".join(map(json.dumps, predictions)))
         assert kept_lines[: len(told)] == told

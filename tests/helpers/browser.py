@@ -238,5 +238,5 @@ class Browser(webdriver.Chrome):
 
 
 def of_type(records: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Return the records of a type, without it and without what a clock measured."""
+    """Return the records of a type, without what a clock measured."""
     return [timeless(record) for record in records if record["type"] == kind]

@@ -24,12 +24,13 @@ from websockets.uri import parse_uri
 
 from helpers.serving import FAST_MODEL, Server
 from ser_live import StreamRecognizer
+from ser_live.output import json_record
 from ser_live.sources import DEMO_PATH
 
 Message = dict[str, Any]
 TIMEOUT_SECONDS = 30.0
 
-_WALL_CLOCK = ("type", "number", "lag_seconds", "timing")
+_WALL_CLOCK = ("number", "lag_seconds", "timing")
 
 
 @dataclass
@@ -135,7 +136,7 @@ def offline(samples: NDArray[Any], rate_hz: int = RATE_HZ, **options: Any) -> li
     given: dict[str, Any] = {"model": FAST_MODEL, **options}
     recognizer = StreamRecognizer(sample_rate_hz=rate_hz, channels=samples.shape[1], **given)
     predictions = recognizer.process(samples) + recognizer.flush()
-    return [timeless(json.loads(json.dumps(p.to_dict()))) for p in predictions]
+    return [timeless(json.loads(json.dumps(json_record(p)))) for p in predictions]
 
 
 def timeless(message: Message) -> Message:

@@ -1,11 +1,15 @@
 """Output files: what other programs read there is what was said, at any moment."""
 
+import dataclasses
 import json
 import os
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
+import jsonschema
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -19,6 +23,8 @@ from ser_live.output import Outputs, check_outputs
 from ser_live.sources import DEMO_PATH
 from ser_live.testing.models import TINY_LABELS
 
+SCHEMA = json.loads((files("ser_live.output") / "records.schema.json").read_text("utf-8"))
+ENUMERATED = ((Prediction, "state"), (Event, "kind"))
 EVENT = Event("gap", 3.5, "120 frames are missing")
 
 
@@ -33,6 +39,16 @@ def segments(stream: list[Prediction]) -> list[Segment]:
     segmenter = Segmenter()
     found = [segment for p in stream for segment in segmenter.process(p)]
     return found + segmenter.flush()
+
+
+def strict(schema: Any) -> Any:
+    """Let a schema refuse fields that it does not name."""
+    if isinstance(schema, list):
+        return [strict(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {"additionalProperties": False} if "properties" in schema and "type" in schema else {}
+    return {**{key: strict(value) for key, value in schema.items()}, **closed}
 
 
 def written(folder: Path, stream: list[Prediction]) -> dict[str, str]:
@@ -130,6 +146,28 @@ class TestFormats:
                 for ending, text in texts.items():
                     READERS[ending](text)
                 assert len(read_csv(texts[".csv"])) == count
+
+
+class TestSchema:
+    def test_records_are_as_the_schema_says(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        is_valid = jsonschema.Draft202012Validator(strict(SCHEMA)).is_valid
+        lines = read_json(written(tmp_path, stream)[".jsonl"])
+        assert all(map(is_valid, lines))
+        for line in lines:
+            for name in line:  # so the validator looks at every field
+                assert not is_valid({**line, name: []})
+                assert not is_valid({key: value for key, value in line.items() if key != name})
+            assert not is_valid({**line, "more": 0})
+
+    def test_the_schema_has_every_field(self) -> None:
+        for record in (Prediction, Segment):
+            known = SCHEMA["$defs"][record.__name__.lower()]
+            assert [*known["properties"]][1:] == [f.name for f in dataclasses.fields(record)]
+        states, kinds = (get_args(get_type_hints(r)[n]) for r, n in ENUMERATED)
+        assert tuple(SCHEMA["$defs"]["prediction"]["properties"]["state"]["enum"]) == states
+        assert tuple(SCHEMA["$defs"]["event"]["properties"]["event"]["enum"]) == kinds
 
 
 class TestMistakes:

@@ -12,6 +12,7 @@ import soundfile
 from helpers import serving
 from helpers.server_talk import timeless
 from ser_live import Prediction
+from ser_live.client.messages import record
 from ser_live.engine.segments import Segment
 from ser_live.output.formats import format_of
 from ser_live.sources import DEMO_PATH
@@ -116,9 +117,9 @@ def test_the_exports_are_those_of_the_command_line(
     server: serving.Server, demo_page: browser.Browser
 ) -> None:
     told = server.recognized(DEMO_PATH.read_bytes())
-    predictions = [Prediction(**{**one, "timing": None}) for one in told["predictions"]]
+    predictions = [record(Prediction, one, timing=None) for one in told["predictions"]]
     track = format_of("a.txt", (), "")
-    wanted_track = "".join(track.text(Segment(**one)) for one in told["segments"])
+    wanted_track = "".join(track.text(record(Segment, one)) for one in told["segments"])
     assert demo_page.save("audacity", ".txt") == wanted_track
     labels = next(one.probabilities for one in predictions if one.probabilities)
     table = format_of("a.csv", tuple(labels), "")

@@ -26,6 +26,7 @@ from helpers.server_talk import (
 )
 from helpers.serving import recording
 from ser_live import StreamRecognizer
+from ser_live.output import json_record
 
 pytestmark = pytest.mark.integration
 
@@ -91,7 +92,7 @@ def test_a_skip_is_a_gap_on_the_timeline(server: serving.Server) -> None:
     recognizer = StreamRecognizer(serving.FAST_MODEL, RATE_HZ)
     wanted = recognizer.process(before) + recognizer.skip(hole)
     wanted += recognizer.process(after) + recognizer.flush()
-    assert said.predictions == [timeless(json.loads(json.dumps(p.to_dict()))) for p in wanted]
+    assert said.predictions == [timeless(json.loads(json.dumps(json_record(p)))) for p in wanted]
     (gap,) = said.events
     assert gap["event"] == "gap"
     assert gap["at_seconds"] == len(before) / RATE_HZ

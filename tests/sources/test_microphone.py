@@ -13,6 +13,7 @@ import pytest
 from helpers.sound_server import SoundServer
 from ser_live import Prediction
 from ser_live.live.listener import listen
+from ser_live.output import json_record
 from tools.recovery import written_voice
 
 pytestmark = pytest.mark.integration
@@ -51,7 +52,7 @@ def test_the_command_hears_what_its_recording_and_the_original_give(
     assert "Traceback" not in err
     live = [told(line) for line in out.splitlines()]
     # Bit for bit what the recording gives as a file: JSON floats are exact.
-    recorded = [told(json.dumps(p.to_dict())) for p in whole(wav, tiny_model)]
+    recorded = [told(json.dumps(json_record(p))) for p in whole(wav, tiny_model)]
     assert live == recorded[: len(live)]
     assert len(live) >= SECONDS / 0.25
     original = [dataclasses.asdict(p) for p in whole(voice, tiny_model)]

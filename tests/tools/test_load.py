@@ -19,6 +19,7 @@ from helpers.in_process import call
 from ser_live.client.address import Address
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.output import json_record
 from tools.load.__main__ import main
 from tools.load.attacks import ATTACKS, LET_IN, Attacker
 from tools.load.churn import WAYS
@@ -145,7 +146,7 @@ class TestLiveClient:
         }
         event = {"type": "event", "event": "hop_changed", "detail": "", "at_seconds": 0.0}
         error = {"type": "error", "code": "bad_frame", "detail": "", "fatal": False}
-        second = {"type": "prediction", **voice.reference(8)[1].to_dict()}
+        second = json_record(voice.reference(8)[1])
 
         async def answer(line: ServerConnection) -> None:
             await line.recv()

@@ -111,6 +111,8 @@ def _write_lines(
     listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr | None"
 ) -> None:
     """Write JSON lines; without a stderr for events these are among the lines."""
+    from ser_live.output import json_record  # noqa: PLC0415
+
     source, recognizer = listener.source, listener.recognizer
     for number, step in enumerate(steps):
         if number == 0:  # only now it is sure that the source gives something
@@ -122,7 +124,7 @@ def _write_lines(
         if stderr is not None:
             _print_events(step, stderr)
         for item in step.items if stderr is None else step.predictions:
-            print(json.dumps(item.to_dict()), flush=True)
+            print(json.dumps(json_record(item)), flush=True)
 
 
 def _view(

@@ -91,10 +91,18 @@ def format_of(
     )
 
 
+def json_record(record: Record) -> dict[str, object]:
+    """Return a record as plain JSON values: its ``type``, then its fields.
+
+    The same on stdout, in files and on the wire; `records.schema.json` beside this file describes
+    it.
+    """
+    return {"type": type(record).__name__.lower(), **record.to_dict()}
+
+
 def _json_line(record: Record) -> str:
-    """JSON Lines: everything, each line tagged by its ``type``."""
-    tagged = {"type": type(record).__name__.lower(), **record.to_dict()}
-    return json.dumps(tagged, allow_nan=False) + "\n"
+    """JSON Lines: everything."""
+    return json.dumps(json_record(record), allow_nan=False) + "\n"
 
 
 def _csv_row(columns: Sequence[str], labels: Sequence[str], prediction: Prediction) -> str:

@@ -127,7 +127,9 @@ class ErrorMessage(_Numbered):
 
 
 # Made from the records that are sent: so the schema cannot fall behind them.
-def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
+def mirrored(
+    name: str, record: type, base: type[BaseModel] = _Numbered, **narrower: Any
+) -> type[BaseModel]:
     """Make the message that holds exactly the fields of a record, some of a narrower type."""
     hints = typing.get_type_hints(record) | narrower
     own: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(record)}
@@ -135,15 +137,15 @@ def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
         own["channel"] = (str, None)
     kind = record.__name__.lower()
     own["type"] = (Literal[kind], ...)
-    return create_model(name, __base__=_Numbered, __doc__=record.__doc__, **own)
+    return create_model(name, __base__=base, __doc__=record.__doc__, **own)
 
 
-PredictionMessage = _mirrored("PredictionMessage", Prediction)
-SegmentMessage = _mirrored("SegmentMessage", Segment)
-Started = _mirrored(
+PredictionMessage = mirrored("PredictionMessage", Prediction)
+SegmentMessage = mirrored("SegmentMessage", Segment)
+Started = mirrored(
     "Started", stream_protocol.Started, model=StreamModel, limits=StreamLimits, prior=PriorName
 )
-Ended = _mirrored("Ended", stream_protocol.Ended, reason=stream_protocol.Reason)
+Ended = mirrored("Ended", stream_protocol.Ended, reason=stream_protocol.Reason)
 
 ClientMessage = Start | Skip | End
 _FROM_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import check_values
-from ser_live.engine.segments import Segment, Segmenter
+from ser_live.engine.segments import Segmenter
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
 from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.output import json_record
 from ser_live.prediction import Prediction
 from ser_live.server.engine import Engine
 from ser_live.server.messages import Message, MessageError, SessionOptions
@@ -184,7 +185,7 @@ class RecognitionSession:
         for message in self.messages([]):
             yield message
         for segment in self._segmenter.flush():
-            yield _segment_message(segment)
+            yield json_record(segment)
 
     async def widen(self, hops_per_prediction: int) -> None:
         """Let a prediction come every so many hops only."""
@@ -204,10 +205,9 @@ class RecognitionSession:
         events, self._events = self._events, []
         for item in in_order(predictions, events):
             if isinstance(item, Event):
-                yield {"type": "event", **item.to_dict()}
+                yield json_record(item)
                 continue
-            segments = self._segmenter.process(item)
-            yield from map(_segment_message, segments)
+            yield from map(json_record, self._segmenter.process(item))
             yield self._prediction_message(item)
 
     def account(self) -> Message:
@@ -250,7 +250,7 @@ class RecognitionSession:
         receipts.append((self._end_sample, now))
 
     def _prediction_message(self, prediction: Prediction) -> Message:
-        message = {"type": "prediction", **prediction.to_dict()}
+        message = json_record(prediction)
         # The recognizer does not know of samples that were replaced before it got them.
         message["degraded"] = prediction.degraded or self._gaps.degrade(prediction)
         if self._labels is not None:
@@ -268,7 +268,3 @@ class RecognitionSession:
         while len(receipts) > 1 and receipts[0][0] < end_sample:
             receipts.popleft()
         return time.monotonic() - receipts[0][1] if receipts else None
-
-
-def _segment_message(segment: Segment) -> Message:
-    return {"type": "segment", **segment.to_dict()}

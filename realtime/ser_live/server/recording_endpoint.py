@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from pydantic import BaseModel
@@ -15,7 +15,7 @@ from ser_live.engine.segments import Segment
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
-from ser_live.server.messages import Message, SessionOptions
+from ser_live.server.messages import Message, SessionOptions, mirrored
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.streams import Streams
@@ -28,9 +28,14 @@ _FORMATS = f"{WANTED} as the whole body"
 _KINDS = {"prediction": "predictions", "segment": "segments", "event": "events"}
 
 
+RecordedPrediction = mirrored("RecordedPrediction", Prediction, BaseModel)
+RecordedSegment = mirrored("RecordedSegment", Segment, BaseModel)
+
+
 class RecordedEvent(BaseModel):
     """Event, as on a stream."""
 
+    type: Literal["event"]
     event: EventKind
     at_seconds: float
     detail: str
@@ -43,8 +48,8 @@ class Recognition(BaseModel):
     sample_rate_hz: int
     channels: int
     seconds: float
-    predictions: list[Prediction]
-    segments: list[Segment]
+    predictions: list[RecordedPrediction]  # type: ignore[valid-type]
+    segments: list[RecordedSegment]  # type: ignore[valid-type]
     events: list[RecordedEvent]
     notes: list[str]
     """Damage of the file that was met."""
@@ -87,7 +92,7 @@ class Recordings:
         session = await self._session(reader, options)
         told = {kind: list[str]() for kind in _KINDS}
         async for message in self._messages(request, reader, session):
-            kind = str(message.pop("type"))
+            kind = str(message["type"])
             if kind == "prediction":
                 message["lag_seconds"] = None  # it means nothing here
                 self._streams.metrics.count_prediction(str(message["state"]), None)

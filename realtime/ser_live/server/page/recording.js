@@ -56,13 +56,9 @@ export class Recording {
 function fill(history, { predictions, segments, events, seconds }) {
   const known = predictions.find((one) => one.probabilities)?.probabilities ?? {};
   history.labels = Object.keys(known);
-  const tagged = [
-    ...predictions.map((one) => ({ type: "prediction", ...one })),
-    ...segments.map((one) => ({ type: "segment", ...one })),
-    ...events.map((one) => ({ type: "event", ...one })),
-  ];
+  const records = [...predictions, ...segments, ...events];
   const when = (one) => one.end_seconds ?? one.at_seconds;
-  tagged.sort((one, other) => when(one) - when(other));
-  for (const message of tagged) history.add(message);
+  records.sort((one, other) => when(one) - when(other));
+  for (const message of records) history.add(message);
   history.reach(seconds);
 }
