@@ -142,6 +142,11 @@ class StreamRecognizer:
         return self._prior.by_name()
 
     @property
+    def uncertain_below(self) -> float:
+        """Confidence under which the state is "uncertain"."""
+        return self._smoother.spec.uncertain_below
+
+    @property
     def sample_rate_hz(self) -> int:
         """Rate of the samples given to `process`."""
         return self._resampler.sample_rate_hz

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
+from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.events import Event
 from ser_live.live.listener import Item, Listener, ListenOptions, LiveStats, listen
 from ser_live.prediction import Prediction
@@ -119,6 +120,7 @@ def alisten(
     source: Source | str | os.PathLike[str] | None = None,
     *,
     events: Literal[False] = False,
+    utterances: Literal[False] = False,
     **options: Unpack[ListenOptions],
 ) -> AsyncListener[Prediction]: ...
 
@@ -128,14 +130,26 @@ def alisten(
     source: Source | str | os.PathLike[str] | None = None,
     *,
     events: bool,
+    utterances: Literal[False] = False,
     **options: Unpack[ListenOptions],
 ) -> AsyncListener[Prediction | Event]: ...
+
+
+@overload
+def alisten(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool = False,
+    utterances: UtteranceChoice,
+    **options: Unpack[ListenOptions],
+) -> AsyncListener[Prediction | Event | Utterance]: ...
 
 
 def alisten(
     source: Source | str | os.PathLike[str] | None = None,
     *,
     events: bool = False,
+    utterances: UtteranceChoice = False,
     **options: Unpack[ListenOptions],
 ) -> Any:
     """Recognize emotion live under asyncio: ``async with alisten() as predictions: ...``.
@@ -145,7 +159,7 @@ def alisten(
     Returns
     -------
     AsyncListener
-        An asynchronous context manager and iterator over `Prediction`, and over `Event` with
-        ``events=True``.
+        An asynchronous context manager and iterator over `Prediction`, and over `Event` and
+        `Utterance` where they are asked for.
     """
-    return AsyncListener(listen(source, events=events, **options))
+    return AsyncListener(listen(source, events=events, utterances=utterances, **options))

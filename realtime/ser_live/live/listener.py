@@ -4,7 +4,7 @@ import dataclasses
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from ser_live.engine.channels import ChannelRecognizer, UseChannels, is_mix, recognizer_of
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import FULL_SCALE, as_float
+from ser_live.engine.utterances import Utterance, UtteranceChoice, tracker_of
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
 from ser_live.latency import LatencyHistogram, RecognizerStats, StageLatency
@@ -30,7 +31,7 @@ from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
 from ser_live.text import quoted
 
-Item = TypeVar("Item", bound=Prediction | Event)
+Item = TypeVar("Item", bound=Prediction | Event | Utterance)
 
 _SHORT_GAP_SECONDS = 0.1
 _MOST_BUDGET = 64.0
@@ -59,8 +60,9 @@ class ListenOptions(TypedDict, total=False):
 class LiveStep:
     """Predictions, events and level of one block of the source."""
 
-    items: tuple[Prediction | Event, ...]
-    """Predictions that became due and events, in the order of the stream: none, one or many."""
+    items: tuple[Prediction | Event | Utterance, ...]
+    """Predictions that became due and events, in the order of the stream: none, one or many; an
+    utterance comes after the prediction that ends it."""
     peak: float
     """Largest absolute sample; 1 is full scale."""
     rms: float
@@ -77,6 +79,11 @@ class LiveStep:
     def events(self) -> tuple[Event, ...]:
         """The events among the items."""
         return tuple(item for item in self.items if isinstance(item, Event))
+
+    @property
+    def utterances(self) -> tuple[Utterance, ...]:
+        """The utterances among the items."""
+        return tuple(item for item in self.items if isinstance(item, Utterance))
 
     @property
     def is_clipping(self) -> bool:
@@ -126,6 +133,7 @@ class Listener(Generic[Item]):
         uncertain_below: float | None = None,
         use_channels: UseChannels = "mix",
         events: bool = False,
+        utterances: UtteranceChoice = False,
         policy: Policy | None = None,
         cpu_budget: float | None = None,
         clock: Callable[[], float] = time.monotonic,
@@ -153,7 +161,8 @@ class Listener(Generic[Item]):
         self._hop_controller = HopController(cpu_budget) if cpu_budget else None
         self._is_open = False
         self._is_closed = threading.Event()
-        wanted = Prediction | Event if events else Prediction
+        self._utterances = tracker_of(utterances)
+        wanted = (Prediction, Event if events else Prediction, Utterance)
         self._items = cast(
             Iterator[Item],
             (item for step in self.steps() for item in step.items if isinstance(item, wanted)),
@@ -222,10 +231,11 @@ class Listener(Generic[Item]):
                     yield self._step(self._take(item))
             self._process()
             # A session that was broken off said nothing of its unfinished hop; nor does its replay.
-            if not getattr(self.source, "is_broken_off", False):
+            is_over = not getattr(self.source, "is_broken_off", False)
+            if is_over:
                 self._finished += self.recognizer.flush()
             self._happened += self._monitor.flush()
-            yield self._step(_NO_SAMPLES)
+            yield self._step(_NO_SAMPLES, is_last=is_over)
         except SerError:
             # A step takes several calls of the recognizer: if a network fails in one of them, what
             # those before it finished is handed out first.
@@ -375,17 +385,34 @@ class Listener(Generic[Item]):
     def _happen(self, kind: EventKind, detail: str) -> None:
         self._happened.append(Event(kind, self._seconds, detail))
 
-    def _step(self, samples: NDArray[Any]) -> LiveStep:
+    def _step(self, samples: NDArray[Any], *, is_last: bool = False) -> LiveStep:
         """Return what was finished and what happened since the step before."""
         values = as_float(samples).ravel()
         items = in_order(map(self._timed, self._finished), self._happened)
         self._finished, self._happened = [], []
         return LiveStep(
-            items=tuple(items),
+            items=tuple(self._with_utterances(items, is_last)),
             peak=float(np.abs(values).max(initial=0.0)),
             rms=float(np.sqrt(np.dot(values, values) / max(1, values.size))),
             seconds=self._seconds,
         )
+
+    def _with_utterances(
+        self, items: Iterable[Prediction | Event], is_last: bool
+    ) -> Iterator[Prediction | Event | Utterance]:
+        tracker = self._utterances
+        if tracker is None:
+            yield from items
+            return
+        tracker.uncertain_below = self.recognizer.uncertain_below  # another model has its own
+        for item in items:
+            yield item
+            if isinstance(item, Prediction):
+                yield from tracker.process(item)
+            elif item.kind == "device_lost":
+                yield from tracker.flush()
+        if is_last:
+            yield from tracker.flush()
 
     def _timed(self, prediction: Prediction) -> Prediction:
         lag_seconds = None
@@ -437,6 +464,7 @@ def listen(
     source: Source | str | os.PathLike[str] | None = None,
     *,
     events: Literal[False] = False,
+    utterances: Literal[False] = False,
     **options: Unpack[ListenOptions],
 ) -> Listener[Prediction]: ...
 
@@ -446,14 +474,26 @@ def listen(
     source: Source | str | os.PathLike[str] | None = None,
     *,
     events: bool,
+    utterances: Literal[False] = False,
     **options: Unpack[ListenOptions],
 ) -> Listener[Prediction | Event]: ...
+
+
+@overload
+def listen(
+    source: Source | str | os.PathLike[str] | None = None,
+    *,
+    events: bool = False,
+    utterances: UtteranceChoice,
+    **options: Unpack[ListenOptions],
+) -> Listener[Prediction | Event | Utterance]: ...
 
 
 def listen(
     source: Source | str | os.PathLike[str] | None = None,
     *,
     events: bool = False,
+    utterances: UtteranceChoice = False,
     **options: Unpack[ListenOptions],
 ) -> Any:
     """Recognize emotion live: ``with listen() as predictions: for p in predictions: ...``.
@@ -465,6 +505,9 @@ def listen(
         `Source`.
     events : bool
         Also yield `Event`: a device lost or back, a gap, an overload ...
+    utterances : bool or str
+        Also yield an `Utterance` when one is over; "provisional": and what is known of it so far,
+        with each prediction.
     recognizer : StreamRecognizer or None
         Made for the source's rate and channels, and reset; model, window_seconds, hop_seconds,
         smoothing_seconds, vad, prior and uncertain_below are then of no use.
@@ -488,7 +531,8 @@ def listen(
     Returns
     -------
     Listener
-        A context-managed iterator over `Prediction` with ``lag_seconds`` and ``degraded`` set.
+        A context-managed iterator over `Prediction` with ``lag_seconds`` and ``degraded`` set, and
+        what else was asked for.
 
     Raises
     ------
@@ -505,4 +549,6 @@ def listen(
             f"source is of type {type(source).__name__}, wanted None, the path of an audio file or "
             "a Source; give samples that you have to StreamRecognizer.process"
         )
-    return Listener[Prediction | Event](source, events=events, **options)
+    return Listener[Prediction | Event | Utterance](
+        source, events=events, utterances=utterances, **options
+    )
