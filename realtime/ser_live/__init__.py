@@ -2,8 +2,9 @@
 
 `StreamRecognizer` turns a stream of samples into a `Prediction` per hop; `listen` is the live
 loop over a microphone or any source, `alisten` the same for asyncio; `recognize_file` gives the
-`Recognition` of a whole recording; `Event` is what happens beside the predictions; `ModelCard`
-says what a model is; `SerError` is what a caller's mistake raises.
+`Recognition` of a whole recording; `Utterance` is the one answer for what was said between two
+silences, which `UtteranceTracker` makes of predictions; `Event` is what happens beside them;
+`ModelCard` says what a model is; `SerError` is what a caller's mistake raises.
 
 The names are loaded when they are first used, so that ``ser-live --help`` need not wait for
 onnxruntime.
@@ -15,6 +16,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # "as" says that they are public
     from ser_live.engine.recognizer import StreamRecognizer as StreamRecognizer
+    from ser_live.engine.utterances import Utterance as Utterance
+    from ser_live.engine.utterances import UtteranceTracker as UtteranceTracker
     from ser_live.errors import SerError as SerError
     from ser_live.events import Event as Event
     from ser_live.live.async_listener import alisten as alisten
@@ -35,6 +38,8 @@ _HOMES = {
     "Recognition": "ser_live.live.recognition",
     "SerError": "ser_live.errors",
     "StreamRecognizer": "ser_live.engine.recognizer",
+    "Utterance": "ser_live.engine.utterances",
+    "UtteranceTracker": "ser_live.engine.utterances",
     "alisten": "ser_live.live.async_listener",
     "listen": "ser_live.live.listener",
     "recognize_file": "ser_live.live.recognition",

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ser_live import Event, Prediction, SerError, StreamRecognizer, alisten, listen
+from ser_live import Event, Prediction, SerError, StreamRecognizer, alisten, listen, recognize_file
 from ser_live.engine.utterances import Utterance, UtteranceTracker, tracker_of
 from ser_live.prediction import State
 from ser_live.sources import DEMO_PATH
@@ -198,6 +198,9 @@ def test_listen_gives_the_utterances_of_the_demo_voice_and_any_chunking_the_same
     with listen(DEMO_PATH, utterances=True, model="emotion-light") as listener:
         items = list(listener)
     assert [item for item in items if isinstance(item, Utterance)] == whole
+    assert recognize_file(DEMO_PATH, utterances=True, model="emotion-light").utterances == tuple(
+        whole
+    )
     with listen(DEMO_PATH, model="emotion-light") as listener:
         assert list(listener) == [item for item in items if not isinstance(item, Utterance)]
 

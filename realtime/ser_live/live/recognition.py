@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Unpack
 
 from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
+from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.events import Event
 from ser_live.live.listener import ListenOptions, listen
 from ser_live.prediction import Prediction
@@ -58,6 +59,8 @@ class Recognition:
     """Events beside the predictions: clipping, silence of the input ..."""
     notes: tuple[str, ...]
     """Damage of the recording, one sentence each."""
+    utterances: tuple[Utterance, ...] = ()
+    """One answer for what was said between two silences; where they were asked for."""
 
     @cached_property
     def summary(self) -> RecognitionSummary:
@@ -73,7 +76,12 @@ class Recognition:
         return RecognitionSummary(seconds, mean)
 
 
-def recognize_file(path: str | os.PathLike[str], **options: Unpack[ListenOptions]) -> Recognition:
+def recognize_file(
+    path: str | os.PathLike[str],
+    *,
+    utterances: UtteranceChoice = False,
+    **options: Unpack[ListenOptions],
+) -> Recognition:
     """Recognize emotion in a whole recording, as fast as the machine can.
 
     It starts no thread, keeps nothing for the next call but the loaded model, and gives what
@@ -83,6 +91,8 @@ def recognize_file(path: str | os.PathLike[str], **options: Unpack[ListenOptions
     ----------
     path : path
         An audio file.
+    utterances : bool or str
+        Also give the utterances, as in `ser_live.listen`.
     **options
         Those of `ser_live.listen`.
 
@@ -99,11 +109,14 @@ def recognize_file(path: str | os.PathLike[str], **options: Unpack[ListenOptions
     predictions: list[Prediction] = []
     segments: list[Segment] = []
     events: list[Event] = []
+    spoken: list[Utterance] = []
     segmenter = Segmenter()
-    with listen(FileSource(path), events=True, **options) as listener:
+    with listen(FileSource(path), events=True, utterances=utterances, **options) as listener:
         for item in listener:
             if isinstance(item, Event):
                 events.append(item)
+            elif isinstance(item, Utterance):
+                spoken.append(item)
             else:
                 predictions.append(item)
                 segments += segmenter.process(item)
@@ -119,4 +132,5 @@ def recognize_file(path: str | os.PathLike[str], **options: Unpack[ListenOptions
         segments=tuple(segments),
         events=tuple(events),
         notes=source.notes,
+        utterances=tuple(spoken),
     )
