@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from ser_live import Event, Prediction, SerError, StreamRecognizer, alisten, listen, recognize_file
 from ser_live.engine.utterances import Utterance, UtteranceTracker, tracker_of
+from ser_live.live.listener import ListenOptions
 from ser_live.prediction import State
 from ser_live.sources import DEMO_PATH
 from ser_live.testing import FakeMicrophone, Unplug, demo_voice
@@ -47,7 +49,7 @@ def utterances_of(
     return found + tracker.flush()
 
 
-def spans(predictions: list[Prediction]) -> list[tuple[float, float, float]]:
+def spans(predictions: list[Prediction]) -> list[object]:
     found = utterances_of(predictions)
     return [(u.start_seconds, u.end_seconds, u.speech_seconds) for u in found]
 
@@ -117,6 +119,18 @@ def test_provisional_ones_come_with_each_label() -> None:
     ]
 
 
+def test_channels_are_told_apart() -> None:
+    left = [replace(one, channel="left") for one in (prediction(4), silence(5), silence(6))]
+    right = [replace(prediction(hop, sad=0.1), channel="right") for hop in (4, 5, 6)]
+    found = utterances_of([one for pair in zip(left, right, strict=True) for one in pair])
+    assert [(u.channel, u.label, u.end_seconds) for u in found] == [
+        ("left", "sad", 1.0),
+        ("right", "happy", 1.5),
+    ]
+    assert found[0].to_dict()["channel"] == "left"
+    assert "channel" not in utterances_of([prediction(4)])[0].to_dict()
+
+
 def test_another_model_does_not_mix_with_the_one_before() -> None:
     other = {"calm": 0.9, "bored": 0.1}
     later = Prediction(7, 0.0, 2.0, "speech", "calm", 0.9, other, other, changed=True)
@@ -170,7 +184,8 @@ def test_the_state_of_a_long_stream_stays_small() -> None:
     tracker = UtteranceTracker(is_provisional=True)
     for hop in range(4, 2000):
         tracker.process(prediction(hop, start=max(0.0, hop * HOP - 3.0)))
-    held = [value for value in vars(tracker).values() if hasattr(value, "__len__")]
+    (speaker,) = tracker._speakers.values()
+    held = [value for value in vars(speaker).values() if hasattr(value, "__len__")]
     assert [len(value) for value in held] == [2]
 
 
@@ -218,8 +233,8 @@ def test_what_was_said_before_a_device_is_lost_does_not_wait() -> None:
 
 @pytest.mark.parametrize("below", [0.0, 1.0])
 def test_the_caller_says_what_is_uncertain(below: float) -> None:
-    options = {"model": "emotion-light", "uncertain_below": below}
-    with listen(DEMO_PATH, utterances=True, **options) as items:  # type: ignore[arg-type]
+    options = ListenOptions(model="emotion-light", uncertain_below=below)
+    with listen(DEMO_PATH, utterances=True, **options) as items:
         labels = {item.label == "uncertain" for item in items if isinstance(item, Utterance)}
     assert labels == {below == 1.0}
 

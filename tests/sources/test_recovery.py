@@ -144,8 +144,7 @@ def heard(
             if isinstance(item, Event):
                 assert item.at_seconds <= step.seconds
                 told.events.append(item)
-            else:
-                told.predictions.append(item)
+        told.predictions += step.predictions
     assert microphone.counters.buffered == 0
     return told
 

@@ -126,6 +126,11 @@ class ChannelRecognizer:
         return self._first.prior
 
     @property
+    def uncertain_below(self) -> float:
+        """Confidence under which the state is "uncertain"."""
+        return self._first.uncertain_below
+
+    @property
     def sample_rate_hz(self) -> int:
         """Rate of the samples given to `process`."""
         return self._first.sample_rate_hz

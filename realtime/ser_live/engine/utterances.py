@@ -39,10 +39,15 @@ class Utterance:
     """Length without the pauses in which the gate was closed."""
     is_final: bool = True
     """False: it goes on, and this is what is known so far."""
+    channel: str | None = None
+    """Its channel, as of `Prediction`."""
 
     def to_dict(self) -> dict[str, object]:
-        """Return the record as plain JSON values."""
-        return dataclasses.asdict(self)
+        """Return the record as plain JSON values; without a channel where it has none."""
+        record = dataclasses.asdict(self)
+        if self.channel is None:
+            del record["channel"]
+        return record
 
 
 class UtteranceTracker:
@@ -67,26 +72,64 @@ class UtteranceTracker:
 
     def reset(self) -> None:
         """Clear the stream: as new."""
+        self._speakers: dict[str | None, _Speaker] = {}
+
+    def process(self, prediction: Prediction) -> list[Utterance]:
+        """Take the next prediction; return the utterance that it ends, and what is provisional."""
+        speaker = self._speakers.setdefault(prediction.channel, _Speaker(prediction.channel))
+        found = [self._judged(one) for one in speaker.process(prediction)]
+        if self._is_provisional and prediction.label is not None:
+            provisional = dataclasses.replace(speaker.utterance(), is_final=False)
+            found.append(self._judged(provisional))
+        return found
+
+    def flush(self) -> list[Utterance]:
+        """End the open utterances and return them; what comes later begins other ones."""
+        return [self._judged(one) for speaker in self._speakers.values() for one in speaker.flush()]
+
+    def _judged(self, utterance: Utterance) -> Utterance:
+        if utterance.confidence >= self.uncertain_below:
+            return utterance
+        return dataclasses.replace(utterance, label=UNCERTAIN)
+
+
+class _Speaker:
+    """The utterance of one channel that is open, if any, and the end of the one before."""
+
+    def __init__(self, channel: str | None) -> None:
+        self._channel = channel
         self._before_seconds = 0.0  # end of the prediction before
         self._quiet_since_seconds: float | None = None
-        self._start_seconds = self._end_seconds = 0.0  # of this utterance, or the one before
+        self._start_seconds = self._end_seconds = 0.0
         self._speech_seconds = 0.0  # 0: none is open
         self._sums: dict[str, float] = {}
 
     def process(self, prediction: Prediction) -> list[Utterance]:
-        """Take the next prediction; return the utterance that it ends, and what is provisional."""
         is_silence = prediction.state == "silence"
-        found = self._take_silence(prediction) if is_silence else self._take_speech(prediction)
+        ended = self._take_silence(prediction) if is_silence else self._take_speech(prediction)
         self._before_seconds = prediction.end_seconds
-        return found
+        return ended
 
     def flush(self) -> list[Utterance]:
-        """End the open utterance and return it, if any; what comes later begins another one."""
         if not self._speech_seconds:
             return []
-        utterance = self._utterance(is_final=True)
+        utterance = self.utterance()
         self._speech_seconds, self._sums = 0.0, {}
         return [utterance]
+
+    def utterance(self) -> Utterance:
+        total = sum(self._sums.values())
+        shares = {label: weighted / total for label, weighted in self._sums.items()}
+        best = max(shares, key=shares.__getitem__, default=UNCERTAIN)
+        return Utterance(
+            start_seconds=self._start_seconds,
+            end_seconds=self._end_seconds,
+            label=best,
+            confidence=shares.get(best, 0.0),
+            probabilities=shares or None,
+            speech_seconds=self._speech_seconds,
+            channel=self._channel,
+        )
 
     def _take_silence(self, prediction: Prediction) -> list[Utterance]:
         if self._quiet_since_seconds is None:
@@ -96,7 +139,7 @@ class UtteranceTracker:
 
     def _take_speech(self, prediction: Prediction) -> list[Utterance]:
         heard_from_seconds = self._before_seconds
-        found = self.flush() if prediction.start_seconds > self._end_seconds else []
+        ended = self.flush() if prediction.start_seconds > self._end_seconds else []
         if not self._speech_seconds:
             # What the utterance before rests on already is no part of this one.
             if prediction.start_seconds >= self._end_seconds:
@@ -106,9 +149,7 @@ class UtteranceTracker:
         self._end_seconds = prediction.end_seconds
         self._speech_seconds += prediction.end_seconds - heard_from_seconds
         self._pool(prediction)
-        if self._is_provisional and self._sums:
-            found.append(self._utterance(is_final=False))
-        return found
+        return ended
 
     def _pool(self, prediction: Prediction) -> None:
         shares = prediction.raw_probabilities
@@ -118,21 +159,6 @@ class UtteranceTracker:
         sums = self._sums if self._sums.keys() == shares.keys() else dict.fromkeys(shares, 0.0)
         weight = (prediction.end_seconds - prediction.start_seconds) ** _LENGTH_POWER
         self._sums = {label: sums[label] + weight * share for label, share in shares.items()}
-
-    def _utterance(self, *, is_final: bool) -> Utterance:
-        total = sum(self._sums.values())
-        shares = {label: weighted / total for label, weighted in self._sums.items()}
-        best = max(shares, key=shares.__getitem__, default=UNCERTAIN)
-        confidence = shares.get(best, 0.0)
-        return Utterance(
-            start_seconds=self._start_seconds,
-            end_seconds=self._end_seconds,
-            label=UNCERTAIN if confidence < self.uncertain_below else best,
-            confidence=confidence,
-            probabilities=shares or None,
-            speech_seconds=self._speech_seconds,
-            is_final=is_final,
-        )
 
 
 def tracker_of(choice: UtteranceChoice) -> UtteranceTracker | None:

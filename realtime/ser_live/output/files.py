@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 from ser_live.engine.segments import Segmenter
+from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.output.formats import Format, Record, format_of
@@ -119,7 +120,7 @@ class Outputs:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def write(self, record: Prediction | Event) -> None:
+    def write(self, record: Prediction | Event | Utterance) -> None:
         """Append a record, and the segment that it ends."""
         self._append(record)
         if isinstance(record, Prediction):

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ser_live.engine.segments import Segment
+from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
 
-Record = Prediction | Segment | Event
+Record = Prediction | Segment | Event | Utterance
 
 _COLUMNS = (
     "index",
@@ -74,7 +75,7 @@ def format_of(
     """
     match ending := Path(path).suffix.lower():
         case ".jsonl":
-            return Format((Prediction, Segment, Event), _json_line)
+            return Format((Prediction, Segment, Event, Utterance), _json_line)
         case ".csv":
             columns = (*_COLUMNS, "channel") if has_channels else _COLUMNS
             head = _csv_line([*columns, *(f"probability_{label}" for label in labels)])
