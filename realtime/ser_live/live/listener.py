@@ -363,11 +363,14 @@ class Listener(Generic[Item]):
         samples = _joined(self._waiting)
         self._waiting.clear()
         audio_seconds = len(samples) / self._rate_hz
-        # How far it falls behind is a matter of time; what it costs, of the processor's.
-        started_at, processor_at = self._clock(), time.thread_time()
+        # How far it falls behind is a matter of time; what it costs, of the processor's, whose
+        # clock is a call of the system that a long recording would make a hundred thousand times.
+        is_counted = self._hop_controller is not None
+        started_at, processor_at = self._clock(), time.thread_time() if is_counted else 0.0
         self._finished += self.recognizer.process(samples)
         self._backpressure.work_share = (self._clock() - started_at) / audio_seconds
-        self._account(time.thread_time() - processor_at, audio_seconds)
+        if is_counted:
+            self._account(time.thread_time() - processor_at, audio_seconds)
 
     def _account(self, cost_seconds: float, audio_seconds: float) -> None:
         controller = self._hop_controller

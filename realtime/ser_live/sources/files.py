@@ -23,7 +23,7 @@ Pace = Literal["realtime", "fast"]
 DEMO_PATH = Path(__file__).parent.parent / "data" / "demo.ogg"
 DEMO_NOTICE = "synthetic voice: shows the mechanics, not the accuracy"
 
-_BLOCK_SECONDS = {"realtime": 0.125, "fast": 0.25}
+_BLOCK_SECONDS = {"realtime": 0.125, "fast": 1.0}
 
 
 def demo_voice(rate: int = SAMPLE_RATE_HZ) -> NDArray[np.float32]:
