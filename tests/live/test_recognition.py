@@ -1,9 +1,11 @@
 """A whole recording in one call: the predictions of the live loop, and what is made of them."""
 
+import dataclasses
 import pickle
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -50,6 +52,25 @@ def test_the_summary_counts_every_hop(talk: Recognition) -> None:
     assert list(summary.seconds) == [*talk.labels, "uncertain", "warming_up", "silence"]
     labelled = [p.confidence for p in talk.predictions if p.label is not None]
     assert summary.mean_confidence == pytest.approx(sum(labelled) / len(labelled))
+
+
+def test_each_channel_is_as_if_it_were_alone(
+    talk: Recognition, tmp_path: Path, tiny_model: Path
+) -> None:
+    voice = demo_voice(RATE_HZ, 9.1)
+    sides = np.stack([voice, np.roll(voice, 3 * RATE_HZ)], axis=1)
+    soundfile.write(tmp_path / "call.wav", sides, RATE_HZ)
+    call = recognize_file(tmp_path / "call.wav", model=tiny_model, use_channels="split")
+    assert list(call.by_channel) == list(call.channels) == ["left", "right"]
+    left = call.by_channel["left"]
+    assert [dataclasses.replace(one, channel=None) for one in left.predictions] == [
+        *talk.predictions
+    ]
+    assert [dataclasses.replace(one, channel=None) for one in left.segments] == [*talk.segments]
+    assert left.summary == talk.summary
+    parts = [part.summary.seconds["silence"] for part in call.by_channel.values()]
+    assert call.summary.seconds["silence"] == pytest.approx(sum(parts))
+    assert talk.by_channel == {"mix": talk}
 
 
 def test_silence_has_no_mean_confidence(tmp_path: Path, tiny_model: Path) -> None:

@@ -1,10 +1,13 @@
 """Recognition of a whole recording in one call."""
 
+import dataclasses
 import os
+from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Unpack
 
+from ser_live.engine.channels import ChannelRecognizer
 from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
 from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.events import Event
@@ -15,7 +18,7 @@ from ser_live.sources.files import FileSource
 
 @dataclass(frozen=True, slots=True)
 class RecognitionSummary:
-    """Seconds and shares of labels and states, of one recording or one channel of it."""
+    """Seconds and shares of labels and states, in a recording or in one channel of it."""
 
     seconds: dict[str, float]
     """Of each label of the model (in state speech), then of uncertain, warming_up and silence."""
@@ -51,6 +54,8 @@ class Recognition:
     """Of the recording."""
     audio_seconds: float
     """Length of what could be read of it."""
+    channels: tuple[str, ...]
+    """Names of the channels that were recognized apart; empty: all as one."""
     predictions: tuple[Prediction, ...]
     """One per hop, as `ser_live.listen` gives them."""
     segments: tuple[Segment, ...]
@@ -66,14 +71,27 @@ class Recognition:
     def summary(self) -> RecognitionSummary:
         """Seconds and share of each label, of uncertain and of silence; the mean confidence."""
         seconds = dict.fromkeys((*self.labels, UNCERTAIN, "warming_up", "silence"), 0.0)
-        before_seconds = 0.0
-        for prediction in self.predictions:
-            name = prediction.label if prediction.state == "speech" else prediction.state
-            seconds[name or UNCERTAIN] += prediction.end_seconds - before_seconds
-            before_seconds = prediction.end_seconds
-        confidences = [p.confidence for p in self.predictions if p.label is not None]
+        end_seconds: defaultdict[str | None, float] = defaultdict(float)  # of the one before
+        for one in self.predictions:
+            name = one.label if one.state == "speech" else one.state
+            seconds[name or UNCERTAIN] += one.end_seconds - end_seconds[one.channel]
+            end_seconds[one.channel] = one.end_seconds
+        confidences = [one.confidence for one in self.predictions if one.label is not None]
         mean = sum(confidences) / len(confidences) if confidences else None
         return RecognitionSummary(seconds, mean)
+
+    @cached_property
+    def by_channel(self) -> dict[str, "Recognition"]:
+        """The same for each channel alone; of all as one: ``{"mix": itself}``."""
+        return {name: self._only(name) for name in self.channels} or {"mix": self}
+
+    def _only(self, channel: str) -> "Recognition":
+        return dataclasses.replace(
+            self,
+            channels=(channel,),
+            predictions=tuple(one for one in self.predictions if one.channel == channel),
+            segments=tuple(one for one in self.segments if one.channel == channel),
+        )
 
 
 def recognize_file(
@@ -128,6 +146,7 @@ def recognize_file(
         labels=recognizer.labels,
         sample_rate_hz=source.sample_rate_hz,
         audio_seconds=source.counters.processed / source.sample_rate_hz,
+        channels=recognizer.names if isinstance(recognizer, ChannelRecognizer) else (),
         predictions=tuple(predictions),
         segments=tuple(segments),
         events=tuple(events),
