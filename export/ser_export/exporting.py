@@ -1,6 +1,7 @@
 """The whole way from a ``.keras`` file to a verified ONNX file."""
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ from ser_train.data.for_export import hold_out, write_atomically
 from ser_train.layers import SpeechEncoder
 from ser_train.models.keras_file import load_model
 from ser_train.models.silent_stderr import silent_stderr
+from ser_train.models.training_record import RECORD_KEY, TrainingRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +147,7 @@ def export_model(
     if smaller or in_int8:
         golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
-    data = _with_card(graph, card)
+    data = _with_card(graph, card, loaded.record)
     classifier = OnnxClassifier(open_session(data, str(target)), card, str(target))  # as ser-live
     # ser-live asks its own few lengths at start, here are more: both must hold.
     bitwise = classifier.batch_is_bitwise and batch_is_bitwise(session, batches(speech, card))
@@ -180,8 +182,12 @@ def _golden(spectrum: NDArray[np.float16], outputs: Outputs) -> GoldenTest:
     return golden_test(spectrum, outputs)
 
 
-def _with_card(graph: onnx.ModelProto, card: ModelCard) -> bytes:
-    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json()})
+def _with_card(
+    graph: onnx.ModelProto, card: ModelCard, record: TrainingRecord | None = None
+) -> bytes:
+    """Return the file's bytes, with the card and, where it is known, who trained the model."""
+    training = {RECORD_KEY: json.dumps(dataclasses.asdict(record))} if record else {}
+    onnx.helper.set_model_props(graph, {METADATA_KEY: card.to_json(), **training})
     onnx.checker.check_model(graph)
     data: bytes = graph.SerializeToString()
     return data

@@ -22,7 +22,8 @@ from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, ModelCard, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier, decode_golden
 from ser_train.layers import Pooled193
-from ser_train.models.keras_file import TrainingRecord, save_model
+from ser_train.models.keras_file import save_model
+from ser_train.models.training_record import TrainingRecord
 
 pytestmark = pytest.mark.integration
 

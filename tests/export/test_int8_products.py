@@ -22,7 +22,8 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_session import open_session
 from ser_live.testing import tiny_card
 from ser_train.layers import LogMel
-from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from ser_train.models.keras_file import load_model, save_model
+from ser_train.models.training_record import TrainingRecord
 
 pytestmark = pytest.mark.integration
 

@@ -16,10 +16,10 @@ from ser_live.testing import tiny_card
 from ser_train.models.keras_file import (
     LARGEST_MEMBERS_BYTES,
     RECORD_MEMBER,
-    TrainingRecord,
     load_model,
     read_record,
 )
+from ser_train.models.training_record import TrainingRecord
 
 MEMBERS: dict[str, bytes] = {
     "metadata.json": b"{}",

@@ -24,7 +24,8 @@ from ser_train.commands.fit import fit
 from ser_train.data.for_export import first_window_of, hold_out
 from ser_train.data.recordings import Recordings
 from ser_train.layers import LogMel
-from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from ser_train.models.keras_file import load_model, save_model
+from ser_train.models.training_record import TrainingRecord
 
 pytestmark = pytest.mark.integration
 

@@ -25,7 +25,8 @@ from ser_train.commands.merge import merge
 from ser_train.evaluation.calibration import Calibrated
 from ser_train.models.ensemble import combine
 from ser_train.models.inference import KerasClassifier
-from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from ser_train.models.keras_file import load_model, save_model
+from ser_train.models.training_record import TrainingRecord
 from ser_train.reports.model_card import adapted_card
 from ser_train.training.pretrained import with_labels
 

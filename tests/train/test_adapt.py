@@ -19,13 +19,16 @@ from ser_live.model.card import LONGEST_NAME
 from ser_train.commands import cli
 from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob
+from ser_train.data.feature_cache import ClipFeatures
+from ser_train.data.prepare import Prepared
 from ser_train.data.recordings import Recordings
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Comparison, Measured, compare
 from ser_train.metrics import score
-from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from ser_train.models.keras_file import load_model, save_model
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import create_model
+from ser_train.models.training_record import TrainingRecord
 from ser_train.reports.markdown import comparison_lines, worse
 from ser_train.reports.model_card import adapted_record
 from ser_train.training.fine_tuning import stages_for
@@ -94,7 +97,9 @@ def check_card(adapted: Path, base: Path) -> None:
     loaded, first = load_model(adapted), load_model(base).card
     card, mark = loaded.card, hashlib.sha256(base.read_bytes()).hexdigest()
     assert card.name == "tiny-adapted"
-    assert card.description.startswith(f"Mine. Adapted from tiny (SHA-256 {mark}) to 27 clips")
+    assert (
+        card.description == f"Mine. Adapted from tiny (SHA-256 {mark}) to 27 clips of 3 speakers."
+    )
     assert card.limits == "Buzzes."
     assert card.labels == ("happy", "sad", "angry")
     assert (card.spectrum, card.window) == (first.spectrum, first.window)
@@ -338,10 +343,35 @@ def test_what_has_not_become_worse_is_not_called_so() -> None:
 
 
 def test_a_speaker_who_trained_once_has_trained() -> None:
-    clips = clips_of(a="hs", b="hs", c="hs")
-    before = TrainingRecord(("x/c",), ("x/a",), ("x/d",), 0)
-    got = adapted_record(before, clips, Split((0, 1), (2, 3), (4, 5)), 7)
-    assert got == TrainingRecord(("x/a", "x/c"), ("x/b",), ("x/d",), 7)
+    clips = clips_of(a="hs", b="h", c="h")
+    features = tuple(
+        ClipFeatures(clip, str(k) * 64, True, np.zeros((1, 1), np.float32))
+        for k, clip in enumerate(clips)
+    )
+    prepared = Prepared(tiny_network.NETWORK, tuple(clips), features=features)
+    before = TrainingRecord(("x/c",), ("x/a",), ("x/d",), 0, {"x/c": "c" * 12})
+    got = adapted_record(before, prepared, Split((0, 1), (2,), (3,)), 7)
+    marks = {"x/a": "0" * 12 + "1" * 12, "x/b": "2" * 12, "x/c": "c" * 12}
+    assert got == TrainingRecord(("x/a", "x/c"), ("x/b",), ("x/d",), 7, marks)
+
+
+def test_voices_of_the_first_training_are_known_by_another_name(
+    job: FitJob, base: Path, fitted: tiny_network.Fitted
+) -> None:
+    """A speaker who trained the first model cannot pass for a stranger by a new name."""
+    clips = [clip for clip in fitted.job.recordings.find() if clip.speaker < "ravdess/04"]
+    rows = [f"{clip.path},{clip.label},{chr(ord(clip.speaker[-1]) + 48)}" for clip in clips]
+    table = job.output.with_name("renamed.csv")
+    table.write_text("\n".join(["path,label,speaker", *rows]) + "\n", encoding="utf-8")
+    notes, recordings = Notes(), Recordings(manifests=(table,))
+    job = dataclasses.replace(job, recordings=recordings, test_speakers=("renamed/a",), epochs=2)
+    adapt(job, base, notes)
+    known = "ravdess/01 (here renamed/a) were in the first model's training"
+    assert f"warning: {known}: before and after flatter" in notes.notes
+    card = load_model(job.output).card
+    assert known in card.metrics[0].protocol
+    assert not any(metric.speaker_independent for metric in card.metrics)
+    assert json.loads((job.run_folder / "metrics.json").read_text())["speaker_independent"] is False
 
 
 # Mistakes and misfortune.

@@ -31,9 +31,10 @@ from ser_train.layers import MelAndPitch, Pooled193, Temperature
 from ser_train.metrics import with_temperature
 from ser_train.models import registry as networks
 from ser_train.models.ensemble import combine
-from ser_train.models.keras_file import TrainingRecord, load_model, save_model
+from ser_train.models.keras_file import load_model, save_model
 from ser_train.models.recipe import WaveformAugmentation, WindowSampling
 from ser_train.models.registry import Network, find_network
+from ser_train.models.training_record import TrainingRecord
 from ser_train.training.checkpoint import CHECKPOINT
 from ser_train.training.pretrained import load_first
 

@@ -19,7 +19,7 @@ from ser_train.commands.evaluate import evaluate
 from ser_train.commands.fit import FitJob
 from ser_train.corpora import Clip
 from ser_train.evaluation.calibration import Measured
-from ser_train.evaluation.clips import Evaluation
+from ser_train.evaluation.clips import Evaluation, record_of
 from ser_train.models.keras_file import load_model, save_model
 from ser_train.reports.model_card import held_out_metrics
 
@@ -70,7 +70,11 @@ def test_predictions_of_keras_and_onnx_agree(
     fitted: tiny_network.Fitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     onnx_file = tmp_path / "tiny.onnx"
-    export_model(fitted.job.output, onnx_file, [], lambda _: None)
+    card = export_model(fitted.job.output, onnx_file, [], lambda _: None).card
+    record = record_of(onnx_file, card)  # no .keras file of its name lies beside it
+    assert record == load_model(fitted.job.output).record
+    assert record is not None
+    assert record.recordings.keys() == {f"ravdess/0{n}" for n in range(1, 6)}
     voice, zeros = tmp_path / "voice.wav", tmp_path / "zeros.wav"
     soundfile.write(voice, demo_voice(), 16000)
     soundfile.write(zeros, np.zeros(80000), 16000)

@@ -23,7 +23,7 @@ from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 from ser_train.commands import cli
 from ser_train.corpora import Clip
 from ser_train.data.recordings import Recordings
-from ser_train.evaluation.clips import Voice, find_voices, leakage, record_beside
+from ser_train.evaluation.clips import Voice, find_voices, leakage, record_of
 from ser_train.evaluation.live import stream
 from ser_train.evaluation.live import stream_measures as measures
 from ser_train.evaluation.live.sounds import make_sounds
@@ -326,14 +326,14 @@ def test_the_command_from_outside(
 def test_who_was_in_training_comes_from_the_keras_file_beside() -> None:
     model = MODELS / "emotion-light.onnx"
     card = OnnxClassifier.load(model).card
-    record = record_beside(model, card)
+    record = record_of(model, card)
     assert record is not None
     known = Clip(Path("a.wav"), "sad", record.training_speakers[0], "x")
     unseen = Clip(Path("b.wav"), "sad", record.test_speakers[0], "x")
     assert leakage(record, [known, unseen]).startswith(f"{known.speaker} were in training")
     assert leakage(record, [unseen]) == ""
-    assert record_beside(model, replace(card, name="other")) is None
-    assert record_beside(MODELS / "nothing.onnx", card) is None
+    assert record_of(model, replace(card, name="other")) is None
+    assert record_of(MODELS / "nothing.onnx", card) is None
 
 
 def test_mistakes_are_one_line(

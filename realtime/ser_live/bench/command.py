@@ -1,9 +1,11 @@
 """``ser-bench``: parse, measure, show."""
 
 import argparse
+import itertools
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, astuple
 from typing import TYPE_CHECKING
 
@@ -22,10 +24,34 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _measure(options: argparse.Namespace) -> int:
     from ser_live.bench.measurement import Bench  # noqa: PLC0415 - --help needs none of it
 
-    bench = Bench(options.model, options.hop)
-    report = bench.measure(options.seconds, options.paced_seconds, compare=options.compare)
+    steps = 2 + 2 * (options.paced_seconds > 0) + 2 * options.compare
+    with _progress(steps) as begin:
+        bench = Bench(options.model, options.hop, begin)
+        report = bench.measure(options.seconds, options.paced_seconds, compare=options.compare)
     print(json.dumps(asdict(report)) if options.json else _as_text(report), flush=True)
     return 0
+
+
+@contextmanager
+def _progress(steps: int) -> Iterator[Callable[[str], None]]:
+    """Show a bar on a terminal; it moves between measurements alone and costs them nothing.
+
+    Yields
+    ------
+    callable
+        Takes the name of the measurement that begins.
+    """
+    from rich.console import Console  # noqa: PLC0415 - --help needs no rich
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
+
+    console, done = Console(stderr=True), itertools.count()
+    columns = (MofNCompleteColumn(), BarColumn(), TextColumn("{task.description}", markup=False))
+    is_shown = console.is_terminal
+    with Progress(
+        *columns, console=console, auto_refresh=False, transient=True, disable=not is_shown
+    ) as bar:
+        task = bar.add_task("", total=steps)
+        yield lambda name: bar.update(task, completed=next(done), description=name, refresh=True)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -97,9 +97,17 @@ class Bench:
         Name or path; None: the default model.
     hop_seconds : float
         From one prediction to the next.
+    begin : callable, optional
+        Told the name of each measurement before it starts.
     """
 
-    def __init__(self, model: str | None, hop_seconds: float) -> None:
+    def __init__(
+        self,
+        model: str | None,
+        hop_seconds: float,
+        begin: Callable[[str], object] = lambda name: None,
+    ) -> None:
+        self._begin = begin
         self._path = find_model(model)
         self._model = OnnxClassifier.load(self._path)
         StreamRecognizer(self._model, hop_seconds=hop_seconds)  # refuses a hop that cannot be
@@ -181,6 +189,7 @@ class Bench:
         self, name: str, seconds: float, *, vad: bool = True, is_paced: bool = False
     ) -> HopCost:
         """Run hop after hop, without waiting or (paced) one each hop, its caches cold."""
+        self._begin(name)
         recognizer, blocks = self._warm(self._hops_in(seconds), vad=vad)
         clock, used, due = StageClock(), time.process_time(), time.monotonic()
         for block in blocks:
@@ -198,6 +207,7 @@ class Bench:
         """Measure a real ``ser-live`` process; None where the system cannot account for one."""
         if resource is None or interpreter() is None:
             return None
+        self._begin("ser-live as a process")
         samples = self._blocks(_WARM_UP_HOPS + self._hops_in(seconds)).ravel()
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "speech.wav"
@@ -219,6 +229,7 @@ class Bench:
 
     def _compare(self, name: str, runs: int, recognize: Recognize) -> BaselineCost:
         """Time our hop and a baseline in turn, so that a drift of the machine meets both."""
+        self._begin(name)
         window = self._speech[: round(self._model.card.window.seconds * SAMPLE_RATE_HZ)]
         recognizer, blocks = self._warm(runs)
         recognize(window)

@@ -21,7 +21,8 @@ from ser_train.evaluation.calibration import (
     compare,
     measure,
 )
-from ser_train.models.keras_file import heard_before, save_model
+from ser_train.models.keras_file import save_model
+from ser_train.models.training_record import heard_before
 from ser_train.progress import Reporter
 from ser_train.reports.markdown import comparison_lines, worse, write_json
 from ser_train.reports.model_card import adapted_card, adapted_metrics, adapted_record
@@ -41,7 +42,14 @@ class _Task:
     prepared: Prepared
     split: Split
     labels: tuple[str, ...]
+    known: str
+    """Warning of tested recordings that the first model knows; empty: none."""
     report: Reporter
+
+    @property
+    def is_fair(self) -> bool:
+        """True if the figures are of voices that neither training heard."""
+        return self.split.speaker_independent and not self.known
 
     @property
     def held_out(self) -> str:
@@ -101,7 +109,9 @@ def _prepare(job: FitJob, first: FirstModel, report: Reporter) -> _Task:
             f"{job.run_folder} holds the checkpoint of an adaptation; continue it with --resume, "
             "or give another folder with --run-dir"
         )
-    return _Task(job, first, prepared, split, labels_of(prepared.clips), report)
+    test = split.test
+    known = heard_before(first.record, prepared.chosen(test), prepared.contents(test))
+    return _Task(job, first, prepared, split, labels_of(prepared.clips), known, report)
 
 
 def _announce(task: _Task) -> None:
@@ -122,9 +132,8 @@ def _announce(task: _Task) -> None:
             "no speaker is held out, so the figures are of held-out clips of speakers that train "
             "(speaker-dependent): other voices will do worse; give three or more speakers"
         )
-    heard = heard_before(task.first.record, speakers_of(task.prepared.chosen(split.test)))
-    if heard:
-        report.warn(f"{heard}: before and after flatter")
+    if task.known:
+        report.warn(f"{task.known}: before and after flatter")
 
 
 def _train(task: _Task) -> Trained:
@@ -181,7 +190,7 @@ def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outco
     if outcome:
         draw_measured(job.run_folder, outcome.measured, task.labels, task.held_out)
         independent, conditions = task.split.speaker_independent, f"last epoch; seed {job.seed}"
-        metrics = adapted_metrics(outcome.measured, first.record, independent, conditions)
+        metrics = adapted_metrics(outcome.measured, task.known, independent, conditions)
     draw_curves(job.run_folder / "curves.png", trained.history, f"{first.card.name}, adapted")
     write_json(
         job.run_folder / "metrics.json",
@@ -189,16 +198,15 @@ def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outco
             "adapted_from": {"name": first.card.name, "sha256": first.mark},
             "network": first.card.network,
             "labels": task.labels,
-            "speaker_independent": task.split.speaker_independent,
+            "speaker_independent": task.is_fair,
             "comparison": dataclasses.asdict(outcome.comparison) if outcome else None,
             **training_figures(trained, calibrated),
         },
     )
     heard = task.prepared.chosen(split.training)
-    description = job.description or first.card.description
-    described = dataclasses.replace(first.card, description=description)
-    card = adapted_card(described, first.mark, heard, task.labels, calibrated, metrics)
-    card = dataclasses.replace(job.on_card(card), description=card.description)
-    record = adapted_record(first.record, task.prepared.clips, split, job.seed)
+    card = adapted_card(first.card, first.mark, heard, task.labels, calibrated, metrics)
+    description = f"{job.description} {card.description}".strip()
+    card = dataclasses.replace(job.on_card(card), description=description)
+    record = adapted_record(first.record, task.prepared, split, job.seed)
     save_model(job.output, trained.model, card, record)
     task.report.note(f"wrote {job.output}; curves and figures are in {job.run_folder}")

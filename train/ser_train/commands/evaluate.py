@@ -7,7 +7,7 @@ from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
-from ser_train.corpora import Clip, speakers_of
+from ser_train.corpora import Clip
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import answers_of_speakers, calibrate, heard, measure
@@ -21,8 +21,9 @@ from ser_train.evaluation.clips import (
 from ser_train.evaluation.live.conditions import evaluate_conditions
 from ser_train.evaluation.live.ordinary import evaluate_talk
 from ser_train.evaluation.live.stream import evaluate_stream
-from ser_train.models.keras_file import ModelFile, heard_before, load_model, save_model
+from ser_train.models.keras_file import ModelFile, load_model, save_model
 from ser_train.models.registry import network_of
+from ser_train.models.training_record import heard_before
 from ser_train.progress import Reporter
 from ser_train.reports import conditions, live
 from ser_train.reports.markdown import score_lines, write_json
@@ -55,8 +56,11 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
         _require_strangers(job, loaded, clips)
     prepared = prepare(clips, network, job.cache_folder, report, job.skip_broken, train=False)
     every = range(len(prepared.clips))
+    contents = prepared.contents(every)
+    if job.calibrated:
+        _require_strangers(job, loaded, prepared.clips, contents)
     measured = measure(model, prepared, every, labels, whole=False)
-    warning = leakage(loaded.record, prepared.clips)
+    warning = leakage(loaded.record, prepared.clips, contents)
     if warning:
         report.warn(warning)
     words = f"{heard(network, whole=False)}, under an even prior"
@@ -74,11 +78,13 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     return tuple(lines)
 
 
-def _require_strangers(job: Evaluation, file: ModelFile, clips: Sequence[Clip]) -> None:
-    """Check that clips can calibrate a model, before anything is computed."""
+def _require_strangers(
+    job: Evaluation, file: ModelFile, clips: Sequence[Clip], contents: Sequence[str] = ()
+) -> None:
+    """Check that clips can calibrate a model: by names before anything is computed."""
     if job.calibrated and job.calibrated.suffix != ".keras":
         raise SerError(f"--calibrated names {job.calibrated}, wanted a file that ends in .keras")
-    reason = heard_before(file.record, speakers_of(clips))
+    reason = heard_before(file.record, clips, contents)
     if file.card.ordinary_odds or file.card.prior:
         reason = "its everyday prior sets the threshold, with ordinary talk"
     if reason:
@@ -94,7 +100,8 @@ def _calibrate(target: Path, file: ModelFile, prepared: Prepared) -> list[str]:
     found = calibrate(file.model, answers, _RIGHT_OF_SURE)
     measured = measure(file.model, prepared, every, labels, whole=False)
     card, seed = recalibrated_card(file, found, measured), file.record.seed if file.record else 0
-    record = adapted_record(file.record, prepared.clips, Split((), tuple(every), ()), seed)
+    split = Split((), tuple(every), ())
+    record = adapted_record(file.record, prepared, split, seed)
     save_model(target, file.model, card, record)
     of, threshold = found.calibration, found.smoothing.uncertain_below
     words = f"temperature {of.temperature:g}, uncertain below {threshold:g}: {of.method}"

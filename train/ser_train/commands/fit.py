@@ -27,8 +27,9 @@ from ser_train.evaluation.calibration import (
     measure,
 )
 from ser_train.metrics import Scores
-from ser_train.models.keras_file import TrainingRecord, save_model
+from ser_train.models.keras_file import save_model
 from ser_train.models.registry import find_network
+from ser_train.models.training_record import TrainingRecord, join_marks
 from ser_train.progress import Reporter
 from ser_train.reports.markdown import score_lines, write_json
 from ser_train.reports.model_card import (
@@ -242,16 +243,17 @@ def _save(
     )
     prepared, split = task.prepared, task.split
     clips = prepared.chosen(split.training)
-    speakers = split.speakers(prepared.clips)
+    speakers, marks = split.speakers(prepared.clips), prepared.marks(split)
     if task.talk:
         clips += task.talk.chosen(task.talk_split.training)
         others = task.talk_split.speakers(task.talk.clips)
         speakers = tuple(a + b for a, b in zip(speakers, others, strict=True))
+        marks = join_marks(marks, task.talk.marks(task.talk_split))
     card = make_card(prepared.network, clips, labels, calibrated, metrics + task.published)
     if task.talk:
         card = everyday_card(card, prepared.network)
     trains, validates, tests = speakers
-    record = TrainingRecord(trains, validates, tests, job.seed)
+    record = TrainingRecord(trains, validates, tests, job.seed, marks)
     save_model(job.output, trained.model, job.on_card(card), record)
     report.note(f"wrote {job.output}; curves and figures are in {folder}")
 

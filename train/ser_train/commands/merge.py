@@ -11,8 +11,9 @@ from ser_train.cross_validation.ledger import Ledger
 from ser_train.cross_validation.measurement import measure_ledger
 from ser_train.evaluation.calibration import HeldOutAnswers, calibrate
 from ser_train.models.ensemble import combine
-from ser_train.models.keras_file import ModelFile, TrainingRecord, load_model, save_model
+from ser_train.models.keras_file import ModelFile, load_model, save_model
 from ser_train.models.registry import find_network
+from ser_train.models.training_record import TrainingRecord, join_marks
 from ser_train.reports.model_card import strictest_licence
 
 _SAME = ("labels", "sample_rate_hz", "spectrum", "window", "gate", "prior")
@@ -150,4 +151,5 @@ def _record(sources: Sequence[Path], files: Sequence[ModelFile]) -> TrainingReco
         tuple(sorted(held)),
         tuple(sorted(tested - training - held)),
         records[0].seed,
+        join_marks(*(record.recordings for record in records)),
     )

@@ -11,7 +11,7 @@ import numpy as np
 
 from ser_train.corpora import labels_of, truth_of
 from ser_train.cross_validation.ledger import WHOLE, Posteriors, Row
-from ser_train.cross_validation.plan import Plan, versions
+from ser_train.cross_validation.plan import Plan, require_unheard, versions
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import predict
@@ -50,6 +50,10 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
     first = load_first(job.init) if job.init else None
     clips = (*plan.clips, *plan.also)
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
+    if first:
+        own = [k for k, c in enumerate(prepared.clips) if c.corpus in plan.protocol.corpora]
+        tested = prepared.chosen(own), prepared.contents(own)
+        require_unheard(first.path, first.record, plan.protocol, *tested)
     for seed, number in missing:
         fold = _ready(plan, prepared, seed, number)
         name, split = f"seed {seed}, {plan.fold_names[number]}", fold.split

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
-from ser_train.corpora import Clip, labels_of, speakers_of
+from ser_train.corpora import Clip, labels_of
 from ser_train.cross_validation.ledger import Configuration, Ledger
 from ser_train.cross_validation.protocols import Protocol, find_protocol
 from ser_train.data.recordings import Recordings
-from ser_train.models.keras_file import fingerprint, heard_before, read_record, require_one_start
+from ser_train.models.keras_file import fingerprint, read_record, require_one_start
 from ser_train.models.registry import Network, find_network, network_of
+from ser_train.models.training_record import TrainingRecord, heard_before
 
 _ROOT = Path(__file__).parents[3]
 _CODE = ("realtime", "train", "export", "pyproject.toml")
@@ -135,13 +136,23 @@ def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> M
     if job.init is None:
         return None
     card, record = read_record(job.init)
-    known = heard_before(record, speakers_of(clips))
+    require_unheard(job.init, record, protocol, clips)
+    return card
+
+
+def require_unheard(
+    init: Path,
+    record: TrainingRecord | None,
+    protocol: Protocol,
+    clips: Sequence[Clip],
+    contents: Sequence[str] = (),
+) -> None:
+    """Refuse a first model that knows a clip by its speaker or, as far as given, its content."""
+    known = heard_before(record, clips, contents)
     if known and protocol.speaker_independent:
         raise SerError(
-            f"{job.init}: {known}; {protocol.name} wants a first model that has heard no "
-            "tested speaker"
+            f"{init}: {known}; {protocol.name} wants a first model that has heard no tested speaker"
         )
-    return card
 
 
 def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:

@@ -17,9 +17,9 @@ from ser_train.audio import read_audio
 from ser_train.corpora import Clip, labels_of, speakers_of, truth_of
 from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import first_window, whole_clip_spectrum
-from ser_train.files import write_atomically
+from ser_train.files import content_hash, write_atomically
 from ser_train.metrics import Scores, score
-from ser_train.models.keras_file import TrainingRecord
+from ser_train.models.training_record import TrainingRecord, names_of
 
 __all__ = [
     "HeldOutClips",
@@ -88,6 +88,10 @@ def hold_out(paths: Sequence[Path], card: ModelCard, record: TrainingRecord | No
     found = Recordings(*Recordings.part(paths)).find()
     known = [clip for clip in found if clip.label in card.labels]
     fresh = [clip for clip in known if clip.speaker not in trained]
+    if record:
+        heard = ([content_hash(read_audio(clip.path))] for clip in fresh)
+        names = [names_of(record, [clip], own) for clip, own in zip(fresh, heard, strict=True)]
+        fresh = [clip for clip, own in zip(fresh, names, strict=True) if not own.keys() & trained]
     if not known:
         raise SerError(f"the recordings have none of the labels {', '.join(card.labels)}")
     if len(fresh) < 2:

@@ -14,9 +14,11 @@ from ser_train.data.batches import FeatureSource, InputSource, WindowSource
 from ser_train.data.feature_cache import ClipFeatures, FeatureCache
 from ser_train.data.loading import load_each
 from ser_train.data.spectra import ClipSpectra, SpectrumCache, heard_bounds
+from ser_train.data.splits import Split
 from ser_train.data.waveform_augmentation import codecs_there
 from ser_train.models.recipe import Recipe
 from ser_train.models.registry import Network
+from ser_train.models.training_record import marks_of
 from ser_train.progress import Reporter
 
 
@@ -36,6 +38,15 @@ class Prepared:
     def content(self, index: int) -> str:
         """Return the hash of a clip's decoded samples."""
         return (self.features or self.spectra)[index].content
+
+    def contents(self, indices: Sequence[int]) -> list[str]:
+        """Return the hashes of some of the clips."""
+        return [self.content(index) for index in indices]
+
+    def marks(self, split: Split) -> dict[str, str]:
+        """Return the marks of the clips that train or are watched, for a `TrainingRecord`."""
+        heard = (*split.training, *split.validation)
+        return marks_of(self.chosen(heard), self.contents(heard))
 
     def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
         """Return the training inputs of the chosen clips."""

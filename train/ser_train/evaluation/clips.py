@@ -13,6 +13,7 @@ from ser_live.errors import SerError
 from ser_live.model.card import ModelCard, SpectrumSpec
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import Classifier, load_shared
+from ser_live.model.json_records import record_from_json
 from ser_live.text import sanitize
 from ser_train.audio import read_audio
 from ser_train.corpora import Clip, find_talk, speakers_of
@@ -22,7 +23,8 @@ from ser_train.data.recordings import Recordings
 from ser_train.data.spectra import heard_bounds, speech_bounds, whole_clip_spectrum
 from ser_train.data.splits import require_present
 from ser_train.files import content_hash, default_cache_folder
-from ser_train.models.keras_file import TrainingRecord, read_record
+from ser_train.models.keras_file import read_record
+from ser_train.models.training_record import RECORD_KEY, TrainingRecord, names_of
 from ser_train.progress import Reporter
 
 _SPEC = SpectrumSpec()
@@ -122,11 +124,12 @@ def begin(job: Evaluation, report: Reporter, babble: bool = False) -> Ready:
             "the babble needs recordings of speakers who are not measured, and none is left; "
             f"name some of {', '.join(speakers_of(clips))} with --speakers"
         )
-    warning = leakage(record_beside(Path(classifier.where), classifier.card), clips)
+    voices = find_voices(clips, "recordings", report, job.skip_broken)
+    heard, contents = [v.clip for v in voices], [v.content for v in voices]
+    warning = leakage(record_of(Path(classifier.where), classifier.card), heard, contents)
     if warning:
         report.warn(warning)
-    voices = find_voices(clips, "recordings", report, job.skip_broken)
-    protocol = describe_speakers([voice.clip for voice in voices], warning)
+    protocol = describe_speakers(heard, warning)
     return Ready(classifier, voices, others, protocol)
 
 
@@ -201,14 +204,20 @@ def window_probabilities(
     )
 
 
-def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
-    """Read the training's speakers from the ``.keras`` file that an ``.onnx`` file was made of.
+def record_of(path: Path, card: ModelCard) -> TrainingRecord | None:
+    """Read who trained a model from its file, or from the ``.keras`` file that it was made of.
 
     Returns
     -------
     TrainingRecord or None
-        None if there is no such file of that name, or it holds another model.
+        None if it does not say so, and beside it is no file of that name and that model.
     """
+    if path.suffix == ".onnx" and path.is_file():
+        import onnx  # noqa: PLC0415 - takes its time
+
+        properties = onnx.load(path, load_external_data=False).metadata_props
+        for text in (p.value for p in properties if p.key == RECORD_KEY):
+            return record_from_json(TrainingRecord, text, f"{sanitize(path)}: {RECORD_KEY}")
     source = path.with_suffix(".keras")
     if not source.is_file():
         return None
@@ -216,15 +225,23 @@ def record_beside(path: Path, card: ModelCard) -> TrainingRecord | None:
     return record if source_card == dataclasses.replace(card, golden=None) else None
 
 
-def leakage(record: TrainingRecord | None, clips: Sequence[Clip]) -> str:
-    """Name the speakers that the model knows, or say that it is not known; "" if none."""
+def leakage(
+    record: TrainingRecord | None, clips: Sequence[Clip], contents: Sequence[str] = ()
+) -> str:
+    """Name the speakers that the model knows, or say that it is not known; "" if none.
+
+    Recordings under another name are known by the hashes of their samples, ``contents``.
+    """
     if record is None:
         return "the model file does not say who was in training: the figures may flatter"
-    known = set(record.training_speakers) & {clip.speaker for clip in clips}
+    names = names_of(record, clips, contents)
+    known, held = (
+        ", ".join(names[speaker] for speaker in sorted(names.keys() & {*role}))
+        for role in (record.training_speakers, record.validation_speakers)
+    )
     if known:
-        return f"{', '.join(sorted(known))} were in training: the figures flatter"
-    held = set(record.validation_speakers) & {clip.speaker for clip in clips}
-    return f"{', '.join(sorted(held))} set the temperature: ECE and NLL flatter" if held else ""
+        return f"{known} were in training: the figures flatter"
+    return f"{held} set the temperature: ECE and NLL flatter" if held else ""
 
 
 def describe_speakers(clips: Sequence[Clip], warning: str) -> str:

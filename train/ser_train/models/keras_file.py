@@ -10,7 +10,6 @@ import json
 import re
 import zipfile
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,31 +22,22 @@ from ser_live.model.onnx_check import LARGEST_FILE_BYTES
 from ser_live.model.prior import ORDINARY_NAME
 from ser_live.text import quoted, sanitize
 from ser_train.files import write_atomically
+from ser_train.models.training_record import TrainingRecord
 
 RECORD_MEMBER = "ser.training.json"
-"""Member with the speakers of each role."""
+"""Member with the speakers of each role and the marks of their recordings."""
 
 LARGEST_MEMBERS_BYTES = {
     "metadata.json": 2**16,
     "config.json": 2**24,
     "model.weights.h5": LARGEST_FILE_BYTES,
     KERAS_MEMBER: 4 * LONGEST_CARD,
-    RECORD_MEMBER: 2**20,
+    RECORD_MEMBER: 2**24,
 }
 """All that may be inside, unpacked; Keras would write further members to the disk."""
 
 _DAMAGE = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 """Errors of zipfile for damaged archives, encrypted ones and names that are no files."""
-
-
-@dataclass(frozen=True, slots=True)
-class TrainingRecord:
-    """Speakers of each role in the training."""
-
-    training_speakers: tuple[str, ...]
-    validation_speakers: tuple[str, ...]
-    test_speakers: tuple[str, ...]
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,14 +168,6 @@ def require_one_start(network: str, init: Path | None, encoder: Path | None = No
 def fingerprint(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-def heard_before(record: TrainingRecord | None, speakers: Sequence[str]) -> str:
-    """Return a line on the speakers that the first model was trained on; empty if none."""
-    if record is None:
-        return "the first model does not say who was in its training"
-    known = sorted(set(record.training_speakers) & set(speakers))
-    return f"{', '.join(known)} were in the first model's training" if known else ""
 
 
 def _load(path: Path) -> Any:

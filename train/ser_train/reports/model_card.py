@@ -11,11 +11,13 @@ from ser_live.model.card import LONGEST_NAME, NEUTRAL, RECALL_OF, Corpus, Metric
 from ser_train.corpora import LICENCES, Clip, speakers_of
 from ser_train.cross_validation.ledger import Ledger
 from ser_train.cross_validation.measurement import Figure, measure_ledger
+from ser_train.data.prepare import Prepared
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import Calibrated, Measured
 from ser_train.metrics import Scores, score
-from ser_train.models.keras_file import ModelFile, TrainingRecord, heard_before
+from ser_train.models.keras_file import ModelFile
 from ser_train.models.registry import Network
+from ser_train.models.training_record import TrainingRecord, join_marks
 
 _STRICTEST_FIRST = ("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "CC-BY-4.0")
 
@@ -233,7 +235,7 @@ def adapted_card(
     -------
     ModelCard
         With the corpora of both trainings and the strictest of their licences, and what of the
-        first one's prior the labels allow.
+        first one's prior the labels allow. What the first one's makers wrote of it stays theirs.
     """
     added = tuple(
         dataclasses.replace(corpus, name=f"{corpus.name} (adapted to)")
@@ -247,7 +249,7 @@ def adapted_card(
         name=f"{first.name}-adapted"[:LONGEST_NAME],
         labels=labels,
         licence=strictest_licence([first.licence, *(corpus.licence for corpus in added)]),
-        description=f"{first.description} {origin}".strip(),
+        description=origin,
         smoothing=calibrated.smoothing,
         calibration=calibrated.calibration,
         corpora=first.corpora + added,
@@ -260,13 +262,21 @@ def adapted_card(
 
 def adapted_metrics(
     measured: Measured,
-    first: TrainingRecord | None,
+    known: str,
     speaker_independent: bool,
     conditions: str,
 ) -> tuple[Metric, ...]:
-    """Turn the scores of the held-out clips into metrics of the card."""
+    """Turn the scores of the held-out clips into metrics of the card.
+
+    Parameters
+    ----------
+    measured : Measured
+    known : str
+        Line on clips that the first model knows; empty: none.
+    speaker_independent : bool
+    conditions : str
+    """
     speakers = speakers_of(measured.clips)
-    known = heard_before(first, speakers)
     kind = "held-out speakers" if speaker_independent else "held-out clips of speakers in training"
     parts = (f"{kind} {', '.join(speakers)}", known, measured.heard, conditions)
     protocol = "; ".join(part for part in parts if part)
@@ -280,7 +290,7 @@ def recalibrated_card(file: ModelFile, calibrated: Calibrated, measured: Measure
     """
     card = file.card
     note = "these very weights; the speakers set temperature and threshold, so that ECE flatters"
-    added = adapted_metrics(measured, file.record, True, note)
+    added = adapted_metrics(measured, "", True, note)
     threshold = calibrated.smoothing.uncertain_below
     return dataclasses.replace(
         card,
@@ -292,14 +302,18 @@ def recalibrated_card(file: ModelFile, calibrated: Calibrated, measured: Measure
 
 
 def adapted_record(
-    first: TrainingRecord | None, clips: Sequence[Clip], split: Split, seed: int
+    first: TrainingRecord | None, prepared: Prepared, split: Split, seed: int
 ) -> TrainingRecord:
     """Join the speakers heard before and now; one that trained once has trained."""
     before = first or TrainingRecord((), (), (), seed)
-    now = split.speakers(clips)
+    now = split.speakers(prepared.clips)
     training = {*before.training_speakers, *now[0]}
     validation = {*before.validation_speakers, *now[1]} - training
     test = {*before.test_speakers, *now[2]} - training - validation
     return TrainingRecord(
-        tuple(sorted(training)), tuple(sorted(validation)), tuple(sorted(test)), seed
+        tuple(sorted(training)),
+        tuple(sorted(validation)),
+        tuple(sorted(test)),
+        seed,
+        join_marks(before.recordings, prepared.marks(split)),
     )

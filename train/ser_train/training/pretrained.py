@@ -11,13 +11,9 @@ import keras
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
 from ser_live.text import sanitize
-from ser_train.models.keras_file import (
-    TrainingRecord,
-    fingerprint,
-    keras_reason,
-    load_model,
-)
+from ser_train.models.keras_file import fingerprint, keras_reason, load_model
 from ser_train.models.registry import Network, network_of
+from ser_train.models.training_record import TrainingRecord
 
 _LOGITS = "logits"
 
