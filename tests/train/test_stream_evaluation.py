@@ -192,6 +192,25 @@ def test_figures_of_a_known_stream() -> None:
     assert recall.wa == pytest.approx(2 / 3)
 
 
+def test_each_recording_gets_the_utterance_that_shares_most_with_it() -> None:
+    spans = [span("sad", 1.0, 3.0), span("happy", 4.0, 6.0), span("sad", 9.0, 10.0)]
+
+    def said(end: float, start: float, sad: float) -> Prediction:
+        shares = {"happy": 1.0 - sad, "sad": sad}
+        return replace(prediction(end, "sad", start=start), raw_probabilities=shares)
+
+    stream = [
+        said(3.25, 1.0, 0.7),
+        prediction(3.5, None, "silence"),
+        said(4.5, 3.75, 0.9),  # a cough, then the recording
+        said(6.0, 4.6, 0.2),
+    ]
+    heard = measures.listen_to_utterances(spans, stream, uncertain_below=0.75)
+    assert [one.named for one in heard] == ["sad", "happy", None]
+    figures = measures.under_prior("even", heard, ("happy", "sad"))
+    assert (figures.named.uar, figures.coverage, figures.sure_right_share) == (0.75, 0.5, 1.0)
+
+
 def test_coverage_and_sure_labels_of_a_known_stream() -> None:
     figures = measures.under_prior("even", with_probabilities(known_stream()), ("happy", "sad"))
     assert figures.prior == "even"
@@ -252,6 +271,8 @@ def test_known_onsets_give_the_right_times(
     figures = result.figures
     (accuracy,) = figures.accuracy
     assert figures.recordings == accuracy.named.count == accuracy.offline.count == 4
+    assert accuracy.utterance == figures.utterances[0].named
+    assert [one.prior for one in figures.utterances] == ["everyday", "even"]
     assert (figures.unnamed, figures.first.count) == (0, 4)
     for one in result.heard:
         first = one.first_seconds
@@ -312,6 +333,7 @@ def test_the_command_from_outside(
         "correct label (wanted 2 and 3)",
         "at -20 dB",
         "of 1 other",
+        "everyday, utterances",
     ):
         assert wanted in done.stdout
     data = json.loads((tmp_path / "stream.json").read_text())

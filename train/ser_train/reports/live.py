@@ -68,7 +68,9 @@ def _page(figures: StreamFigures) -> list[str]:
         f"{SPEAKER_DBFS:g} dBFS. Onset and end are found by energy. A label "
         "counts for a recording from its onset to the next one, when no earlier recording is in "
         "the window; labels in state uncertain count, and are also counted apart. Clips without "
-        "any label count as wrong. Where no prior is named, it is the everyday one of the card.",
+        "any label count as wrong. The utterance of a recording is the one that shares most time "
+        "with it; its label is the best guess of its pooled probabilities. Where no prior is "
+        "named, it is the everyday one of the card.",
         *sections,
         "## Plots",
         "![Truth, stable label and confidence of the first recordings](stream-timeline.png)",
@@ -100,6 +102,7 @@ def _accuracy(figures: StreamFigures) -> Table:
     for one in figures.accuracy:
         for what, found in (
             ("the last stable label", one.named),
+            ("the utterance", one.utterance),
             ("offline, the first window, even prior", one.offline),
         ):
             rows.append((what, one.name, percent(found.uar), percent(found.wa), str(found.count)))
@@ -111,10 +114,12 @@ def _priors(figures: StreamFigures) -> Table:
     rows = [
         ("prior", "UAR %", "coverage: sure labels %", "right of these %", "ECE of the last label %")
     ]
-    for one in figures.priors:
+    each = [(one.prior, one) for one in figures.priors]
+    each += [(f"{one.prior}, utterances", one) for one in figures.utterances]
+    for name, one in each:
         ece = percent(one.confidence.at_the_end.ece) if one.confidence else "-"
         shares = (percent(one.named.uar), percent(one.coverage), percent(one.sure_right_share))
-        rows.append((one.prior, *shares, ece))
+        rows.append((name, *shares, ece))
     return [*rows, ("cost of everyday, points", f"{figures.cost_points:.1f}", "", "", "")]
 
 

@@ -126,7 +126,9 @@ def measure_stream(
         measures.under_prior(prior, measures.listen_to(spans, own), labels)
         for prior, own in zip(PRIORS, under, strict=True)
     )
-    hop_seconds = StreamRecognizer(classifier).hop_seconds
+    recognizer = StreamRecognizer(classifier)
+    hop_seconds, below = recognizer.hop_seconds, recognizer.uncertain_below
+    spoken = [measures.listen_to_utterances(spans, own, below) for own in under]
     gains = [measures.differing_share(predictions, other) for (other,) in louder]
     figures = StreamFigures(
         model=classifier.card.name,
@@ -134,7 +136,7 @@ def measure_stream(
         seconds=track.seconds,
         hop_seconds=hop_seconds,
         recordings=len(spans),
-        accuracy=_accuracy(heard, offline),
+        accuracy=_accuracy(heard, spoken[0], offline),
         unnamed=[one.named for one in heard].count(None),
         mixed=sum(one.mixed for one in heard),
         right_share=measures.right_share(heard),
@@ -145,6 +147,10 @@ def measure_stream(
         changes_per_minute=measures.changes_per_minute(heard, hop_seconds),
         uncertain_share=1.0 - priors[0].coverage,
         priors=priors,
+        utterances=tuple(
+            measures.under_prior(prior, own, labels)
+            for prior, own in zip(PRIORS, spoken, strict=True)
+        ),
         cost_points=100.0 * (priors[1].named.uar - priors[0].named.uar),
         confidence=priors[0].confidence,
         gains=tuple(zip(GAINS_DB, gains, strict=True)),
@@ -171,15 +177,17 @@ def play(
     return hear(classifier, pieces(), priors)
 
 
-def _accuracy(heard: Sequence[Heard], offline: Sequence[str]) -> tuple[measures.OfCorpus, ...]:
+def _accuracy(
+    heard: Sequence[Heard], spoken: Sequence[Heard], offline: Sequence[str]
+) -> tuple[measures.OfCorpus, ...]:
     clips = [one.span.voice.clip for one in heard]
     corpora = sorted({clip.corpus for clip in clips})
     accuracy = []
     for name in ["all", *(corpora if len(corpora) > 1 else ())]:
         mine = [k for k, clip in enumerate(clips) if name in ("all", clip.corpus)]
         first = measures.recall([clips[k].label for k in mine], [offline[k] for k in mine])
-        named = measures.recall_of_last([heard[k] for k in mine])
-        accuracy.append(measures.OfCorpus(name, named, first))
+        named, pooled = (measures.recall_of_last([one[k] for k in mine]) for one in (heard, spoken))
+        accuracy.append(measures.OfCorpus(name, named, pooled, first))
     return tuple(accuracy)
 
 

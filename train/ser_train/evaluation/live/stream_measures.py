@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ser_live.engine.utterances import Utterance, UtteranceTracker
 from ser_live.prediction import Prediction
 from ser_train.evaluation.clips import Voice
 from ser_train.metrics import score
@@ -18,6 +19,11 @@ class Span:
     voice: Voice
     onset_seconds: float
     end_seconds: float
+
+    def shared_seconds(self, prediction: Prediction) -> float:
+        """Return the length of this speech that a prediction rests on; negative if apart."""
+        start_seconds = max(self.onset_seconds, prediction.start_seconds)
+        return min(self.end_seconds, prediction.end_seconds) - start_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +139,8 @@ class OfCorpus:
     name: str
     named: Recall
     """The last stable label of each."""
+    utterance: Recall
+    """The best guess of the utterance that each is heard as."""
     offline: Recall
     """The first window of each, without stream and smoothing."""
 
@@ -187,6 +195,8 @@ class StreamFigures:
     uncertain_share: float
     priors: tuple[UnderPrior, ...]
     """Everyday first, which all figures beside these rest on."""
+    utterances: tuple[UnderPrior, ...]
+    """The same of the utterances, as if each were the one prediction about its recording."""
     cost_points: float
     """UAR of the last stable label under the even prior less the one under the everyday prior."""
     confidence: Confidence | None
@@ -216,6 +226,37 @@ def listen_to(spans: Sequence[Span], predictions: Sequence[Prediction]) -> tuple
         heard.append(Heard(span, own, len(inside) - len(own)))
         before_end = span.end_seconds
     return tuple(heard)
+
+
+def listen_to_utterances(
+    spans: Sequence[Span], predictions: Sequence[Prediction], uncertain_below: float
+) -> tuple[Heard, ...]:
+    """Assign to each recording the utterance that shares most time with it, as one prediction."""
+    tracker = UtteranceTracker()
+    found = [one for prediction in predictions for one in tracker.process(prediction)]
+    told = [_as_prediction(one, uncertain_below) for one in (*found, *tracker.flush())]
+    told = [one for one in told if one.label is not None]
+    heard = []
+    for span in spans:
+        inside = [one for one in told if span.shared_seconds(one) > 0.0]
+        best = sorted(inside, key=span.shared_seconds)[-1:]
+        heard.append(Heard(span, tuple(best), mixed=0))
+    return tuple(heard)
+
+
+def _as_prediction(utterance: Utterance, uncertain_below: float) -> Prediction:
+    is_sure = utterance.confidence >= uncertain_below
+    return Prediction(
+        index=0,
+        start_seconds=utterance.start_seconds,
+        end_seconds=utterance.end_seconds,
+        state="speech" if is_sure else "uncertain",
+        label=utterance.label if utterance.probabilities else None,
+        confidence=utterance.confidence,
+        probabilities=utterance.probabilities,
+        raw_probabilities=None,
+        changed=False,
+    )
 
 
 def times(values: Iterable[float | None]) -> Times:
