@@ -16,6 +16,7 @@ EventKind = Literal[
     "input_offset",
     "input_channels",
     "input_format",
+    "input_narrow_band",
     "hop_changed",
     "model_swapped",
 ]

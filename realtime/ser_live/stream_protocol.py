@@ -7,6 +7,16 @@ SUBPROTOCOL = "ser.v1"
 COUNTED_BYTES = 512
 """Bytes that the smallest message counts for: a flood of tiny ones costs as much as large ones."""
 
+SampleFormat = Literal[
+    "s16le", "f32le", "s24le", "s32le", "f64le", "u8", "mulaw", "alaw",
+    "s16be", "s24be", "s32be", "f32be", "f64be",
+]  # fmt: skip
+SAMPLE_BYTES: dict[SampleFormat, int] = {
+    "s16le": 2, "f32le": 4, "s24le": 3, "s32le": 4, "f64le": 8, "u8": 1, "mulaw": 1, "alaw": 1,
+    "s16be": 2, "s24be": 3, "s32be": 4, "f32be": 4, "f64be": 8,
+}  # fmt: skip
+"""Formats of raw samples, and the bytes of one."""
+
 ErrorCode = Literal[
     "bad_json",
     "bad_message",

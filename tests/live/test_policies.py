@@ -268,6 +268,7 @@ class TestInput:
         for start in range(0, len(samples), frames):
             found += monitor.process(samples[start : start + frames], start)
         assert [(event.kind, round(event.at_seconds * 400)) for event in found] == [
+            ("input_narrow_band", 400),
             ("input_silent", 1600),
             ("input_clipping", 2400),
             ("input_offset", 4400),
@@ -276,8 +277,8 @@ class TestInput:
             ("input_clipping", 8800),
             ("input_channels", 12000),
         ]
-        assert found[1].detail.startswith("7.5 % of the frames of a second clip;")
-        assert found[5].detail.startswith("0.5 % of the frames of a second clip;")
+        assert found[2].detail.startswith("7.5 % of the frames of a second clip;")
+        assert found[6].detail.startswith("0.5 % of the frames of a second clip;")
 
     @pytest.mark.parametrize(
         ("faults", "told"),

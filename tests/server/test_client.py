@@ -23,6 +23,8 @@ from ser_live.client.address import Address
 from ser_live.client.messages import decode
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.server import connection
+from ser_live.sources.pcm import decode_samples
+from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
 from ser_live.testing import demo_voice
 
 RATE_HZ = 16000
@@ -146,6 +148,19 @@ def test_bytes_and_integers_in_a_float_stream_are_the_same_audio(server: serving
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("sample_format", ["alaw", "s24be"])
+def test_other_formats_are_what_they_decode_to(
+    server: serving.Server, sample_format: SampleFormat
+) -> None:
+    rng = np.random.default_rng(0)
+    data = rng.integers(0, 256, 2 * 8000 * SAMPLE_BYTES[sample_format]).astype(np.uint8).tobytes()
+    samples = decode_samples(data, sample_format)
+    wanted = offline(samples, sample_rate_hz=8000, vad=False)
+    got = sent(server, data, sample_rate_hz=8000, format=sample_format, vad=False)
+    assert got == wanted
+
+
+@pytest.mark.integration
 def test_a_file_sent_at_full_speed_keeps_the_servers_pace(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_BURST_SECONDS", 0.2)
     with (
@@ -206,6 +221,7 @@ def test_what_the_server_refuses(server: serving.Server, options: Any, code: str
         (INTEGERS, {"channels": 2}, r"wanted \(n, 2\)"),
         (np.stack([INTEGERS] * 3, axis=1), {"channels": 2}, r"wanted \(n, 2\)"),
         (b"odd", {}, "no whole number of samples"),
+        (INTEGERS, {"format": "mulaw"}, "announced as mulaw; give bytes"),
     ],
 )
 def test_samples_that_were_not_announced_never_leave(

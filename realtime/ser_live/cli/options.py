@@ -10,6 +10,7 @@ from typing import Any
 from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_live.errors import SerError
+from ser_live.stream_protocol import SAMPLE_BYTES
 
 PROGRAM = "ser-live"
 
@@ -71,7 +72,7 @@ _SOURCE_DETAILS: tuple[Row, ...] = (
     ("--no-reconnect", "end when the microphone is lost, instead of opening it again", _FLAG),
     ("--pace", f"of --file and --demo; {_PACE_HELP}", _PACE),
     ("--rate", "of raw PCM on --stdin; default: 16000", {"type": int, "metavar": "HZ"}),
-    ("--format", "of raw PCM on --stdin; default: s16le", {"choices": ("s16le", "f32le")}),
+    ("--format", "of raw PCM on --stdin; default: s16le", {"choices": tuple(SAMPLE_BYTES)}),
     ("--channels", "of raw PCM on --stdin; default: 1", {"type": int, "metavar": "N"}),
     _USE_CHANNELS,
 )

@@ -3,21 +3,26 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, Union, Unpack
+from typing import TYPE_CHECKING, Any, TypedDict, Union, Unpack, cast
 
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import Item, ServerError, decode
 from ser_live.errors import SerError
-from ser_live.stream_protocol import COUNTED_BYTES, SUBPROTOCOL, Ended, Started
+from ser_live.stream_protocol import (
+    COUNTED_BYTES,
+    SAMPLE_BYTES,
+    SUBPROTOCOL,
+    Ended,
+    SampleFormat,
+    Started,
+)
 from ser_live.text import quoted, sanitize
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-Format = Literal["s16le", "f32le"]
 Samples = Union["ArrayLike", bytes, bytearray, memoryview]
 
-_VALUE_BYTES = {"s16le": 2, "f32le": 4}
 _NUMPY_NAMES = {"s16le": "<i2", "f32le": "<f4"}
 _USUAL = {"sample_rate_hz": 16000, "channels": 1, "format": "s16le"}
 _FRAME_BYTES = 2**16
@@ -39,7 +44,7 @@ class StreamOptions(TypedDict, total=False):
 
     sample_rate_hz: int
     channels: int
-    format: Format
+    format: SampleFormat
     model: str | None
     hop_seconds: float
     window_seconds: float | None
@@ -72,8 +77,9 @@ class BaseStream:
         self._timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
         told = {k: v for k, v in options.items() if k not in ("token", "timeout_seconds")}
         self._told: dict[str, Any] = {**_USUAL, **told}
-        if self._told["format"] not in _VALUE_BYTES:
-            raise SerError(f"format is {quoted(self._told['format'])}, wanted s16le or f32le")
+        if self._told["format"] not in tuple(SAMPLE_BYTES):
+            known = ", ".join(SAMPLE_BYTES)
+            raise SerError(f"format is {quoted(self._told['format'])}, wanted one of {known}")
         self._is_over = False
         self._pace = _Pace(None)
         self._most_bytes = _FRAME_BYTES
@@ -147,19 +153,23 @@ class BaseStream:
             yield piece, self._pace.wait_seconds(len(piece))
 
     @property
+    def _format(self) -> SampleFormat:
+        return cast("SampleFormat", self._told["format"])
+
+    @property
     def _frame_bytes(self) -> int:
         """Bytes of one sample of all channels."""
-        return _VALUE_BYTES[self._told["format"]] * int(self._told["channels"])
+        return SAMPLE_BYTES[self._format] * int(self._told["channels"])
 
     def _pcm(self, samples: Samples) -> bytes:
         if isinstance(samples, bytes | bytearray | memoryview):
             data = bytes(samples)
         else:
-            data = _packed(samples, self._told["format"], self._told["channels"])
+            data = _packed(samples, self._format, self._told["channels"])
         if len(data) % self._frame_bytes:
             raise SerError(
                 f"{len(data)} bytes are no whole number of samples; wanted a multiple of "
-                f"{self._frame_bytes} ({self._told['format']}, {self._told['channels']} channels)"
+                f"{self._frame_bytes} ({self._format}, {self._told['channels']} channels)"
             )
         return data
 
@@ -186,10 +196,12 @@ class _Pace:
         return wait_seconds
 
 
-def _packed(samples: "ArrayLike", format: Format, channels: int) -> bytes:
+def _packed(samples: "ArrayLike", format: SampleFormat, channels: int) -> bytes:
     """Bring samples into the bytes of a format, where that takes nothing from them."""
     import numpy as np  # noqa: PLC0415 - a program that sends bytes needs none
 
+    if format not in _NUMPY_NAMES:
+        raise SerError(f"samples came as numbers, the stream was announced as {format}; give bytes")
     array = np.asarray(samples)
     is_flat, is_table = array.ndim <= 1, array.ndim == 2 and array.shape[1] == channels
     if not (is_table or (is_flat and channels == 1)):

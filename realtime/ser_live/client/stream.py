@@ -54,7 +54,8 @@ class AsyncStream(BaseStream):
     sample_rate_hz, channels : int
         Of the samples to come; 16000 and 1.
     format : str
-        "s16le" (the default) for int16, "f32le" for floats in [-1, 1].
+        "s16le" (the default) for int16, "f32le" for floats in [-1, 1]; "mulaw" and others of
+        `ser_live.sources.SampleFormat` for bytes.
     model : str or None
         A name of the server's models; None: its default.
     hop_seconds, window_seconds, smoothing_seconds, vad, prior

@@ -28,6 +28,10 @@ _ALONE = 0.95
 _FAINT = 0.01
 _FAINTEST_POWER = 1e-8
 _FORMAT_SECONDS = 30
+_NARROW_HZ = 8000
+_NARROW_BAND = (
+    "8 kHz is the band of a telephone; expect the figures by telephone, some points lower"
+)
 _FORMAT_VALUES = 1 << 12
 _ONE_CHANNEL = "use_channels 'split' recognizes each one apart, 'left' the first one alone"
 
@@ -162,7 +166,11 @@ class InputMonitor:
         start, self._heard_values = self._heard_values, self._heard_values + second.size
         self._blocks, self._frames = [], 0
         values = as_float(second)
-        details: dict[EventKind, str] = {"input_silent": self._silence(values.ravel())}
+        is_told = self.sample_rate_hz > _NARROW_HZ or self._told["input_narrow_band"]
+        details: dict[EventKind, str] = {
+            "input_silent": self._silence(values.ravel()),
+            "input_narrow_band": "" if is_told else _NARROW_BAND,
+        }
         if 2 * len(second) >= self.sample_rate_hz:  # a shorter rest tells nothing else
             details["input_format"] = self._format(second.ravel(), start)
             is_wrong = details["input_format"] or self._told["input_format"]

@@ -15,7 +15,7 @@ from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.model.prior import NamedPrior, PriorName
 from ser_live.prediction import Prediction
-from ser_live.stream_protocol import ErrorCode
+from ser_live.stream_protocol import ErrorCode, SampleFormat
 from ser_live.text import quoted, sanitize
 
 Message = dict[str, object]
@@ -68,7 +68,7 @@ class Start(SessionOptions):
     type: Literal["start"]
     sample_rate_hz: int
     channels: int
-    format: Literal["s16le", "f32le"]
+    format: SampleFormat
 
 
 class Skip(_Strict):

@@ -22,6 +22,8 @@ from ser_live.output import json_record
 from ser_live.prediction import Prediction
 from ser_live.server.engine import Engine
 from ser_live.server.messages import Message, MessageError, SessionOptions
+from ser_live.sources.pcm import decode_samples
+from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
 from ser_live.text import quoted
 
 # A piece holds the engine no longer than that, whatever one stream sends at once.
@@ -30,7 +32,6 @@ _PIECE_VALUES = 1 << 18
 _MOST_BLOCKS = 256
 # A lag needs no finer times, and a flood of tiny blocks leaves few receipts.
 _MOMENT_SECONDS = 0.001
-_DTYPES: dict[str, np.dtype[Any]] = {"s16le": np.dtype("<i2"), "f32le": np.dtype("<f4")}
 
 
 class RecognitionSession:
@@ -116,10 +117,10 @@ class RecognitionSession:
     def _end_sample(self) -> int:
         return self.processed_samples + self.skipped_samples + self._waiting_samples
 
-    def decode(self, data: bytes, sample_format: str) -> NDArray[Any]:
+    def decode(self, data: bytes, sample_format: SampleFormat) -> NDArray[Any]:
         """Turn bytes into samples of shape (n, channels), or raise MessageError and count them."""
-        dtype, channels = _DTYPES[sample_format], self.recognizer.channels
-        frame_bytes = dtype.itemsize * channels
+        channels = self.recognizer.channels
+        frame_bytes = SAMPLE_BYTES[sample_format] * channels
         if len(data) % frame_bytes:
             self.received_samples += len(data) // frame_bytes  # they came: the account holds them
             raise MessageError(
@@ -127,8 +128,7 @@ class RecognitionSession:
                 f"a block of {len(data)} bytes came, wanted a multiple of {frame_bytes} "
                 f"({sample_format}, {channels} channels); send whole samples of all channels",
             )
-        samples: NDArray[Any] = np.frombuffer(data, dtype).reshape(-1, channels)
-        return samples
+        return decode_samples(data, sample_format).reshape(-1, channels)
 
     def add(self, samples: NDArray[Any]) -> None:
         """Take samples of shape (n, channels); they are not copied.

@@ -14,7 +14,7 @@ from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.streams import Streams
-from ser_live.stream_protocol import SUBPROTOCOL, ErrorCode, Reason
+from ser_live.stream_protocol import SUBPROTOCOL, ErrorCode, Reason, SampleFormat
 
 # So many are no slips: the client does not read what it is told.
 _MOST_BAD_MESSAGES = 16
@@ -76,7 +76,7 @@ class Stream:
         self._limits = streams.limits
         self._connection = connection
         self._session: RecognitionSession | None = None
-        self._format = ""
+        self._format: SampleFormat = "s16le"
         self._bad_messages = 0
         self._hops = 1
         self._sent_overload = False

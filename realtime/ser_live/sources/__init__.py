@@ -4,7 +4,8 @@ from ser_live.sources.capture_thread import input_devices
 from ser_live.sources.contract import Block, Notice, Source, SourceCounters
 from ser_live.sources.files import DEMO_NOTICE, DEMO_PATH, FileSource, Pace, demo_voice
 from ser_live.sources.microphone import Microphone
-from ser_live.sources.raw import RawSource, SampleFormat
+from ser_live.sources.raw import RawSource
+from ser_live.stream_protocol import SampleFormat
 
 __all__ = [
     "DEMO_NOTICE",

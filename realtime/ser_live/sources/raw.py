@@ -4,9 +4,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from typing import Any, BinaryIO, Literal, Self, cast
+from typing import Any, BinaryIO, Self, cast
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.engine.resample import require_channels, require_rate
@@ -15,11 +14,10 @@ from ser_live.sources.audio_reader import AudioReader
 from ser_live.sources.containers import HEAD_BYTES, advice_on, container_of
 from ser_live.sources.contract import Block, WaitingSource
 from ser_live.sources.mpeg_frames import MPEG_BYTES, has_mpeg, is_mpeg
+from ser_live.sources.pcm import decode_samples, require_sample_format
+from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
 from ser_live.text import quoted
 
-SampleFormat = Literal["s16le", "f32le"]
-
-_DTYPES = {"s16le": "<i2", "f32le": "<f4"}
 _READ_BYTES = 1 << 16
 
 
@@ -38,7 +36,7 @@ class RawSource(WaitingSource):
     sample_rate_hz, channels : int
         Format of samples without a header.
     sample_format : str
-        "s16le" or "f32le".
+        "s16le", "f32le", "mulaw" or another one of `SampleFormat`.
     name : str
         For messages.
     """
@@ -54,12 +52,10 @@ class RawSource(WaitingSource):
         try:
             self.sample_rate_hz = require_rate(sample_rate_hz)
             self.channels = require_channels(channels)
+            self.sample_format = require_sample_format(sample_format)
         except SerError as error:
             raise SerError(f"{name}: {error}") from error
-        if sample_format not in tuple(_DTYPES):
-            raise SerError(f"{name}: format is {quoted(sample_format)}, wanted s16le or f32le")
         self.name = name
-        self.sample_format = sample_format
         self._stream = stream
         self._bytes = _ForwardBytes(stream, name)
         self._reader: AudioReader | None = None
@@ -97,15 +93,14 @@ class RawSource(WaitingSource):
         self._closed = True
 
     def _raw(self) -> Iterator[NDArray[Any]]:
-        dtype = np.dtype(_DTYPES[self.sample_format])
-        frame_bytes = dtype.itemsize * self.channels
+        frame_bytes = SAMPLE_BYTES[self.sample_format] * self.channels
         held = b""
         while not self._closed and (data := self._bytes.read1()):
             held += data
             whole = len(held) // frame_bytes * frame_bytes
             if whole == 0:
                 continue
-            samples = np.frombuffer(held[:whole], dtype).astype(dtype.newbyteorder("="), copy=False)
+            samples = decode_samples(held[:whole], self.sample_format)
             held = held[whole:]
             yield samples.reshape(-1, self.channels)
         if held:
@@ -123,6 +118,9 @@ class RawSource(WaitingSource):
     def _container(self) -> str | None:
         """Return the container that the first bytes tell; None: raw PCM."""
         head = self._bytes.peek(HEAD_BYTES)
+        # Silence in G.711 does too, and would have to wait to be told from it.
+        if SAMPLE_BYTES[self.sample_format] == 1:
+            return container_of(head)
         # Faint raw PCM may begin as MP3 does, whose first frames tell for sure.
         if head[:1] == b"\xff" and head[1:2] >= b"\xe0":
             return "MP3" if is_mpeg(self._bytes.peek(MPEG_BYTES)) else None

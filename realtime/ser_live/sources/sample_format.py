@@ -65,10 +65,7 @@ def likely_format(samples: NDArray[Any], channels: int, start: int) -> str:
             "the samples look like compressed audio; pipe it from its beginning, or convert it, as "
             "in 'ffmpeg -i FILE -f wav - | ser-live --stdin'"
         )
-    return found and (
-        f"the samples look like {found}, declared as s16le; declare what they are, or convert them "
-        f"by 'ffmpeg -f {found} -ar HZ -ac N -i - -f s16le -'"
-    )
+    return found and f"the samples look like {found}, declared as s16le; declare what they are"
 
 
 def _are_floats(values: NDArray[np.float32]) -> bool:

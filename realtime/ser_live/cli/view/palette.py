@@ -22,6 +22,7 @@ EVENT_COLORS: Mapping[EventKind, str] = {
     "input_offset": AMBER,
     "input_channels": AMBER,
     "input_format": AMBER,
+    "input_narrow_band": AMBER,
     "hop_changed": AMBER,
     "model_swapped": GREEN,
 }

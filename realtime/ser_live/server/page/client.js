@@ -14,7 +14,8 @@
  */
 
 const PROTOCOL = "ser.v1";
-const BYTES_PER_SAMPLE = { f32le: 4, s16le: 2 };
+/** Of a sample in a format like s16le or mulaw. */
+const bytesPerSample = (format) => Number(/\d+/.exec(format)?.[0] ?? 8) / 8;
 const MOST_UNSENT_SECONDS = 2; // older audio would only make every later result late
 
 /** What `start` and the query of `/v1/recognize` call the options. */
@@ -77,7 +78,8 @@ export class SerStream extends EventTarget {
    * @param {object} options
    * @param {number} options.sampleRateHz of what `send` is given
    * @param {number} [options.channels] interleaved; the server mixes them down
-   * @param {"f32le"|"s16le"} [options.format] Float32Array in [-1, 1], or Int16Array
+   * @param {string} [options.format] f32le: Float32Array in [-1, 1]; s16le: Int16Array; mulaw or
+   *     another one of the server's: Uint8Array of it
    * @param {string} [options.token] where the server wants one
    * @param {string} [options.model] a name of /v1/models
    * @param {number} [options.hopSeconds] from one prediction to the next
@@ -90,7 +92,7 @@ export class SerStream extends EventTarget {
   constructor(url, { sampleRateHz, channels = 1, format = "f32le", token = "", ...options }) {
     super();
     this.sampleRateHz = sampleRateHz;
-    this.#frameBytes = channels * BYTES_PER_SAMPLE[format];
+    this.#frameBytes = channels * bytesPerSample(format);
     this.#start = { type: "start", sample_rate_hz: sampleRateHz, channels, format };
     Object.assign(this.#start, named(options));
     this.finished = new Promise((resolve, reject) => (this.#settle = { resolve, reject }));
@@ -110,7 +112,7 @@ export class SerStream extends EventTarget {
   /**
    * Send audio; what comes before the connection is open waits for it.
    *
-   * @param {Float32Array|Int16Array} samples interleaved, whole frames of all channels
+   * @param {Float32Array|Int16Array|Uint8Array} samples interleaved, whole frames of all channels
    * @returns {boolean} false if the network is too slow and the block was left out instead: the
    *     server is told how many samples are missing, so that its clock stays right
    */

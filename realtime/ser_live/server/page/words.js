@@ -43,6 +43,7 @@ export const EVENT_WORDS = {
   input_offset: "The input has a fault, a constant offset: try another input or cable.",
   input_channels: "The channels of the input cancel each other, or hold different voices.",
   input_format: "The audio came in another format than it was declared in.",
+  input_narrow_band: "8 kHz, as by telephone: results are less certain than at a full band.",
   overload: "The server is overloaded: results are late.",
   hop_changed: "The server has changed the interval of results because of its load.",
 };
