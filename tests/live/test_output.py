@@ -18,6 +18,7 @@ from helpers.processes import files_no_larger_than
 from helpers.readers import ENDINGS, READERS, read_csv, read_json, read_rttm, read_srt
 from ser_live import Prediction, SerError, listen
 from ser_live.engine.segments import Segment, Segmenter
+from ser_live.engine.utterances import Utterance
 from ser_live.events import Event
 from ser_live.output import Outputs, check_outputs, json_record
 from ser_live.sources import DEMO_PATH
@@ -155,6 +156,7 @@ class TestSchema:
         is_valid = jsonschema.Draft202012Validator(strict(SCHEMA)).is_valid
         lines = read_json(written(tmp_path, stream)[".jsonl"])
         lines.append(json_record(dataclasses.replace(stream[-1], channel="left")))
+        lines.append(json_record(Utterance(0.5, 2.0, "happy", 0.7, {"happy": 1.0}, 1.2)))
         assert all(map(is_valid, lines))
         for line in lines:
             for name in line:  # so the validator looks at every field
@@ -164,7 +166,7 @@ class TestSchema:
             assert not is_valid({**line, "more": 0})
 
     def test_the_schema_has_every_field(self) -> None:
-        for record in (Prediction, Segment):
+        for record in (Prediction, Segment, Utterance):
             known = SCHEMA["$defs"][record.__name__.lower()]
             assert [*known["properties"]][1:] == [f.name for f in dataclasses.fields(record)]
         states, kinds = (get_args(get_type_hints(r)[n]) for r, n in ENUMERATED)

@@ -113,6 +113,26 @@ def test_a_dropped_file_is_what_the_server_says_of_it(
         assert (red, green, blue) in page.colors_at(last - 0.005, 0.89)
 
 
+def test_whole_utterances_are_listed_where_they_are_asked_for(
+    server: serving.Server, page: browser.Browser, tmp_path: Path
+) -> None:
+    recording = tmp_path / "talk.wav"
+    recording.write_bytes(DEMO_PATH.read_bytes())
+    wanted = server.recognized(recording.read_bytes(), utterances=True)["utterances"]
+    page.run("document.getElementById('utterances').checked = true")
+    drop(page, recording)
+    page.wait_for("#recording", "talk.wav, 0:20")
+    assert of_type(page.records(), "utterance") == wanted
+    rows = page.run(
+        "document.getElementById('segments').open = true;"
+        "return [...document.getElementById('rows').rows].map((row) => row.innerText)"
+    )
+    listed = [row.split("\t")[2:] for row in rows[::-1] if "utterance: " in row]
+    assert listed == [
+        [f"utterance: {one['label']}", f"{100 * one['confidence']:.0f} %"] for one in wanted
+    ]
+
+
 def test_the_exports_are_those_of_the_command_line(
     server: serving.Server, demo_page: browser.Browser
 ) -> None:

@@ -1,8 +1,8 @@
 """Talk to a ser-live server from Python: a stream, live, or a whole file.
 
-`Stream` sends samples and gives back `Prediction`, `Segment` and `Event`; `AsyncStream` is its
-twin for asyncio; `recognize_file` sends a whole recording. ``server`` is the address that
-``ser-serve`` printed, its token included.
+`Stream` sends samples and gives back `Prediction`, `Segment` and `Event`, and `Utterance` where it
+is asked for; `AsyncStream` is its twin for asyncio; `recognize_file` sends a whole recording.
+``server`` is the address that ``ser-serve`` printed, its token included.
 
 >>> from ser_live.client import Stream
 >>> with Stream(server, sample_rate_hz=16000) as stream:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Union, Unpack, cast
 
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import Item, ServerError, decode
+from ser_live.engine.utterances import UtteranceChoice
 from ser_live.errors import SerError
 from ser_live.stream_protocol import (
     COUNTED_BYTES,
@@ -52,6 +53,7 @@ class StreamOptions(TypedDict, total=False):
     vad: bool
     prior: str | Mapping[str, float] | None
     labels: Sequence[str] | None
+    utterances: UtteranceChoice
     token: str | None
     timeout_seconds: float
 

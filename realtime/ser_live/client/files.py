@@ -11,6 +11,7 @@ from pathlib import Path
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import event, prediction, record, refused, unreachable
 from ser_live.engine.segments import Segment
+from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
@@ -32,6 +33,8 @@ class Recognition:
     events: tuple[Event, ...]
     notes: tuple[str, ...]
     """Damage of the file that was met."""
+    utterances: tuple[Utterance, ...] = ()
+    """Where they were asked for."""
 
 
 def recognize_file(
@@ -45,6 +48,7 @@ def recognize_file(
     vad: bool | None = None,
     prior: str | Mapping[str, float] | None = None,
     labels: Sequence[str] | None = None,
+    utterances: UtteranceChoice = False,
     token: str | None = None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
 ) -> Recognition:
@@ -65,6 +69,8 @@ def recognize_file(
         As in `ser_live.StreamRecognizer`; None: the server's defaults.
     labels : sequence of str or None
         Give the probabilities of these alone.
+    utterances : bool or str
+        Also give each `Utterance`.
     token : str or None
         Where the server wants one, and the address does not hold it.
     timeout_seconds : float
@@ -82,7 +88,7 @@ def recognize_file(
         "model": model, "hop_seconds": hop_seconds, "window_seconds": window_seconds,
         "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
         "prior": prior if isinstance(prior, str | None) else json.dumps(dict(prior)),
-        "labels": labels,
+        "labels": labels, "utterances": str(utterances).lower() if utterances else None,
     }  # fmt: skip
     query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)
     status, body = _post(address, Path(path), query, timeout_seconds)
@@ -141,4 +147,5 @@ def _recognition(body: bytes) -> Recognition:
         segments=tuple(record(Segment, told) for told in answer["segments"]),
         events=tuple(map(event, answer["events"])),
         notes=tuple(answer.get("notes", ())),
+        utterances=tuple(record(Utterance, told) for told in answer.get("utterances", ())),
     )

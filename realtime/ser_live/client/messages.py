@@ -9,13 +9,14 @@ from typing import Any, TypeVar, cast
 
 from ser_live.client.address import Address
 from ser_live.engine.segments import Segment
+from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction, Timing
 from ser_live.stream_protocol import Ended, ServedModel, Started
 from ser_live.text import quoted, sanitize
 
-Item = Prediction | Segment | Event
+Item = Prediction | Segment | Utterance | Event
 Record = TypeVar("Record")
 
 _STATUS_CODES = {
@@ -118,6 +119,7 @@ _DECODERS: dict[str, Callable[[dict[str, Any]], Started | Ended | Item | ServerE
     "started": _started,
     "prediction": prediction,
     "segment": functools.partial(record, Segment),
+    "utterance": functools.partial(record, Utterance),
     "event": event,
     "error": lambda message: ServerError(message["code"], message["detail"], message["fatal"]),
     "ended": functools.partial(record, Ended),

@@ -62,6 +62,8 @@ class AsyncStream(BaseStream):
         As in `ser_live.StreamRecognizer`.
     labels : sequence of str or None
         Send the probabilities of these alone.
+    utterances : bool or str
+        Also give each `Utterance`, as in `ser_live.listen`.
     token : str or None
         Where the server wants one, and the address does not hold it.
     timeout_seconds : float

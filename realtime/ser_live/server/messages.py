@@ -11,6 +11,7 @@ from pydantic.functional_validators import BeforeValidator
 
 from ser_live import stream_protocol
 from ser_live.engine.segments import Segment
+from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.model.prior import NamedPrior, PriorName
@@ -58,6 +59,7 @@ class SessionOptions(BaseModel):
         Field(description="Odds of labels, relative to even ones; in a query as JSON"),
     ] = None
     labels: list[str] | None = None
+    utterances: UtteranceChoice = False
 
 
 class Start(SessionOptions):
@@ -142,6 +144,7 @@ def mirrored(
 
 PredictionMessage = mirrored("PredictionMessage", Prediction)
 SegmentMessage = mirrored("SegmentMessage", Segment)
+UtteranceMessage = mirrored("UtteranceMessage", Utterance)
 Started = mirrored(
     "Started", stream_protocol.Started, model=StreamModel, limits=StreamLimits, prior=PriorName
 )
@@ -152,7 +155,13 @@ _FROM_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(
     Annotated[ClientMessage, Field(discriminator="type")]
 )
 _SERVER_MESSAGES: Any = (
-    Started | PredictionMessage | SegmentMessage | EventMessage | ErrorMessage | Ended
+    Started
+    | PredictionMessage
+    | SegmentMessage
+    | UtteranceMessage
+    | EventMessage
+    | ErrorMessage
+    | Ended
 )
 _FROM_SERVER: TypeAdapter[Any] = TypeAdapter(
     Annotated[_SERVER_MESSAGES, Field(discriminator="type")]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import check_values
 from ser_live.engine.segments import Segmenter
+from ser_live.engine.utterances import Utterance, tracker_of
 from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
 from ser_live.live.input_faults import Gaps, InputMonitor
@@ -101,6 +102,9 @@ class RecognitionSession:
         self._events: list[Event] = []
         self._gaps = Gaps()
         self._segmenter = Segmenter()
+        self._utterances = tracker_of(options.utterances)
+        if self._utterances is not None:
+            self._utterances.uncertain_below = recognizer.uncertain_below
         self._monitor = InputMonitor(sample_rate_hz, channels, is_recording=is_recording)
 
     @property
@@ -186,6 +190,9 @@ class RecognitionSession:
             yield message
         for segment in self._segmenter.flush():
             yield json_record(segment)
+        if self._utterances is not None:
+            for utterance in self._utterances.flush():
+                yield self._narrowed(utterance)
 
     async def widen(self, hops_per_prediction: int) -> None:
         """Let a prediction come every so many hops only."""
@@ -209,6 +216,8 @@ class RecognitionSession:
                 continue
             yield from map(json_record, self._segmenter.process(item))
             yield self._prediction_message(item)
+            if self._utterances is not None:
+                yield from map(self._narrowed, self._utterances.process(item))
 
     def account(self) -> Message:
         """Return where every sample went; what still waits is lost now."""
@@ -250,15 +259,20 @@ class RecognitionSession:
         receipts.append((self._end_sample, now))
 
     def _prediction_message(self, prediction: Prediction) -> Message:
-        message = json_record(prediction)
+        message = self._narrowed(prediction)
         # The recognizer does not know of samples that were replaced before it got them.
         message["degraded"] = prediction.degraded or self._gaps.degrade(prediction)
-        if self._labels is not None:
-            for name in ("probabilities", "raw_probabilities"):
-                given: Any = message[name]
-                message[name] = given and {label: given[label] for label in self._labels}
         message["lag_seconds"] = self._lag_seconds(prediction.end_seconds)
         self.predictions += 1
+        return message
+
+    def _narrowed(self, record: Prediction | Utterance) -> Message:
+        """Return the message of a record, with the probabilities that the client wants."""
+        message = json_record(record)
+        if self._labels is not None:
+            for name in {"probabilities", "raw_probabilities"} & message.keys():
+                given: Any = message[name]
+                message[name] = given and {label: given[label] for label in self._labels}
         return message
 
     def _lag_seconds(self, end_seconds: float) -> float | None:

@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from ser_live.engine.segments import Segment
+from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import EventKind
 from ser_live.prediction import Prediction
@@ -25,11 +26,17 @@ _SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot
 _BLOCK_VALUES = 1 << 20
 _MOST_PREDICTIONS = 200_000
 _FORMATS = f"{WANTED} as the whole body"
-_KINDS = {"prediction": "predictions", "segment": "segments", "event": "events"}
+_KINDS = {
+    "prediction": "predictions",
+    "segment": "segments",
+    "utterance": "utterances",
+    "event": "events",
+}
 
 
 RecordedPrediction = mirrored("RecordedPrediction", Prediction, BaseModel)
 RecordedSegment = mirrored("RecordedSegment", Segment, BaseModel)
+RecordedUtterance = mirrored("RecordedUtterance", Utterance, BaseModel)
 
 
 class RecordedEvent(BaseModel):
@@ -50,6 +57,8 @@ class Recognition(BaseModel):
     seconds: float
     predictions: list[RecordedPrediction]  # type: ignore[valid-type]
     segments: list[RecordedSegment]  # type: ignore[valid-type]
+    utterances: list[RecordedUtterance] = []  # type: ignore[valid-type]
+    """Where they were asked for."""
     events: list[RecordedEvent]
     notes: list[str]
     """Damage of the file that was met."""
@@ -90,7 +99,8 @@ class Recordings:
             raise ProblemError(415, str(error)) from error
         # Not closed here: a request that is cancelled may leave a thread that still reads.
         session = await self._session(reader, options)
-        told = {kind: list[str]() for kind in _KINDS}
+        kinds = [kind for kind in _KINDS if kind != "utterance" or options.utterances]
+        told = {kind: list[str]() for kind in kinds}
         async for message in self._messages(request, reader, session):
             kind = str(message["type"])
             if kind == "prediction":

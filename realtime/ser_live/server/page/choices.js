@@ -17,6 +17,7 @@ export function options() {
     hopSeconds: Number($("hop").value),
     smoothingSeconds: smoothing === "" ? undefined : Number(smoothing),
     vad: $("vad").checked,
+    utterances: $("utterances").checked || undefined,
   };
 }
 

@@ -27,6 +27,7 @@ const OPTION_NAMES = {
   vad: "vad",
   prior: "prior",
   labels: "labels",
+  utterances: "utterances",
 };
 
 /** A failure that the server, or the way to it, is the reason of. */
@@ -47,7 +48,7 @@ export class SerServerError extends Error {
  * One stream of audio to a server, and what it says of it.
  *
  * Every message of the server becomes a CustomEvent of its type whose `detail` is the message:
- * `started`, `prediction`, `segment`, `event`, `error` and `ended`. Two more tell of the stream:
+ * `started`, `prediction`, `segment`, `utterance`, `event`, `error` and `ended`. Two more tell of the stream:
  *
  * - `skipped`, detail `{at_seconds, samples}`: audio that was lost on this side, see `send`;
  * - `close`, detail `{code, reason, started, ended, error}`: the connection is over; `started` and
@@ -88,6 +89,7 @@ export class SerStream extends EventTarget {
    * @param {boolean} [options.vad] false: everything is speech
    * @param {string|object} [options.prior] "everyday", "even", or odds by label
    * @param {string[]} [options.labels] whose probabilities are sent
+   * @param {boolean|"provisional"} [options.utterances] also one answer for all between silences
    */
   constructor(url, { sampleRateHz, channels = 1, format = "f32le", token = "", ...options }) {
     super();
@@ -242,7 +244,7 @@ export class SerStream extends EventTarget {
  * @param {Blob|ArrayBuffer} recording an audio file
  * @param {object} [options] token, signal (of an AbortController), and those of SerStream
  * @returns {Promise<object>} model, sample_rate_hz, channels, seconds, and as lists predictions,
- *     segments and events
+ *     segments, events and, where they were asked for, utterances
  * @throws {SerServerError}
  */
 export async function recognize(url, recording, { token = "", signal, ...options } = {}) {

@@ -53,10 +53,10 @@ export class Recording {
   }
 }
 
-function fill(history, { predictions, segments, events, seconds }) {
+function fill(history, { predictions, segments, utterances = [], events, seconds }) {
   const known = predictions.find((one) => one.probabilities)?.probabilities ?? {};
   history.labels = Object.keys(known);
-  const records = [...predictions, ...segments, ...events];
+  const records = [...predictions, ...segments, ...utterances, ...events];
   const when = (one) => one.end_seconds ?? one.at_seconds;
   records.sort((one, other) => when(one) - when(other));
   for (const message of records) history.add(message);

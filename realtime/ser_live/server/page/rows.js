@@ -1,10 +1,11 @@
-/** Table of segments and events: the timeline as text, for screen readers too. */
+/** Table of segments, utterances and events: the timeline as text, for screen readers too. */
 
 import { toneOf } from "./colours.js";
 import { element } from "./dom.js";
 import { clock } from "./words.js";
 
 const MOST_ROWS = 500;
+const LISTED = ["segment", "utterance", "event", "error"];
 
 /** Keeps the rows of a table, the newest first, while its details are open. */
 export class Rows {
@@ -27,21 +28,23 @@ export class Rows {
   }
 
   #entries() {
-    return this.history.records.filter(({ type }) => ["segment", "event", "error"].includes(type));
+    return this.history.records.filter(({ type }) => LISTED.includes(type));
   }
 
   #row(entry) {
     const row = document.createElement("tr");
     const [from, to] = [entry.start_seconds ?? entry.at_seconds, entry.end_seconds];
     const kind = (entry.event ?? entry.code ?? "").replaceAll("_", " ");
-    const what = entry.label ?? `${kind}: ${entry.detail}`;
+    const said = entry.type === "utterance" ? `utterance: ${entry.label}` : entry.label;
+    const what = said ?? `${kind}: ${entry.detail}`;
+    const share = entry.mean_confidence ?? entry.confidence;
     const name = element("td", "", what);
     if (entry.label) name.dataset.tone = toneOf(entry.label, this.history.labels);
     row.append(
       element("td", "", from === undefined ? "" : clock(from, 1)),
       element("td", "", to === undefined ? "" : clock(to, 1)),
       name,
-      element("td", "", entry.label ? `${Math.round(100 * entry.mean_confidence)} %` : ""),
+      element("td", "", entry.label ? `${Math.round(100 * share)} %` : ""),
     );
     return row;
   }

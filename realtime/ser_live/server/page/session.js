@@ -87,7 +87,9 @@ export class Session extends EventTarget {
     const stream = new SerStream(url, { sampleRateHz, channels, ...this.options });
     const take = ({ detail }) => this.history.add(detail, this.#offset / sampleRateHz);
     stream.addEventListener("started", ({ detail }) => this.#onStarted(stream, detail));
-    for (const type of ["prediction", "segment", "event"]) stream.addEventListener(type, take);
+    for (const type of ["prediction", "segment", "utterance", "event"]) {
+      stream.addEventListener(type, take);
+    }
     stream.addEventListener("event", ({ detail }) => this.#tell("event", { message: detail }));
     stream.addEventListener("prediction", () => this.#onPrediction(stream));
     stream.addEventListener("skipped", ({ detail }) => this.#onSkipped(detail));
