@@ -9,7 +9,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ser_live.engine.inference import InferenceRequest, Steps, run
-from ser_live.engine.resample import Resampler, clipped_frames, require_channels, to_mono
+from ser_live.engine.resample import (
+    Resampler,
+    checked_block,
+    clipped_frames,
+    require_channels,
+    to_mono,
+)
 from ser_live.engine.smoothing import Smoothed, Smoother
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.engine.speech_gate import GateStep, SpeechGate
@@ -226,7 +232,8 @@ class StreamRecognizer:
         Parameters
         ----------
         samples : array_like, shape (n,) or (n, channels), int16, float32 or float64
-            Floats in [-1, 1]; any ``n >= 0``. Nothing of it is kept.
+            Floats in [-1, 1]; any ``n >= 0``. Or bytes, bytearray or memoryview: interleaved
+            int16, the lower byte first, whole frames. Nothing of it is kept.
 
         Returns
         -------
@@ -252,10 +259,11 @@ class StreamRecognizer:
             returns the predictions. It must run to its end before any other call.
         """
         self._check_usable("process")
-        mono = to_mono(samples, self._channels)
+        block = checked_block(samples, self._channels)
+        mono = to_mono(block, self._channels)
         self._samples_in += mono.size
         self._format_samples += mono.size
-        self._clipped_samples += clipped_frames(samples)  # a mean of channels hides it
+        self._clipped_samples += clipped_frames(block)  # a mean of channels hides it
         with self._clock.stage("resample"):
             resampled = self._resampler.process(mono)
         return (yield from self._finishing(self._advance(resampled)))

@@ -2,7 +2,7 @@
 
 import threading
 import weakref
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import soxr
@@ -50,6 +50,13 @@ def as_float(samples: NDArray[Any]) -> NDArray[np.float32]:
     return samples.astype(np.float32, copy=False)
 
 
+def is_bytes(samples: object) -> TypeGuard[bytes | bytearray | memoryview]:
+    """Tell whether samples are bytes that do not say of what type they are."""
+    if isinstance(samples, memoryview):
+        return samples.format in ("B", "b", "c")
+    return isinstance(samples, bytes | bytearray)
+
+
 def clipped_frames(samples: ArrayLike) -> int:
     """Count the frames of a block, shape (n,) or (n, channels), with a channel at full scale."""
     is_clipped = np.abs(as_float(np.asarray(samples))) >= FULL_SCALE
@@ -64,7 +71,8 @@ def to_mono(samples: ArrayLike, channels: int) -> NDArray[np.float32]:
     Parameters
     ----------
     samples : array_like, shape (n,) for mono or (n, channels), int16, float32 or float64
-        Full scale is 32767 for int16 and 1.0 for floats. Any strides and byte order.
+        Full scale is 32767 for int16 and 1.0 for floats. Any strides and byte order. Or bytes
+        of interleaved int16.
     channels : int
         Channels of the stream.
 
@@ -92,8 +100,11 @@ def to_mono(samples: ArrayLike, channels: int) -> NDArray[np.float32]:
 
 
 def checked_block(samples: ArrayLike, channels: int) -> NDArray[Any]:
-    """Return a block of samples as an array, shape (n, channels); SerError if it is none."""
-    block = _as_array(samples)
+    """Return a block of samples as an array, shape (n, channels); SerError if it is none.
+
+    Bytes are interleaved int16, the lower byte first.
+    """
+    block = _from_bytes(samples, channels) if is_bytes(samples) else _as_array(samples)
     if block.ndim == 1 and channels == 1:
         block = block[:, np.newaxis]
     if block.ndim != 2 or block.shape[1] != channels:
@@ -176,6 +187,17 @@ def _as_array(samples: ArrayLike) -> NDArray[Any]:
     if block.dtype.name not in _DTYPES:
         raise SerError(f"samples are {sanitize(block.dtype)}, wanted {_WANTED}")
     return block
+
+
+def _from_bytes(data: bytes | bytearray | memoryview, channels: int) -> NDArray[np.int16]:
+    frame_bytes, size = 2 * channels, memoryview(data).nbytes
+    if size % frame_bytes:
+        raise SerError(
+            f"samples are {size} bytes, wanted whole frames of {frame_bytes}: int16 of "
+            f"{channels} channel{'s' * (channels > 1)}; keep the rest for the next call"
+        )
+    samples = np.frombuffer(bytes(data), "<i2").astype(np.int16, copy=False)
+    return samples.reshape(-1, channels)
 
 
 def check_values(block: NDArray[np.generic]) -> None:

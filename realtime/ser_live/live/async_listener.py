@@ -2,19 +2,20 @@
 
 import asyncio
 import contextlib
-import os
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterator
+from concurrent.futures import CancelledError, Future
 from typing import Any, Generic, Literal, Self, Unpack, overload
 
 from ser_live.engine.utterances import Utterance, UtteranceChoice
+from ser_live.errors import SerError
 from ser_live.events import Event
-from ser_live.live.listener import Item, Listener, ListenOptions, LiveStats, listen
+from ser_live.live.listener import Audio, Item, Listener, ListenOptions, LiveStats, listen
 from ser_live.prediction import Prediction
-from ser_live.sources.contract import Source
+from ser_live.sources.blocks import AudioBlock, BlockSource
 
+AsyncAudio = Audio | AsyncIterable[AudioBlock]
 _END = object()
 _CLOSE_SECONDS = 2.0
 
@@ -115,9 +116,46 @@ class AsyncListener(AsyncIterator[Item], Generic[Item]):
                     order.set_exception(error)
 
 
+class _AsyncBlockSource(BlockSource):
+    """Blocks of an asynchronous iterator, which is asked in its own event loop."""
+
+    def __init__(self, blocks: AsyncIterable[AudioBlock], sample_rate_hz: int | None) -> None:
+        if sample_rate_hz is None:
+            raise SerError("samples come without a rate; say it, as in sample_rate_hz=16000")
+        try:
+            self._loop = asyncio.get_running_loop()
+        except RuntimeError as error:
+            raise SerError("call alisten() with an iterator in the event loop of it") from error
+        self._iterator = aiter(blocks)
+        self._asked: Future[Any] | None = None
+        super().__init__(self._pull(), sample_rate_hz)
+
+    def close(self) -> None:
+        """End the iteration, also one that waits for a block."""
+        super().close()
+        if self._asked is not None:
+            self._asked.cancel()
+
+    def _pull(self) -> Iterator[AudioBlock]:
+        while not self._is_closed:
+            self._asked = asyncio.run_coroutine_threadsafe(self._next(), self._loop)
+            if self._is_closed:  # meanwhile
+                self._asked.cancel()
+            try:
+                block = self._asked.result()
+            except CancelledError:
+                return
+            if block is _END:
+                return
+            yield block
+
+    async def _next(self) -> object:
+        return await anext(self._iterator, _END)
+
+
 @overload
 def alisten(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: AsyncAudio = None,
     *,
     events: Literal[False] = False,
     utterances: Literal[False] = False,
@@ -127,7 +165,7 @@ def alisten(
 
 @overload
 def alisten(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: AsyncAudio = None,
     *,
     events: bool,
     utterances: Literal[False] = False,
@@ -137,7 +175,7 @@ def alisten(
 
 @overload
 def alisten(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: AsyncAudio = None,
     *,
     events: bool = False,
     utterances: UtteranceChoice,
@@ -146,7 +184,7 @@ def alisten(
 
 
 def alisten(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: AsyncAudio = None,
     *,
     events: bool = False,
     utterances: UtteranceChoice = False,
@@ -154,7 +192,8 @@ def alisten(
 ) -> Any:
     """Recognize emotion live under asyncio: ``async with alisten() as predictions: ...``.
 
-    The parameters, and what they raise, are those of `ser_live.listen`.
+    The parameters, and what they raise, are those of `ser_live.listen`; the source may also be
+    an asynchronous iterator of blocks, which is asked for the next one when it is needed.
 
     Returns
     -------
@@ -162,4 +201,6 @@ def alisten(
         An asynchronous context manager and iterator over `Prediction`, and over `Event` and
         `Utterance` where they are asked for.
     """
+    if isinstance(source, AsyncIterable):
+        source = _AsyncBlockSource(source, options.pop("sample_rate_hz", None))
     return AsyncListener(listen(source, events=events, utterances=utterances, **options))

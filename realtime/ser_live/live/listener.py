@@ -25,12 +25,15 @@ from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import Classifier
 from ser_live.model.prior import PriorChoice
 from ser_live.prediction import Prediction
+from ser_live.sources.blocks import AudioBlock, BlockSource
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 from ser_live.sources.devices import silence_hint
 from ser_live.sources.files import FileSource
 from ser_live.sources.microphone import Microphone
 from ser_live.text import quoted
 
+Audio = Source | str | os.PathLike[str] | AudioBlock | Iterable[AudioBlock] | None
+"""A source, or what one is made of: a path, samples, an iterator of blocks; None: microphone."""
 Item = TypeVar("Item", bound=Prediction | Event | Utterance)
 
 _SHORT_GAP_SECONDS = 0.1
@@ -54,6 +57,7 @@ class ListenOptions(TypedDict, total=False):
     policy: Policy | None
     cpu_budget: float | None
     clock: Callable[[], float]
+    sample_rate_hz: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +126,7 @@ class Listener(Generic[Item]):
 
     def __init__(
         self,
-        source: Source,
+        source: Audio,
         recognizer: StreamRecognizer | None = None,
         model: str | os.PathLike[str] | Classifier | None = None,
         window_seconds: float | None = None,
@@ -137,12 +141,13 @@ class Listener(Generic[Item]):
         policy: Policy | None = None,
         cpu_budget: float | None = None,
         clock: Callable[[], float] = time.monotonic,
+        sample_rate_hz: int | None = None,
     ) -> None:
         if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
             raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
         if not is_mix(use_channels) and recognizer is not None:
             raise SerError(f"use_channels is {quoted(use_channels)}, wanted no recognizer with it")
-        self.source = source
+        self.source = source = _source_of(source, sample_rate_hz)
         self._use_channels = use_channels
         self._expectant = source if isinstance(source, Expectant) else None
         self._backpressure = Backpressure(source, policy)
@@ -464,7 +469,7 @@ def _joined(blocks: list[NDArray[Any]]) -> NDArray[Any]:
 
 @overload
 def listen(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: Audio = None,
     *,
     events: Literal[False] = False,
     utterances: Literal[False] = False,
@@ -474,7 +479,7 @@ def listen(
 
 @overload
 def listen(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: Audio = None,
     *,
     events: bool,
     utterances: Literal[False] = False,
@@ -484,7 +489,7 @@ def listen(
 
 @overload
 def listen(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: Audio = None,
     *,
     events: bool = False,
     utterances: UtteranceChoice,
@@ -493,7 +498,7 @@ def listen(
 
 
 def listen(
-    source: Source | str | os.PathLike[str] | None = None,
+    source: Audio = None,
     *,
     events: bool = False,
     utterances: UtteranceChoice = False,
@@ -503,9 +508,12 @@ def listen(
 
     Parameters
     ----------
-    source : Source, path or None
-        None: the default microphone; a path: an audio file, as fast as possible; or any
-        `Source`.
+    source : Source, path, samples, iterator of blocks, or None
+        None: the default microphone; a path: an audio file, as fast as possible; an array of
+        shape (n,) or (n, channels), int16 or floats; an iterator of such blocks, or of bytes, which
+        are int16 of one channel; or any `Source`, such as `PushSource`.
+    sample_rate_hz : int or None
+        Of samples and blocks, which do not tell it.
     events : bool
         Also yield `Event`: a device lost or back, a gap, an overload ...
     utterances : bool or str
@@ -543,15 +551,29 @@ def listen(
         At once, if the source or an option is of no use; on entering or at the first prediction,
         if the source or the model cannot be opened.
     """
-    if source is None:
-        source = Microphone()
-    elif isinstance(source, str | os.PathLike):
-        source = FileSource(Path(source))
-    elif not all(hasattr(source, name) for name in _SOURCE_METHODS):
-        raise SerError(
-            f"source is of type {type(source).__name__}, wanted None, the path of an audio file or "
-            "a Source; give samples that you have to StreamRecognizer.process"
-        )
     return Listener[Prediction | Event | Utterance](
         source, events=events, utterances=utterances, **options
     )
+
+
+def _source_of(source: Audio, sample_rate_hz: int | None) -> Source:
+    """Return the source that a caller means."""
+    is_source = all(hasattr(source, name) for name in _SOURCE_METHODS)
+    is_path = isinstance(source, str | os.PathLike)
+    # An open file would give its lines.
+    is_iterable = hasattr(source, "__iter__") and not hasattr(source, "read")
+    if is_iterable and not is_source and not is_path:
+        if sample_rate_hz is None:
+            raise SerError("samples come without a rate; say it, as in sample_rate_hz=16000")
+        return BlockSource(cast("AudioBlock", source), sample_rate_hz)
+    if source is not None and not is_source and not is_path:
+        hint = "; an asynchronous iterator wants alisten" if hasattr(source, "__aiter__") else ""
+        raise SerError(
+            f"source is of type {type(source).__name__}, wanted None, the path of an audio file, "
+            f"samples, an iterator of blocks or a Source{hint}"
+        )
+    if sample_rate_hz is not None:
+        raise SerError("sample_rate_hz is for samples alone; a microphone, file or Source has its")
+    if is_path:
+        return FileSource(Path(cast("str", source)))
+    return Microphone() if source is None else cast("Source", source)
