@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # "as" says that they are public
     from ser_live.engine.recognizer import StreamRecognizer as StreamRecognizer
+    from ser_live.engine.segments import Segment as Segment
+    from ser_live.engine.segments import Segmenter as Segmenter
     from ser_live.engine.utterances import Utterance as Utterance
     from ser_live.engine.utterances import UtteranceTracker as UtteranceTracker
     from ser_live.errors import SerError as SerError
@@ -25,7 +27,10 @@ if TYPE_CHECKING:  # "as" says that they are public
     from ser_live.live.recognition import Recognition as Recognition
     from ser_live.live.recognition import recognize_file as recognize_file
     from ser_live.model.card import ModelCard as ModelCard
+    from ser_live.model.classifier import OnnxClassifier as OnnxClassifier
     from ser_live.prediction import Prediction as Prediction
+    from ser_live.sources.microphone import Microphone as Microphone
+    from ser_live.sources.push import PushSource as PushSource
 
 # Nothing is sent anywhere: newer releases of onnxruntime would otherwise count their uses.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
@@ -33,9 +38,14 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 __version__ = "0.1.0"
 _HOMES = {
     "Event": "ser_live.events",
+    "Microphone": "ser_live.sources.microphone",
     "ModelCard": "ser_live.model.card",
+    "OnnxClassifier": "ser_live.model.classifier",
     "Prediction": "ser_live.prediction",
+    "PushSource": "ser_live.sources.push",
     "Recognition": "ser_live.live.recognition",
+    "Segment": "ser_live.engine.segments",
+    "Segmenter": "ser_live.engine.segments",
     "SerError": "ser_live.errors",
     "StreamRecognizer": "ser_live.engine.recognizer",
     "Utterance": "ser_live.engine.utterances",

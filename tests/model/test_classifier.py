@@ -93,10 +93,17 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
         with pytest.raises(SerError) as caught:
             OnnxClassifier.load(path)
         check_message(caught.value, f"{path}: ")
-    with pytest.raises(SerError, match="cannot read the model"):
-        OnnxClassifier.load(tmp_path / "missing.onnx")
-    with pytest.raises(SerError, match="cannot read the model"):
-        OnnxClassifier.load(tmp_path)
+    for nothing in (tmp_path / "missing.onnx", tmp_path, "missing"):
+        with pytest.raises(
+            SerError, match=r"there is no model '.*'; wanted a path .*emotion-light"
+        ):
+            OnnxClassifier.load(nothing)
+
+
+def test_a_shipped_model_is_loaded_by_its_name() -> None:
+    model = OnnxClassifier.load("emotion-light")
+    assert model.card.name == "emotion-light"
+    assert StreamRecognizer(model).classifier is model
 
 
 def test_cards_that_do_not_fit(tmp_path: Path) -> None:

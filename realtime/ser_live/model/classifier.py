@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.model.catalog import refuse_keras
+from ser_live.model.catalog import find_model
 from ser_live.model.onnx_check import LARGEST_FILE_BYTES
 from ser_live.model.onnx_session import open_session, reason, stopping_after
 from ser_live.model.prior import ORDINARY_NAME, Outputs
@@ -100,8 +100,13 @@ class OnnxClassifier:
         self._check_golden()
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> "OnnxClassifier":
-        """Read a model file and check it against its card.
+    def load(cls, model: str | os.PathLike[str]) -> "OnnxClassifier":
+        """Read a model and check it against its card.
+
+        Parameters
+        ----------
+        model : str or path
+            The name of a shipped model, or a path to an ``.onnx`` file.
 
         Raises
         ------
@@ -109,8 +114,9 @@ class OnnxClassifier:
             If the file is missing, unreadable, truncated, carries no valid card, does not fit
             its card, or does not give the probabilities of its golden test.
         """
+        path = find_model(model)
         where = str(path)
-        session = open_session(_read(Path(path)), where)
+        session = open_session(_read(path), where)
         try:
             text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
             if text is None:
@@ -350,7 +356,6 @@ def encode_golden(spectrum: NDArray[np.float16]) -> str:
 
 
 def _read(path: Path) -> bytes:
-    refuse_keras(path)
     try:
         size = path.stat().st_size
         if size > LARGEST_FILE_BYTES:
