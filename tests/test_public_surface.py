@@ -24,7 +24,7 @@ from helpers.in_process import call
 ROOT = Path(__file__).parent.parent
 SNAPSHOT = Path(__file__).with_suffix(".json")
 SUBCOMMANDS = {
-    "ser-live": ("", "replay", "doctor"),
+    "ser-live": ("", "replay", "batch", "doctor"),
     "ser-serve": ("",),
     "ser-bench": ("",),
     "ser-train": ("", "fit", "cross-validate", "report", "evaluate", "ensemble", "predict"),

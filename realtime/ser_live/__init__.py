@@ -2,9 +2,9 @@
 
 `StreamRecognizer` turns a stream of samples into a `Prediction` per hop; `listen` is the live
 loop over a microphone or any source, `alisten` the same for asyncio; `recognize_file` gives the
-`Recognition` of a whole recording; `Utterance` is the one answer for what was said between two
-silences, which `UtteranceTracker` makes of predictions; `Event` is what happens beside them;
-`ModelCard` says what a model is; `SerError` is what a caller's mistake raises.
+`Recognition` of a whole recording, `recognize_files` of many; `Utterance` is the one answer for
+what was said between two silences, which `UtteranceTracker` makes of predictions; `Event` is what
+happens beside them; `ModelCard` says what a model is; `SerError` is what a caller's mistake raises.
 
 The names are loaded when they are first used, so that ``ser-live --help`` need not wait for
 onnxruntime.
@@ -15,6 +15,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # "as" says that they are public
+    from ser_live.batch import recognize_files as recognize_files
     from ser_live.engine.recognizer import StreamRecognizer as StreamRecognizer
     from ser_live.engine.segments import Segment as Segment
     from ser_live.engine.segments import Segmenter as Segmenter
@@ -53,6 +54,7 @@ _HOMES = {
     "alisten": "ser_live.live.async_listener",
     "listen": "ser_live.live.listener",
     "recognize_file": "ser_live.live.recognition",
+    "recognize_files": "ser_live.batch",
 }
 __all__ = list(_HOMES)
 

@@ -30,6 +30,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         from ser_live import doctor  # noqa: PLC0415 - it must start where nothing else does
 
         return doctor.main(words[1:])
+    if words[:1] == ["batch"]:
+        from ser_live.cli import batch  # noqa: PLC0415
+
+        return batch.main(words[1:])
     return exit_code_of(PROGRAM, lambda: _run(words))
 
 

@@ -21,6 +21,7 @@ line per prediction on stdout, text for people on stderr. A summary follows at t
 _USAGE = """\
 ser-live [SOURCE] [OPTIONS]     recognize emotion
        ser-live replay FILE [OPTIONS]  play what --record kept, to the same predictions
+       ser-live batch PATH... [OPTIONS]  recognize many recordings into one table
        ser-live doctor [OPTIONS]       find out what is wrong with this machine"""
 _EPILOG = """\
 exit codes: 0 done (also when the reader of stdout has closed it), 2 a mistake, or a file or
@@ -58,7 +59,7 @@ _USE_CHANNELS_HELP = (
     "split: each one as a stream of its own; left, right or numbers like 1,3: those alone; "
     "default: mix"
 )
-_USE_CHANNELS: Row = ("--use-channels", _USE_CHANNELS_HELP, {"metavar": "WHICH"})
+USE_CHANNELS: Row = ("--use-channels", _USE_CHANNELS_HELP, {"metavar": "WHICH"})
 
 _SOURCES: tuple[Row, ...] = (
     ("--device", "a microphone; part of its name will do", {"metavar": "NAME|INDEX"}),
@@ -74,7 +75,7 @@ _SOURCE_DETAILS: tuple[Row, ...] = (
     ("--rate", "of raw PCM on --stdin; default: 16000", {"type": int, "metavar": "HZ"}),
     ("--format", "of raw PCM on --stdin; default: s16le", {"choices": tuple(SAMPLE_BYTES)}),
     ("--channels", "of raw PCM on --stdin; default: 1", {"type": int, "metavar": "N"}),
-    _USE_CHANNELS,
+    USE_CHANNELS,
 )
 _MODEL: Row = ("--model", "a name of --list-models or an .onnx file", {"metavar": "NAME|PATH"})
 _PRIOR_HELP = "odds of everyday talk, mostly neutral, or even ones, as for acted emotion"
@@ -116,7 +117,7 @@ _INSTEAD: tuple[Row, ...] = (
 _RECORDING: tuple[Row, ...] = (
     ("replay", "the WAV file; its .wav.jsonl is beside it", {"metavar": "FILE"}),
     ("--pace", _PACE_HELP, _PACE),
-    _USE_CHANNELS,
+    USE_CHANNELS,
 )
 _VAD_HELP = "let the speech gate decide, or take everything for speech"
 _REPLAY_RECOGNITION: tuple[Row, ...] = (

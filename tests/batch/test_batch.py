@@ -1,0 +1,389 @@
+"""Many recordings: each once, a row for a bad one, the same rows by every road, and on again."""
+
+import csv
+import io
+import json
+import pickle
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from helpers.in_process import call, error_of
+from ser_live import SerError, listen, recognize_file, recognize_files
+from ser_live.batch import FileResult, Worker, run
+from ser_live.batch.journal import Journal
+from ser_live.batch.output import BatchOutput
+from ser_live.batch.progress import BatchProgress
+from ser_live.batch.table import RowKind, rows_of
+from ser_live.batch.walking import find_files
+from ser_live.engine.segments import Segmenter
+from ser_live.prediction import Prediction
+from ser_live.testing import demo_voice
+
+KINDS: tuple[RowKind, ...] = ("summary", "segment", "prediction", "utterance")
+FLAGS = {"summary": "--summary", "segment": "--segments", "prediction": "--predictions"} | {
+    "utterance": "--utterances"
+}
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of recordings, two of them of no use, and of other things."""
+    folder = tmp_path_factory.mktemp("calls")
+    voice = demo_voice()
+    for name in (".cache", "more"):
+        (folder / name).mkdir()
+    soundfile.write(folder / "a.wav", voice[:80000], 16000)
+    soundfile.write(folder / "b.flac", np.stack([voice, np.roll(voice, 50000)], 1)[:64000], 16000)
+    soundfile.write(folder / "more" / "c \u00e9.OGG", voice[40000:], 16000, format="OGG")
+    soundfile.write(folder / ".cache" / "hidden.wav", voice[:8000], 16000)
+    whole = (folder / "a.wav").read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    (folder / "empty.wav").touch()
+    (folder / "junk.mp3").write_bytes(bytes(range(256)) * 8)
+    (folder / "notes.txt").write_text("no audio")
+    (folder / "._a.wav").write_bytes(b"what macOS leaves on foreign disks")
+    return folder
+
+
+def names(files: list[str], folder: Path) -> list[str]:
+    return [Path(file).relative_to(folder).as_posix() for file in files]
+
+
+ALL = ["a.wav", "b.flac", "cut.wav", "empty.wav", "junk.mp3", "more/c \u00e9.OGG"]
+
+
+class TestWalking:
+    def test_folders_give_their_audio_once_and_in_order(self, calls: Path) -> None:
+        given = [calls / "more", calls, calls / "more" / ".." / "a.wav"]
+        assert names(find_files(given), calls) == [ALL[-1], *ALL[:-1]]
+        assert names(find_files(str(calls)), calls) == ALL
+
+    def test_patterns_hold_in_any_case_and_a_named_file_is_taken_as_it_is(
+        self, calls: Path
+    ) -> None:
+        assert names(find_files([calls], ["*.ogg", "A*"]), calls) == ["a.wav", ALL[-1]]
+        given = [calls / "notes.txt", calls / "nothing.wav", calls / ".cache"]
+        assert names(find_files(given), calls) == [
+            "notes.txt", "nothing.wav", ".cache/hidden.wav",
+        ]  # fmt: skip
+
+    def test_a_folder_that_cannot_be_read_is_a_row(
+        self, calls: Path, monkeypatch: pytest.MonkeyPatch, tiny_model: Path
+    ) -> None:
+        scan = __import__("os").scandir
+
+        def guarded(path: Any) -> Any:
+            if str(path).endswith("more"):
+                raise PermissionError(13, "Permission denied", path)
+            return scan(path)
+
+        monkeypatch.setattr("os.scandir", guarded)
+        (closed,) = (file for file in find_files(calls) if "more" in file)
+        assert closed == str(calls / "more" / "*")
+        assert Worker(model=tiny_model)(closed).error
+
+
+class TestWorker:
+    def test_it_can_be_sent_elsewhere_and_gives_the_same_there(
+        self, calls: Path, tiny_model: Path
+    ) -> None:
+        worker = Worker(model=tiny_model, hop_seconds=0.5)
+        here = worker(str(calls / "a.wav"))
+        there = pickle.loads(pickle.dumps(worker))(str(calls / "a.wav"))
+        assert pickle.loads(pickle.dumps(here)) == there
+        assert here.recognition is not None
+        assert here.error is None
+
+    def test_the_model_is_loaded_once(self, calls: Path, tiny_model: Path, tmp_path: Path) -> None:
+        model = tmp_path / "mine.onnx"
+        model.write_bytes(tiny_model.read_bytes())
+        worker = Worker(model=model)
+        first = worker(str(calls / "a.wav"))
+        model.unlink()
+        assert worker(str(calls / "a.wav")) == first
+
+    def test_whatever_a_file_does_is_its_row(self, calls: Path, tiny_model: Path) -> None:
+        worker = Worker(model=tiny_model)
+        assert worker(str(calls / "empty.wav")).error == "is empty, wanted audio"
+        assert worker("no/such.wav").error == "cannot read it (No such file or directory)"
+        assert worker("a\0b.wav").error is not None
+        assert worker(str(calls)).error == "is a folder, wanted an audio file"
+
+    @pytest.mark.parametrize(
+        "options", [{"hop_seconds": 0.013}, {"model": "none"}, {"use_channels": "both"}]
+    )
+    def test_wrong_options_are_told_before_the_work(
+        self, options: Any, tiny_model: Path, calls: Path
+    ) -> None:
+        with pytest.raises(SerError):
+            recognize_files(calls, **{"model": tiny_model, **options})
+
+    @pytest.mark.parametrize("jobs", [0, -1, "2", 1.5])
+    def test_wrong_jobs_are_told(self, jobs: Any, tiny_model: Path) -> None:
+        with pytest.raises(SerError, match=r"jobs is .*, wanted 1 or more"):
+            recognize_files([], model=tiny_model, jobs=jobs)
+
+    def test_what_cannot_be_sent_is_told(self, model: Any, calls: Path) -> None:
+        with pytest.raises(SerError, match="cannot go to other processes"):
+            next(recognize_files(calls, model=model, jobs=2))
+        assert next(recognize_files(calls, model=model, jobs=1)).recognition is not None
+
+
+def timeless(prediction: Prediction) -> dict[str, Any]:
+    return replace(prediction, timing=None, lag_seconds=None).to_dict()
+
+
+def written(out: Path, calls: Path, model: Path, kind: RowKind, *options: str) -> bytes:
+    done = call("batch", calls, "-o", out, "--model", model, FLAGS[kind], "--jobs", 1, *options)
+    assert done.returncode == 1, done.stderr
+    assert "6 of 6 files done, 2 failed" in done.stderr
+    return out.read_bytes()
+
+
+class TestRows:
+    def test_all_roads_give_the_same_bits(
+        self, calls: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        lines = written(tmp_path / "out.jsonl", calls, tiny_model, "prediction").splitlines()
+        rows: dict[str, list[Any]] = {}
+        for row in map(json.loads, lines):
+            rows.setdefault(row.pop("path"), []).append(row)
+        head = {"type": "prediction", "channel": None, "error": None}
+        assert names([*rows], calls) == ALL
+        for result in recognize_files(calls, model=tiny_model, jobs=1):
+            if result.recognition is None:
+                assert rows[result.path] == [{**head, "error": result.error}]
+                continue
+            with listen(result.path, model=tiny_model) as predictions:
+                live = [{**head, **timeless(one)} for one in predictions]
+            assert rows[result.path] == live
+            assert [{**head, **timeless(one)} for one in result.recognition.predictions] == live
+
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_the_table_holds_what_the_json_lines_do(
+        self, calls: Path, tiny_model: Path, tmp_path: Path, kind: RowKind
+    ) -> None:
+        told = written(tmp_path / "out.csv", calls, tiny_model, kind).decode()
+        lines = written(tmp_path / "out.jsonl", calls, tiny_model, kind).splitlines()
+        table = [*csv.DictReader(io.StringIO(told, newline=""))]
+        assert len(table) == len(lines) > 2
+        for row, line in zip(table, map(json.loads, lines), strict=True):
+            assert row["path"] == line["path"]
+            assert row["error"] == (line["error"] or "")
+            for field, column in (("probabilities", "probability_sad"), ("seconds", "seconds_sad")):
+                if line.get(field):
+                    assert float(row[column]) == line[field]["sad"]
+            for field in {*row} & {*line} - {"path", "error"}:
+                value = "" if line[field] is None else line[field]
+                assert row[field] == (str(value).lower() if isinstance(value, bool) else str(value))
+
+    def test_channels_are_rows_of_their_own(
+        self, calls: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        split = "--use-channels", "split"
+        lines = written(tmp_path / "out.jsonl", calls, tiny_model, "summary", *split).splitlines()
+        channels: dict[str, list[Any]] = {}
+        for row in map(json.loads, lines):
+            channels.setdefault(Path(row["path"]).name, []).append(row["channel"])
+        assert channels["b.flac"] == ["left", "right"]
+        assert channels["a.wav"] == ["1"]
+        assert channels["empty.wav"] == [None]
+
+    def test_parquet_is_read_back(self, calls: Path, tiny_model: Path, tmp_path: Path) -> None:
+        parquet = pytest.importorskip("pyarrow.parquet")
+        for kind in KINDS:
+            written(tmp_path / f"{kind}.parquet", calls, tiny_model, kind)
+            lines = written(tmp_path / "out.jsonl", calls, tiny_model, kind).splitlines()
+            rows = parquet.read_table(tmp_path / f"{kind}.parquet").to_pylist()
+            assert len(rows) == len(lines)
+            for row, line in zip(rows, map(json.loads, lines), strict=True):
+                assert {k: line.get(k) for k in {*row} & {*line}} == {
+                    k: row[k] for k in {*row} & {*line}
+                }
+
+    def test_parquet_without_its_package_is_told_before_the_work(
+        self, calls: Path, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        out = tmp_path / "out.parquet"
+        told = error_of(call("batch", calls, "-o", out, "--model", tiny_model))
+        assert "pip install 'ser-live[parquet]'" in told
+        assert [*tmp_path.iterdir()] == []
+
+    def test_an_odd_name_is_text_in_every_format(self, tmp_path: Path, tiny_model: Path) -> None:
+        pytest.importorskip("pyarrow")
+        odd = 'a,"b"\n\udcff.wav'
+        for ending in ("csv", "jsonl", "parquet"):
+            out = tmp_path / f"out.{ending}"
+            worker = Worker(model=tiny_model)
+            with BatchOutput(out, "segment", worker, [odd], is_resumed=False) as output:
+                output.add(FileResult(odd, error="odd"))
+                output.finish()
+        (row,) = csv.DictReader((tmp_path / "out.csv").open(newline="", encoding="utf-8"))
+        assert row["path"] == 'a,"b"\n\\udcff.wav'
+        assert json.loads((tmp_path / "out.jsonl").read_bytes())["path"] == odd
+
+
+class TestGoingOn:
+    def results(self, calls: Path, model: Path) -> tuple[Worker, list[FileResult]]:
+        worker = Worker(model=model)
+        return worker, [*run(worker, find_files(calls), 1)]
+
+    @pytest.mark.parametrize("ending", ["csv", "jsonl"])
+    def test_a_run_that_ended_anywhere_goes_on_to_the_same_bytes(
+        self, calls: Path, tiny_model: Path, tmp_path: Path, ending: str
+    ) -> None:
+        worker, results = self.results(calls, tiny_model)
+        files = [result.path for result in results]
+        by_path = {result.path: result for result in results}
+        out = tmp_path / f"out.{ending}"
+        with BatchOutput(out, "summary", worker, files, is_resumed=False) as output:
+            for result in reversed(results):  # as processes are ready, not by path
+                output.add(result)
+            output.finish()
+        whole = out.read_bytes()
+        journal = Path(f"{out}.journal.jsonl")
+        lines = journal.read_bytes()
+        ends = [i + 1 for i, byte in enumerate(lines) if byte == ord("\n")]
+        for cut in sorted({*ends, *(end - 1 for end in ends), *range(ends[0], len(lines), 97)}):
+            journal.write_bytes(lines[:cut])
+            with BatchOutput(out, "summary", worker, files, is_resumed=True) as output:
+                kept = sum(end <= cut for end in ends[1:-1])
+                good = [r for r in [*reversed(results)][:kept] if r.error is None]
+                assert [*output.left] == [f for f in files if by_path[f] not in good]
+                assert out.read_bytes().count(b"\n") == kept + (ending == "csv")
+                for path in output.left:
+                    output.add(by_path[path])
+                    assert out.read_bytes().endswith(b"\n")
+                output.finish()
+            assert out.read_bytes() == whole
+
+    def test_another_file_is_no_journal_and_half_a_line_is_none_yet(self, tmp_path: Path) -> None:
+        place = tmp_path / "journal"
+        place.write_bytes(b'{"type": "bat')
+        Journal(place, {"rows": "summary"}, is_resumed=True).close()
+        assert place.read_bytes() == b'{"type": "batch", "rows": "summary"}\n'
+        place.write_bytes(b"dear diary\n")
+        for is_resumed in (True, False):
+            with pytest.raises(SerError, match="is no journal of a batch"):
+                Journal(place, {}, is_resumed)
+
+    def test_what_changed_is_done_again_and_told_in_one_line(
+        self, calls: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        mine = tmp_path / "calls"
+        mine.mkdir()
+        for name in "abc":
+            (mine / f"{name}.wav").write_bytes((calls / "a.wav").read_bytes())
+        words = ("batch", mine, "-o", tmp_path / "o.csv", "--model", tiny_model, "--jobs", 1)
+        assert call(*words).returncode == 0
+        first = (tmp_path / "o.csv").read_bytes()
+        for name in "ab":
+            (mine / f"{name}.wav").write_bytes((calls / "cut.wav").read_bytes())
+        done = call(*words, "--resume")
+        assert done.returncode == 0
+        assert f"{mine / 'a.wav'} and 1 more: changed since, done again" in done.stderr
+        assert "2 of 2 files done" in done.stderr
+        rows = (tmp_path / "o.csv").read_bytes().splitlines()
+        assert len(rows) == 4
+        assert [rows[0], rows[3]] == [first.splitlines()[0], first.splitlines()[3]]
+        assert rows[1] != first.splitlines()[1]
+        assert "0 of 0 files done" in call(*words, "--resume").stderr
+
+    @pytest.mark.parametrize(
+        ("options", "told"),
+        [
+            (["--hop", "0.5"], "hop_seconds None then and 0.5 now"),
+            (["--segments"], "rows summary then and segment now"),
+            (["--use-channels", "split"], "use_channels None then and split now"),
+        ],
+    )
+    def test_other_options_are_told(
+        self, calls: Path, tiny_model: Path, tmp_path: Path, options: list[str], told: str
+    ) -> None:
+        words = ("batch", calls / "a.wav", "-o", tmp_path / "o.csv", "--model", tiny_model)
+        assert call(*words).returncode == 0
+        before = (tmp_path / "o.csv").read_bytes()
+        assert told in error_of(call(*words, *options, "--resume"))
+        assert (tmp_path / "o.csv").read_bytes() == before
+
+    def test_another_model_of_the_same_name_is_told(
+        self, calls: Path, tiny_model: Path, everyday_model: Path, tmp_path: Path
+    ) -> None:
+        model = tmp_path / "mine.onnx"
+        words = ("batch", calls / "a.wav", "-o", tmp_path / "o.csv", "--model", model)
+        model.write_bytes(tiny_model.read_bytes())
+        assert call(*words).returncode == 0
+        model.write_bytes(everyday_model.read_bytes())
+        assert "model tiny" in error_of(call(*words, "--resume"))
+
+    def test_an_unfinished_run_is_not_overwritten_by_mistake(
+        self, calls: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        words = ("batch", calls / "a.wav", "-o", tmp_path / "o.csv", "--model", tiny_model)
+        assert call(*words).returncode == 0
+        assert call(*words).returncode == 0
+        journal = tmp_path / "o.csv.journal.jsonl"
+        journal.write_bytes(b"".join(journal.read_bytes().splitlines(True)[:2]))
+        assert "go on with --resume" in error_of(call(*words))
+
+
+class TestCommand:
+    def test_json_lines_go_to_stdout(self, calls: Path, tiny_model: Path) -> None:
+        done = call("batch", calls / "a.wav", "--model", tiny_model, "--segments")
+        assert done.returncode == 0
+        segmenter = Segmenter()
+        recognition = recognize_file(calls / "a.wav", model=tiny_model)
+        segments = [s for p in recognition.predictions for s in segmenter.process(p)]
+        segments += segmenter.flush()
+        head = {"type": "segment", "path": str(calls / "a.wav"), "channel": None, "error": None}
+        assert [json.loads(line) for line in done.stdout.splitlines()] == [
+            {**head, **segment.to_dict()} for segment in segments
+        ]
+
+    @pytest.mark.parametrize(
+        ("words", "told"),
+        [
+            (["{calls}", "--resume"], "--resume goes on with a table"),
+            (["{calls}", "-o", "{tmp}/o.txt"], "the ending is .txt, wanted one of .csv, .jsonl"),
+            (["{calls}/.cache", "--pattern", "*.mp3"], "no recordings in"),
+            (["{calls}/a.csv", "-o", "{calls}/a.csv"], "is one of the recordings"),
+            (["{calls}", "-o", "{tmp}/no/such/o.csv"], "No such file or directory"),
+            (["{calls}", "--jobs", "0"], "jobs is 0, wanted 1 or more"),
+            (["{calls}", "--segments", "--summary"], "not allowed with"),
+        ],
+    )
+    def test_mistakes_take_one_line(
+        self, calls: Path, tiny_model: Path, tmp_path: Path, words: list[str], told: str
+    ) -> None:
+        given = [word.format(calls=calls, tmp=tmp_path) for word in words]
+        assert told in error_of(call("batch", *given, "--model", tiny_model))
+
+    def test_a_pipe_gets_a_line_now_and_then(
+        self, capsys: pytest.CaptureFixture[str], tiny_model: Path, calls: Path
+    ) -> None:
+        now = [0.0]
+        files = [str(calls / "a.wav")] * 1 + [str(calls / "b.flac"), str(calls / "empty.wav")]
+        worker = Worker(model=tiny_model)
+        with BatchProgress("ser-live", files, lambda: now[0]) as progress:
+            for file in files:
+                now[0] += 20.0
+                progress.add(worker(file))
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 2
+        assert lines[0].startswith("ser-live: 2 of 3 files, 0 s of audio per second, 0:00:")
+        assert lines[1].endswith("empty.wav: is empty, wanted audio")
+        assert progress.closing_line() == "3 of 3 files done, 1 failed; 9 s of audio in 60 s"
+
+
+def test_rows_of_a_file_are_plain(calls: Path, tiny_model: Path) -> None:
+    result = Worker(model=tiny_model)(str(calls / "cut.wav"))
+    (row,) = rows_of(result, "summary")
+    assert json.loads(json.dumps(row)) == row
+    assert row["notes"].startswith("the file is cut short")
