@@ -168,7 +168,8 @@ def test_nothing_held_out_claims_nothing_and_labels_may_be_own_ones(
     job: FitJob, base: Path
 ) -> None:
     notes = Notes()
-    renamed = dataclasses.replace(job.recordings, mapping=(("angry", "fed up"),))
+    mapping = (("angry", "fed up"),)
+    renamed = dataclasses.replace(job.recordings, mapping=mapping, note=notes.note)
     job = dataclasses.replace(job, recordings=renamed, test_speakers=(), epochs=1)
     assert adapt(job, base, notes) is None
     assert "warning: nothing is held out, so nothing will be measured" in notes.notes

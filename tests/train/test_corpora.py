@@ -13,7 +13,15 @@ from ser_live import SerError
 from ser_live.model.card import SpectrumSpec
 from ser_live.testing import demo_voice
 from ser_train.audio import read_audio
-from ser_train.corpora import Clip, find_clips, find_talk, labels_of, read_manifest, relabel
+from ser_train.corpora import (
+    LICENCES,
+    Clip,
+    find_clips,
+    find_talk,
+    labels_of,
+    read_manifest,
+    relabel,
+)
 from ser_train.data import spectra
 from ser_train.data.loading import load_each
 from ser_train.data.prepare import prepare
@@ -94,10 +102,45 @@ def test_labels_are_mapped_dropped_and_checked(tmp_path: Path) -> None:
     assert labels_of(relabel(clips, dropped=["sad"])) == ("neutral", "calm")
     with pytest.raises(SerError, match="--drop names the label 'bored'"):
         relabel(clips, dropped=["bored"])
-    with pytest.raises(SerError, match="'melancholy' is unknown"):
-        relabel(clips, [("sad", "melancholy")])
+    long = "sad" * 21
+    with pytest.raises(SerError, match=r"3 labels, the longest is .* at most 100 of 60 characters"):
+        relabel(clips, [("sad", long)])
     with pytest.raises(SerError, match="wanted two or more"):
         relabel(clips, [("calm", "neutral")], ["sad"])
+
+
+def test_labels_that_no_corpus_has_are_told_and_taken(tmp_path: Path) -> None:
+    table = tmp_path / "calls.csv"
+    table.write_text("path,label,speaker\na.wav,urgent,Ann\nb.wav,sad,Bob\n")
+    notes: list[str] = []
+    assert labels_of(Recordings((), (table,), note=notes.append).find()) == ("sad", "urgent")
+    line = "warning: no known corpus has the label urgent; if it is a slip, use --map"
+    assert notes == [line]
+
+
+@pytest.mark.parametrize("name", [*LICENCES, "mine"])
+def test_a_table_or_folder_of_one_s_own_is_no_known_corpus(name: str, tmp_path: Path) -> None:
+    table = tmp_path / f"{name}.csv"
+    table.write_text("path,label,speaker\na/1.wav,happy,03\nb/1.wav,sad,03\n")
+    corpus = f"own-{name}" if name in LICENCES else name
+    clips = Recordings((), (table,)).find()
+    assert {(clip.corpus, clip.speaker) for clip in clips} == {(corpus, f"{corpus}/03")}
+    assert [clip.name for clip in clips] == [f"{corpus}/a/1.wav", f"{corpus}/b/1.wav"]
+    assert find_talk(table)[0].corpus == corpus
+    folder = tmp_path / name
+    (folder / "manifest.csv").parent.mkdir()
+    (folder / "manifest.csv").write_text("path\none.wav\n")
+    of_folder = name if name == "ordinary" else corpus  # whose licence interviews have
+    assert [clip.corpus for clip in find_talk(folder)] == [of_folder]
+
+
+def test_a_table_may_lack_speakers_where_none_are_held_out(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label\na.wav,happy\nb.wav,sad\n")
+    clips = Recordings((), (table,), with_speakers=False).find()
+    assert [clip.speaker for clip in clips] == ["mine/a", "mine/b"]
+    with pytest.raises(SerError, match="wanted path,label,speaker"):
+        Recordings((), (table,)).find()
 
 
 def test_a_file_that_is_named_twice_counts_once(tmp_path: Path) -> None:

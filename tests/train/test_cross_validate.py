@@ -194,6 +194,31 @@ def test_the_unseen_corpus_is_measured_with_all_labels_and_with_four(
     assert summary["among_tested"]["wa"]["mean"] >= summary["figures"]["wa"]["mean"]
 
 
+@pytest.mark.parametrize("protocol", ["loso", "groups5", "random5"])
+def test_a_table_of_one_s_own_has_protocols_too(
+    protocol: str, job: CrossValidation, tmp_path: Path
+) -> None:
+    """With a label of one's own, and names of files that each speaker has."""
+    rows = ["path,label,speaker"]
+    for number, speaker in enumerate(("Ann", "Bob", "Cy", "Di", "Ed")):
+        for label in ("happy", "urgent"):
+            path = f"{speaker}/{label}.wav"
+            tiny_corpora.write_sound(tmp_path / path, label, number)
+            rows.append(f"{path},{label},{speaker}")
+    table = tmp_path / "emodb.csv"
+    table.write_text("\n".join(rows))
+    job = dataclasses.replace(job, recordings=Recordings((), (table,)), protocol=protocol)
+    job = dataclasses.replace(job, folds=(0, 1) if protocol == "loso" else (0,), epochs=1)
+    cross_validate(job, Notes())
+    row = Ledger(job.report_folder).rows()[0]
+    assert (row.folds, row.labels) == (5, ("happy", "urgent"))
+    assert row.configuration.corpora == ("own-emodb",)
+    report = (job.report_folder / "report.md").read_text(encoding="utf-8")
+    assert f"--protocol {protocol} --network tiny" in report
+    assert "--corpus emodb.csv" in report
+    assert "| recall % | happy | urgent |" in report
+
+
 @pytest.fixture(name="adapting", scope="module")
 def adapting_job(
     fitted: tiny_network.Fitted, tmp_path_factory: pytest.TempPathFactory

@@ -2,11 +2,14 @@
 
 import signal
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from helpers.processes import imported
+from ser_live.model.card import KERAS_MEMBER
+from ser_live.testing import tiny_card
 from ser_train.commands import cli
 from ser_train.cross_validation.plan import CrossValidation
 from ser_train.data.recordings import Recordings
@@ -25,10 +28,13 @@ def test_help_loads_nothing_heavy(environment: dict[str, str]) -> None:
 
 
 def test_without_the_extra_one_line_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    assert cli.main(["fit", "--network", "emotion-tcn", "-o", "a.keras"]) == 2
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label,speaker\na.wav,happy,Ann\nb.wav,sad,Bob\n")
+    words = ["fit", "--network", "emotion-tcn", "-o", "a.keras", "--corpus", str(table)]
+    assert cli.main(words) == 2
     text = capsys.readouterr().err
     assert text.startswith("ser-train: error: ")
     assert text.endswith("pip install 'ser-live[train]'\n")
@@ -116,6 +122,37 @@ def test_options_reach_the_job() -> None:
         batch_clips=3,
         threads=1,
     )
+
+
+@pytest.mark.integration
+def test_what_does_not_fit_is_told_before_tensorflow_loads(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
+    (tmp_path / "good.csv").write_text("path,label,speaker\na.wav,happy,Ann\nb.wav,sad,Bob\n")
+    (tmp_path / "bad.csv").write_text("path,label\na.wav,happy\n")
+    with zipfile.ZipFile(tmp_path / "a.keras", "w") as archive:
+        archive.writestr("config.json", "{}")
+        archive.writestr(KERAS_MEMBER, tiny_card().to_json())
+    mistakes = {
+        "fit -o a.keras --corpus good.csv": "wanted one of --network",
+        "fit -o a.keras --network x --corpus good.csv": "no network 'x'",
+        "fit -o a.keras --network emotion-tcn --corpus bad.csv": "wanted path,label,speaker",
+        "fit -o a.keras --init no.keras --corpus good.csv": "no such file",
+        "evaluate no.keras --corpus good.csv": "no such file",
+        "evaluate a.keras --corpus bad.csv": "wanted path,label,speaker",
+        "cross-validate --protocol loso --network issa-ravdess --corpus bad.csv --report-dir r": "",
+        "predict emotion no.wav": "no.wav",
+    }
+    code = (
+        "import contextlib, io, os\n"
+        "from ser_train.commands import cli\n"
+        f"os.chdir({str(tmp_path)!r})\n"
+        f"for words, reason in {mistakes}.items():\n"
+        "    with contextlib.redirect_stderr(io.StringIO()) as said:\n"
+        "        assert cli.main(words.split()) == 2, words\n"
+        "    assert reason in said.getvalue(), (words, said.getvalue())\n"
+    )
+    assert imported(code, ("tensorflow", "keras", "librosa"), environment) == "[]"
 
 
 @pytest.mark.integration

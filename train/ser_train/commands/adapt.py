@@ -8,7 +8,7 @@ from typing import Any
 from ser_live.errors import SerError
 from ser_live.model.card import NEUTRAL, Calibration, Metric
 from ser_train.commands.fit import FitJob, describe, training_figures
-from ser_train.corpora import LABELS, labels_of, speakers_of
+from ser_train.corpora import labels_of, speakers_of
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split, choose_roles, only_named
 from ser_train.evaluation.calibration import (
@@ -100,8 +100,7 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
 
 
 def _prepare(job: FitJob, first: FirstModel, report: Reporter) -> _Task:
-    recordings = dataclasses.replace(job.recordings, own_labels=True)
-    clips = only_named(recordings.find(), job.named)
+    clips = only_named(job.recordings.find(), job.named)
     prepared = prepare(clips, first.network, job.cache_folder, report, job.skip_broken)
     split = choose_roles(prepared.clips, job.named)
     if not job.resume and has_begun(job.run_folder, first):
@@ -119,9 +118,6 @@ def _announce(task: _Task) -> None:
     report.note(describe(task.prepared.clips, split, task.labels))
     known = ", ".join(common_labels(task.first.card.labels, task.labels)) or "none"
     report.note(f"adapting {task.first.card.name}; of these labels it knows: {known}")
-    own = [label for label in task.labels if label not in LABELS]
-    if own:
-        report.warn(f"no known corpus has the label {', '.join(own)}; if it is a slip, use --map")
     if task.first.card.ordinary_odds and NEUTRAL not in task.labels:
         report.warn(f"without the label {NEUTRAL!r} the model will not tell ordinary talk")
     if not split.test:

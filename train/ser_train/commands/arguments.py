@@ -113,9 +113,15 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
 def add_cross_validate(parser: argparse.ArgumentParser) -> None:
     """Add the options of a cross-validation."""
     add = parser.add_argument
-    add("--protocol", required=True, metavar="NAME", help=f"one of {', '.join(PROTOCOLS)}")
+    add(
+        "--protocol",
+        required=True,
+        metavar="NAME",
+        help=f"one of {', '.join(PROTOCOLS)}; the last three take any recordings: each speaker "
+        "left out, five groups of speakers, or five random folds of clips",
+    )
     _add_recordings(parser)
-    add("--also", **_FOLDERS, help="corpora that train in every fold, never tested (repeatable)")
+    add("--also", **_FOLDERS, help="corpora that train in every fold, never tested (as --corpus)")
     _add_training(parser)
     add("--init", **_KERAS, help="let every fold adapt this model, which heard no tested speaker")
     add("--seeds", **_COUNT, default=1, help="so many from --seed on (default: 1)")

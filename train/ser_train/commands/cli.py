@@ -5,6 +5,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -123,15 +124,22 @@ def make_parser() -> argparse.ArgumentParser:
 
 
 def _fit(options: argparse.Namespace) -> None:
-    _start_tensorflow(options.threads)
-    from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
-    from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415
-    from ser_train.models.keras_file import require_one_start  # noqa: PLC0415
+    from ser_train.models.keras_file import read_record, require_one_start  # noqa: PLC0415
+    from ser_train.models.registry import find_network  # noqa: PLC0415
 
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
     require_one_start(options.network, options.init, options.encoder)
+    if options.init:
+        read_record(options.init)
+    else:
+        find_network(options.network)
+    _require_recordings(options)
+    _start_tensorflow(options.threads)
+    from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
+    from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415
+
     options.run_dir = options.run_dir or output.with_name(f"{output.stem}-run")
     job = _job(FitJob, options)
     if options.init is None:
@@ -191,14 +199,26 @@ def _report(options: argparse.Namespace) -> None:
     print("\n".join(summarise(options.folder)))
 
 
+def _require_recordings(options: argparse.Namespace) -> None:
+    """Check the recordings that are named, before TensorFlow takes its seconds."""
+    from ser_train.commands import arguments  # noqa: PLC0415
+
+    replace(arguments.recordings_of(options), note=lambda text: None).find()
+
+
 def _evaluate(options: argparse.Namespace) -> None:
+    from ser_train.models.keras_file import read_record  # noqa: PLC0415
+
+    ways = [way for way in ("stream", "conditions", "ordinary") if vars(options)[way]]
+    if options.model.suffix == ".keras" or not ways:
+        read_record(options.model)
+        if not options.ordinary:
+            _require_recordings(options)
+        _start_tensorflow(None)
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
 
-    ways = [way for way in evaluate.LIVE if vars(options)[way]]
     measure = partial(evaluate.evaluate_live, ways[0]) if ways else evaluate.evaluate
-    if options.model.suffix == ".keras" or not ways:
-        _start_tensorflow(None)
     print("\n".join(measure(_job(Evaluation, options), Reporter())))
 
 

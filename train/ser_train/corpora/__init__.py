@@ -7,12 +7,20 @@ and size.
 from ser_train.corpora.corpus import (
     LABELS,
     Clip,
+    in_order,
     labels_of,
     relabel,
     speakers_of,
     truth_of,
 )
-from ser_train.corpora.finding import KNOWN, LICENCES, find_clips, find_talk, shortfalls
+from ser_train.corpora.finding import (
+    KNOWN,
+    LICENCES,
+    find_clips,
+    find_listed,
+    find_talk,
+    shortfalls,
+)
 from ser_train.corpora.labels_in_tables import read_manifest
 
 __all__ = [
@@ -21,7 +29,9 @@ __all__ = [
     "LICENCES",
     "Clip",
     "find_clips",
+    "find_listed",
     "find_talk",
+    "in_order",
     "labels_of",
     "read_manifest",
     "relabel",

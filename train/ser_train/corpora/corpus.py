@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
+from ser_live.model.card import LONGEST_NAME, MOST_LABELS
 from ser_live.text import quoted, sanitize
 
 LABELS = (
@@ -46,6 +47,13 @@ class Clip:
     """Of the speaker; None where the corpus does not tell."""
     strength: Strength | None = None
     """Intensity that the actor was asked for; None where the corpus does not tell."""
+    place: str = dataclasses.field(default="", compare=False)
+    """Path in a table of one's own; empty: the file's name tells the clips of the corpus apart."""
+
+    @property
+    def name(self) -> str:
+        """Corpus and recording, unique over all corpora: "ravdess/03-01-03-01-01-01-07.flac"."""
+        return f"{self.corpus}/{self.place or self.path.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +91,8 @@ def relabel(
     clips: Iterable[Clip],
     mapping: Iterable[tuple[str, str]] = (),
     dropped: Iterable[str] = (),
-    own_labels: bool = False,
 ) -> tuple[Clip, ...]:
-    """Rename labels, leave labels out, and check that the rest is known.
+    """Rename labels, leave labels out, and check that the rest can be those of a model.
 
     Parameters
     ----------
@@ -94,14 +101,12 @@ def relabel(
         Old and new label; done before the dropping.
     dropped : iterable of str
         Labels to leave out.
-    own_labels : bool
-        Also allow labels that are not in `LABELS`.
 
     Raises
     ------
     SerError
-        If a label is not in `LABELS` after the renaming and must be, if an old or dropped label
-        does not occur, or if fewer than two labels are left.
+        If an old or dropped label does not occur, or if fewer than two labels are left, or more
+        or longer ones than a model card holds.
     """
     clips, names = tuple(clips), dict(mapping)
     _require_present(names, {clip.label for clip in clips}, "--map")
@@ -109,20 +114,26 @@ def relabel(
     dropped = set(dropped)
     _require_present(dropped, {clip.label for clip in renamed}, "--drop")
     kept = tuple(clip for clip in renamed if clip.label not in dropped)
-    for clip in kept:
-        if clip.label not in LABELS and not own_labels:
-            raise SerError(
-                f"{sanitize(clip.path)}: the label {quoted(clip.label)} is unknown; the labels are "
-                f"{', '.join(LABELS)}; rename it with --map {sanitize(clip.label)}=..."
-            )
-    if len(labels_of(kept)) < 2:
-        raise SerError(f"the clips have the labels {list(labels_of(kept))}, wanted two or more")
+    labels = labels_of(kept)
+    if len(labels) < 2:
+        raise SerError(f"the clips have the labels {list(labels)}, wanted two or more")
+    longest = max(labels, key=len)
+    if len(labels) > MOST_LABELS or len(longest) > LONGEST_NAME:
+        raise SerError(
+            f"the clips have {len(labels)} labels, the longest is {quoted(longest)}; wanted at "
+            f"most {MOST_LABELS} of {LONGEST_NAME} characters: is it the column of the labels?"
+        )
     return kept
 
 
 def labels_of(clips: Iterable[Clip]) -> tuple[str, ...]:
-    """Return the labels that occur, in the order of `LABELS`; own ones behind, sorted."""
-    present = {clip.label for clip in clips}
+    """Return the labels that occur, in the order of `in_order`."""
+    return in_order(clip.label for clip in clips)
+
+
+def in_order(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return each label once, in the order of `LABELS`; own ones behind, sorted."""
+    present = set(labels)
     known = tuple(label for label in LABELS if label in present)
     return known + tuple(sorted(present.difference(LABELS)))
 

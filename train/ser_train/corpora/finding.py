@@ -1,14 +1,20 @@
 """The known corpora, and how their clips are found on a disk."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
 from ser_train.corpora.corpus import SUFFIXES, Clip, Corpus, folders_in, reason
 from ser_train.corpora.labels_in_file_names import CREMA_D, EMODB, RAVDESS, SAVEE, TESS
-from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO, own_clip, read_manifest
+from ser_train.corpora.labels_in_tables import (
+    IEMOCAP,
+    NEMO,
+    OWN_COLUMNS,
+    own_clip,
+    read_manifest,
+)
 
 KNOWN: tuple[Corpus, ...] = (RAVDESS, EMODB, NEMO, IEMOCAP, CREMA_D, TESS, SAVEE)
 """Every corpus that is known by name."""
@@ -23,6 +29,7 @@ _WANTED = (
     "its sub-folders; for other recordings write a table path,label,speaker and give that .csv "
     "with --corpus"
 )
+_NAMES = tuple(corpus.name for corpus in KNOWN)
 _MANIFEST = "manifest.csv"
 _TALK_SUFFIXES = (*SUFFIXES, ".mp3", ".opus")
 _POINTER = b"version https://git-lfs"
@@ -61,7 +68,7 @@ def find_clips(folder: Path, all_labels: bool = False, talk: bool = False) -> tu
         found = [clip for corpus in KNOWN for clip in _recordings(corpus, folder, all_labels)]
         if talk and not found:
             files = sorted(p for p in folder.rglob("[!.]*") if p.suffix.lower() in _TALK_SUFFIXES)
-            name = folder.resolve().name
+            name = _own_name(folder.resolve().name, _NAMES)
             found = [own_clip(file, str(file.relative_to(folder)), name) for file in files]
         if not found:
             raise SerError(f"{sanitize(folder)} holds {_listing(folder)}; wanted {wanted}")
@@ -88,8 +95,14 @@ def find_talk(path: Path) -> tuple[Clip, ...]:
     table = path / _MANIFEST if path.is_dir() else path
     if not table.is_file():
         return find_clips(path, talk=True)
-    is_named = table.name != _MANIFEST
-    return read_manifest(table, ("path",), None if is_named else table.resolve().parent.name)
+    if table.name != _MANIFEST:
+        return find_listed(table, ("path",))
+    return read_manifest(table, ("path",), _own_name(table.resolve().parent.name, _NAMES))
+
+
+def find_listed(table: Path, needed: Sequence[str] = OWN_COLUMNS) -> tuple[Clip, ...]:
+    """Read a table of one's own, as `read_manifest` does; its name makes it no known corpus."""
+    return read_manifest(table, needed, _own_name(table.stem, LICENCES))
 
 
 def shortfalls(clips: Iterable[Clip], all_labels: bool = False) -> tuple[str, ...]:
@@ -110,6 +123,11 @@ def shortfalls(clips: Iterable[Clip], all_labels: bool = False) -> tuple[str, ..
         if 0 < len(mine) < size:
             lines.append(f"{corpus.name}: {len(mine)} of {size} clips{_absent(corpus, mine)}")
     return tuple(lines)
+
+
+def _own_name(name: str, taken: Collection[str]) -> str:
+    """Name a corpus of one's own: of a known one it would get speakers, licence and protocols."""
+    return f"own-{name}" if name in taken else name
 
 
 def _absent(corpus: Corpus, clips: Sequence[Clip]) -> str:

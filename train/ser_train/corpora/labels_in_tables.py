@@ -13,7 +13,8 @@ from ser_live.text import find_control_char, quoted, sanitize
 from ser_train.corpora.corpus import Clip, Corpus, Sex, audio_in, folders_in, reason
 
 _LARGEST_TABLE_BYTES = 64 * 2**20
-_OWN_COLUMNS = ("path", "label", "speaker")
+OWN_COLUMNS = ("path", "label", "speaker")
+"""Of a table of one's own recordings."""
 _WEAK_LABEL = "neutral"
 """Of ordinary talk, which has no labels."""
 
@@ -84,7 +85,7 @@ def _read_table(path: Path, wanted: Sequence[str], **dialect: Any) -> list[_Row]
 
 
 def read_manifest(
-    path: Path, needed: Sequence[str] = _OWN_COLUMNS, name: str | None = None
+    path: Path, needed: Sequence[str] = OWN_COLUMNS, name: str | None = None
 ) -> tuple[Clip, ...]:
     """Read a table ``path,label,speaker``; paths count from the table's folder.
 
@@ -92,8 +93,8 @@ def read_manifest(
     ----------
     path : Path
     needed : sequence of str
-        Columns without which a row is refused: "path" alone for ordinary talk. A clip without a
-        label is neutral, and one without a speaker has a speaker of its own.
+        Columns without which a row is refused. A clip without a label is neutral, as ordinary
+        talk is, and one without a speaker has a speaker of its own.
     name : str or None
         Of the corpus; None: the table's.
 
@@ -111,11 +112,11 @@ def read_manifest(
 def own_clip(path: Path, place: str, corpus: str, label: str = "", speaker: str = "") -> Clip:
     """Return a clip of one's own; ``place`` names it in its corpus, and its speaker by default."""
     speaker = speaker or str(Path(place).with_suffix(""))
-    return Clip(path, label or _WEAK_LABEL, f"{corpus}/{speaker}", corpus)
+    return Clip(path, label or _WEAK_LABEL, f"{corpus}/{speaker}", corpus, place=place)
 
 
 def _own_clip(table: Path, row: _Row, needed: Sequence[str], corpus: str) -> Clip:
-    told = [c for c in _OWN_COLUMNS if c in needed or (row.values.get(c) or "").strip()]
+    told = [c for c in OWN_COLUMNS if c in needed or (row.values.get(c) or "").strip()]
     values = {column: row.take(column) for column in told}
     place = values.pop("path")
     return own_clip(table.parent / place, place, corpus, **values)

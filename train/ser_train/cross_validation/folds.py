@@ -86,7 +86,8 @@ def heard_seconds(network: Network) -> tuple[float | None, ...]:
 def _ready(plan: Plan, prepared: Prepared, seed: int, number: int) -> _Fold:
     """Split the protocol's clips, let the others train, and rename what trains under a name."""
     clips, protocol = prepared.clips, plan.protocol
-    own = sum(clip.corpus in protocol.corpora for clip in clips)
+    tested = {clip.corpus for clip in plan.clips}
+    own = sum(clip.corpus in tested for clip in clips)
     split = protocol.split(clips[:own], number, seed)
     split = dataclasses.replace(split, training=(*split.training, *range(own, len(clips))))
     renamed = [dataclasses.replace(clip, label=protocol.rename(clip.label)) for clip in clips]
@@ -121,7 +122,7 @@ def _posteriors(model: Any, fold: _Fold) -> Posteriors:
     heard = heard_seconds(fold.prepared.network)
     asked = [predict(model, fold.prepared, fold.split.test, seconds) for seconds in heard]
     return Posteriors(
-        np.array([f"{clip.corpus}/{clip.path.name}" for clip in clips]),
+        np.array([clip.name for clip in clips]),
         np.array([clip.speaker for clip in clips]),
         truth_of(clips, fold.settings.labels),
         fold.settings.labels,

@@ -49,6 +49,8 @@ class Configuration:
     """Of that model's file."""
     encoder_sha256: str = ""
     """Of the file of a pretrained encoder; empty: the network has none, or that model's."""
+    corpora: tuple[str, ...] = ()
+    """That are tested, where the protocol takes any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ class Posteriors:
     """Probabilities of clips, untempered."""
 
     names: NDArray[np.str_]
-    """(clips,) of corpus and file: "ravdess/03-01-03-01-01-01-07.flac"."""
+    """(clips,) of `Clip.name`: "ravdess/03-01-03-01-01-01-07.flac"."""
     speakers: NDArray[np.str_]
     """(clips,)."""
     truth: NDArray[np.intp]

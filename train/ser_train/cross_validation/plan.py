@@ -42,7 +42,7 @@ class CrossValidation:
     folds: tuple[int, ...] | None = None
     """None: all."""
     also: tuple[Path, ...] = ()
-    """Folders with further corpora, which train in every fold and are never tested."""
+    """Folders and tables of further corpora, which train in every fold and are never tested."""
     encoder: Path | None = None
     """File of a pretrained encoder, where the network begins with one."""
     init: Path | None = None
@@ -93,14 +93,15 @@ def make_plan(job: CrossValidation) -> Plan:
         If network or protocol are unknown, or the recordings do not fit the protocol.
     """
     protocol = find_protocol(job.protocol)
-    clips = protocol.choose(job.recordings.find())
+    with_speakers = protocol.speaker_independent
+    clips = protocol.choose(dataclasses.replace(job.recordings, with_speakers=with_speakers).find())
     card = _first(job, protocol, clips)
     network = network_of(card) if card else find_network(job.network).with_encoder(job.encoder)
     network = network.with_length(job.epochs, job.batch_clips)
     recipe = json.loads(json.dumps(dataclasses.asdict(network.recipe)))
     if card:
         recipe |= {"epochs": job.epochs or 0, "batch_clips": job.batch_clips or 0}
-    also = _also(job, protocol, labels_of(clips))
+    also = _also(job, protocol, clips)
     names = protocol.fold_names(clips)
     outside = [fold for fold in job.folds or () if not 0 <= fold < len(names)]
     if outside:
@@ -116,8 +117,9 @@ def make_plan(job: CrossValidation) -> Plan:
         init_name=card.name if card else "",
         init_sha256=fingerprint(job.init) if job.init else "",
         encoder_sha256=network.encoder.sha256 if network.encoder else "",
+        corpora=() if protocol.corpora else tuple(sorted({clip.corpus for clip in clips})),
     )
-    return Plan(
+    plan = Plan(
         job=job,
         network=network,
         protocol=protocol,
@@ -128,6 +130,9 @@ def make_plan(job: CrossValidation) -> Plan:
         ledger=Ledger(job.report_folder),
         commit=commit(),
     )
+    for seed, fold in plan.missing():  # what cannot be split is told before anything is computed
+        protocol.split(clips, fold, seed)
+    return plan
 
 
 def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> ModelCard | None:
@@ -155,12 +160,13 @@ def require_unheard(
         )
 
 
-def _also(job: CrossValidation, protocol: Protocol, labels: tuple[str, ...]) -> tuple[Clip, ...]:
-    """Find the clips of ``--also`` with labels of the protocol's corpora; others stay out."""
+def _also(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> tuple[Clip, ...]:
+    """Find the clips of ``--also`` with labels of the tested clips; others stay out."""
     if not job.also:
         return ()
-    found = Recordings(job.also, all_labels=job.recordings.all_labels).find()
-    tested = sorted({clip.corpus for clip in found} & set(protocol.corpora))
+    labels = labels_of(clips)
+    found = Recordings(*Recordings.part(job.also), all_labels=job.recordings.all_labels).find()
+    tested = sorted({clip.corpus for clip in found} & {clip.corpus for clip in clips})
     if tested:
         raise SerError(
             f"--also holds {', '.join(tested)}, which {protocol.name} tests; wanted other corpora"

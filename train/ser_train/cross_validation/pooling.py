@@ -11,7 +11,7 @@ import scipy  # loads scipy.special when it is asked for
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
-from ser_train.corpora import LABELS
+from ser_train.corpora import in_order
 from ser_train.cross_validation.ledger import Ledger, Posteriors, Row
 from ser_train.evaluation.calibration import HeldOutAnswers
 from ser_train.metrics import fit_temperature, with_temperature
@@ -34,7 +34,7 @@ class Pool:
     truth: NDArray[np.intp]
     """Indices into ``labels``."""
     labels: tuple[str, ...]
-    """Of all folds, in the order of `LABELS`; one that a fold's network lacks has probability 0."""
+    """Of all folds, in the order of `in_order`; one that a fold lacks has probability 0."""
     heard: tuple[str, ...]
     probabilities: NDArray[np.float64]
     """(heard, clips, labels), tempered."""
@@ -80,8 +80,7 @@ def pool(rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str])
     SerError
         If a clip is in the test of two folds.
     """
-    every = {label for fold in folds for label in fold.labels}
-    labels = tuple(label for label in LABELS if label in every)
+    labels = in_order(label for fold in folds for label in fold.labels)
     parts = [_of_fold(row, fold, labels, heard) for row, fold in zip(rows, folds, strict=True)]
 
     def joined(column: str, axis: int = 0) -> Any:

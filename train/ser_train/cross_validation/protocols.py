@@ -30,7 +30,7 @@ class Protocol:
     """Everything that a reader must know to believe a figure."""
     speaker_independent: bool
     corpora: tuple[str, ...]
-    """All of them must be there; clips of others are left out."""
+    """All of them must be there; clips of others are left out. Empty: any take part."""
     group: Callable[[Clip], str] | None = None
     """Of a clip: each fold tests one group, and all others train; None: ``parting`` decides."""
     parting: Callable[[Sequence[Clip], int, int], Split] | None = None
@@ -43,6 +43,7 @@ class Protocol:
     """Old and new labels of training clips."""
     tested: tuple[str, ...] = ()
     """Labels of test clips, before the renaming; empty: all."""
+    fewest_speakers: int = 1
 
     def choose(self, clips: Sequence[Clip]) -> tuple[Clip, ...]:
         """Keep the clips that take part.
@@ -50,7 +51,7 @@ class Protocol:
         Raises
         ------
         SerError
-            If a corpus or a speaker is missing.
+            If a corpus or a speaker is missing, or there are too few.
         """
         present = {clip.corpus for clip in clips}
         missing = [corpus for corpus in self.corpora if corpus not in present]
@@ -62,9 +63,15 @@ class Protocol:
         chosen = tuple(
             clip
             for clip in clips
-            if clip.corpus in self.corpora and (not self.labels or clip.label in self.labels)
+            if clip.corpus in (self.corpora or present)
+            and (not self.labels or clip.label in self.labels)
         )
-        absent = sorted(set(self.speakers) - set(speakers_of(chosen)))
+        there = speakers_of(chosen)
+        if len(there) < self.fewest_speakers:
+            raise SerError(
+                f"{self.name} needs {self.fewest_speakers} speakers or more, got {', '.join(there)}"
+            )
+        absent = sorted(set(self.speakers) - set(there))
         if absent:
             raise SerError(
                 f"{self.name} needs the speakers {', '.join(absent)}, and no --corpus holds them; "
@@ -99,7 +106,10 @@ class Protocol:
         learnt = {self.rename(clips[index].label) for index in split.training}
         unknown = sorted({clips[index].label for index in split.test} - learnt)
         if unknown:
-            raise SerError(f"fold {fold} tests the label {unknown[0]}, which no training clip has")
+            raise SerError(
+                f"fold {fold} tests the label {unknown[0]}, which no training clip has; leave it "
+                "out (--drop)"
+            )
         return split
 
     def _leave_one_out(self, clips: Sequence[Clip], fold: int, seed: int) -> Split:
@@ -151,6 +161,15 @@ def _random(clips: Sequence[Clip], fold: int, seed: int) -> Split:
     return Split(tuple(training.tolist()), (), tuple(tested.tolist()))
 
 
+def _groups(clips: Sequence[Clip], fold: int, seed: int) -> Split:
+    """Test every speaker in one fold, about as many clips in each; alike for every seed."""
+    from sklearn.model_selection import GroupKFold  # noqa: PLC0415 - comes with the train extra
+
+    folds = GroupKFold(_FOLDS).split(range(len(clips)), groups=[clip.speaker for clip in clips])
+    training, tested = list(folds)[fold]
+    return Split(tuple(training.tolist()), (), tuple(tested.tolist()))
+
+
 _SPEAKER, _CORPUS = attrgetter("speaker"), attrgetter("corpus")
 
 
@@ -165,14 +184,14 @@ _OTHER_FOLDS = (
 )
 
 
-def _random5(corpus: str) -> Protocol:
+def _random5(*corpora: str) -> Protocol:
     return Protocol(
-        name=f"{corpus}-random5",
+        name="-".join((*corpora, "random5")),
         words="speaker-dependent: five random folds over clips, so that every speaker and "
         "sentence is also in training; not comparable with speaker-independent figures; "
         f"{_OTHER_FOLDS}",
         speaker_independent=False,
-        corpora=(corpus,),
+        corpora=corpora,
         parting=_random,
     )
 
@@ -231,6 +250,25 @@ PROTOCOLS = {
             renamed=(("calm", "neutral"),),
             tested=FOUR_LABELS,
         ),
+        Protocol(
+            name="loso",
+            words="speaker-independent: each speaker of the recordings is tested by a network that "
+            f"all others trained; {_OTHER_FOLDS}",
+            speaker_independent=True,
+            corpora=(),
+            group=_SPEAKER,
+            fewest_speakers=2,
+        ),
+        Protocol(
+            name="groups5",
+            words="speaker-independent: five folds, each of which tests a fifth of the speakers, "
+            f"whom its network has not heard; {_OTHER_FOLDS}",
+            speaker_independent=True,
+            corpora=(),
+            parting=_groups,
+            fewest_speakers=_FOLDS,
+        ),
+        _random5(),
     )
 }
-"""All protocols by name."""
+"""All protocols by name; the last three take any recordings, such as a table of one's own."""

@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ser_live.errors import SerError
-from ser_train.corpora import Clip, find_clips, read_manifest, relabel, shortfalls
+from ser_live.text import sanitize
+from ser_train.corpora import (
+    LABELS,
+    Clip,
+    find_clips,
+    find_listed,
+    labels_of,
+    relabel,
+    shortfalls,
+)
+from ser_train.corpora.labels_in_tables import OWN_COLUMNS
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +30,10 @@ class Recordings:
     """Labels that are left out."""
     all_labels: bool = False
     """Also the labels that a corpus leaves out or merges by default."""
-    own_labels: bool = False
-    """Also labels that no corpus of ours has."""
+    with_speakers: bool = True
+    """False: a table may lack the speakers; then each recording has its own."""
     note: Callable[[str], None] = field(default=lambda text: None, compare=False)
-    """Told, in a line each, of which corpus a part is missing."""
+    """Told, in a line each, of which corpus a part is missing, and of labels that none has."""
 
     @staticmethod
     def part(paths: Iterable[Path]) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -42,8 +52,12 @@ class Recordings:
         found = _once(clip for path in self.folders for clip in find_clips(path, self.all_labels))
         for line in shortfalls(found, self.all_labels):
             self.note(line)
-        own = [clip for table in self.manifests for clip in read_manifest(table)]
-        clips = relabel(_once([*found, *own]), self.mapping, self.dropped, self.own_labels)
+        needed = OWN_COLUMNS if self.with_speakers else OWN_COLUMNS[:2]
+        listed = [clip for table in self.manifests for clip in find_listed(table, needed)]
+        clips = relabel(_once([*found, *listed]), self.mapping, self.dropped)
+        own = ", ".join(sanitize(name) for name in labels_of(clips) if name not in LABELS)
+        if own:
+            self.note(f"warning: no known corpus has the label {own}; if it is a slip, use --map")
         return tuple(sorted(clips, key=lambda clip: (clip.corpus, clip.path.name, clip.path)))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ser_train.corpora import LICENCES
 from ser_train.cross_validation.ledger import WHOLE, Ledger
 from ser_train.cross_validation.measurement import (
     Figure,
@@ -88,13 +89,21 @@ def repeat_command(measured: Measurement, folder: str) -> str:
         f"--epochs {epochs}" if epochs else "",
         f"--batch {batch}" if batch else "",
         f"--threads {threads.pop()}" if len(threads) == 1 else "",
-        *(f"--corpus CORPORA/{name}" for name in measured.protocol.corpora),
-        *(f"--also CORPORA/{name}" for name in configuration.also),
+        *(
+            f"--corpus {_place(name)}"
+            for name in measured.protocol.corpora or configuration.corpora
+        ),
+        *(f"--also {_place(name)}" for name in configuration.also),
         *(f"--map {old}={new}" for old, new in configuration.mapping),
         *(f"--drop {label}" for label in configuration.dropped),
         f"--report-dir {folder}",
     ]
     return " ".join(word for word in words if word)
+
+
+def _place(corpus: str) -> str:
+    """Name the folder of a known corpus, or the table of another."""
+    return f"CORPORA/{corpus}" if corpus in LICENCES else f"{corpus.removeprefix('own-')}.csv"
 
 
 def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tuple[str, ...]:
