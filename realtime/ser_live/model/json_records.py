@@ -35,8 +35,8 @@ def record_from_json(
     Parameters
     ----------
     wanted : dataclass
-        Fields may be texts, numbers, truth values, other records, tuples of any one of these,
-        mappings of texts to one of these, or one of these or None (written in this order).
+        Fields may be texts, numbers, truth values, other records, tuples of these, mappings of
+        texts to one of these, or one of these or None (written in this order).
     text : str
         The JSON.
     name : str
@@ -85,7 +85,11 @@ def _decode(wanted: Any, value: object, field: str) -> object:
     if inner:
         if not isinstance(value, list):
             raise SerError(f"{field} is {quoted(value)}, wanted a list")
-        return tuple(_decode(inner[0], v, f"{field}[{i}]") for i, v in enumerate(value))
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        if len(kinds) != len(value):
+            raise SerError(f"{field} has {len(value)} values, wanted {len(kinds)}")
+        pairs = enumerate(zip(kinds, value, strict=True))
+        return tuple(_decode(kind, v, f"{field}[{i}]") for i, (kind, v) in pairs)
     if wanted in _NAMES:
         return _single(wanted, value, field)
     return _record(wanted, value, field)
@@ -114,7 +118,10 @@ def _record(wanted: Any, value: object, field: str) -> object:
     types_of, needed = _fields(wanted)
     unknown = sorted(value.keys() - types_of.keys())
     if unknown:
-        raise SerError(f"{field} has the unknown field {quoted(unknown[0])}")
+        raise SerError(
+            f"{field} has the unknown field {quoted(unknown[0])}; the fields are "
+            f"{', '.join(types_of)}"
+        )
     missing = [name for name in needed if name not in value]
     if missing:
         raise SerError(f"{field} lacks the field {missing[0]!r}")

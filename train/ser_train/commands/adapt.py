@@ -90,7 +90,9 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     """
     if job.ordinary:
         raise SerError("--ordinary wants a new model (--network); with --init the head stays")
-    task = _prepare(job, load_first(init), report)
+    first = load_first(init)
+    first = dataclasses.replace(first, network=first.network.with_settings(job.settings))
+    task = _prepare(job, first, report)
     _announce(task)
     trained = _train(task)
     calibrated = _calibrate(task, trained.model)
@@ -201,7 +203,7 @@ def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outco
     )
     heard = task.prepared.chosen(split.training)
     card = adapted_card(first.card, first.mark, heard, task.labels, calibrated, metrics)
-    description = f"{job.description} {card.description}".strip()
+    description = job.described(f"{job.description} {card.description}".strip())
     card = dataclasses.replace(job.on_card(card), description=description)
     record = adapted_record(first.record, task.prepared, split, job.seed)
     save_model(job.output, trained.model, card, record)

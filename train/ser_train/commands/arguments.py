@@ -37,7 +37,7 @@ def _positive(text: str) -> int:
 def _pair(text: str) -> tuple[str, str]:
     old, equals, new = text.partition("=")
     if not (old and equals and new):
-        raise argparse.ArgumentTypeError(f"{text!r} is not OLD=NEW")
+        raise argparse.ArgumentTypeError(f"{text!r} is not two parts with = between them")
     return old, new
 
 
@@ -214,5 +214,13 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
     )
     add("-B", "--batch", **_COUNT, help="clips in a batch (default: network's)")
     add("--epochs", **_COUNT, help="(default: the network's)")
+    add(
+        "--set",
+        **_REPEATED,
+        type=_pair,
+        metavar="recipe.FIELD=VALUE",
+        help="change the recipe, such as recipe.learning_rate=0.001 or "
+        "recipe.augmentation.noise_snr_db=10,40 (repeatable)",
+    )
     add("--seed", **_SEED, help="(default: 0)")
     add("--threads", **_COUNT, help="of TensorFlow (default: all cores)")

@@ -36,6 +36,7 @@ _FIELDS = {
     "cross_validation": "cross_validations",
     "report_dir": "report_folder",
     "run_dir": "run_folder",
+    "set": "settings",
 }
 """Of jobs, for options of other names."""
 _NEEDED = (
@@ -130,11 +131,11 @@ def _fit(options: argparse.Namespace) -> None:
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
-    require_one_start(options.network, options.init, options.encoder)
+    require_one_start(options.network, options.init, options.encoder, options.set)
     if options.init:
         read_record(options.init)
     else:
-        find_network(options.network)
+        find_network(options.network).with_settings(options.set)
     _require_recordings(options)
     _start_tensorflow(options.threads)
     from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds

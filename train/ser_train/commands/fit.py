@@ -80,6 +80,8 @@ class FitJob:
     """File of a pretrained encoder, where the network begins with one."""
     cross_validations: tuple[Path, ...] = ()
     """Report folders whose figures go into the card."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Fields of the recipe and their values, as `with_settings` takes them."""
 
     @property
     def named(self) -> Named:
@@ -88,8 +90,15 @@ class FitJob:
 
     def on_card(self, card: ModelCard) -> ModelCard:
         """Return a card with the texts that the user has given in place of its own."""
-        texts = {name: getattr(self, name) for name in ("name", "licence", "description", "limits")}
-        return dataclasses.replace(card, **{name: text for name, text in texts.items() if text})
+        texts = {name: getattr(self, name) for name in ("name", "licence", "limits")}
+        card = dataclasses.replace(card, **{name: text for name, text in texts.items() if text})
+        text = self.description or card.description
+        return dataclasses.replace(card, description=self.described(text))
+
+    def described(self, text: str) -> str:
+        """Return a description with the settings of the recipe behind it."""
+        settings = ", ".join(f"{field} = {value}" for field, value in self.settings)
+        return f"{text} Trained with {settings}.".strip() if settings else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +164,7 @@ def _counted(count: int, what: str) -> str:
 
 def _prepare(job: FitJob, report: Reporter) -> _Task:
     """Read reports and recordings, all before the training: hours must not end in a misfit."""
-    network = find_network(job.network).with_encoder(job.encoder)
+    network = find_network(job.network).with_encoder(job.encoder).with_settings(job.settings)
     folders = job.cross_validations
     published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
     found = job.recordings.find()
@@ -235,6 +244,7 @@ def _save(
         folder / "metrics.json",
         {
             "network": job.network,
+            "settings": dict(job.settings),
             "labels": labels,
             "test": dataclasses.asdict(measured.scores) if measured else None,
             "metrics": [dataclasses.asdict(metric) for metric in metrics],

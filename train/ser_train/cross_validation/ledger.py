@@ -51,6 +51,8 @@ class Configuration:
     """Of the file of a pretrained encoder; empty: the network has none, or that model's."""
     corpora: tuple[str, ...] = ()
     """That are tested, where the protocol takes any."""
+    settings: tuple[tuple[str, str], ...] = ()
+    """Fields of the recipe that were set and their values, as they were given."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,8 @@ class CrossValidation:
     threads: int | None = None
     """Of TensorFlow, for the ledger."""
     skip_broken: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+    """Fields of the recipe and their values, as `with_settings` takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def make_plan(job: CrossValidation) -> Plan:
     clips = protocol.choose(dataclasses.replace(job.recordings, with_speakers=with_speakers).find())
     card = _first(job, protocol, clips)
     network = network_of(card) if card else find_network(job.network).with_encoder(job.encoder)
-    network = network.with_length(job.epochs, job.batch_clips)
+    network = network.with_settings(job.settings).with_length(job.epochs, job.batch_clips)
     recipe = json.loads(json.dumps(dataclasses.asdict(network.recipe)))
     if card:
         recipe |= {"epochs": job.epochs or 0, "batch_clips": job.batch_clips or 0}
@@ -117,6 +119,7 @@ def make_plan(job: CrossValidation) -> Plan:
         init_name=card.name if card else "",
         init_sha256=fingerprint(job.init) if job.init else "",
         encoder_sha256=network.encoder.sha256 if network.encoder else "",
+        settings=job.settings,
         corpora=() if protocol.corpora else tuple(sorted({clip.corpus for clip in clips})),
     )
     plan = Plan(
@@ -137,7 +140,7 @@ def make_plan(job: CrossValidation) -> Plan:
 
 def _first(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> ModelCard | None:
     """Return the card of the model that every fold begins with, if there is one."""
-    require_one_start(job.network, job.init, job.encoder)
+    require_one_start(job.network, job.init, job.encoder, job.settings)
     if job.init is None:
         return None
     card, record = read_record(job.init)

@@ -151,18 +151,26 @@ def keras_reason(error: Exception) -> str:
     return sanitize(text)
 
 
-def require_one_start(network: str, init: Path | None, encoder: Path | None = None) -> None:
+def require_one_start(
+    network: str,
+    init: Path | None,
+    encoder: Path | None = None,
+    settings: Sequence[tuple[str, str]] = (),
+) -> None:
     """Check that a training starts either afresh or with a model file.
 
     Raises
     ------
     SerError
-        If both or none are wanted, or an encoder's file for a model that has its encoder inside.
+        If both or none are wanted, or an encoder's file for a model that has its encoder inside,
+        or a setting has no effect.
     """
     if bool(network) == bool(init):
         raise SerError("wanted one of --network NAME (a new model) and --init MODEL.keras")
     if init and encoder:
         raise SerError("--encoder goes with --network: the model of --init has its encoder inside")
+    if init and {"recipe.epochs", "recipe.batch_clips"} & dict(settings).keys():
+        raise SerError("with --init give --epochs and --batch: the recipe decides neither")
 
 
 def fingerprint(path: Path) -> str:

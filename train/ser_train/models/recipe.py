@@ -1,6 +1,20 @@
 """Recipes of trainings: every number of them, as frozen records."""
 
+import contextlib
+import dataclasses
+import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from ser_live.errors import SerError
+from ser_live.model.json_records import record_from_json
+from ser_live.text import sanitize
+
+_AT_MOST_ONE = ("probability", "share", "smoothing", "momentum", "balance")
+"""Ends of the names of numbers that are at most 1."""
+_AT_LEAST_ONE = ("epochs", "clips", "voices")
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +133,9 @@ class Recipe:
     """Through such a front end, changed copies of a clip beside its first window; None: ``windows``
     cuts further ones at each of its speeds."""
     augmentation: Augmentation | None = None
+    mixed_precision: bool = False
+    """True: products and convolutions are trained in bfloat16, all else and the weights in
+    float32. It pays on a GPU that has units for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,3 +169,69 @@ class OrdinaryHead:
 
 
 ORDINARY_HEAD = OrdinaryHead()
+
+
+def with_settings(recipe: Recipe, settings: Sequence[tuple[str, str]]) -> Recipe:
+    """Replace fields of a recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    settings : sequence of (str, str)
+        Path of a field, such as "recipe.augmentation.noise_probability", and its value as JSON;
+        lists may lack their brackets, and words their quotes. A record that is None gets its
+        defaults beside the field.
+
+    Raises
+    ------
+    SerError
+        If there is no such field, or a value is of another type or out of range.
+    """
+    data: dict[str, Any] = {"recipe": dataclasses.asdict(recipe)}
+    for path, text in settings:
+        *outer, field = path.split(".")
+        if (outer or [field])[0] != "recipe":
+            raise SerError(
+                f"--set names {sanitize(path)}, wanted a field of the recipe: recipe.FIELD=VALUE"
+            )
+        place = data
+        for name in outer:
+            inner = place.get(name)
+            place[name] = inner if isinstance(inner, dict) else {}
+            place = place[name]
+        place[field] = _value(text)
+    try:
+        changed = record_from_json(Recipe, json.dumps(data["recipe"]), "recipe")
+        _require_sane(changed, "recipe")
+    except SerError as error:
+        raise SerError(f"--set: {error}") from error
+    return changed
+
+
+def _value(text: str) -> object:
+    for form in (text, f"[{text}]"):
+        with contextlib.suppress(ValueError):
+            return json.loads(form)
+    return text
+
+
+def _require_sane(record: Any, where: str) -> None:
+    """Check the numbers of a record by their names, and those of records in it."""
+    for field in dataclasses.fields(record):
+        value, name = getattr(record, field.name), f"{where}.{field.name}"
+        if dataclasses.is_dataclass(value):
+            _require_sane(value, name)
+        elif field.name == "optimiser" and value not in ("adamw", "rmsprop"):
+            raise SerError(f"{name} is {value!r}, wanted adamw or rmsprop")
+        elif field.name == "speeds" and not (value and value[0] == 1.0 and min(value) > 0.0):
+            raise SerError(f"{name} is {value}, wanted speeds above 0, the first of them 1")
+        elif isinstance(value, int | float | tuple):
+            lowest = -100.0 if "_db" in name else float(name.endswith(_AT_LEAST_ONE))
+            highest = 1.0 if name.endswith(_AT_MOST_ONE) else math.inf
+            numbers = value if isinstance(value, tuple) else (value,)
+            is_range = isinstance(value, tuple) and field.name != "speeds"
+            if not all(lowest <= number <= highest for number in numbers):
+                wanted = f"{lowest:g} or more" if highest > 1.0 else "0 to 1"
+                raise SerError(f"{name} is {value}, wanted {wanted}")
+            if is_range and value[0] > value[1]:
+                raise SerError(f"{name} is {value}, wanted the lower number first")

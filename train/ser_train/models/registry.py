@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from ser_train.models.recipe import (
     Recipe,
     WaveformAugmentation,
     WindowSampling,
+    with_settings,
 )
 
 MISSING_EXTRA = "the packages for training are not installed ({}): pip install 'ser-live[train]'"
@@ -55,6 +56,10 @@ class Network:
             batch_clips=batch_clips or self.recipe.batch_clips,
         )
         return dataclasses.replace(self, recipe=recipe)
+
+    def with_settings(self, settings: Sequence[tuple[str, str]]) -> "Network":
+        """Return the network with other values in its recipe, as `recipe.with_settings` reads."""
+        return dataclasses.replace(self, recipe=with_settings(self.recipe, settings))
 
     def with_encoder(self, path: Path | None) -> "Network":
         """Return the network with the weights of an encoder file in its front end.

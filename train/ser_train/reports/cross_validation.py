@@ -80,7 +80,7 @@ def repeat_command(measured: Measurement, folder: str) -> str:
     configuration, seeds = measured.rows[0].configuration, measured.seeds
     epochs, batch = (configuration.recipe[name] for name in ("epochs", "batch_clips"))
     threads = {row.threads for row in measured.rows} - {None}
-    init = configuration.init_name
+    init, corpora = configuration.init_name, measured.protocol.corpora or configuration.corpora
     words = [
         f"ser-train cross-validate --protocol {configuration.protocol}",
         f"--init {init}.keras" if init else f"--network {configuration.network}",
@@ -88,11 +88,9 @@ def repeat_command(measured: Measurement, folder: str) -> str:
         f"--seeds {max(seeds) - min(seeds) + 1}",
         f"--epochs {epochs}" if epochs else "",
         f"--batch {batch}" if batch else "",
+        *(f"--set {field}={value}" for field, value in configuration.settings),
         f"--threads {threads.pop()}" if len(threads) == 1 else "",
-        *(
-            f"--corpus {_place(name)}"
-            for name in measured.protocol.corpora or configuration.corpora
-        ),
+        *(f"--corpus {_place(name)}" for name in corpora),
         *(f"--also {_place(name)}" for name in configuration.also),
         *(f"--map {old}={new}" for old, new in configuration.mapping),
         *(f"--drop {label}" for label in configuration.dropped),
@@ -103,7 +101,10 @@ def repeat_command(measured: Measurement, folder: str) -> str:
 
 def _place(corpus: str) -> str:
     """Name the folder of a known corpus, or the table of another."""
-    return f"CORPORA/{corpus}" if corpus in LICENCES else f"{corpus.removeprefix('own-')}.csv"
+    if corpus in LICENCES:
+        return f"CORPORA/{corpus}"
+    table = corpus.removeprefix("own-")
+    return f"{table if table in LICENCES else corpus}.csv"
 
 
 def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tuple[str, ...]:
@@ -317,8 +318,10 @@ def _training(measured: Measurement) -> str:
     seconds = [r.training_seconds for r in measured.rows if r.training_seconds is not None]
     versions = sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
     commits = sorted({row.commit for row in measured.rows if row.commit})
+    settings = ", ".join(f"{k} = {v}" for k, v in measured.rows[0].configuration.settings)
     sentences = (
         f"{epochs} epochs{batch}, last epoch.",
+        f"Set: {settings}." if settings else "",
         f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean." if seconds else "",
         f"Made with {', '.join(versions)}." if versions else "",
         f"Commit {', '.join(commits)}." if commits else "",

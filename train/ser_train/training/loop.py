@@ -17,7 +17,7 @@ from ser_train.metrics import score
 from ser_train.models.inference import Inference, after_front_end
 from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.checkpoint import Checkpoint, Settings, Snapshot
-from ser_train.training.optimizer import Optimizer
+from ser_train.training.optimizer import Optimizer, precision
 
 _MOST_WATCHED = 150
 
@@ -107,13 +107,14 @@ def learn(
     if history:
         report.note(f"going on after epoch {len(history)} of {recipe.epochs}")
     for epoch in range(len(history), recipe.epochs):
-        with report.counting(f"epoch {epoch + 1}/{recipe.epochs}", batches.count) as advance:
+        words = f"epoch {epoch + 1}/{recipe.epochs}"
+        with report.counting(words, batches.count) as advance, precision(model, recipe):
             loss = optimizer.epoch(batches.epoch(epoch), advance)
         with optimizer.averaged_weights():
             history.append(watch.look(loss))
         checkpoint.save([Snapshot(optimizer.state(), tuple(history))])
         left = _remaining(time.monotonic() - start, epoch + 1 - done, recipe.epochs - epoch - 1)
-        report.note(f"epoch {epoch + 1}/{recipe.epochs}  {_words(history[-1])}  left {left}")
+        report.note(f"{words}  {_words(history[-1])}  left {left}")
     optimizer.finalize_weights(batches.epoch(recipe.epochs, mixed=False))
     return Trained(model, tuple(history))
 

@@ -125,6 +125,26 @@ class Optimizer:
         return loss
 
 
+@contextmanager
+def precision(model: Any, recipe: Recipe) -> Iterator[None]:
+    """Compute products and convolutions in bfloat16 for the length of a block, if so wanted.
+
+    It has the range of float32, so that no loss need be scaled. Weights, normalisation, front end
+    and logits stay in float32, and so does all that is saved.
+    """
+    kinds = (keras.layers.Dense, keras.layers.Conv1D, keras.layers.Conv2D)
+    every = model._flatten_layers() if recipe.mixed_precision else ()
+    layers = [one for one in every if isinstance(one, kinds) and one.name != "logits"]
+    kept = [layer.dtype_policy for layer in layers]
+    for layer in layers:
+        layer.dtype_policy = "mixed_bfloat16"
+    try:
+        yield
+    finally:
+        for layer, policy in zip(layers, kept, strict=True):
+            layer.dtype_policy = policy
+
+
 def _assign(variables: Iterable[Any], values: Iterable[Any]) -> None:
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
