@@ -8,6 +8,9 @@ from pathlib import Path
 from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of
 from ser_live.errors import SerError
+from ser_live.model.card import ModelCard
+from ser_train.data.for_export import hold_out
+from ser_train.models.keras_file import read_record
 from ser_train.models.registry import MISSING_EXTRA
 from ser_train.models.silent_stderr import silent_stderr
 
@@ -29,17 +32,30 @@ def _export(arguments: argparse.Namespace) -> int:
         )
     if not arguments.quantize and (arguments.corpus or arguments.max_drop is not None):
         raise SerError("--corpus and --max-drop belong to --quantize; give it as well")
+    card = _read_card(arguments.card) if arguments.card else None
+    if arguments.model.suffix != ".onnx":
+        found = read_record(arguments.model, card)
+        if arguments.quantize:
+            hold_out(arguments.corpus, *found)
+    elif not card or arguments.quantize:
+        raise SerError(
+            f"{arguments.model}: a graph of another program wants --card CARD.json, and no "
+            "--quantize; ser-live runs what ser-export made as it is"
+        )
     _note("loading TensorFlow")
     try:
         with silent_stderr():
             from ser_export.exporting import export_model  # noqa: PLC0415 - takes seconds
             from ser_export.quantization import Quantization  # noqa: PLC0415
+            from ser_train.models.registry import find_network  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise SerError(MISSING_EXTRA.format(error)) from error
+    if arguments.network:
+        find_network(arguments.network)
     drop = _MAX_DROP_POINTS if arguments.max_drop is None else arguments.max_drop
     quantization = Quantization(tuple(arguments.corpus), drop) if arguments.quantize else None
     export = export_model(
-        arguments.model, arguments.output, arguments.verify_audio, _note, quantization
+        arguments.model, arguments.output, arguments.verify_audio, _note, quantization, card
     )
     if arguments.page:
         export.write_page()
@@ -54,7 +70,18 @@ def _parser() -> argparse.ArgumentParser:
         "checking that both give the same probabilities.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument("model", type=Path, metavar="MODEL.keras", help="what ser-train fit wrote")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL.keras",
+        help="what ser-train fit wrote, or with --card a .keras or .onnx file of another program",
+    )
+    parser.add_argument(
+        "--card",
+        type=Path,
+        metavar="CARD.json",
+        help="the model card of a file that has none (docs/own-models.md)",
+    )
     parser.add_argument(
         "-o",
         "--output",
@@ -62,6 +89,12 @@ def _parser() -> argparse.ArgumentParser:
         required=True,
         metavar="MODEL.onnx",
         help="the file to write; it is replaced in one step, and only after all checks",
+    )
+    parser.add_argument(
+        "--network",
+        default="",
+        metavar="NAME",
+        help="package.module:name with the layers of a network of your own (default: none is run)",
     )
     parser.add_argument(
         "--verify-audio",
@@ -97,6 +130,13 @@ def _parser() -> argparse.ArgumentParser:
         f"(default: {_MAX_DROP_POINTS:g})",
     )
     return parser
+
+
+def _read_card(path: Path) -> ModelCard:
+    try:
+        return ModelCard.from_json(path.read_text("utf-8"), str(path))
+    except (OSError, ValueError) as error:
+        raise SerError(f"{path}: no model card can be read ({error}), wanted JSON") from error
 
 
 def _points(text: str) -> float:

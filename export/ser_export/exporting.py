@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,6 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from ser_export.conversion import OPSET, convert, count_emulated_dilations
 from ser_export.int8_products import with_int8_products
 from ser_export.page import card_as_page
 from ser_export.quantization import GOLDEN_TOLERANCE, Quantization, Quantized, quantized
@@ -27,11 +27,19 @@ from ser_export.verification import (
 )
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
-from ser_live.model.classifier import INPUT_NAME, OnnxClassifier, golden_test, output_names
+from ser_live.model.classifier import (
+    INPUT_NAME,
+    OnnxClassifier,
+    golden_test,
+    output_names,
+    require_axes,
+)
 from ser_live.model.onnx_session import open_session
 from ser_live.model.prior import Outputs
+from ser_live.text import sanitize
 from ser_train.data.for_export import hold_out, write_atomically
 from ser_train.layers import SpeechEncoder
+from ser_train.models.conversion import OPSET, convert, count_emulated_dilations
 from ser_train.models.keras_file import load_model
 from ser_train.models.silent_stderr import silent_stderr
 from ser_train.models.training_record import RECORD_KEY, TrainingRecord
@@ -46,8 +54,10 @@ class Export:
     bytes: int
     parameters: int
     nodes: int
+    opset: int
     emulated_dilations: int
     verification: Verification
+    """Of no windows where the graph is another program's: nothing is there to compare it with."""
     batch_is_bitwise: bool
     """True if a batch gives each window's own bits, in the graph that was written."""
     int8_difference: float | None = None
@@ -57,11 +67,16 @@ class Export:
 
     def summary(self) -> str:
         """Return some lines for people."""
-        checked, golden = self.verification, self.card.golden
+        golden = self.card.golden
         frames = golden.frames if golden else 0
         quantized = self.quantized.summary(self.bytes) if self.quantized else ()
         bitwise = "yes" if self.batch_is_bitwise else "no"
-        int8 = []
+        compared, int8 = [], []
+        if (checked := self.verification).windows:
+            compared = [
+                f"  worst difference from Keras {checked.worst_difference:.1e} over "
+                f"{checked.windows} windows (allowed: {TOLERANCE:g})"
+            ]
         if self.int8_difference is not None:
             moved = f"{self.int8_difference:.1e}"
             int8 = [f"  large products in int8: worst difference from float32 {moved}"]
@@ -69,9 +84,8 @@ class Export:
             (
                 f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
                 f"  {self.bytes} bytes, {self.parameters} parameters, {self.nodes} nodes, "
-                f"opset {OPSET}",
-                f"  worst difference from Keras {checked.worst_difference:.1e} over "
-                f"{checked.windows} windows (allowed: {TOLERANCE:g})",
+                f"opset {self.opset}",
+                *compared,
                 f"  a batch gives the bits of single windows: {bitwise}",
                 f"  nodes that emulate dilations: {self.emulated_dilations}",
                 f"  golden test: {frames} frames",
@@ -92,13 +106,14 @@ def export_model(
     verify_audio: Sequence[Path],
     note: Callable[[str], None],
     quantization: Quantization | None = None,
+    card: ModelCard | None = None,
 ) -> Export:
     """Convert, verify, add the golden test and write.
 
     Parameters
     ----------
     source : Path
-        A ``.keras`` file with a card inside.
+        A ``.keras`` file, or the ``.onnx`` file of another program, which is checked only.
     target : Path
         The ``.onnx`` file; replaced in one step at the end, untouched after an error.
     verify_audio : sequence of Path
@@ -107,6 +122,8 @@ def export_model(
         Takes one line on each step.
     quantization : Quantization, optional
         Left out: all stays in float32.
+    card : ModelCard, optional
+        Of a model of another program; left out: the one inside.
 
     Returns
     -------
@@ -121,8 +138,10 @@ def export_model(
     _check_target(target)
     speech = read_speech(verify_audio)
     note(f"reading {source}")
+    if card and source.suffix == ".onnx":
+        return _add_card(source, card, target, speech)
     with silent_stderr():
-        loaded = load_model(source)
+        loaded = load_model(source, card)
     model, card = loaded.model, loaded.card
     clips = hold_out(quantization.corpora, card, loaded.record) if quantization else None
     note("converting")
@@ -158,11 +177,47 @@ def export_model(
         bytes=len(data),
         parameters=model.count_params(),
         nodes=len(graph.graph.node),
+        opset=OPSET,
         emulated_dilations=emulated,
         verification=checked,
         batch_is_bitwise=bitwise,
         int8_difference=lost,
         quantized=smaller,
+    )
+
+
+def _add_card(source: Path, card: ModelCard, target: Path, speech: NDArray[np.float32]) -> Export:
+    """Give the graph of another program its card and a golden test, and run it as ser-live does."""
+    where = str(source)
+    try:
+        data = source.read_bytes()
+        session = open_session(data, where)
+        require_axes(session, card, where)
+        graph = onnx.load_model_from_string(data)
+        spectrum = golden_spectrum(speech, card)
+        batch = spectrum[None].astype(np.float32)
+        golden = _golden(spectrum, Outputs(*session.run(output_names(card), {INPUT_NAME: batch})))
+        card = dataclasses.replace(card, golden=golden)
+        data = _with_card(graph, card)
+        classifier = OnnxClassifier(open_session(data, where), card, where)
+        for batch in batches(speech, card):
+            for window in batch:
+                classifier.probabilities(window)
+    except SerError:
+        raise
+    except Exception as error:  # onnx and onnxruntime raise many unrelated types
+        raise SerError(f"{where}: cannot be used as a model ({sanitize(error)})") from error
+    _write(target, data)
+    return Export(
+        path=target,
+        card=card,
+        bytes=len(data),
+        parameters=sum(math.prod(tensor.dims) for tensor in graph.graph.initializer),
+        nodes=len(graph.graph.node),
+        opset=max(used.version for used in graph.opset_import if not used.domain),
+        emulated_dilations=count_emulated_dilations(graph),
+        verification=Verification(0.0, 0),
+        batch_is_bitwise=classifier.batch_is_bitwise,
     )
 
 

@@ -32,7 +32,7 @@ def with_int8_products(graph: onnx.ModelProto, layer: str = "") -> onnx.ModelPro
     Parameters
     ----------
     graph : onnx.ModelProto
-        As `ser_export.conversion.convert` makes it; not changed.
+        As `ser_train.models.conversion.convert` makes it; not changed.
     layer : str
         Part of the names of the nodes that may change; empty: all.
 

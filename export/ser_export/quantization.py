@@ -140,7 +140,7 @@ def quantize(graph: onnx.ModelProto, calibration: Iterable[NDArray[np.float32]])
     Parameters
     ----------
     graph : onnx.ModelProto
-        As `ser_export.conversion.convert` makes it; not changed.
+        As `ser_train.models.conversion.convert` makes it; not changed.
     calibration : iterable of ndarray, shape (frames, bins), float32
         Power spectra of real speech.
 

@@ -9,13 +9,13 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ser_export.conversion import with_outputs
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ, ModelCard
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.sources.files import DEMO_PATH
 from ser_train.data.for_export import read_audio
+from ser_train.models.conversion import with_outputs
 
 TOLERANCE = 1e-5
 """Worst allowed absolute difference of a probability."""

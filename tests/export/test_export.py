@@ -16,12 +16,12 @@ from helpers.in_process import call, error_of
 from helpers.notes import ignore
 from ser_export import verification
 from ser_export.cli import main
-from ser_export.conversion import convert, count_emulated_dilations
 from ser_export.exporting import Export, export_model
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, ModelCard, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier, decode_golden
 from ser_train.layers import Pooled193
+from ser_train.models.conversion import convert, count_emulated_dilations
 from ser_train.models.keras_file import save_model
 from ser_train.models.training_record import TrainingRecord
 

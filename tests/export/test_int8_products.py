@@ -13,7 +13,6 @@ from onnx import helper, numpy_helper
 
 from helpers import tiny_network
 from helpers.notes import ignore
-from ser_export.conversion import convert
 from ser_export.exporting import Export, export_model
 from ser_export.int8_products import LEAST_WEIGHTS, with_int8_products
 from ser_export.quantization import GOLDEN_TOLERANCE
@@ -22,6 +21,7 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.model.onnx_session import open_session
 from ser_live.testing import tiny_card
 from ser_train.layers import LogMel
+from ser_train.models.conversion import convert
 from ser_train.models.keras_file import load_model, save_model
 from ser_train.models.training_record import TrainingRecord
 

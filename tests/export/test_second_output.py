@@ -14,7 +14,6 @@ from helpers.notes import ignore
 from helpers.signals import demo_voice
 from helpers.streams import offline
 from ser_export import verification
-from ser_export.conversion import convert
 from ser_export.exporting import Export, export_model
 from ser_export.page import card_as_page
 from ser_live import SerError
@@ -23,6 +22,7 @@ from ser_live.model.classifier import OnnxClassifier
 from ser_live.testing import tiny_card
 from ser_train.commands.merge import merge
 from ser_train.evaluation.calibration import Calibrated
+from ser_train.models.conversion import convert
 from ser_train.models.ensemble import combine
 from ser_train.models.inference import KerasClassifier
 from ser_train.models.keras_file import load_model, save_model

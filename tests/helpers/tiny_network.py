@@ -37,11 +37,9 @@ def ending_in_labels(spectrum: Any, x: Any, n_labels: int) -> Any:
     """Return the model from a spectrum over (batch, features) to the layers that all end in."""
     import keras  # noqa: PLC0415
 
-    from ser_train.layers import Temperature  # noqa: PLC0415
+    from ser_train.layers import with_probabilities  # noqa: PLC0415
 
-    logits = keras.layers.Dense(n_labels, name="logits")(x)
-    tempered = Temperature(name="temperature")(logits)
-    return keras.Model(spectrum, keras.layers.Softmax(name="probabilities")(tempered))
+    return with_probabilities(spectrum, keras.layers.Dense(n_labels, name="logits")(x))
 
 
 def with_ordinary(model: Any) -> Any:

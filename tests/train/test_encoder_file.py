@@ -9,11 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from helpers import tiny_network
-from ser_export.conversion import convert
 from ser_export.int8_products import with_int8_products
 from ser_export.verification import run
 from ser_live.model.onnx_session import open_session
 from ser_train.layers.speech_encoder import SpeechEncoder
+from ser_train.models.conversion import convert
 
 pytestmark = pytest.mark.integration
 

@@ -1,5 +1,6 @@
 """Training: reproducible, resumable, with honest confidence and a card inside the file."""
 
+import csv
 import dataclasses
 import json
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from helpers import tiny_corpora, tiny_network
 from helpers.measured import answers, write_report
@@ -116,6 +118,37 @@ def test_the_temperature_of_few_speakers_is_drawn_towards_one(
     assert calibrate(model, held_out).calibration.temperature == pytest.approx(expected, rel=0.05)
     folds = dataclasses.replace(held_out, each_alike=False)
     assert calibrate(model, folds).calibration.temperature == pytest.approx(2.0, rel=0.05)
+
+
+def test_logs_are_kept_for_spreadsheets_and_tensorboard(job: FitJob) -> None:
+    """Of an interrupted training too, and of the members of an ensemble."""
+    job = dataclasses.replace(job, network="tiny+tiny", epochs=3)
+    notes = Notes("epoch 2/", after="member 2")
+    notes.logs = True
+    with pytest.raises(KeyboardInterrupt):
+        fit(job, notes)
+    notes = Notes()
+    notes.logs = True
+    fit(dataclasses.replace(job, resume=True), notes)
+    history = json.loads((job.run_folder / "metrics.json").read_text())["history"]
+    for number, own in ((1, history[:3]), (2, history[3:])):
+        folder = job.run_folder / f"member{number}"
+        with (folder / "epochs.csv").open() as table:
+            rows = list(csv.DictReader(table))
+        assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+        for column in ("loss", "validation_uar", "validation_nll"):
+            wanted = [epoch[column] for epoch in own]
+            np.testing.assert_allclose([float(row[column]) for row in rows], wanted, rtol=1e-6)
+        rates = [float(row["learning_rate"]) for row in rows]
+        assert 0.05 > rates[0] > rates[1] > rates[2] == pytest.approx(0.0005)
+        losses = {}
+        for file in sorted(folder.glob("events.out.tfevents.*")):
+            for record in tf.data.TFRecordDataset(str(file)):
+                event = tf.compat.v1.Event.FromString(record.numpy())
+                for value in event.summary.value:
+                    if value.tag == "loss":
+                        losses[event.step] = float(tf.make_ndarray(value.tensor))
+        assert losses == pytest.approx({n: epoch["loss"] for n, epoch in enumerate(own, 1)})
 
 
 def test_without_held_out_speakers_nothing_is_claimed(job: FitJob) -> None:

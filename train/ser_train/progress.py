@@ -16,11 +16,14 @@ class Reporter:
     ----------
     console : Console, optional
         For tests; stderr otherwise.
+    logs : bool
+        Trainings also keep a log of their epochs beside the checkpoint.
     """
 
-    def __init__(self, console: "Console | None" = None) -> None:
+    def __init__(self, console: "Console | None" = None, logs: bool = False) -> None:
         from rich.console import Console  # noqa: PLC0415 - --help needs no rich
 
+        self.logs = logs
         self._console = console or Console(stderr=True, highlight=False)
 
     def note(self, text: str) -> None:

@@ -96,7 +96,7 @@ class OnnxClassifier:
         self.card = card
         self.where = where
         self._session = session
-        self._check_axes()
+        require_axes(session, card, where)
         self._check_golden()
 
     @classmethod
@@ -269,25 +269,6 @@ class OnnxClassifier:
         )
         return outputs
 
-    def _check_axes(self) -> None:
-        inputs = {i.name: (i.type, i.shape) for i in self._session.get_inputs()}
-        outputs = {o.name: (o.type, o.shape) for o in self._session.get_outputs()}
-        bins, labels = self.card.spectrum.bins, len(self.card.labels)
-        kind, shape = inputs.get(INPUT_NAME, ("", []))
-        fits = len(shape) == 3 and shape[2] == bins and not isinstance(shape[1], int)
-        if len(inputs) != 1 or kind != "tensor(float)" or not fits:
-            raise SerError(
-                f"{self.where}: the graph's inputs are {sanitize(inputs)}, the card wants one "
-                f"{INPUT_NAME!r} of floats with the shape ['batch', 'frames', {bins}]"
-            )
-        for name, width in zip(output_names(self.card), (labels, 1), strict=False):
-            kind, shape = outputs.get(name, ("", []))
-            if kind != "tensor(float)" or len(shape) != 2 or shape[1] != width:
-                raise SerError(
-                    f"{self.where}: the graph's outputs are {sanitize(outputs)}, the card wants "
-                    f"{name!r} of floats with the shape ['batch', {width}]"
-                )
-
     def _check_golden(self) -> None:
         golden = self.card.golden
         if golden is None:
@@ -303,6 +284,27 @@ class OnnxClassifier:
                 f"{self.where}: the golden test is off by {worst:.2g}, at most "
                 f"{golden.tolerance:g} is allowed; the file is damaged or this onnxruntime "
                 f"({onnxruntime.__version__}) computes it differently"
+            )
+
+
+def require_axes(session: onnxruntime.InferenceSession, card: ModelCard, where: str) -> None:
+    """Raise SerError unless a graph's inputs and outputs are those that its card wants."""
+    inputs = {i.name: (i.type, i.shape) for i in session.get_inputs()}
+    outputs = {o.name: (o.type, o.shape) for o in session.get_outputs()}
+    bins, labels = card.spectrum.bins, len(card.labels)
+    kind, shape = inputs.get(INPUT_NAME, ("", []))
+    fits = len(shape) == 3 and shape[2] == bins and not isinstance(shape[1], int)
+    if len(inputs) != 1 or kind != "tensor(float)" or not fits:
+        raise SerError(
+            f"{where}: the graph's inputs are {sanitize(inputs)}, the card wants one "
+            f"{INPUT_NAME!r} of floats with the shape ['batch', 'frames', {bins}]"
+        )
+    for name, width in zip(output_names(card), (labels, 1), strict=False):
+        kind, shape = outputs.get(name, ("", []))
+        if kind != "tensor(float)" or len(shape) != 2 or shape[1] != width:
+            raise SerError(
+                f"{where}: the graph's outputs are {sanitize(outputs)}, the card wants "
+                f"{name!r} of floats with the shape ['batch', {width}]"
             )
 
 

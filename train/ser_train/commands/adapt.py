@@ -22,6 +22,7 @@ from ser_train.evaluation.calibration import (
     measure,
 )
 from ser_train.models.keras_file import save_model
+from ser_train.models.registry import find_network
 from ser_train.models.training_record import heard_before
 from ser_train.progress import Reporter
 from ser_train.reports.markdown import comparison_lines, worse, write_json
@@ -90,6 +91,8 @@ def adapt(job: FitJob, init: Path, report: Reporter) -> Comparison | None:
     """
     if job.ordinary:
         raise SerError("--ordinary wants a new model (--network); with --init the head stays")
+    if job.network:
+        find_network(job.network)  # imports the layers of the file
     first = load_first(init)
     first = dataclasses.replace(first, network=first.network.with_settings(job.settings))
     task = _prepare(job, first, report)

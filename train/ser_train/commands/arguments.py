@@ -160,6 +160,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
         "these strangers give",
     )
     _add_recordings(parser)
+    _add_own_network(parser)
     add("--speakers", **_SPEAKERS, help="only these speakers (default: all)")
     add("--report-dir", **_FOLDER, help="for plots and figures")
     add("--seed", **_SEED, help="order of the stream (default: 0)")
@@ -170,6 +171,7 @@ def add_ensemble(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("models", **_KERAS, nargs="+", help="two or more that hear alike")
     add("-o", "--output", **_OUTPUT, help="model file to write")
+    _add_own_network(parser)
     add("--name", help="name in the model card (default: the file's)")
     add("--cross-validation", **_FOLDER, help="report with as many seeds that calibrates the mean")
 
@@ -179,9 +181,16 @@ def add_predict(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("model", **_MODEL, help="a .keras or .onnx file, or a shipped name")
     add("files", type=Path, nargs="+", metavar="FILE", help="recordings")
+    _add_own_network(parser)
     odds_help = "odds of everyday talk, or even ones, as for acted emotion (default: everyday)"
     add("--prior", choices=("everyday", "even"), help=odds_help)
     add("--json", **_SWITCH, help="one JSON object for each recording")
+
+
+def _add_own_network(parser: argparse.ArgumentParser) -> None:
+    """Add the name of code that a model file needs."""
+    text = "package.module:name with the layers of a network of your own (default: none is run)"
+    parser.add_argument("--network", default="", metavar="NAME", help=text)
 
 
 def _add_recordings(parser: argparse.ArgumentParser) -> None:
@@ -205,7 +214,13 @@ def _add_recordings(parser: argparse.ArgumentParser) -> None:
 def _add_training(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     names = ", ".join(NETWORKS)
-    add("--network", default="", metavar="NAME", help=f"one of {names} (with --init: the model's)")
+    add(
+        "--network",
+        default="",
+        metavar="NAME",
+        help=f"one of {names}, several joined by +, or your own, package.module:function "
+        "(with --init: the model's)",
+    )
     add(
         "--encoder",
         type=Path,
@@ -223,4 +238,6 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         "recipe.augmentation.noise_snr_db=10,40 (repeatable)",
     )
     add("--seed", **_SEED, help="(default: 0)")
+    text = "keep epochs.csv and events for TensorBoard of each training in --run-dir"
+    add("--logs", **_SWITCH, help=text)
     add("--threads", **_COUNT, help="of TensorFlow (default: all cores)")

@@ -134,7 +134,7 @@ def _fit(options: argparse.Namespace) -> None:
     require_one_start(options.network, options.init, options.encoder, options.set)
     if options.init:
         read_record(options.init)
-    else:
+    elif ":" not in options.network:
         find_network(options.network).with_settings(options.set)
     _require_recordings(options)
     _start_tensorflow(options.threads)
@@ -144,16 +144,19 @@ def _fit(options: argparse.Namespace) -> None:
     options.run_dir = options.run_dir or output.with_name(f"{output.stem}-run")
     job = _job(FitJob, options)
     if options.init is None:
-        fit(job, Reporter())
+        fit(job, Reporter(logs=options.logs))
     else:
-        adapt(job, options.init, Reporter())
+        adapt(job, options.init, Reporter(logs=options.logs))
 
 
 def _cross_validate(options: argparse.Namespace) -> None:
     from ser_train.cross_validation.plan import CrossValidation  # noqa: PLC0415 - libsndfile, soxr
 
+    if ":" in options.network:  # whose module imports it
+        _start_tensorflow(options.threads)
     job = _job(CrossValidation, options)
-    print("\n".join(cross_validate(job, Reporter(), lambda: _start_tensorflow(options.threads))))
+    report = Reporter(logs=options.logs)
+    print("\n".join(cross_validate(job, report, lambda: _start_tensorflow(options.threads))))
 
 
 def cross_validate(
@@ -215,7 +218,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         read_record(options.model)
         if not options.ordinary:
             _require_recordings(options)
-        _start_tensorflow(None)
+        _start_tensorflow(None, options.network)
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
 
@@ -229,7 +232,7 @@ def _predict(options: argparse.Namespace) -> int:
 
     status = 0
     if options.model.suffix == ".keras":
-        _start_tensorflow(None)
+        _start_tensorflow(None, options.network)
     classifier = load_classifier(options.model)  # a bad model is told once, not for each file
     for path in options.files:
         try:
@@ -247,7 +250,7 @@ def _predict(options: argparse.Namespace) -> int:
 
 
 def _ensemble(options: argparse.Namespace) -> None:
-    _start_tensorflow(None)
+    _start_tensorflow(None, options.network)
     from ser_train.commands.merge import merge  # noqa: PLC0415 - TensorFlow takes seconds
 
     card = merge(options.models, options.output, options.name, options.cross_validation)
@@ -255,20 +258,23 @@ def _ensemble(options: argparse.Namespace) -> None:
     print("its members' figures are not its own; measure it with ser-train evaluate")
 
 
-def _start_tensorflow(threads: int | None) -> None:
-    """Import TensorFlow quietly and limit its threads before it starts any."""
+def _start_tensorflow(threads: int | None, network: str = "") -> None:
+    """Import TensorFlow quietly, limit its threads before it starts any, then import a network."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # a fifth faster on AVX2, where it is off
     with silent_stderr():  # the libraries write before any of their settings
         import tensorflow as tf  # noqa: PLC0415 - takes seconds
 
-    if threads is None or tf.config.threading.get_intra_op_parallelism_threads() == threads:
-        return
-    try:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
-    except RuntimeError as error:
-        raise SerError(f"--threads {threads} comes too late: {error}") from error
+    if threads is not None and tf.config.threading.get_intra_op_parallelism_threads() != threads:
+        try:
+            tf.config.threading.set_intra_op_parallelism_threads(threads)
+            tf.config.threading.set_inter_op_parallelism_threads(1)
+        except RuntimeError as error:
+            raise SerError(f"--threads {threads} comes too late: {error}") from error
+    if network:
+        from ser_train.models.registry import find_network  # noqa: PLC0415
+
+        find_network(network)
 
 
 def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:

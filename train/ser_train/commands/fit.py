@@ -166,8 +166,12 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
     """Read reports and recordings, all before the training: hours must not end in a misfit."""
     network = find_network(job.network).with_encoder(job.encoder).with_settings(job.settings)
     folders = job.cross_validations
-    published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
     found = job.recordings.find()
+    if network.is_own:
+        from ser_train.models.own_network import require_exportable  # noqa: PLC0415 - tf2onnx
+
+        require_exportable(network, len(labels_of(found)))
+    published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
     spoken = tuple(clip for path in job.ordinary for clip in find_talk(path))
     kept = set(only_named((*found, *spoken), job.named))
     acted = [clip for clip in found if clip in kept]

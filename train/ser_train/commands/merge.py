@@ -12,7 +12,7 @@ from ser_train.cross_validation.measurement import measure_ledger
 from ser_train.evaluation.calibration import HeldOutAnswers, calibrate
 from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import ModelFile, load_model, save_model
-from ser_train.models.registry import find_network
+from ser_train.models.registry import network_of
 from ser_train.models.training_record import TrainingRecord, join_marks
 from ser_train.reports.model_card import strictest_licence
 
@@ -62,7 +62,8 @@ def merge(
     for path, file in zip(sources[1:], files[1:], strict=True):
         _require_same(files[0].card, sources[0], file.card, path)
     cards = [file.card for file in files]
-    network = find_network("+".join(card.network for card in cards))
+    joined = "+".join(card.network for card in cards)
+    network = network_of(dataclasses.replace(cards[0], network=joined))
     card = _card(cards, network.name, name or target.stem)
     answers = _held_out(cross_validation, cards) if cross_validation else None
     for file in files if answers else ():

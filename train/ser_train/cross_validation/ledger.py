@@ -53,6 +53,8 @@ class Configuration:
     """That are tested, where the protocol takes any."""
     settings: tuple[tuple[str, str], ...] = ()
     """Fields of the recipe that were set and their values, as they were given."""
+    code_sha256: str = ""
+    """Of the module of a network of the user's own."""
 
 
 @dataclass(frozen=True, slots=True)

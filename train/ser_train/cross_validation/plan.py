@@ -98,7 +98,10 @@ def make_plan(job: CrossValidation) -> Plan:
     with_speakers = protocol.speaker_independent
     clips = protocol.choose(dataclasses.replace(job.recordings, with_speakers=with_speakers).find())
     card = _first(job, protocol, clips)
-    network = network_of(card) if card else find_network(job.network).with_encoder(job.encoder)
+    if job.network:
+        network = find_network(job.network).with_encoder(job.encoder)
+    if card:
+        network = network_of(card)
     network = network.with_settings(job.settings).with_length(job.epochs, job.batch_clips)
     recipe = json.loads(json.dumps(dataclasses.asdict(network.recipe)))
     if card:
@@ -120,6 +123,7 @@ def make_plan(job: CrossValidation) -> Plan:
         init_sha256=fingerprint(job.init) if job.init else "",
         encoder_sha256=network.encoder.sha256 if network.encoder else "",
         settings=job.settings,
+        code_sha256=network.code_sha256,
         corpora=() if protocol.corpora else tuple(sorted({clip.corpus for clip in clips})),
     )
     plan = Plan(

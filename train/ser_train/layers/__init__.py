@@ -1,6 +1,11 @@
 """Registered Keras layers: importing this package lets Keras load every ``.keras`` file of ours."""
 
-from ser_train.layers.head import AttentiveStatistics, LogMeanProbability, Temperature
+from ser_train.layers.head import (
+    AttentiveStatistics,
+    LogMeanProbability,
+    Temperature,
+    with_probabilities,
+)
 from ser_train.layers.mel_and_pitch import FloorSubtraction, LogMel, MelAndPitch, Pitchgram
 from ser_train.layers.pooled193 import Pooled193
 from ser_train.layers.speech_encoder import SpeechEncoder
@@ -15,4 +20,5 @@ __all__ = [
     "Pooled193",
     "SpeechEncoder",
     "Temperature",
+    "with_probabilities",
 ]

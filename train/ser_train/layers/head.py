@@ -53,6 +53,23 @@ class Temperature(keras.layers.Layer):  # type: ignore[misc]
         return logits / self.temperature
 
 
+def with_probabilities(spectrum: Any, logits: Any, name: str | None = None) -> keras.Model:
+    """Return the model from a spectrum to the layers that every network ends in.
+
+    Parameters
+    ----------
+    spectrum : KerasTensor
+        Input (batch, frames, bins) named "spectrum".
+    logits : KerasTensor
+        (batch, labels), of a layer named "logits".
+    name : str or None
+        Of the model.
+    """
+    tempered = Temperature(name="temperature")(logits)
+    probabilities = keras.layers.Softmax(name="probabilities")(tempered)
+    return keras.Model(spectrum, probabilities, name=name)
+
+
 @keras.saving.register_keras_serializable(package="ser_train")
 class LogMeanProbability(keras.layers.Layer):  # type: ignore[misc]
     """Logarithm of the mean of several distributions, so that a softmax gives the mean back."""

@@ -10,7 +10,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from ser_train.layers import AttentiveStatistics, MelAndPitch, Temperature
+from ser_train.layers import AttentiveStatistics, MelAndPitch, with_probabilities
 
 MEL_STEM_CHANNELS = (16, 32, 64)
 PITCH_STEM_CHANNELS = (8, 16, 32)
@@ -50,9 +50,7 @@ def build_emotion_tcn(n_labels: int, bins: int) -> Any:
     x = layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)(_pool(x))
     x = layers.Dropout(HEAD_DROPOUT)(x)
     logits = layers.Dense(n_labels, name="logits")(x)
-    tempered = Temperature(name="temperature")(logits)
-    probabilities = layers.Softmax(name="probabilities")(tempered)
-    return keras.Model(spectrum, probabilities, name="emotion_tcn")
+    return with_probabilities(spectrum, logits, "emotion_tcn")
 
 
 def _stem(x: Any, channels: tuple[int, ...], last_channels: int) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from ser_train.layers import SpeechEncoder, Temperature
+from ser_train.layers import SpeechEncoder, with_probabilities
 
 HEAD_UNITS = 256
 INPUT_DROPOUT = 0.3
@@ -37,6 +37,4 @@ def build_emotion_whisper(n_labels: int, bins: int, **sizes: int) -> Any:
     x = layers.Dense(HEAD_UNITS)(layers.Dropout(INPUT_DROPOUT)(x))
     x = layers.ReLU()(layers.BatchNormalization(momentum=NORMALISATION_MOMENTUM)(x))
     logits = layers.Dense(n_labels, name="logits")(layers.Dropout(HEAD_DROPOUT)(x))
-    tempered = Temperature(name="temperature")(logits)
-    probabilities = layers.Softmax(name="probabilities")(tempered)
-    return keras.Model(spectrum, probabilities, name="emotion_whisper")
+    return with_probabilities(spectrum, logits, "emotion_whisper")

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 
 from ser_live.errors import SerError
-from ser_train.layers import LogMeanProbability, Temperature
+from ser_train.layers import LogMeanProbability, with_probabilities
 
 
 def combine(models: Sequence[keras.Model], front_end: str | None) -> keras.Model:
@@ -49,9 +49,7 @@ def combine(models: Sequence[keras.Model], front_end: str | None) -> keras.Model
         for number, model in enumerate(models, 1)
     ]
     logits = LogMeanProbability(name="logits")(members)
-    tempered = Temperature(name="temperature")(logits)
-    probabilities = keras.layers.Softmax(name="probabilities")(tempered)
-    return keras.Model(spectrum, probabilities, name="ensemble")
+    return with_probabilities(spectrum, logits, "ensemble")
 
 
 def _shared_layer(models: Sequence[keras.Model]) -> Any:

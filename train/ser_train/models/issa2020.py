@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from ser_live.engine.spectrum import PowerSpectrum
 from ser_train.audio import read_audio
-from ser_train.layers import Pooled193, Temperature
+from ser_train.layers import Pooled193, with_probabilities
 from ser_train.models.registry import ISSA_SPECTRUM
 
 
@@ -73,7 +73,7 @@ def build_issa_emodb(n_labels: int, bins: int, padding: str = "same") -> keras.M
     x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 128, padding)))
     x = layers.Flatten()(layers.Dropout(0.2)(x))
     logits = layers.Dense(n_labels, name="logits")(x)
-    return _with_probabilities(spectrum, logits, "issa_emodb")
+    return with_probabilities(spectrum, logits, "issa_emodb")
 
 
 def _six_convolutions(
@@ -89,7 +89,7 @@ def _six_convolutions(
     x = layers.Dropout(0.2)(layers.Flatten()(x))
     x = layers.Dense(n_labels, name="scores")(x)
     logits = layers.BatchNormalization(name="logits")(x)
-    return _with_probabilities(spectrum, logits, name)
+    return with_probabilities(spectrum, logits, name)
 
 
 def _first_two(spectrum: KerasTensor, padding: str, dropout: float) -> KerasTensor:
@@ -98,12 +98,6 @@ def _first_two(spectrum: KerasTensor, padding: str, dropout: float) -> KerasTens
     x = layers.Normalization(axis=1, name="standardize")(features)
     x = layers.ReLU()(layers.BatchNormalization()(_convolution(x, 256, padding)))
     return layers.Dropout(dropout)(layers.ReLU()(_convolution(x, 128, padding)))
-
-
-def _with_probabilities(spectrum: KerasTensor, logits: KerasTensor, name: str) -> keras.Model:
-    tempered = Temperature(name="temperature")(logits)
-    probabilities = layers.Softmax(name="probabilities")(tempered)
-    return keras.Model(spectrum, probabilities, name=name)
 
 
 def _convolution(x: KerasTensor, channels: int, padding: str) -> KerasTensor:

@@ -62,8 +62,14 @@ def save_model(path: Path, model: Any, card: ModelCard, record: TrainingRecord) 
     write_atomically(path, write)
 
 
-def load_model(path: Path) -> ModelFile:
+def load_model(path: Path, card: ModelCard | None = None) -> ModelFile:
     """Read a ``.keras`` file with its card.
+
+    Parameters
+    ----------
+    path : Path
+    card : ModelCard or None
+        In place of the one inside, which another program's file lacks.
 
     Raises
     ------
@@ -72,8 +78,8 @@ def load_model(path: Path) -> ModelFile:
         are not those of its card, or that does not end in probabilities, or in a dictionary of
         "probabilities" and "ordinary", each made by the layer of that name.
     """
-    card, record = read_record(path)
-    model = _load(path)
+    card, record = read_record(path, card)
+    model = read_keras(path)
     # None: no model with fixed axes, such as a bare layer or a Sequential without an input.
     shapes = tuple(getattr(model, name, None) for name in ("input_shape", "output_shape"))
     both = [ORDINARY_NAME, OUTPUT_NAME]  # in the order of Keras
@@ -98,7 +104,9 @@ def load_model(path: Path) -> ModelFile:
     return ModelFile(model, card, record)
 
 
-def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
+def read_record(
+    path: Path, given: ModelCard | None = None
+) -> tuple[ModelCard, TrainingRecord | None]:
     """Read the card of a ``.keras`` file and who was in its training; Keras is not needed.
 
     Nothing is unpacked to the disk, and no member grows beyond its limit.
@@ -107,6 +115,8 @@ def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
     ----------
     path : Path
         A ``.keras`` file.
+    given : ModelCard or None
+        In place of the one inside.
 
     Returns
     -------
@@ -133,11 +143,15 @@ def read_record(path: Path) -> tuple[ModelCard, TrainingRecord | None]:
         raise SerError(f"{sanitize(path)}: {error}") from error
     except _DAMAGE as error:
         raise SerError(f"{sanitize(path)}: not a .keras model ({sanitize(error)})") from error
+    record = None if text is None else _record(text, path)
+    if given is not None:
+        return given, record
     if card is None:
         raise SerError(
-            f"{sanitize(path)}: no model card inside ({KERAS_MEMBER}); train it with ser-train fit"
+            f"{sanitize(path)}: no model card inside ({KERAS_MEMBER}); train it with ser-train "
+            "fit, or export it with ser-export --card"
         )
-    return ModelCard.from_json(card, sanitize(path)), None if text is None else _record(text, path)
+    return ModelCard.from_json(card, sanitize(path)), record
 
 
 def keras_reason(error: Exception) -> str:
@@ -147,7 +161,10 @@ def keras_reason(error: Exception) -> str:
         return "it brings code of its own, which is never run"
     unknown = re.search(r"Could not (?:locate|find) \w+ '([^']+)'", text)
     if unknown is not None:
-        return f"it holds the layer {quoted(unknown[1])}, none of Keras' and none of ser_train's"
+        return (
+            f"it holds the layer {quoted(unknown[1])}, none of Keras' and none of ser_train's; one "
+            "of your own wants keras.saving.register_keras_serializable, and --network to import it"
+        )
     return sanitize(text)
 
 
@@ -162,10 +179,13 @@ def require_one_start(
     Raises
     ------
     SerError
-        If both or none are wanted, or an encoder's file for a model that has its encoder inside,
-        or a setting has no effect.
+        If both or none are wanted, but for the model of a network of one's own, or an encoder's
+        file for a model that has its encoder inside, or a setting has no effect.
     """
-    if bool(network) == bool(init):
+    if init and ":" in network:  # the code of its layers
+        if (name := read_record(init)[0].network) != network:
+            raise SerError(f"--network names {network}, but {init} is of {name}")
+    elif bool(network) == bool(init):
         raise SerError("wanted one of --network NAME (a new model) and --init MODEL.keras")
     if init and encoder:
         raise SerError("--encoder goes with --network: the model of --init has its encoder inside")
@@ -178,7 +198,8 @@ def fingerprint(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _load(path: Path) -> Any:
+def read_keras(path: Path) -> Any:
+    """Read a model without looking at its card; what is no layer of ours or Keras' is refused."""
     import keras  # noqa: PLC0415 - a file that does not fit is refused without it
 
     import ser_train.layers  # noqa: F401, PLC0415 - registers what the file may hold

@@ -2,13 +2,14 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.model.card import Encoder, ModelCard, SpectrumSpec, WindowSpec
+from ser_live.text import sanitize
 from ser_train.models.recipe import (
     ORDINARY_HEAD,
     Augmentation,
@@ -47,6 +48,13 @@ class Network:
     """Origin of these weights, once they are there."""
     chosen_on: str = ""
     """Recordings that the recipe was chosen on, in words: figures on them flatter."""
+    code_sha256: str = ""
+    """Of the module of a network that is not ours; empty: it is, or is known by a card alone."""
+
+    @property
+    def is_own(self) -> bool:
+        """True for a network that the user brought, "package.module:name"."""
+        return ":" in self.name
 
     def with_length(self, epochs: int | None, batch_clips: int | None) -> "Network":
         """Return the network with other numbers of epochs and clips in a batch; None keeps one."""
@@ -129,6 +137,7 @@ def _ensemble(members: tuple[Network, ...], name: str, recipe: Recipe) -> Networ
         front_end=first.front_end,
         members=tuple(member.name for member in members),
         chosen_on=first.chosen_on,
+        code_sha256="+".join(filter(None, (member.code_sha256 for member in members))),
     )
 
 
@@ -239,21 +248,33 @@ NETWORKS: dict[str, Network] = {
 def find_network(name: str) -> Network:
     """Return the network of that name; names joined by "+" are an ensemble of these.
 
+    "package.module:name" is imported, and known by that name from then on.
+
     Raises
     ------
     SerError
         If there is none, in which case the message lists the names, or if the members of an
         ensemble do not hear the same.
     """
-    if name in NETWORKS:
-        return NETWORKS[name]
+    for part in {*name.split("+")} - NETWORKS.keys():
+        if ":" in part:
+            from ser_train.models.own_network import import_network  # noqa: PLC0415 - Keras
+
+            NETWORKS[part] = import_network(part)
+    return _joined(name, NETWORKS)
+
+
+def _joined(name: str, known: Mapping[str, Network]) -> Network:
+    if name in known:
+        return known[name]
     names = name.split("+")
-    unknown = [part for part in names if part not in NETWORKS]
+    unknown = [part for part in names if part not in known]
     if unknown:
         raise SerError(
-            f"there is no network {unknown[0]!r}; the networks are {', '.join(NETWORKS)}"
+            f"there is no network {sanitize(unknown[0])!r}; the networks are "
+            f"{', '.join(NETWORKS)}, or package.module:function of your own"
         )
-    members = tuple(NETWORKS[part] for part in names)
+    members = tuple(known[part] for part in names)
     if len({(member.spectrum, member.window, member.front_end) for member in members}) > 1:
         raise SerError(f"{name}: the members differ in spectrum, window or front end, wanted one")
     return _ensemble(members, name, members[0].recipe)
@@ -262,13 +283,22 @@ def find_network(name: str) -> Network:
 def network_of(card: ModelCard) -> Network:
     """Take what a saved network hears from its card, and all else from the network of that name.
 
+    A file is data: what is not ours and was not imported before, is not imported for its name.
+
     Raises
     ------
     SerError
         If there is none.
     """
-    network = find_network(card.network)
-    return dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
+    spectrum, window = card.spectrum, card.window
+    stranger = dataclasses.replace(_EMOTION_TCN, pooled="", chosen_on="")
+    own = [name for name in card.network.split("+") if ":" in name]
+    strangers = {
+        name: dataclasses.replace(stranger, name=name, spectrum=spectrum, window=window)
+        for name in own
+    }
+    network = _joined(card.network, strangers | NETWORKS)
+    return dataclasses.replace(network, spectrum=spectrum, window=window)
 
 
 def create_model(name: str, n_labels: int) -> Any:

@@ -44,7 +44,7 @@ def make_card(
     """
     corpora = _corpora_of(clips)
     return ModelCard(
-        name=network.name,
+        name=network.name.rpartition(":")[2][:LONGEST_NAME],
         labels=labels,
         licence=strictest_licence([corpus.licence for corpus in corpora]),
         network=network.name,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ser_train.metrics import score
 from ser_train.models.inference import Inference, after_front_end
 from ser_train.progress import EpochRecord, Reporter
 from ser_train.training.checkpoint import Checkpoint, Settings, Snapshot
+from ser_train.training.epoch_log import EpochLog
 from ser_train.training.optimizer import Optimizer, precision
 
 _MOST_WATCHED = 150
@@ -99,6 +101,7 @@ def learn(
     )
     watch = _Watch(model, prepared, split.validation, settings.labels)
     checkpoint = Checkpoint(run_folder, prepared, split.training, settings)
+    log = EpochLog(run_folder, partial(optimizer.rate, batches.count)) if report.logs else None
     history: list[EpochRecord] = []
     for snapshot in checkpoint.restore():
         optimizer.restore(snapshot.arrays)
@@ -113,6 +116,8 @@ def learn(
         with optimizer.averaged_weights():
             history.append(watch.look(loss))
         checkpoint.save([Snapshot(optimizer.state(), tuple(history))])
+        if log:
+            log.write(history)
         left = _remaining(time.monotonic() - start, epoch + 1 - done, recipe.epochs - epoch - 1)
         report.note(f"{words}  {_words(history[-1])}  left {left}")
     optimizer.finalize_weights(batches.epoch(recipe.epochs, mixed=False))

@@ -1,7 +1,7 @@
 """Train a network, or the members of an ensemble one after the other."""
 
+import contextlib
 import dataclasses
-import shutil
 from pathlib import Path
 
 from ser_train.data.prepare import Prepared
@@ -9,7 +9,7 @@ from ser_train.data.splits import Split
 from ser_train.models.ensemble import combine
 from ser_train.models.registry import find_network
 from ser_train.progress import Reporter
-from ser_train.training.checkpoint import Checkpoint, Settings, Snapshot
+from ser_train.training.checkpoint import CHECKPOINT, Checkpoint, Settings, Snapshot
 from ser_train.training.loop import Trained, fresh_model, learn
 
 _SEED_STEP = 1000
@@ -52,6 +52,8 @@ def train(
         models.append(trained.model)
         finished.append(Snapshot(tuple(trained.model.get_weights()), trained.history))
         checkpoint.save(finished)
-        shutil.rmtree(folder)
+        (folder / CHECKPOINT).unlink()
+        with contextlib.suppress(OSError):  # logs are in it
+            folder.rmdir()
     model = combine(models, prepared.network.front_end)
     return Trained(model, tuple(record for member in finished for record in member.history))

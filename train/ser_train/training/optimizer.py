@@ -32,7 +32,8 @@ class Optimizer:
     def __init__(self, model: Any, recipe: Recipe, steps: int) -> None:
         self._model = model
         self._momentum = recipe.ema_momentum
-        self._optimiser = _optimiser(recipe, steps)
+        self._schedule = _schedule(recipe, steps)
+        self._optimiser = _optimiser(recipe, self._schedule)
         self._optimiser.build(model.trainable_variables)
         self._averages = [
             keras.Variable(v.value, trainable=False) for v in model.trainable_variables
@@ -43,6 +44,10 @@ class Optimizer:
         self._forward = tf.function(
             lambda batch: self._model(batch, training=True), input_signature=[inputs]
         )
+
+    def rate(self, steps_of_epoch: int, epochs: int) -> float:
+        """Return the learning rate after so many epochs."""
+        return float(self._schedule(steps_of_epoch * epochs))
 
     def epoch(self, batches: Iterable[Batch], advance: Callable[[], None]) -> float:
         """Take a step for every batch and return the mean loss.
@@ -166,15 +171,18 @@ def _measured_statistics(model: Any) -> Iterator[Any]:
             layer.momentum = momentum
 
 
-def _optimiser(recipe: Recipe, steps: int) -> Any:
+def _schedule(recipe: Recipe, steps: int) -> Any:
     warm_up = int(recipe.warm_up_share * steps)
-    schedule = keras.optimizers.schedules.CosineDecay(
+    return keras.optimizers.schedules.CosineDecay(
         recipe.learning_rate / 20.0,
         max(1, steps - warm_up),
         alpha=_FINAL_RATE,
         warmup_target=recipe.learning_rate,
         warmup_steps=max(1, warm_up),
     )
+
+
+def _optimiser(recipe: Recipe, schedule: Any) -> Any:
     if recipe.optimiser == "rmsprop":
         return keras.optimizers.RMSprop(schedule, weight_decay=recipe.weight_decay or None)
     optimiser = keras.optimizers.AdamW(
