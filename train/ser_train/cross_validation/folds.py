@@ -55,7 +55,7 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         require_exportable(plan.network, len(labels_of(clips)))
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
     if first:
-        own = [k for k, c in enumerate(prepared.clips) if c.corpus in plan.protocol.corpora]
+        own = [k for k, c in enumerate(prepared.clips) if c.corpus in plan.tested_corpora]
         tested = prepared.chosen(own), prepared.contents(own)
         require_unheard(first.path, first.record, plan.protocol, *tested)
     for seed, number in missing:
@@ -90,8 +90,7 @@ def heard_seconds(network: Network) -> tuple[float | None, ...]:
 def _ready(plan: Plan, prepared: Prepared, seed: int, number: int) -> _Fold:
     """Split the protocol's clips, let the others train, and rename what trains under a name."""
     clips, protocol = prepared.clips, plan.protocol
-    tested = {clip.corpus for clip in plan.clips}
-    own = sum(clip.corpus in tested for clip in clips)
+    own = sum(clip.corpus in plan.tested_corpora for clip in clips)
     split = protocol.split(clips[:own], number, seed)
     split = dataclasses.replace(split, training=(*split.training, *range(own, len(clips))))
     renamed = [dataclasses.replace(clip, label=protocol.rename(clip.label)) for clip in clips]

@@ -72,6 +72,11 @@ class Plan:
     commit: str | None
     """Of the source tree before the training: files may change later."""
 
+    @property
+    def tested_corpora(self) -> frozenset[str]:
+        """Names of the corpora that are tested."""
+        return frozenset(clip.corpus for clip in self.clips)
+
     def missing(self) -> list[tuple[int, int]]:
         """Return the seeds and folds that are wanted and not in the ledger."""
         job = self.job
