@@ -229,9 +229,8 @@ def _require_sane(record: Any, where: str) -> None:
             lowest = -100.0 if "_db" in name else float(name.endswith(_AT_LEAST_ONE))
             highest = 1.0 if name.endswith(_AT_MOST_ONE) else math.inf
             numbers = value if isinstance(value, tuple) else (value,)
-            is_range = isinstance(value, tuple) and field.name != "speeds"
             if not all(lowest <= number <= highest for number in numbers):
                 wanted = f"{lowest:g} or more" if highest > 1.0 else "0 to 1"
                 raise SerError(f"{name} is {value}, wanted {wanted}")
-            if is_range and value[0] > value[1]:
+            if field.name != "speeds" and numbers[0] > numbers[-1]:
                 raise SerError(f"{name} is {value}, wanted the lower number first")
