@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from ser_train.files import write_atomically
@@ -39,5 +41,12 @@ class EpochLog:
         with self._writer.as_default(step=len(history)):
             for name, value in zip(_COLUMNS[1:], rows[-1][1:], strict=True):
                 if value is not None:
-                    tf.summary.scalar(name, value)
+                    tf.summary.write(name, np.float32(value), metadata=_scalar())
         self._writer.flush()
+
+
+def _scalar() -> Any:
+    """Mark a value as a curve, as tf.summary.scalar does, which wants TensorBoard installed."""
+    metadata = tf.compat.v1.SummaryMetadata(data_class=1)
+    metadata.plugin_data.plugin_name = "scalars"
+    return metadata
