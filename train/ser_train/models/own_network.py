@@ -21,6 +21,7 @@ from ser_live.text import sanitize
 from ser_train.layers import Temperature
 from ser_train.models.conversion import convert
 from ser_train.models.keras_file import read_keras
+from ser_train.models.recipe import require_sane
 from ser_train.models.registry import NETWORKS, Network
 
 _TOLERANCE = 1e-4
@@ -62,6 +63,10 @@ def import_network(name: str) -> Network:
             )
         base, spectrum = NETWORKS["emotion-tcn"], SpectrumSpec()
         found = dataclasses.replace(base, build=found, spectrum=spectrum, pooled="", chosen_on="")
+    try:
+        require_sane(found.recipe, "recipe")
+    except SerError as error:
+        raise SerError(f"--network {sanitize(name)}: {error}") from error
     code = Path(module.__file__).read_bytes() if module.__file__ else b""
     build = _checked(name, found.build, found)
     digest = hashlib.sha256(code).hexdigest()

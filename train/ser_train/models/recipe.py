@@ -187,6 +187,8 @@ def with_settings(recipe: Recipe, settings: Sequence[tuple[str, str]]) -> Recipe
     SerError
         If there is no such field, or a value is of another type or out of range.
     """
+    if not settings:
+        return recipe
     data: dict[str, Any] = {"recipe": dataclasses.asdict(recipe)}
     for path, text in settings:
         *outer, field = path.split(".")
@@ -202,7 +204,7 @@ def with_settings(recipe: Recipe, settings: Sequence[tuple[str, str]]) -> Recipe
         place[field] = _value(text)
     try:
         changed = record_from_json(Recipe, json.dumps(data["recipe"]), "recipe")
-        _require_sane(changed, "recipe")
+        require_sane(changed, "recipe")
     except SerError as error:
         raise SerError(f"--set: {error}") from error
     return changed
@@ -215,12 +217,25 @@ def _value(text: str) -> object:
     return text
 
 
-def _require_sane(record: Any, where: str) -> None:
-    """Check the numbers of a record by their names, and those of records in it."""
+def require_sane(record: Any, where: str) -> None:
+    """Check the numbers of a recipe by their names, and those of the records in it.
+
+    Raises
+    ------
+    SerError
+        Naming the first that is out of range.
+    """
+    if isinstance(record, WindowSampling):
+        lengths = record.shortest_seconds, record.short_below_seconds, record.longest_seconds
+        if sorted(lengths) != [*lengths]:
+            raise SerError(
+                f"{where} has shortest_seconds, short_below_seconds and longest_seconds {lengths}, "
+                "wanted none smaller than the one before"
+            )
     for field in dataclasses.fields(record):
         value, name = getattr(record, field.name), f"{where}.{field.name}"
         if dataclasses.is_dataclass(value):
-            _require_sane(value, name)
+            require_sane(value, name)
         elif field.name == "optimiser" and value not in ("adamw", "rmsprop"):
             raise SerError(f"{name} is {value!r}, wanted adamw or rmsprop")
         elif field.name == "speeds" and not (value and value[0] == 1.0 and min(value) > 0.0):
