@@ -23,7 +23,7 @@ from ser_live.model.classifier import OnnxClassifier, decode_golden
 from ser_train.layers import Pooled193
 from ser_train.models.conversion import convert, count_emulated_dilations
 from ser_train.models.keras_file import save_model
-from ser_train.models.training_record import TrainingRecord
+from ser_train.models.training_record import RECORD_KEY, TrainingRecord
 
 pytestmark = pytest.mark.integration
 
@@ -95,7 +95,7 @@ def test_axes_are_named_and_dynamic_and_give_what_keras_gives(export: Export) ->
 def test_is_one_valid_file(export: Export) -> None:
     graph = onnx.load(export.path)
     onnx.checker.check_model(graph)
-    assert [p.key for p in graph.metadata_props] == [METADATA_KEY]
+    assert {p.key for p in graph.metadata_props} == {METADATA_KEY, RECORD_KEY}
     assert not any(i.data_location == onnx.TensorProto.EXTERNAL for i in graph.graph.initializer)
     assert [p.name for p in export.path.parent.glob("*.onnx*")] == ["tiny.onnx"]
 

@@ -32,7 +32,8 @@ def changed(*words: str) -> Recipe:
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_recipe_comes_through(name: str) -> None:
     recipe = NETWORKS[name].recipe
-    assert with_settings(recipe, ()) == recipe
+    assert with_settings(recipe, ()) is recipe
+    assert with_settings(recipe, [("recipe.epochs", str(recipe.epochs))]) == recipe
 
 
 def test_values_are_read_as_their_type() -> None:
@@ -73,6 +74,7 @@ def test_values_are_read_as_their_type() -> None:
         ("recipe.windows.speeds=1.1,1", "the first of them 1"),
         ("recipe.augmentation.noise_snr_db=40,10", "wanted the lower number first"),
         ("recipe.augmentation.noise_snr_db=1,2,3", "has 3 values, wanted 2"),
+        ("recipe.windows.longest_seconds=1.5", "wanted none smaller than the one before"),
         ("recipe=1", "recipe is 1, wanted an object"),
         ("window.seconds=2", "wanted recipe.FIELD=VALUE"),
     ],
