@@ -9,7 +9,7 @@ from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of
 from ser_live.errors import SerError
 from ser_live.model.card import ModelCard
-from ser_train.data.for_export import hold_out
+from ser_train.data.for_export import find_recordings
 from ser_train.models.keras_file import read_record
 from ser_train.models.registry import MISSING_EXTRA
 from ser_train.models.silent_stderr import silent_stderr
@@ -34,9 +34,9 @@ def _export(arguments: argparse.Namespace) -> int:
         raise SerError("--corpus and --max-drop belong to --quantize; give it as well")
     card = _read_card(arguments.card) if arguments.card else None
     if arguments.model.suffix != ".onnx":
-        found = read_record(arguments.model, card)
+        read_record(arguments.model, card)
         if arguments.quantize:
-            hold_out(arguments.corpus, *found)
+            find_recordings(arguments.corpus)
     elif not card or arguments.quantize:
         raise SerError(
             f"{arguments.model}: a graph of another program wants --card CARD.json, and no "

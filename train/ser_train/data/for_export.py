@@ -24,6 +24,7 @@ from ser_train.models.training_record import TrainingRecord, names_of
 __all__ = [
     "HeldOutClips",
     "Scores",
+    "find_recordings",
     "first_window_of",
     "hold_out",
     "read_audio",
@@ -63,6 +64,11 @@ class HeldOutClips:
         return "; ".join(parts)
 
 
+def find_recordings(paths: Sequence[Path]) -> tuple[Clip, ...]:
+    """Find the clips of folders and tables, as ``ser-train`` does."""
+    return Recordings(*Recordings.part(paths)).find()
+
+
 def hold_out(paths: Sequence[Path], card: ModelCard, record: TrainingRecord | None) -> HeldOutClips:
     """Find the clips that the model can be asked about, and give each one a role.
 
@@ -85,7 +91,7 @@ def hold_out(paths: Sequence[Path], card: ModelCard, record: TrainingRecord | No
     """
     trained = set(record.training_speakers) if record else set()
     watched = set(record.validation_speakers) if record else set()
-    found = Recordings(*Recordings.part(paths)).find()
+    found = find_recordings(paths)
     known = [clip for clip in found if clip.label in card.labels]
     fresh = [clip for clip in known if clip.speaker not in trained]
     if record:
