@@ -76,7 +76,7 @@ def test_values_are_read_as_their_type() -> None:
         ("recipe.augmentation.noise_snr_db=1,2,3", "has 3 values, wanted 2"),
         ("recipe.windows.longest_seconds=1.5", "wanted none smaller than the one before"),
         ("recipe=1", "recipe is 1, wanted an object"),
-        ("window.seconds=2", "wanted recipe.FIELD=VALUE"),
+        ("window.seconds=2", "wanted a field of the recipe"),
     ],
 )
 def test_what_is_no_setting_is_one_line(word: str, reason: str) -> None:
