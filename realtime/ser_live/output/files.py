@@ -3,7 +3,7 @@
 import contextlib
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 
@@ -11,7 +11,7 @@ from ser_live.engine.segments import Segmenter
 from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import Event
-from ser_live.output.formats import Format, Record, format_of
+from ser_live.output.formats import About, Document, Format, Record, document_of, format_of
 from ser_live.prediction import Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -69,6 +69,66 @@ def _write_all(file: BinaryIO, data: bytes) -> None:
         left = left[file.write(left) :]
 
 
+class _GrowingOutput:
+    """File that grows by each record."""
+
+    def __init__(self, path: str | os.PathLike[str], form: Format) -> None:
+        self._form = form
+        self._file = _overwritten(path)
+        self._append(form.head)
+
+    def write(self, record: Record) -> None:
+        self._append(self._form.text(record))
+
+    def close(self) -> None:
+        self._file.close()
+
+    discard = close
+
+    def _append(self, text: str) -> None:
+        try:
+            # A label may hold half of a surrogate pair, which has no UTF-8.
+            self._file.append(text.encode("utf-8", "backslashreplace"))
+        except OSError as error:
+            reason = error.strerror or error
+            path = self._file.path
+            raise SerError(f"{path}: cannot write on ({reason}); it ends early") from error
+
+
+class _WholeOutput:
+    """File that is written at the end, in one step; until then it is what it was before."""
+
+    def __init__(self, path: str | os.PathLike[str], form: Document) -> None:
+        self._form = form
+        self._records: list[Record] = []
+        self._path = self._draft = Path(os.path.realpath(path))
+        if self._path.is_file() or not self._path.exists():
+            self._draft = self._path.with_name(f"{self._path.name}.part")
+        # Refused now, not after an hour.
+        self._file = _overwritten(self._draft, path)
+
+    def write(self, record: Record) -> None:
+        if isinstance(record, self._form.kinds):
+            self._records.append(record)
+
+    def close(self) -> None:
+        try:
+            self._file.append(self._form.data_of(self._records))
+            self._file.close()
+            if self._draft != self._path:
+                self._draft.replace(self._path)
+        except OSError as error:
+            reason = error.strerror or error
+            raise SerError(f"{self._path}: cannot write it ({reason}); it is lost") from error
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        self._file.close()
+        if self._draft != self._path:
+            self._draft.unlink(missing_ok=True)
+
+
 class Outputs:
     """Files for the predictions, events and segments of one stream, any number of them.
 
@@ -78,11 +138,13 @@ class Outputs:
     Parameters
     ----------
     paths : sequence of path
-        Their endings say what each one holds, see `format_of`.
+        Their endings say what each one holds, see `format_of` and `document_of`.
     labels : sequence of str
         Of the model.
     source_name : str
         Name of the source, for people.
+    about : callable
+        Returns what stands before the records of a .json file; asked at the end.
     has_channels : bool
         Channels are recognized apart.
 
@@ -97,21 +159,26 @@ class Outputs:
         paths: Sequence[str | os.PathLike[str]],
         labels: Sequence[str],
         source_name: str,
+        about: About = dict,
         *,
         has_channels: bool = False,
     ) -> None:
         self.errors: tuple[str, ...] = ()
         self._segmenter = Segmenter()
-        self._files: list[tuple[GrowingFile, Format]] = []
+        self._files: list[_GrowingOutput | _WholeOutput] = []
         check_outputs(paths)
         try:
             for path in paths:
-                form = format_of(path, labels, source_name, has_channels=has_channels)
-                self._files.append((_overwritten(path), form))
+                document = document_of(path, labels, about, has_channels=has_channels)
+                if document is not None:
+                    self._files.append(_WholeOutput(path, document))
+                else:
+                    form = format_of(path, labels, source_name, has_channels=has_channels)
+                    self._files.append(_GrowingOutput(path, form))
                 _LOG.info("writing %s", path)
-                _append(self._files[-1][0], form.head)
         except SerError:
-            self.close()
+            for file in self._files:
+                file.discard()
             raise
 
     def __enter__(self) -> Self:
@@ -128,22 +195,29 @@ class Outputs:
                 self._append(segment)
 
     def close(self) -> None:
-        """End the open segment and close all files."""
+        """End the open segments, write what is written at the end, and close all files."""
         for segment in self._segmenter.flush():
             self._append(segment)
-        for file, _ in self._files:
-            file.close()
+        for file in tuple(self._files):
+            with self._giving_up(file):
+                file.close()
         self._files = []
 
     def _append(self, record: Record) -> None:
-        for file, form in tuple(self._files):
-            try:
-                _append(file, form.text(record))
-            except SerError as error:
-                _LOG.error("%s", error)
-                self.errors += (str(error),)
-                self._files.remove((file, form))
-                file.close()
+        for file in tuple(self._files):
+            with self._giving_up(file):
+                file.write(record)
+
+    @contextlib.contextmanager
+    def _giving_up(self, file: _GrowingOutput | _WholeOutput) -> Iterator[None]:
+        """Give a file up if it cannot be written any more."""
+        try:
+            yield
+        except SerError as error:
+            _LOG.error("%s", error)
+            self.errors += (str(error),)
+            self._files.remove(file)
+            file.discard()
 
 
 def check_outputs(paths: Sequence[str | os.PathLike[str]]) -> None:
@@ -156,28 +230,21 @@ def check_outputs(paths: Sequence[str | os.PathLike[str]]) -> None:
     """
     seen: set[str] = set()
     for path in paths:
-        format_of(path, (), "")
+        if document_of(path, ()) is None:
+            format_of(path, (), "")
         place = os.path.realpath(path)
         if place in seen:
             raise SerError(f"{path}: named twice, wanted each output once")
         seen.add(place)
 
 
-def _overwritten(path: str | os.PathLike[str]) -> GrowingFile:
+def _overwritten(
+    path: str | os.PathLike[str], name: str | os.PathLike[str] | None = None
+) -> GrowingFile:
     try:
         return GrowingFile(path, "wb")
     except OSError as error:
         raise SerError(
-            f"{path}: cannot write it ({error.strerror or error}); wanted a file in a folder that "
-            "exists and may be written to"
-        ) from error
-
-
-def _append(file: GrowingFile, text: str) -> None:
-    try:
-        # A label may hold half of a surrogate pair, which has no UTF-8.
-        file.append(text.encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise SerError(
-            f"{file.path}: cannot write on ({error.strerror or error}); it ends early"
+            f"{name or path}: cannot write it ({error.strerror or error}); wanted a file in a "
+            "folder that exists and may be written to"
         ) from error

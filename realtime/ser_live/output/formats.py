@@ -1,11 +1,10 @@
-"""Formats of records: JSON Lines, CSV, SubRip, RTTM and labels for Audacity."""
+"""Formats of records: JSON, tables, subtitles, RTTM and labels for Audacity."""
 
-import csv
-import io
+import html
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,21 +14,21 @@ from ser_live.engine.segments import Segment
 from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import Event
+from ser_live.output.tables import (
+    csv_lines,
+    flat,
+    prediction_columns,
+    require_pyarrow,
+    write_parquet,
+)
 from ser_live.prediction import Prediction
 
 Record = Prediction | Segment | Event | Utterance
+About = Callable[[], Mapping[str, object]]
+"""Returns what is known of a stream at its end, for `Document`."""
 
-_COLUMNS = (
-    "index",
-    "start_seconds",
-    "end_seconds",
-    "state",
-    "label",
-    "confidence",
-    "changed",
-    "degraded",
-    "lag_seconds",
-)
+_ALL = (Prediction, Segment, Event, Utterance)
+_WANTED = ".jsonl, .json, .csv, .parquet, .srt, .vtt, .rttm or .txt"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +47,53 @@ class Format:
         return self.lines_of(record) if isinstance(record, self.kinds) else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Document:
+    """Format of a file that is written whole, at the end of a stream."""
+
+    kinds: tuple[type[Record], ...]
+    """Types of the records that it has a place for."""
+    data_of: Callable[[Sequence[Any]], bytes]
+    """Returns the file of all of them."""
+
+
+def document_of(
+    path: str | os.PathLike[str],
+    labels: Sequence[str],
+    about: About = dict,
+    *,
+    has_channels: bool = False,
+) -> Document | None:
+    """Choose the format of a whole file by its ending; None: it is one of `format_of`.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .json or .parquet, in any case.
+    labels : sequence of str
+        Of the model.
+    about : callable
+        Returns what stands before the records of a .json file.
+    has_channels : bool
+        As in `format_of`.
+
+    Raises
+    ------
+    SerError
+        For .parquet without pyarrow.
+    """
+    match Path(path).suffix.lower():
+        case ".json":
+            return Document(_ALL, partial(_json_document, about))
+        case ".parquet":
+            try:
+                require_pyarrow()
+            except SerError as error:
+                raise SerError(f"{path}: {error}") from error
+            return Document((Prediction,), partial(_parquet, labels, has_channels))
+    return None
+
+
 def format_of(
     path: str | os.PathLike[str],
     labels: Sequence[str],
@@ -60,7 +106,7 @@ def format_of(
     Parameters
     ----------
     path : path
-        Ends in .jsonl, .csv, .srt, .rttm or .txt, in any case.
+        Ends in .jsonl, .csv, .srt, .vtt, .rttm or .txt, in any case.
     labels : sequence of str
         Of the model.
     source_name : str
@@ -75,20 +121,20 @@ def format_of(
     """
     match ending := Path(path).suffix.lower():
         case ".jsonl":
-            return Format((Prediction, Segment, Event, Utterance), _json_line)
+            return Format(_ALL, _json_line)
         case ".csv":
-            columns = (*_COLUMNS, "channel") if has_channels else _COLUMNS
-            head = _csv_line([*columns, *(f"probability_{label}" for label in labels)])
-            return Format((Prediction,), partial(_csv_row, columns, labels), head)
+            columns = prediction_columns(labels, has_channels)
+            return Format((Prediction,), partial(_csv_row, columns), csv_lines([columns]))
         case ".srt":
             return Format((Segment,), partial(_subtitle, itertools.count(1)))
+        case ".vtt":
+            return Format((Segment,), _cue, "WEBVTT\n\n")
         case ".rttm":
             return Format((Segment,), partial(_rttm_line, _without_spaces(source_name)))
         case ".txt":
             return Format((Segment,), _audacity_label)
     raise SerError(
-        f"{path}: the ending is {ending or 'missing'}, wanted .jsonl, .csv, .srt, .rttm "
-        "or .txt: it says what to write"
+        f"{path}: the ending is {ending or 'missing'}, wanted {_WANTED}: it says what to write"
     )
 
 
@@ -106,25 +152,42 @@ def _json_line(record: Record) -> str:
     return json.dumps(json_record(record), allow_nan=False) + "\n"
 
 
-def _csv_row(columns: Sequence[str], labels: Sequence[str], prediction: Prediction) -> str:
-    """RFC 4180: a row per prediction, a column per label's probability; empty without a value."""
-    shares = prediction.probabilities or {}
-    fields = [getattr(prediction, name) for name in columns]
-    fields = [str(field).lower() if isinstance(field, bool) else field for field in fields]
-    return _csv_line([*fields, *(shares.get(label) for label in labels)])
+def _json_document(about: About, records: Sequence[Record]) -> bytes:
+    """JSON: everything, as ``POST /v1/recognize`` of the server answers; a record per line."""
+    parts = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in about().items()]
+    for kind in _ALL:
+        lines = ",\n".join(_json_line(one).rstrip() for one in records if isinstance(one, kind))
+        parts.append(f'"{kind.__name__.lower()}s": [\n{lines}\n]')
+    return ("{" + ",\n".join(parts) + "}\n").encode()
 
 
-def _csv_line(fields: Sequence[object]) -> str:
-    row = io.StringIO(newline="")
-    csv.writer(row, lineterminator="\r\n").writerow(fields)
-    return row.getvalue()
+def _parquet(labels: Sequence[str], has_channels: bool, predictions: Sequence[Prediction]) -> bytes:
+    """Apache Parquet: the table of .csv."""
+    pyarrow, _ = require_pyarrow()
+    file = pyarrow.BufferOutputStream()
+    rows = (flat(prediction.to_dict()) for prediction in predictions)
+    write_parquet(file, prediction_columns(labels, has_channels), rows)
+    return bytes(file.getvalue())
+
+
+def _csv_row(columns: Sequence[str], prediction: Prediction) -> str:
+    """RFC 4180: a row per prediction, a column per label's probability."""
+    row = flat(prediction.to_dict())
+    return csv_lines([[row.get(name) for name in columns]])
 
 
 def _subtitle(numbers: Iterator[int], segment: Segment) -> str:
     """SubRip: a numbered subtitle per segment."""
-    start, end = _clock(segment.start_seconds), _clock(segment.end_seconds)
-    words = f"{_label_of(segment)} ({100 * segment.mean_confidence:.0f} %)"
-    return f"{next(numbers)}\n{start} --> {end}\n{words}\n\n"
+    return f"{next(numbers)}\n{_times(segment).replace('.', ',')}\n{_words(segment)}\n\n"
+
+
+def _cue(segment: Segment) -> str:
+    """WebVTT: a cue per segment."""
+    return f"{_times(segment)}\n{html.escape(_words(segment), quote=False)}\n\n"
+
+
+def _words(segment: Segment) -> str:
+    return f"{_label_of(segment)} ({100 * segment.mean_confidence:.0f} %)"
 
 
 def _rttm_line(file_id: str, segment: Segment) -> str:
@@ -151,11 +214,15 @@ def _milliseconds(seconds: float) -> int:
     return round(1000 * seconds)
 
 
+def _times(segment: Segment) -> str:
+    return f"{_clock(segment.start_seconds)} --> {_clock(segment.end_seconds)}"
+
+
 def _clock(seconds: float) -> str:
     minutes, milliseconds = divmod(_milliseconds(seconds), 60000)
     hours, minutes = divmod(minutes, 60)
     whole, milliseconds = divmod(milliseconds, 1000)
-    return f"{hours:02d}:{minutes:02d}:{whole:02d},{milliseconds:03d}"
+    return f"{hours:02d}:{minutes:02d}:{whole:02d}.{milliseconds:03d}"
 
 
 def _on_one_line(text: str) -> str:
