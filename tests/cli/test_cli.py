@@ -249,7 +249,7 @@ class TestOutput:
         assert [line for line in kept if line["type"] == "prediction"] == lines
         rows = list(csv.DictReader(texts[".csv"].splitlines()))
         assert [int(row["index"]) for row in rows] == [line["index"] for line in lines]
-        counts = {len(READERS[e](texts[e])) for e in (".srt", ".rttm", ".txt")}
+        counts = {len(READERS[e](texts[e])) for e in (".srt", ".vtt", ".rttm", ".txt")}
         assert counts == {len(kept) - len(lines)}
         assert counts.pop() >= 3
         assert "SPEAKER demo.ogg 1 " in texts[".rttm"]

@@ -1,13 +1,14 @@
 """Readers of what the outputs write."""
 
 import csv
+import html
 import io
 import json
 import re
 from collections.abc import Callable
 from typing import Any
 
-ENDINGS = (".jsonl", ".csv", ".srt", ".rttm", ".txt")
+ENDINGS = (".jsonl", ".csv", ".srt", ".vtt", ".rttm", ".txt")
 
 
 CLOCK = r"(\d{2,}):([0-5]\d):([0-5]\d),(\d{3})"
@@ -41,6 +42,19 @@ def read_srt(text: str) -> list[tuple[float, float, str]]:
     return found
 
 
+def read_vtt(text: str) -> list[tuple[float, float, str]]:
+    """A strict reader: SubRip without numbers, but with a head, points and escapes."""
+    assert text.startswith("WEBVTT\n\n")
+    subtitles = ""
+    clock = CLOCK.replace(",(", r"\.(")
+    for number, cue in enumerate(text.split("\n\n")[1:-1], 1):
+        times, words = cue.split("\n")
+        assert re.fullmatch(rf"{clock} --> {clock}", times)
+        assert not re.search("[<>]|&(?!amp;|lt;|gt;)", words)
+        subtitles += f"{number}\n{times.replace('.', ',')}\n{html.unescape(words)}\n\n"
+    return read_srt(subtitles)
+
+
 def read_rttm(text: str) -> list[tuple[float, float, str, float]]:
     """A strict reader of SPEAKER lines: ten fields between single spaces."""
     assert text == "" or text.endswith("\n")
@@ -66,5 +80,5 @@ def read_labels(text: str) -> list[tuple[float, float, str]]:
 
 
 READERS: dict[str, Callable[[str], list[Any]]] = dict(
-    zip(ENDINGS, (read_json, read_csv, read_srt, read_rttm, read_labels), strict=True)
+    zip(ENDINGS, (read_json, read_csv, read_srt, read_vtt, read_rttm, read_labels), strict=True)
 )

@@ -1,6 +1,7 @@
 """Output files: what other programs read there is what was said, at any moment."""
 
 import dataclasses
+import html
 import json
 import os
 import subprocess
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.processes import files_no_larger_than
-from helpers.readers import ENDINGS, READERS, read_csv, read_json, read_rttm, read_srt
+from helpers.readers import ENDINGS, READERS, read_csv, read_json, read_rttm, read_srt, read_vtt
 from ser_live import Prediction, SerError, listen
 from ser_live.engine.segments import Segment, Segmenter
 from ser_live.engine.utterances import Utterance
@@ -24,8 +25,10 @@ from ser_live.output import Outputs, check_outputs, json_record
 from ser_live.sources import DEMO_PATH
 from ser_live.testing.models import TINY_LABELS
 
+parquet = pytest.importorskip("pyarrow.parquet")
 SCHEMA = json.loads((files("ser_live.output") / "records.schema.json").read_text("utf-8"))
 ENUMERATED = ((Prediction, "state"), (Event, "kind"))
+SPOKEN = Utterance(0.5, 2.5, "sad", 0.75, {"sad": 0.75, "happy": 0.25}, 1.9)
 EVENT = Event("gap", 3.5, "120 frames are missing")
 
 
@@ -40,6 +43,11 @@ def segments(stream: list[Prediction]) -> list[Segment]:
     segmenter = Segmenter()
     found = [segment for p in stream for segment in segmenter.process(p)]
     return found + segmenter.flush()
+
+
+def escaped(text: str) -> str:
+    """Return a text as UTF-8 can hold it."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def strict(schema: Any) -> Any:
@@ -92,7 +100,12 @@ class TestFormats:
 
     @pytest.mark.parametrize(
         ("ending", "start_accuracy", "end_accuracy"),
-        [(".srt", 0.0006, 0.0006), (".rttm", 0.0006, 0.0011), (".txt", 1e-6, 1e-6)],
+        [
+            (".srt", 0.0006, 0.0006),
+            (".vtt", 0.0006, 0.0006),
+            (".rttm", 0.0006, 0.0011),
+            (".txt", 1e-6, 1e-6),
+        ],
     )
     def test_other_formats_are_the_segments(
         self,
@@ -109,7 +122,9 @@ class TestFormats:
         ):
             assert start == pytest.approx(segment.start_seconds, abs=start_accuracy)
             assert end == pytest.approx(segment.end_seconds, abs=end_accuracy)
-            share = f" ({100 * segment.mean_confidence:.0f} %)" if ending == ".srt" else ""
+            share = (
+                f" ({100 * segment.mean_confidence:.0f} %)" if ending in (".srt", ".vtt") else ""
+            )
             assert label == segment.label + share
             assert rest == [pytest.approx(segment.mean_confidence, abs=0.0006)] * len(rest)
         if ending == ".rttm":
@@ -119,14 +134,16 @@ class TestFormats:
         shares, times = dict.fromkeys(TINY_LABELS, 0.25), (359999.9996, 360001.0)
         prediction = Prediction(0, *times, "speech", "sad", 0.5, shares, None, True)
         texts = written(tmp_path, [prediction])
-        assert read_srt(texts[".srt"]) == [(360000.0, 360001.0, "sad (50 %)")]
+        for read, ending in ((read_srt, ".srt"), (read_vtt, ".vtt")):
+            assert read(texts[ending]) == [(360000.0, 360001.0, "sad (50 %)")]
         assert read_rttm(texts[".rttm"])[0][:2] == (360000.0, 360001.0)
 
     @given(labels=st.lists(st.text(min_size=1, max_size=8), min_size=2, max_size=2, unique=True))
     @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
     def test_any_label_leaves_the_file_whole(self, tmp_path: Path, labels: list[str]) -> None:
         paths = [tmp_path / f"out{ending}" for ending in ENDINGS]
-        with Outputs(paths, labels, "".join(labels)) as outputs:
+        document, table = tmp_path / "out.json", tmp_path / "out.parquet"
+        with Outputs([*paths, document, table], labels, "".join(labels)) as outputs:
             for index, label in enumerate(labels * 2):
                 shares = dict.fromkeys(labels, 0.5)
                 outputs.write(
@@ -135,6 +152,10 @@ class TestFormats:
         for path in paths:
             records = READERS[path.suffix](path.read_bytes().decode())
             assert len(records) == (8 if path.suffix == ".jsonl" else 4)
+        known = json.loads(document.read_bytes())["predictions"]
+        assert [one["label"] for one in known] == labels * 2
+        columns = parquet.read_table(table).column_names[-2:]
+        assert columns == [*map(escaped, (f"probability_{label}" for label in labels))]
 
     def test_every_file_is_whole_after_every_record(
         self, tmp_path: Path, stream: list[Prediction]
@@ -149,6 +170,92 @@ class TestFormats:
                 assert len(read_csv(texts[".csv"])) == count
 
 
+class TestDocuments:
+    def test_json_is_the_records_of_the_stream(
+        self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
+    ) -> None:
+        about = {"source": "a mic", "model": "tiny", "labels": TINY_LABELS, "seconds": 19.6}
+        about |= {"sample_rate_hz": 16000, "channels": 1, "notes": []}
+        with Outputs([tmp_path / "out.json"], TINY_LABELS, "", lambda: about) as outputs:
+            for record in (EVENT, SPOKEN, *stream):
+                outputs.write(record)
+        document = json.loads((tmp_path / "out.json").read_bytes())
+        jsonschema.validate(
+            document, {"$ref": "#/$defs/document", "$defs": strict(SCHEMA)["$defs"]}
+        )
+        wanted = {"predictions": stream, "segments": segments}
+        wanted |= {"events": [EVENT], "utterances": [SPOKEN]}
+        lists = {name: [*map(json_record, records)] for name, records in wanted.items()}
+        assert document == json.loads(json.dumps({**about, **lists}))
+
+    @pytest.mark.parametrize("has_channels", [False, True])
+    def test_parquet_is_the_csv_table(
+        self, tmp_path: Path, stream: list[Prediction], has_channels: bool
+    ) -> None:
+        pandas = pytest.importorskip("pandas")
+        paths = [tmp_path / "out.parquet", tmp_path / "out.csv"]
+        with Outputs(paths, TINY_LABELS, "", has_channels=has_channels) as outputs:
+            for prediction in stream:
+                channel = "left" if has_channels else None
+                outputs.write(dataclasses.replace(prediction, channel=channel))
+        table, rows = pandas.read_parquet(paths[0]), pandas.read_csv(paths[1])
+        pandas.testing.assert_frame_equal(table, rows, check_dtype=False)
+        assert ("channel" in table.columns) == has_channels
+        assert list(table["label"].dropna()) == [p.label for p in stream if p.label]
+        kinds = {name: str(kind) for name, kind in table.dtypes.items()}
+        assert (kinds["index"], kinds["changed"], kinds["probability_sad"]) == (
+            "int64", "bool", "float64",
+        )  # fmt: skip
+        assert len(parquet.read_table(paths[0])) == len(stream)
+
+    @pytest.mark.parametrize("ending", [".json", ".parquet"])
+    def test_the_old_file_stays_until_the_end(
+        self, tmp_path: Path, stream: list[Prediction], ending: str
+    ) -> None:
+        (tmp_path / "real").write_text("precious")
+        path = tmp_path / f"out{ending}"
+        path.symlink_to(tmp_path / "real")
+        with files_no_larger_than(2000), Outputs([path], TINY_LABELS, "") as outputs:
+            for prediction in stream:
+                outputs.write(prediction)
+            assert path.read_text() == "precious"
+        assert len(outputs.errors) == 1
+        assert "real: cannot write it (File too large)" in outputs.errors[0]
+        assert path.read_text() == "precious"
+        with pytest.raises(SerError, match="missing"):
+            Outputs([path, tmp_path / "missing" / "a.csv"], TINY_LABELS, "")
+        assert sorted(tmp_path.iterdir()) == [path, tmp_path / "real"]
+        with Outputs([path], TINY_LABELS, "") as outputs:
+            outputs.write(stream[0])
+        assert path.is_symlink()
+        assert path.read_bytes()[:1] in b"{P"
+
+    def test_parquet_needs_its_package(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(
+            SerError, match=r"a\.parquet: Parquet needs pyarrow.*ser-live\[parquet\]"
+        ):
+            check_outputs(["a.parquet"])
+
+
+def test_other_readers_of_subtitles(tmp_path: Path) -> None:
+    webvtt, srt = pytest.importorskip("webvtt"), pytest.importorskip("srt")
+    shares = dict.fromkeys(TINY_LABELS, 0.25)
+    paths = [tmp_path / "out.vtt", tmp_path / "out.srt"]
+    with Outputs(paths, TINY_LABELS, "", has_channels=True) as outputs:
+        for end, label in ((1.0, "a <b> & c --> d"), (3601.5, "sad")):
+            for channel in ("left", "right"):
+                times = (0, 0.5, end, "speech", label, 0.5, shares, None, True)
+                outputs.write(Prediction(*times, channel=channel))
+    words = [f"{c}: {x} (50 %)" for x in ("a <b> & c --> d", "sad") for c in ("left", "right")]
+    cues = webvtt.read(paths[0])
+    assert [html.unescape(cue.text) for cue in cues] == words
+    assert cues[-1].end_in_seconds == 3601
+    subtitles = [*srt.parse(paths[1].read_text(), ignore_errors=False)]
+    assert [one.content for one in subtitles] == words
+    assert subtitles[-1].end.total_seconds() == 3601.5
+
+
 class TestSchema:
     def test_records_are_as_the_schema_says(
         self, tmp_path: Path, stream: list[Prediction], segments: list[Segment]
@@ -156,7 +263,7 @@ class TestSchema:
         is_valid = jsonschema.Draft202012Validator(strict(SCHEMA)).is_valid
         lines = read_json(written(tmp_path, stream)[".jsonl"])
         lines.append(json_record(dataclasses.replace(stream[-1], channel="left")))
-        lines.append(json_record(Utterance(0.5, 2.0, "happy", 0.7, {"happy": 1.0}, 1.2)))
+        lines += map(json_record, (SPOKEN, dataclasses.replace(SPOKEN, channel="2")))
         assert all(map(is_valid, lines))
         for line in lines:
             for name in line:  # so the validator looks at every field
@@ -177,7 +284,7 @@ class TestSchema:
 class TestMistakes:
     @pytest.mark.parametrize("name", ["out", "out.wav", "out.jsonl.gz", ".csv"])
     def test_unknown_endings(self, tmp_path: Path, name: str) -> None:
-        with pytest.raises(SerError, match=r"the ending is .* wanted \.jsonl, \.csv") as error:
+        with pytest.raises(SerError, match=r"the ending is .* wanted \.jsonl, \.json, ") as error:
             Outputs([tmp_path / name], TINY_LABELS, "demo")
         assert str(tmp_path / name) in str(error.value)
         assert not (tmp_path / name).exists()

@@ -84,9 +84,21 @@ def _outputs(paths: Sequence[str], listener: "Listener[Any]") -> "Outputs":
     from ser_live.engine.channels import ChannelRecognizer  # noqa: PLC0415
     from ser_live.output import Outputs  # noqa: PLC0415
 
-    recognizer = listener.recognizer
+    source, recognizer = listener.source, listener.recognizer
+
+    def about() -> dict[str, object]:
+        return {
+            "source": source.name,
+            "model": listener.recognizer.card.name,
+            "labels": recognizer.labels,
+            "sample_rate_hz": source.sample_rate_hz,
+            "channels": source.channels,
+            "seconds": listener.stats.recognizer.seconds,
+            "notes": source.notes,
+        }
+
     has_channels = isinstance(recognizer, ChannelRecognizer)
-    return Outputs(paths, recognizer.labels, listener.source.name, has_channels=has_channels)
+    return Outputs(paths, recognizer.labels, source.name, about, has_channels=has_channels)
 
 
 def _kept(

@@ -98,7 +98,8 @@ _OVERLOAD: tuple[Row, ...] = (
 )
 _EVENTS_HELP = "among the JSON lines also those of gaps, lost devices ...; else they go to stderr"
 _OUTPUT_HELP = (
-    "also write .jsonl, .csv, .srt, .rttm, or .txt for Audacity; may be repeated; overwrites"
+    "also write .jsonl, .json, .csv, .parquet, .srt, .vtt, .rttm, or .txt for Audacity; may be "
+    "repeated; overwrites"
 )
 _VERBOSE_HELP = "say on stderr what goes on; -vv: everything"
 _RECORD_HELP = "keep the audio, for 'ser-live replay'; without it nothing is kept"
