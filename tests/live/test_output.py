@@ -177,16 +177,21 @@ class TestDocuments:
         about = {"source": "a mic", "model": "tiny", "labels": TINY_LABELS, "seconds": 19.6}
         about |= {"sample_rate_hz": 16000, "channels": 1, "notes": []}
         with Outputs([tmp_path / "out.json"], TINY_LABELS, "", lambda: about) as outputs:
-            for record in (EVENT, SPOKEN, *stream):
-                outputs.write(record)
+            outputs.write(EVENT)
+            outputs.write(SPOKEN)
+            for prediction in stream:
+                outputs.write(prediction)
         document = json.loads((tmp_path / "out.json").read_bytes())
         jsonschema.validate(
             document, {"$ref": "#/$defs/document", "$defs": strict(SCHEMA)["$defs"]}
         )
-        wanted = {"predictions": stream, "segments": segments}
-        wanted |= {"events": [EVENT], "utterances": [SPOKEN]}
-        lists = {name: [*map(json_record, records)] for name, records in wanted.items()}
-        assert document == json.loads(json.dumps({**about, **lists}))
+        wanted = {
+            "predictions": [*map(json_record, stream)],
+            "segments": [*map(json_record, segments)],
+            "events": [json_record(EVENT)],
+            "utterances": [json_record(SPOKEN)],
+        }
+        assert document == json.loads(json.dumps({**about, **wanted}))
 
     @pytest.mark.parametrize("has_channels", [False, True])
     def test_parquet_is_the_csv_table(
@@ -245,8 +250,11 @@ def test_other_readers_of_subtitles(tmp_path: Path) -> None:
     with Outputs(paths, TINY_LABELS, "", has_channels=True) as outputs:
         for end, label in ((1.0, "a <b> & c --> d"), (3601.5, "sad")):
             for channel in ("left", "right"):
-                times = (0, 0.5, end, "speech", label, 0.5, shares, None, True)
-                outputs.write(Prediction(*times, channel=channel))
+                outputs.write(
+                    Prediction(
+                        0, 0.5, end, "speech", label, 0.5, shares, None, True, channel=channel
+                    )
+                )
     words = [f"{c}: {x} (50 %)" for x in ("a <b> & c --> d", "sad") for c in ("left", "right")]
     cues = webvtt.read(paths[0])
     assert [html.unescape(cue.text) for cue in cues] == words
