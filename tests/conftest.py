@@ -51,6 +51,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return any(f"not {mark}" in config.option.markexpr for mark in marks) or None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put what imports TensorFlow first: so one process of two does it, and the other takes over
+    the rest, which it steals from the end."""
+    items.sort(key=lambda item: item.path.parent.name not in ("train", "export"))
+
+
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model file that loads in no time."""

@@ -40,6 +40,18 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
+@pytest.fixture
+def one_model(
+    quick: None, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ship the tiny model alone, under the name of the default one."""
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(tiny_model, folder / "emotion.onnx")
+    for module in (catalog, finding):
+        monkeypatch.setattr(module, "model_folder", lambda: folder)
+
+
 def findings_of(*arguments: object) -> Findings:
     return found(call("doctor", "--no-microphone", "--json", *arguments))
 
@@ -71,6 +83,7 @@ class TestHealthyMachine:
             "speech gate", "engine", "headroom", "clock", "memory", "processors", "verdict"
         ]  # fmt: skip
 
+    @pytest.mark.usefixtures("one_model")
     def test_ascii_where_the_encoding_knows_no_more(self, tmp_path: Path) -> None:
         broken = tmp_path / "gebrochen-ö-\x1b[31m.onnx"
         broken.write_bytes(b"")
@@ -81,6 +94,7 @@ class TestHealthyMachine:
         assert {line[0] for line in done.stdout.splitlines()} == {"+", "-", "x", " "}
         assert "-> " in done.stdout
 
+    @pytest.mark.usefixtures("one_model")
     def test_json_holds_figures_but_neither_name_nor_home(
         self, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -112,6 +126,7 @@ class TestHealthyMachine:
 
 @pytest.mark.usefixtures("quick")
 class TestBrokenModels:
+    @pytest.mark.usefixtures("one_model")
     def test_a_broken_model_of_the_users_own(self, tiny_model: Path, tmp_path: Path) -> None:
         broken = tmp_path / "broken.onnx"
         broken.write_bytes(tiny_model.read_bytes()[:5000])
@@ -240,7 +255,7 @@ def test_ctrl_c_ends_it_without_a_word(environment: dict[str, str]) -> None:
     assert err == ""
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("one_model")
 class TestTerminal:
     def seen(self, *arguments: object) -> str:
         """Return all that comes to a terminal."""

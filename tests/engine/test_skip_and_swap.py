@@ -109,9 +109,7 @@ def test_gaps(
         assert same(got[index], wanted)
 
 
-@pytest.mark.parametrize(
-    ("rate", "gap_samples"), [(8000, 1), (16000, 2), (22050, 3), (44100, 1), (48000, 2)]
-)
+@pytest.mark.parametrize(("rate", "gap_samples"), [(8000, 1), (22050, 3), (44100, 1)])
 def test_the_clock_keeps_time_over_a_thousand_gaps(
     model: OnnxClassifier, rate: int, gap_samples: int
 ) -> None:
@@ -263,7 +261,7 @@ class TestHops:
 class TestSwap:
     @pytest.mark.parametrize(
         ("at_seconds", "vad"),
-        [(0.0, True), (0.5, True), (1.75, False), (4.0, True), (9.25, False), (17.0, True)],
+        [(0.5, True), (4.0, True), (9.25, False), (17.0, True)],
     )
     def test_the_new_model_hears_the_window_as_if_it_had_always_been_there(
         self, model: OnnxClassifier, other_spectrum: OnnxClassifier, at_seconds: float, vad: bool

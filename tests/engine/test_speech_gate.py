@@ -1,5 +1,6 @@
 """Sounds without speech never become an emotion, at any level; speech does."""
 
+import functools
 import itertools
 import os
 from importlib.resources import files
@@ -12,7 +13,7 @@ import scipy.signal
 from numpy.typing import NDArray
 
 from helpers.sounds import RATE, SECONDS, SOUNDS, recognize
-from ser_live import StreamRecognizer
+from ser_live import Prediction, StreamRecognizer
 from ser_live.engine.speech_gate import STEP_SAMPLES, GateStep, SpeechGate, _silero
 from ser_live.model.card import GateSpec
 from ser_live.model.classifier import OnnxClassifier
@@ -21,13 +22,25 @@ from ser_train.audio import read_audio
 from tools import gate as gate_tool
 
 
+@functools.cache
+def heard_plainly() -> list[GateStep]:
+    """Return what the gate decides of the demo voice as it is."""
+    return decided(demo_voice())
+
+
+@pytest.fixture(scope="module", name="plain")
+def plain_predictions(model: OnnxClassifier) -> list[Prediction]:
+    """What a stream gives of the demo voice as it is."""
+    return StreamRecognizer(model).process(demo_voice())
+
+
 def decided(samples: NDArray[np.floating]) -> list[GateStep]:
     gate = SpeechGate(GateSpec())
     gate.process(samples.astype(np.float32))
     return gate.decide()
 
 
-@pytest.mark.parametrize("level_db", [0, -20, -40, -60, -80])
+@pytest.mark.parametrize("level_db", [0, -40, -80])
 @pytest.mark.parametrize("name", SOUNDS)
 def test_what_is_no_speech_is_no_emotion(model: OnnxClassifier, name: str, level_db: int) -> None:
     predictions = recognize(model, SOUNDS[name] * 10 ** (level_db / 20))
@@ -71,18 +84,16 @@ def test_steady_noise_costs_nothing_after_the_floor_is_known() -> None:
 
 
 @pytest.mark.parametrize("gain_db", [-60, -40, -20, 20])
-def test_gain_does_not_change_what_is_recognized(model: OnnxClassifier, gain_db: int) -> None:
-    plain, changed = (
-        StreamRecognizer(model).process(demo_voice() * np.float32(gain))
-        for gain in (1.0, 10 ** (gain_db / 20))
-    )
+def test_gain_does_not_change_what_is_recognized(
+    model: OnnxClassifier, plain: list[Prediction], gain_db: int
+) -> None:
+    changed = StreamRecognizer(model).process(demo_voice() * np.float32(10 ** (gain_db / 20)))
     assert [(p.state, p.label) for p in plain] == [(p.state, p.label) for p in changed]
 
 
 @pytest.mark.parametrize("gain_db", [-30, -20, 20])
 def test_gain_does_not_change_a_step_of_the_gate(gain_db: int) -> None:
-    voice = demo_voice()
-    plain, changed = decided(voice), decided(voice * 10 ** (gain_db / 20))
+    plain, changed = heard_plainly(), decided(demo_voice() * 10 ** (gain_db / 20))
     assert [step.is_speech for step in plain] == [step.is_speech for step in changed]
 
 
@@ -148,7 +159,7 @@ def test_speech_over_a_machine_is_heard_within_a_second() -> None:
     level = np.sqrt(np.square(voice[voice != 0]).mean())
     sound *= 0.5 * level / np.sqrt(np.square(sound).mean())
     sound[alone:] += voice[: sound.size - alone]
-    first = decided(voice)[: 3 * RATE // STEP_SAMPLES]
+    first = heard_plainly()[: 3 * RATE // STEP_SAMPLES]
     heard = decided(sound)[alone // STEP_SAMPLES :]
     onset = next(k for k, step in enumerate(first) if step.is_speech)
     assert any(step.is_speech for step in heard[onset : onset + RATE // STEP_SAMPLES])
@@ -211,7 +222,7 @@ def test_speech_of_the_corpora_is_heard_at_every_level(
 
 
 def test_an_onset_and_a_release_take_their_time() -> None:
-    spec, steps = GateSpec(), decided(demo_voice())
+    spec, steps = GateSpec(), heard_plainly()
     onsets = [b for a, b in itertools.pairwise(steps) if b.is_speech and not a.is_speech]
     ends = [b for a, b in itertools.pairwise(steps) if a.is_speech and not b.is_speech]
     assert len(onsets) == len(ends) == 4

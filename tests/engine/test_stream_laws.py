@@ -29,10 +29,12 @@ cuts = pytest.mark.parametrize("cut", CUTS.values(), ids=CUTS.keys())
 
 @pytest.mark.parametrize(
     ("rate", "channels", "dtype"),
-    [  # each pair of values at least once
-        (rate, 1 + (i + j) % 2, dtype)
-        for i, rate in enumerate((8000, 16000, 22050, 44100, 48000))
-        for j, dtype in enumerate(("int16", "float32", "float64"))
+    [  # the hostile input tries any combination of them
+        (8000, 2, "float32"),
+        (16000, 1, "int16"),
+        (22050, 2, "int16"),
+        (44100, 1, "float64"),
+        (48000, 2, "float64"),
     ],
 )
 def test_any_chunking_of_any_format_gives_the_same_predictions(

@@ -62,7 +62,6 @@ def overconfident(
     return metrics.with_temperature(honest, temperature), truth
 
 
-@pytest.mark.parametrize("clips", [788, 3000])
 @pytest.mark.parametrize(
     ("temperature", "true_error", "most_off"),
     [
@@ -74,12 +73,12 @@ def overconfident(
     ],
 )
 def test_the_debiased_error_is_the_true_one_on_average(
-    temperature: float, true_error: float, most_off: float, clips: int
+    temperature: float, true_error: float, most_off: float
 ) -> None:
-    """Simulated: 400 sets of answers of a network whose true calibration error is known."""
+    """Simulated: 400 sets of few answers of a network whose true calibration error is known."""
     many = overconfident(400_000, temperature, 1000)
     assert metrics.calibration_error(*many) == pytest.approx(true_error, abs=0.002)
-    sets = [overconfident(clips, temperature, seed) for seed in range(400)]
+    sets = [overconfident(788, temperature, seed) for seed in range(400)]
     errors = [metrics.debiased_calibration_error(*one) for one in sets]
     assert np.mean(errors) == pytest.approx(true_error, abs=most_off)
 

@@ -34,9 +34,8 @@ def model_with_everyday_odds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(name="talks", scope="module")
 def folder_of_talks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three people, one of whom says nothing."""
-    folder, voice = tmp_path_factory.mktemp("talks"), demo_voice()
-    middle = len(voice) // 2
-    for name, samples in (("ann", voice[:middle]), ("ben", voice[middle:]), ("nil", voice * 0)):
+    folder, voices = tmp_path_factory.mktemp("talks"), np.split(demo_voice()[: 12 * 16000], 2)
+    for name, samples in zip(("ann", "ben", "nil"), (*voices, voices[0] * 0), strict=True):
         soundfile.write(folder / f"{name}.wav", samples, SAMPLE_RATE_HZ, subtype="FLOAT")
     return folder
 
@@ -63,7 +62,7 @@ def test_shares_are_means_over_speakers_with_their_interval() -> None:
 
 
 def test_both_priors_hear_what_each_would_hear_alone(everyday: Path) -> None:
-    classifier, voice = OnnxClassifier.load(everyday), demo_voice()
+    classifier, voice = OnnxClassifier.load(everyday), demo_voice()[: 8 * SAMPLE_RATE_HZ]
     together = hear(classifier, np.array_split(voice, 7))
     for prior, predictions in zip(PRIORS, together, strict=True):
         recognizer = StreamRecognizer(everyday, prior=prior)

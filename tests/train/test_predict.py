@@ -17,6 +17,7 @@ from ser_train.commands import cli
 from ser_train.commands.predict import predict, sum_up
 
 RATE_HZ = 16000
+VOICE = demo_voice()[: 8 * RATE_HZ]
 NOISE = np.random.default_rng(0).standard_normal(5 * RATE_HZ)
 
 
@@ -54,7 +55,7 @@ def test_a_recording_without_speech_has_no_emotion(
 def test_it_hears_what_the_live_engine_hears(
     rate_hz: int, tmp_path: Path, model: OnnxClassifier
 ) -> None:
-    voice = soxr.resample(demo_voice(), RATE_HZ, rate_hz)
+    voice = soxr.resample(VOICE, RATE_HZ, rate_hz)
     path = write(tmp_path / "voice.wav", np.stack([voice, 0.5 * voice], axis=1), rate_hz)
     recognizer = StreamRecognizer(model, rate_hz, channels=2)
     alone = recognizer.process(soundfile.read(path, dtype="float32")[0]) + recognizer.flush()
@@ -69,7 +70,7 @@ def test_its_prior_is_everyday_or_even(
     everyday_model: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    path = write(tmp_path / "voice.wav", demo_voice())
+    path = write(tmp_path / "voice.wav", VOICE)
     said = []
     for words in ((), ("--prior", "everyday"), ("--prior", "even")):
         assert cli.main(["predict", str(everyday_model), str(path), *words]) == 0
@@ -107,7 +108,7 @@ def test_each_moment_of_speech_counts_once(
 def test_a_file_that_is_none_does_not_stop_the_others(
     tmp_path: Path, tiny_model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    good, cut = (write(tmp_path / name, demo_voice()) for name in ("good.wav", "cut.wav"))
+    good, cut = (write(tmp_path / name, VOICE) for name in ("good.wav", "cut.wav"))
     cut.write_bytes(cut.read_bytes()[:-50_000])
     bad = [tmp_path / name for name in ("folder", "text.m4a", "none.wav", "empty.wav")]
     bad[0].mkdir()

@@ -5,7 +5,6 @@ supervision. 2022. The weights are under the MIT licence.
 """
 
 import hashlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,34 +25,46 @@ transformers (its own attention, convolutions and normalisation) behind librosa'
 _TOLERANCE = 2e-3
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class EncoderFile:
-    """An encoder file, checked by the shapes of its tensors."""
+    """An encoder file, checked by the shapes of its tensors, which are read when they are needed.
 
-    path: Path
-    tensors: dict[str, NDArray[np.float32]]
-    provenance: Encoder
+    Parameters
+    ----------
+    path : Path
+    digest : str
+        SHA-256 of the file.
+    """
+
+    def __init__(self, path: Path, digest: str) -> None:
+        self.provenance = Encoder(_NAME, digest, _LICENCE)
+        self._path = path
+        self._tried: list[NDArray[np.float32]] = []
 
     def fill(self, layer: Any) -> None:
-        """Give a `ser_train.layers.SpeechEncoder` these weights, and try them.
+        """Give a `ser_train.layers.SpeechEncoder` these weights; the first time try them.
 
         Raises
         ------
         SerError
             If a known sound does not give the statistics of the published encoder.
         """
-        layer.set_weights(_weights(self.tensors))
+        if self._tried:  # by the front end, or by an earlier fold
+            layer.set_weights(self._tried)
+            return
+        weights = _weights(_tensors(self._path))
+        layer.set_weights(weights)
         got = np.asarray(layer(_golden_power()[np.newaxis]))[0, :: 2 * _UNITS * _BLOCKS // 8]
         worst = float(np.abs(got - _GOLDEN).max())
         if not worst <= _TOLERANCE:
             raise SerError(
-                f"{sanitize(self.path)}: not the encoder of {_NAME}: a known sound gives "
+                f"{sanitize(self._path)}: not the encoder of {_NAME}: a known sound gives "
                 f"statistics that are off by {worst:.2g}, wanted at most {_TOLERANCE:g}"
             )
+        self._tried = weights
 
 
 def read_encoder(path: Path) -> EncoderFile:
-    """Read a ``.safetensors`` file that holds the encoder, and perhaps all else of the model.
+    """Look at a ``.safetensors`` file with the encoder, and perhaps all else of the model.
 
     Raises
     ------
@@ -63,10 +74,10 @@ def read_encoder(path: Path) -> EncoderFile:
     from safetensors import SafetensorError, safe_open  # noqa: PLC0415 - an extra
 
     try:
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        with path.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
         with safe_open(path, framework="numpy") as file:
             there = set(file.keys())
-            tensors = {}
             for name, shape in _shapes().items():
                 if _PREFIX + name not in there:
                     raise SerError(f"no tensor {_PREFIX + name}, wanted {_NAME}")
@@ -75,7 +86,6 @@ def read_encoder(path: Path) -> EncoderFile:
                     raise SerError(
                         f"{_PREFIX + name} has the shape {tuple(got)}, wanted {shape} as in {_NAME}"
                     )
-                tensors[name] = file.get_tensor(_PREFIX + name).astype(np.float32)
     except (OSError, SafetensorError) as error:
         raise SerError(
             f"{sanitize(path)}: no encoder can be read ({quoted(str(error))}), wanted the "
@@ -83,7 +93,14 @@ def read_encoder(path: Path) -> EncoderFile:
         ) from error
     except SerError as error:
         raise SerError(f"{sanitize(path)}: {error}") from error
-    return EncoderFile(path, tensors, Encoder(_NAME, digest, _LICENCE))
+    return EncoderFile(path, digest)
+
+
+def _tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    from safetensors import safe_open  # noqa: PLC0415 - an extra
+
+    with safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(_PREFIX + name).astype(np.float32) for name in _shapes()}
 
 
 def _shapes() -> dict[str, tuple[int, ...]]:

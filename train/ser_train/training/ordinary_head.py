@@ -16,7 +16,7 @@ from ser_train.data.batches import Batch
 from ser_train.data.prepare import Prepared
 from ser_train.models.inference import Inference, after_front_end
 from ser_train.models.recipe import OrdinaryHead
-from ser_train.models.registry import Network
+from ser_train.models.registry import NETWORKS, Network
 from ser_train.training.loop import make_repeatable
 from ser_train.training.optimizer import Optimizer
 
@@ -33,7 +33,8 @@ def hearing_talk(network: Network) -> Network:
         If it has no layer for a second head.
     """
     if not network.pooled:
-        raise SerError(f"{network.name} has no head for ordinary talk; wanted emotion-tcn or so")
+        able = ", ".join(name for name, known in NETWORKS.items() if known.pooled)
+        raise SerError(f"{network.name} has no head for ordinary talk; wanted one of {able}")
     head, recipe = network.ordinary, network.recipe
     waveforms = recipe.waveforms and dataclasses.replace(
         recipe.waveforms,
