@@ -27,7 +27,16 @@ SUBCOMMANDS = {
     "ser-live": ("", "replay", "batch", "doctor"),
     "ser-serve": ("",),
     "ser-bench": ("",),
-    "ser-train": ("", "fit", "cross-validate", "report", "evaluate", "ensemble", "predict"),
+    "ser-train": (
+        "",
+        "fit",
+        "cross-validate",
+        "report",
+        "compare",
+        "evaluate",
+        "ensemble",
+        "predict",
+    ),
     "ser-export": ("",),
 }
 MISTAKES = {

@@ -2,8 +2,10 @@
 
 import dataclasses
 import json
+import shlex
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 import soundfile
@@ -12,6 +14,7 @@ from helpers import tiny_network
 from helpers.notes import Notes
 from ser_export.exporting import export_model
 from ser_live import SerError
+from ser_live.model.card import SpectrumSpec, WindowSpec
 from ser_live.testing import demo_voice
 from ser_train import metrics
 from ser_train.commands import cli
@@ -21,6 +24,7 @@ from ser_train.corpora import Clip
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.clips import Evaluation, record_of
 from ser_train.models.keras_file import load_model, save_model
+from ser_train.models.size import ModelSize, measure_size
 from ser_train.reports.model_card import held_out_metrics
 
 pytestmark = pytest.mark.integration
@@ -64,6 +68,39 @@ def test_evaluation_says_who_was_known(fitted: tiny_network.Fitted, tmp_path: Pa
     lines = evaluate(evaluation(fitted.job), notes)
     assert "ravdess/01, ravdess/02, ravdess/03, ravdess/04 were in training" in lines[0]
     assert notes.notes[-1].startswith("warning: ravdess/01")
+
+
+def test_a_report_holds_what_a_reader_needs(
+    fitted: tiny_network.Fitted, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus, report = str(fitted.job.recordings.folders[0]), tmp_path / "report"
+    command = ["evaluate", str(fitted.job.output), "--corpus", corpus, "--csv"]
+    command += ["--cache-dir", str(fitted.job.cache_folder)]
+    assert cli.main(command) == 2
+    assert "--csv and --latex want a folder" in capsys.readouterr().err
+    assert cli.main([*command, "--report-dir", str(report)]) == 0
+    model, data = load_model(fitted.job.output), json.loads((report / "metrics.json").read_text())
+    assert data["command"] == shlex.join(["ser-train", *command, "--report-dir", str(report)])
+    assert data["parameters"] == model.model.count_params()
+    # One second: 97 frames of 257 bins to 20 mels, whose means go to two labels.
+    assert data["multiply_adds"] == 97 * 257 * 20 + 20 * 2
+    assert {"python", "keras", "ser-live"} <= data["versions"].keys()
+    assert [row["clips"] for row in data["speakers"]] == [4] * 6
+    assert np.trace(data["confusion"]) / 24 == pytest.approx(data["scores"]["wa"])
+    page = (report / "report.md").read_text()
+    assert f"```console\n{data['command']}\n```" in page
+    assert "| ravdess/06 | 4 | 100.0 | 100.0 |" in page
+    assert (report / "speakers.csv").read_text().startswith("speaker,clips,UAR %,WA %\n")
+    capsys.readouterr()
+    assert cli.main(["compare", str(report), str(report)]) == 0
+    assert "24 clips of 6 speakers" in capsys.readouterr().out
+
+
+def test_what_cannot_be_counted_is_not() -> None:
+    inputs = keras.Input((None, 257))
+    attended = keras.layers.MultiHeadAttention(1, 4)(inputs, inputs)
+    size = measure_size(keras.Model(inputs, attended), SpectrumSpec(), WindowSpec())
+    assert size == ModelSize(257 * 12 + 12 + 4 * 257 + 257, None)
 
 
 def test_predictions_of_keras_and_onnx_agree(

@@ -251,15 +251,35 @@ def speaker_intervals(
     tuple of Interval
         Of UAR, the mean recall over the labels that the speakers have, and of WA.
     """
+    uars, accuracies = _each_left_out(right, clips)
+    return _jackknifed(uars), _jackknifed(accuracies)
+
+
+def paired_intervals(
+    first: NDArray[np.float64], second: NDArray[np.float64], clips: NDArray[np.int64]
+) -> tuple[Interval, Interval]:
+    """Bound by how much UAR and WA of a second model exceed those of a first one.
+
+    Both answered the same clips, so what makes a speaker hard is the same for both and leaves the
+    difference. Parameters, method and order are those of `speaker_intervals`.
+    """
+    pairs = zip(_each_left_out(first, clips), _each_left_out(second, clips), strict=True)
+    uar, wa = (_jackknifed(b - a, lowest=-1.0) for a, b in pairs)
+    return uar, wa
+
+
+def _each_left_out(
+    right: NDArray[np.float64], clips: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return UAR and WA of all speakers, which come first, and without each of them."""
     kept_right, kept = (np.vstack((x.sum(axis=0), x.sum(axis=0) - x)) for x in (right, clips))
     recalls = kept_right / np.where(kept > 0, kept, np.nan)
-    accuracies = kept_right.sum(axis=1) / kept.sum(axis=1)
-    return _jackknifed(np.nanmean(recalls, axis=1)), _jackknifed(accuracies)
+    return np.nanmean(recalls, axis=1), kept_right.sum(axis=1) / kept.sum(axis=1)
 
 
-def _jackknifed(values: NDArray[np.float64]) -> Interval:
+def _jackknifed(values: NDArray[np.float64], lowest: float = 0.0) -> Interval:
     """Return the interval of a figure of all speakers, which comes first, and without each one."""
     whole, without, freedom = values[0], values[1:], len(values) - 2
     error = np.sqrt(freedom * without.var())
     half = scipy.special.stdtrit(freedom, 0.975) * error
-    return Interval(float(max(0.0, whole - half)), float(min(1.0, whole + half)))
+    return Interval(float(max(lowest, whole - half)), float(min(1.0, whole + half)))

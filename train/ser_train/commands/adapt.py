@@ -201,7 +201,7 @@ def _save(task: _Task, trained: Trained, calibrated: Calibrated, outcome: _Outco
             "labels": task.labels,
             "speaker_independent": task.is_fair,
             "comparison": dataclasses.asdict(outcome.comparison) if outcome else None,
-            **training_figures(trained, calibrated),
+            **training_figures(job, trained, calibrated),
         },
     )
     heard = task.prepared.chosen(split.training)

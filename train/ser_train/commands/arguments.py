@@ -133,11 +133,22 @@ def add_cross_validate(parser: argparse.ArgumentParser) -> None:
         help="for ledger, posteriors and report; folds that it holds are kept",
     )
     add("--run-dir", **_FOLDER, help="for checkpoints (default: runs in the former)")
+    _add_tables(parser)
 
 
 def add_report(parser: argparse.ArgumentParser) -> None:
     """Add the folder of a report."""
     parser.add_argument("folder", **_FOLDER, help="report folder of a cross-validation")
+    _add_tables(parser)
+
+
+def add_compare(parser: argparse.ArgumentParser) -> None:
+    """Add the two reports of a comparison."""
+    add = parser.add_argument
+    text = "report folders, A and B, of cross-validate or evaluate, over the same clips"
+    add("reports", type=Path, nargs=2, metavar="REPORT", help=text)
+    add("--report-dir", **_FOLDER, help="for the page, its plot and the figures")
+    _add_tables(parser)
 
 
 def add_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -162,7 +173,8 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_recordings(parser)
     _add_own_network(parser)
     add("--speakers", **_SPEAKERS, help="only these speakers (default: all)")
-    add("--report-dir", **_FOLDER, help="for plots and figures")
+    add("--report-dir", **_FOLDER, help="for plots, figures and the answer to each clip")
+    _add_tables(parser)
     add("--seed", **_SEED, help="order of the stream (default: 0)")
 
 
@@ -191,6 +203,18 @@ def _add_own_network(parser: argparse.ArgumentParser) -> None:
     """Add the name of code that a model file needs."""
     text = "package.module:name with the layers of a network of your own (default: none is run)"
     parser.add_argument("--network", default="", metavar="NAME", help=text)
+
+
+def _add_tables(parser: argparse.ArgumentParser) -> None:
+    for form in ("csv", "latex"):
+        parser.add_argument(
+            f"--{form}",
+            dest="tables",
+            action="append_const",
+            const=form,
+            default=[],
+            help=f"also write the report's tables as {form.upper()}",
+        )
 
 
 def _add_recordings(parser: argparse.ArgumentParser) -> None:

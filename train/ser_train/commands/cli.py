@@ -3,6 +3,7 @@
 import argparse
 import inspect
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -69,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(argv: Sequence[str] | None) -> int:
     options = make_parser().parse_args(argv)
+    options.command_line = shlex.join(["ser-train", *(sys.argv[1:] if argv is None else argv)])
     try:
         with Signals():
             return int(options.run(options) or 0)
@@ -114,6 +116,7 @@ def make_parser() -> argparse.ArgumentParser:
             "measure a network by a published protocol",
         ),
         ("report", _report, arguments.add_report, "write the report of finished folds once more"),
+        ("compare", _compare, arguments.add_compare, "subtract one report from another"),
         ("evaluate", _evaluate, arguments.add_evaluate, "measure a model on recordings"),
         ("ensemble", _ensemble, arguments.add_ensemble, "make one model of several"),
         ("predict", _predict, arguments.add_predict, "name the emotion of recordings"),
@@ -194,13 +197,25 @@ def cross_validate(
         run_folds(plan, missing, report)
     else:
         report.note("every fold is finished: kept")
-    return summarise(job.report_folder)
+    return summarise(job.report_folder, job.tables)
 
 
 def _report(options: argparse.Namespace) -> None:
     from ser_train.reports.cross_validation import summarise  # noqa: PLC0415 - Matplotlib takes a second
 
-    print("\n".join(summarise(options.folder)))
+    print("\n".join(summarise(options.folder, options.tables)))
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from ser_train.cross_validation.comparison import compare_reports, read_answers  # noqa: PLC0415
+    from ser_train.evaluation.clips import make_report_folder  # noqa: PLC0415
+    from ser_train.reports.comparison import comparison_lines, write_comparison  # noqa: PLC0415
+
+    make_report_folder(options.report_dir, options.tables)
+    found = compare_reports(*(read_answers(folder) for folder in options.reports))
+    if options.report_dir:
+        write_comparison(options.report_dir, found, options.tables)
+    print("\n".join(comparison_lines(found)))
 
 
 def _require_recordings(options: argparse.Namespace) -> None:

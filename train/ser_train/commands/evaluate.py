@@ -1,6 +1,5 @@
 """Measure a saved model: on recordings, on a stream, in bad conditions, or on ordinary talk."""
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,12 +22,13 @@ from ser_train.evaluation.live.ordinary import evaluate_talk
 from ser_train.evaluation.live.stream import evaluate_stream
 from ser_train.models.keras_file import ModelFile, load_model, save_model
 from ser_train.models.registry import network_of
+from ser_train.models.size import measure_size
 from ser_train.models.training_record import heard_before
 from ser_train.progress import Reporter
 from ser_train.reports import conditions, live
-from ser_train.reports.markdown import score_lines, write_json
+from ser_train.reports.evaluation import write_evaluation
+from ser_train.reports.markdown import score_lines
 from ser_train.reports.model_card import adapted_record, recalibrated_card
-from ser_train.reports.plots import draw_measured
 
 _RIGHT_OF_SURE = 0.6
 """Share of the sure answers to strangers that must be right."""
@@ -47,7 +47,7 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
     SerError
         If the model, the recordings, their labels or the speakers do not fit.
     """
-    make_report_folder(job.report_folder)
+    make_report_folder(job.report_folder, job.tables)
     loaded = load_model(job.model)
     model, labels, network = loaded.model, loaded.card.labels, network_of(loaded.card)
     network = network.with_front_end_of(model)
@@ -70,9 +70,8 @@ def evaluate(job: Evaluation, report: Reporter) -> tuple[str, ...]:
         whole = measure(model, prepared, every, labels, whole=True)
         lines += ["", f"beside it, {whole.heard}:", *score_lines(whole.scores, labels)]
     if job.report_folder:
-        draw_measured(job.report_folder, measured, labels, loaded.card.name)
-        data = {"protocol": lines[0], "scores": dataclasses.asdict(measured.scores)}
-        write_json(job.report_folder / "metrics.json", data)
+        size = measure_size(model, network.spectrum, network.window)
+        write_evaluation(job, loaded.card, measured, lines[0], size)
     if job.calibrated:
         lines += _calibrate(job.calibrated, loaded, prepared)
     return tuple(lines)
@@ -110,6 +109,8 @@ def _calibrate(target: Path, file: ModelFile, prepared: Prepared) -> list[str]:
 
 def evaluate_live(way: str, job: Evaluation, report: Reporter) -> tuple[str, ...]:
     """Measure a model in one of the ways of `LIVE`; result and errors are those of `evaluate`."""
+    if job.tables:
+        raise SerError(f"--csv and --latex do not go with --{way}, whose tables are in its page")
     measure, write, lines = LIVE[way]
     figures = measure(job, report)
     if job.report_folder:

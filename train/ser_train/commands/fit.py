@@ -8,6 +8,7 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.model.card import NEUTRAL, Calibration, Metric, ModelCard, SmoothingSpec
 from ser_train.corpora import Clip, find_talk, labels_of
+from ser_train.cross_validation.plan import machine, versions
 from ser_train.cross_validation.pooling import answers_of_folds
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
@@ -82,6 +83,8 @@ class FitJob:
     """Report folders whose figures go into the card."""
     settings: tuple[tuple[str, str], ...] = ()
     """Fields of the recipe and their values, as `with_settings` takes them."""
+    command_line: str = ""
+    """For ``metrics.json``."""
 
     @property
     def named(self) -> Named:
@@ -252,7 +255,7 @@ def _save(
             "labels": labels,
             "test": dataclasses.asdict(measured.scores) if measured else None,
             "metrics": [dataclasses.asdict(metric) for metric in metrics],
-            **training_figures(trained, calibrated),
+            **training_figures(job, trained, calibrated),
         },
     )
     prepared, split = task.prepared, task.split
@@ -272,9 +275,13 @@ def _save(
     report.note(f"wrote {job.output}; curves and figures are in {folder}")
 
 
-def training_figures(trained: Trained, calibrated: Calibrated) -> dict[str, object]:
-    """Return calibration and history for ``metrics.json``."""
+def training_figures(job: FitJob, trained: Trained, calibrated: Calibrated) -> dict[str, object]:
+    """Return conditions, calibration and history for ``metrics.json``."""
     return {
+        "command": job.command_line,
+        "versions": versions(),
+        "machine": machine(),
+        "parameters": int(trained.model.count_params()),
         "calibration": dataclasses.asdict(calibrated.calibration),
         "uncertain_below": calibrated.smoothing.uncertain_below,
         "history": [dataclasses.asdict(record) for record in trained.history],

@@ -11,12 +11,13 @@ import numpy as np
 
 from ser_train.corpora import labels_of, truth_of
 from ser_train.cross_validation.ledger import WHOLE, Posteriors, Row
-from ser_train.cross_validation.plan import Plan, require_unheard, versions
+from ser_train.cross_validation.plan import Plan, machine, require_unheard, versions
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import predict
 from ser_train.metrics import fit_temperature
 from ser_train.models.registry import Network
+from ser_train.models.size import measure_size
 from ser_train.progress import Reporter
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.fine_tuning import adapt_network, forget
@@ -144,6 +145,7 @@ def _row(
     clips, split = fold.prepared.clips, fold.split
     training, validation, test = split.speakers(clips)
     corpora = {clips[index].corpus for index in split.test}
+    size = measure_size(trained.model, plan.network.spectrum, plan.network.window)
     return Row(
         configuration=plan.configuration,
         seed=fold.settings.seed,
@@ -164,4 +166,8 @@ def _row(
         versions=versions(),
         commit=plan.commit,
         history=tuple(epoch.rounded(_DIGITS) for epoch in trained.history),
+        parameters=size.parameters,
+        multiply_adds=size.multiply_adds,
+        machine=machine(),
+        command=plan.job.command_line or None,
     )

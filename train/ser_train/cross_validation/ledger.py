@@ -88,6 +88,13 @@ class Row:
     commit: str | None = None
     """Of the source tree, with "-dirty" behind it where code differs from it."""
     history: tuple[EpochRecord, ...] = ()
+    parameters: int | None = None
+    """Of the network; None: not counted."""
+    multiply_adds: int | None = None
+    """For one window, as `ser_train.models.size` counts them; None: not counted."""
+    machine: str | None = None
+    command: str | None = None
+    """As it was given."""
 
     @property
     def key(self) -> tuple[int, int]:

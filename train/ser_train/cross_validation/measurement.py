@@ -59,6 +59,17 @@ class Figures:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeakerFigures:
+    """Figures of one speaker, over all seeds."""
+
+    speaker: str
+    clips: int
+    uar: float
+    """Over the labels that the speaker has."""
+    wa: float
+
+
+@dataclass(frozen=True, slots=True)
 class FoldFigures:
     """One fold, over all seeds."""
 
@@ -138,11 +149,9 @@ class Measurement:
             "wa_of_sure": float(np.mean([fold.wa_of_sure.mean for fold in self.per_fold])),
         }
 
-    def speakers(self) -> dict[str, float]:
-        """Return the accuracy for each test speaker, mean over seeds."""
-        names = self.pools[0].speakers
-        right = np.mean([right_answers(one, self.headline) for one in self.pools], axis=0)
-        return {name: float(right[names == name].mean()) for name in np.unique(names).tolist()}
+    def speakers(self) -> tuple[SpeakerFigures, ...]:
+        """Return the figures of each test speaker, mean over seeds."""
+        return speaker_figures(self.pools, self.headline)
 
     def heard_figures(self) -> dict[str, tuple[float, float]]:
         """Return mean UAR and WA for each length of speech that was heard."""
@@ -224,6 +233,46 @@ def right_answers(one: Pool, heard: int) -> NDArray[np.bool_]:
     return right
 
 
+def count_by_speaker(
+    pools: Sequence[Pool], heard: int, like: Pool | None = None
+) -> tuple[list[str], NDArray[np.float64], NDArray[np.int64]]:
+    """Count the right answers of one or several seeds.
+
+    Parameters
+    ----------
+    pools : sequence of Pool
+    heard : int
+    like : Pool, optional
+        Of the same clips, whose labels are the columns.
+
+    Returns
+    -------
+    list of str
+        Speakers.
+    ndarray, shape (speakers, labels)
+        Right answers, mean over seeds.
+    ndarray of int, shape (speakers, labels)
+        Clips.
+    """
+    first = like or pools[0]
+    speakers, place = np.unique(first.speakers, return_inverse=True)
+    clips = np.zeros((len(speakers), len(first.labels)), np.int64)
+    right = np.zeros(clips.shape)
+    np.add.at(clips, (place, first.truth), 1)
+    means = np.mean([right_answers(one, heard) for one in pools], axis=0)
+    np.add.at(right, (place, first.truth), means)
+    return speakers.tolist(), right, clips
+
+
+def speaker_figures(pools: Sequence[Pool], heard: int) -> tuple[SpeakerFigures, ...]:
+    """Measure each speaker."""
+    found = []
+    for speaker, right, clips in zip(*count_by_speaker(pools, heard), strict=True):
+        uar, count = (right[clips > 0] / clips[clips > 0]).mean(), int(clips.sum())
+        found.append(SpeakerFigures(speaker, count, float(uar), float(right.sum() / count)))
+    return tuple(found)
+
+
 def _of_sure(
     pools: Sequence[Pool], answers: Sequence[NDArray[np.float64]], fold: int | None = None
 ) -> tuple[Figure, Figure]:
@@ -256,17 +305,8 @@ def _figure(values: Sequence[float], interval: Interval | None = None) -> Figure
 
 
 def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval | None, Interval | None]:
-    first = pools[0]
-    speakers, place = np.unique(first.speakers, return_inverse=True)
-    if len(speakers) < FEWEST_SPEAKERS:
-        return None, None
-    clips = np.zeros((len(speakers), len(first.labels)), np.int64)
-    right = np.zeros(clips.shape)
-    np.add.at(clips, (place, first.truth), 1)
-    np.add.at(
-        right, (place, first.truth), np.mean([right_answers(p, heard) for p in pools], axis=0)
-    )
-    return speaker_intervals(right, clips)
+    speakers, right, clips = count_by_speaker(pools, heard)
+    return speaker_intervals(right, clips) if len(speakers) >= FEWEST_SPEAKERS else (None, None)
 
 
 def _scores(pools: Sequence[Pool], heard: int) -> list[Scores]:

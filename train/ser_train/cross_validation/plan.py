@@ -3,6 +3,8 @@
 import contextlib
 import dataclasses
 import json
+import os
+import platform
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +13,7 @@ from itertools import product
 from pathlib import Path
 
 from ser_live.errors import SerError
+from ser_live.hardware import processor_name
 from ser_live.model.card import ModelCard
 from ser_train.corpora import Clip, labels_of
 from ser_train.cross_validation.ledger import Configuration, Ledger
@@ -54,6 +57,10 @@ class CrossValidation:
     skip_broken: bool = False
     settings: tuple[tuple[str, str], ...] = ()
     """Fields of the recipe and their values, as `with_settings` takes them."""
+    command_line: str = ""
+    """For the ledger."""
+    tables: tuple[str, ...] = ()
+    """Forms of the tables beside the report: "csv", "latex"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,12 +197,18 @@ def _also(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> tu
 
 
 def versions() -> dict[str, str]:
-    """Return the installed versions of Keras, TensorFlow and ser-live."""
-    found = {}
+    """Return the versions of Python, Keras, TensorFlow and ser-live."""
+    found = {"python": platform.python_version()}
     for package in ("keras", "tensorflow", "ser-live"):
         with contextlib.suppress(PackageNotFoundError):
             found[package] = version(package)
     return found
+
+
+def machine() -> str:
+    """Return system, processor and number of cores, on which training times depend."""
+    cores = f"{os.cpu_count() or 1} cores"
+    return f"{platform.system()} {platform.machine()}, {processor_name()}, {cores}"
 
 
 def commit(root: Path = _ROOT) -> str | None:

@@ -49,6 +49,10 @@ class Evaluation:
     """Model file to write, with the temperature and the threshold that the recordings give."""
     ordinary: tuple[Path, ...] = ()
     """Tables and folders of talk, measured in place of ``recordings``; no label is needed."""
+    tables: tuple[str, ...] = ()
+    """Forms of the tables beside the report: "csv", "latex"."""
+    command_line: str = ""
+    """For the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,14 +159,16 @@ def find_voices(
     return load_each(clips, _voice, what, report, skip)
 
 
-def make_report_folder(folder: Path | None) -> None:
+def make_report_folder(folder: Path | None, tables: Sequence[str] = ()) -> None:
     """Make the folder for a report, before anything is measured.
 
     Raises
     ------
     SerError
-        If it cannot be.
+        If it cannot be, or tables are wanted without a folder.
     """
+    if tables and folder is None:
+        raise SerError("--csv and --latex want a folder for the tables; give --report-dir")
     try:
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)

@@ -17,7 +17,14 @@ from ser_train.cross_validation.measurement import (
     measure_ledger,
 )
 from ser_train.metrics import confusion, reliability
-from ser_train.reports.markdown import markdown_table, percent, write_json, write_page
+from ser_train.reports.markdown import (
+    markdown_table,
+    percent,
+    write_json,
+    write_page,
+    write_tables,
+)
+from ser_train.reports.tables import size_words, speakers_table, tables_of
 
 _LEGEND = (
     "UAR: unweighted average recall; WA: accuracy; ± is the standard deviation over seeds. The "
@@ -38,8 +45,14 @@ _NORMALISED = (
 )
 
 
-def summarise(folder: Path) -> tuple[str, ...]:
+def summarise(folder: Path, forms: Sequence[str] = ()) -> tuple[str, ...]:
     """Write the report of the finished folds in a folder; needs no TensorFlow.
+
+    Parameters
+    ----------
+    folder : Path
+    forms : sequence of str
+        Of the tables beside the page: "csv", "latex".
 
     Returns
     -------
@@ -56,6 +69,8 @@ def summarise(folder: Path) -> tuple[str, ...]:
     measured = measure_ledger(Ledger(folder))
     write_json(folder / "summary.json", _data(measured, folder.name))
     drawn = draw_cross_validation(folder, measured)
+    tables = tables_of(_ways(measured), measured.pools, measured.headline)
+    write_tables(folder, tables, forms)
     page = folder / "report.md"
     write_page(page, report_page(measured, folder.name, drawn))
     return (*headline(measured), f"the report is {page}")
@@ -135,6 +150,7 @@ def report_page(measured: Measurement, folder: str, drawn: Sequence[str]) -> tup
         _folds_table(measured),
         "## Speakers",
         _speakers(measured),
+        markdown_table(speakers_table(measured.pools, measured.headline)),
         "## Training",
         _training(measured),
         "Every other number of the recipe is in `ledger.jsonl`.",
@@ -154,7 +170,7 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
         "normalised_by_speaker": measured.normalised,
     }
     return {
-        "command": repeat_command(measured, folder),
+        "command": "\n".join(_commands(measured, folder)),
         "configuration": dataclasses.asdict(measured.rows[0].configuration),
         "protocol": measured.words,
         "commits": sorted({row.commit or "unknown" for row in measured.rows}),
@@ -168,11 +184,17 @@ def _data(measured: Measurement, folder: str) -> dict[str, Any]:
         "by_seconds_heard": {
             name: {"uar": uar, "wa": wa} for name, (uar, wa) in measured.heard_figures().items()
         },
-        "by_speaker": measured.speakers(),
+        "by_speaker": {of.speaker: of.wa for of in measured.speakers()},
+        "speakers": [dataclasses.asdict(of) for of in measured.speakers()],
         "mean_over_folds": measured.mean_over_folds(),
         "by_fold": [dataclasses.asdict(fold) for fold in measured.per_fold],
         "confusion": confusion(answers, truth).tolist(),
         "reliability": [dataclasses.asdict(one) for one in reliability(answers, truth)],
+        "parameters": measured.rows[0].parameters,
+        "multiply_adds": measured.rows[0].multiply_adds,
+        "training_seconds": [row.training_seconds for row in measured.rows],
+        "versions": _versions(measured),
+        "machines": sorted({row.machine or "unknown" for row in measured.rows}),
     }
 
 
@@ -193,8 +215,14 @@ def _opening(measured: Measurement, folder: str) -> tuple[str, ...]:
         f"{_finished(measured)}; {measured.single.clips} clips; the figures are of "
         f"{measured.heard}, pooled over the folds of a seed.",
         f"Not finished and left out: {unfinished}." if left_out else "",
-        f"```console\n{repeat_command(measured, folder)}\n```",
+        "\n".join(["```console", *_commands(measured, folder), "```"]),
     )
+
+
+def _commands(measured: Measurement, folder: str) -> list[str]:
+    """Return the command lines as they were given; if they were not kept, one that repeats all."""
+    given = dict.fromkeys(row.command for row in measured.rows if row.command)
+    return list(given) or [repeat_command(measured, folder)]
 
 
 def _code_states(measured: Measurement) -> str:
@@ -209,16 +237,7 @@ def _code_states(measured: Measurement) -> str:
 
 def _figures_table(measured: Measurement) -> str:
     """Compare one network, the ensemble and other ways of answering."""
-    seeds, together = len(measured.seeds), _ensemble_name(measured)
-    among = f"answers among {', '.join(measured.protocol.tested)}"
-    rows = (
-        ("one network" + (f", mean of {seeds} seeds" if seeds > 1 else ""), measured.single),
-        (f"**{together}**", measured.together),
-        (f"one network, {among}", measured.among_tested),
-        (f"{together}, {among}", measured.together_among_tested),
-        ("one network, temperature 1", measured.untempered),
-        ("one network, normalised by speaker", measured.normalised),
-    )
+    together = _ensemble_name(measured)
     columns: tuple[tuple[str, Callable[[Figures], str]], ...] = (
         ("UAR %", lambda of: _spread(of.uar)),
         ("95 %", lambda of: _interval(of.uar)),
@@ -231,8 +250,26 @@ def _figures_table(measured: Measurement) -> str:
         ("sure %", lambda of: _spread(of.coverage)),
         ("sure: WA %", lambda of: _spread(of.wa_of_sure)),
     )
-    cells = [(name, *(cell(of) for _, cell in columns)) for name, of in rows if of]
+    cells = [
+        (f"**{name}**" if name == together else name, *(cell(of) for _, cell in columns))
+        for name, of in _ways(measured)
+        if of
+    ]
     return markdown_table([("", *(title for title, _ in columns)), *cells])
+
+
+def _ways(measured: Measurement) -> Sequence[tuple[str, Figures | None]]:
+    """Return the figures of each way of answering, by name."""
+    seeds, together = len(measured.seeds), _ensemble_name(measured)
+    among = f"answers among {', '.join(measured.protocol.tested)}"
+    return (
+        ("one network" + (f", mean of {seeds} seeds" if seeds > 1 else ""), measured.single),
+        (together, measured.together),
+        (f"one network, {among}", measured.among_tested),
+        (f"{together}, {among}", measured.together_among_tested),
+        ("one network, temperature 1", measured.untempered),
+        ("one network, normalised by speaker", measured.normalised),
+    )
 
 
 def _legend(measured: Measurement) -> tuple[str, ...]:
@@ -298,7 +335,7 @@ def _fold_row(fold: FoldFigures) -> tuple[str, ...]:
 
 
 def _speakers(measured: Measurement) -> str:
-    accuracy = measured.speakers()
+    accuracy = {of.speaker: of.wa for of in measured.speakers()}
     values = 100 * np.array(list(accuracy.values()))
     if len(values) < 2:
         return f"Only {next(iter(accuracy))} was tested."
@@ -316,17 +353,26 @@ def _training(measured: Measurement) -> str:
     epochs = " to ".join(str(length) for length in sorted({min(lengths), max(lengths)}))
     batch = f" of {recipe['batch_clips']} clips a batch" if recipe["batch_clips"] else ""
     seconds = [r.training_seconds for r in measured.rows if r.training_seconds is not None]
-    versions = sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
+    versions = _versions(measured)
+    machines = sorted({row.machine for row in measured.rows if row.machine})
+    first = measured.rows[0]
+    size = size_words(first.parameters, first.multiply_adds, first.window)
     commits = sorted({row.commit for row in measured.rows if row.commit})
     settings = ", ".join(f"{k} = {v}" for k, v in measured.rows[0].configuration.settings)
     sentences = (
         f"{epochs} epochs{batch}, last epoch.",
         f"Set: {settings}." if settings else "",
+        size,
         f"A fold took {np.mean(seconds) / 60:.1f} minutes in the mean." if seconds else "",
+        f"On {'; '.join(machines)}." if machines else "",
         f"Made with {', '.join(versions)}." if versions else "",
         f"Commit {', '.join(commits)}." if commits else "",
     )
     return " ".join(filter(None, sentences))
+
+
+def _versions(measured: Measurement) -> list[str]:
+    return sorted({f"{k} {v}" for row in measured.rows for k, v in row.versions.items()})
 
 
 def _plots(drawn: Sequence[str], *names: str) -> str:

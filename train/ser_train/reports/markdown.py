@@ -1,7 +1,9 @@
-"""Figures to read: pages and tables of Markdown, the same tables for a terminal, and JSON."""
+"""Figures to read: pages of Markdown, tables in several forms, and JSON."""
 
+import csv
+import io
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ser_train.evaluation.calibration import Comparison
@@ -34,6 +36,32 @@ def text_table(rows: Table) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     aligned = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in rows]
     return ["  ".join(cells).rstrip() for cells in aligned]
+
+
+def write_tables(folder: Path, tables: Mapping[str, Table], forms: Collection[str]) -> None:
+    """Write tables by name, as ``NAME.csv`` if the forms have "csv", as ``NAME.tex`` if "latex"."""
+    for name, rows in tables.items():
+        if "csv" in forms:
+            text = io.StringIO()
+            csv.writer(text, lineterminator="\n").writerows(rows)
+            write_page(folder / f"{name}.csv", [text.getvalue().rstrip("\n")])
+        if "latex" in forms:
+            write_page(folder / f"{name}.tex", [latex_table(rows)])
+
+
+def latex_table(rows: Table) -> str:
+    """Return a table for LaTeX with the package booktabs; the first column holds names."""
+    lines = [" & ".join(map(_escaped, cells)) + r" \\" for cells in rows]
+    columns = "l" + "r" * (len(rows[0]) - 1)
+    begin, end = rf"\begin{{tabular}}{{{columns}}}", r"\end{tabular}"
+    whole = [begin, r"\toprule", lines[0], r"\midrule", *lines[1:], r"\bottomrule", end]
+    return "\n".join(whole)
+
+
+def _escaped(text: str) -> str:
+    """Write LaTeX's special characters so that they are printed."""
+    words = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    return "".join(words.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in text)
 
 
 def percent(share: float) -> str:

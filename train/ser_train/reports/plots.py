@@ -70,14 +70,14 @@ def draw_curves(path: Path, history: Sequence[EpochRecord], title: str) -> None:
 def draw_confusion(
     path: Path, counts: NDArray[np.number], labels: Sequence[str], title: str
 ) -> None:
-    """Draw the share of each true label (row) that got each predicted label (column).
+    """Draw share and count of each true label (row) that got each predicted label (column).
 
     Labels that no clip has get no row. Counts of several networks may be means.
     """
     tested = np.flatnonzero(counts.sum(axis=1))
     rows = counts[tested].sum(axis=1, keepdims=True)
     shares = 100.0 * counts[tested] / rows
-    size = (3.4 + 0.5 * len(labels), 2.0 + 0.5 * len(tested))
+    size = (3.4 + 0.55 * len(labels), 2.0 + 0.55 * len(tested))
     with plot(path, size) as figure:
         axes = figure.subplots()
         image = axes.imshow(shares, cmap="Blues", vmin=0.0, vmax=100.0)
@@ -91,8 +91,10 @@ def draw_confusion(
         axes.set_title(title, fontsize=10)
         for (row, column), share in np.ndenumerate(shares):
             colour = "white" if share > 55.0 else "black"
-            axes.text(column, row, f"{share:.0f}", ha="center", va="center", color=colour)
-        figure.colorbar(image, ax=axes, label="% of the true label", shrink=0.8)
+            at = {"x": column, "ha": "center", "va": "center", "color": colour}
+            axes.text(y=row - 0.14, s=f"{share:.0f}", **at)
+            axes.text(y=row + 0.24, s=f"{counts[tested][row, column]:.0f}", fontsize=6, **at)
+        figure.colorbar(image, ax=axes, label="% of the true label; small: clips", shrink=0.8)
 
 
 def draw_reliability(
