@@ -140,7 +140,10 @@ class Expected:
 
     def by(self, door: str) -> str:
         """Return the outcome of a door."""
-        return self.by_pipe if door == "pipe" else self.by_file
+        outcome = self.by_pipe if door == "pipe" else self.by_file
+        if outcome == "media":
+            return "whole" if door == "file" and len(self.truth.samples) else "refused"
+        return outcome
 
 
 def judge(heard: Heard, truth: Heard, padding_seconds: float, is_damaged: bool) -> str:

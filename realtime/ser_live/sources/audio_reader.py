@@ -15,9 +15,10 @@ from ser_live.engine.resample import require_channels, require_rate
 from ser_live.errors import SerError
 from ser_live.sources.byte_feed import LENGTH_UNKNOWN, Account, ByteFeed, Parts
 from ser_live.sources.byte_streams import streams_of
-from ser_live.sources.containers import HEAD_BYTES, advice_on, container_of
+from ser_live.sources.containers import HEAD_BYTES, advice_on, container_of, is_media
 from ser_live.sources.decoder_files import ForwardBytes, SoughtBytes
 from ser_live.sources.decoder_messages import logged_messages
+from ser_live.sources.media import INSTALL, MediaBytes, open_media
 from ser_live.text import sanitize
 
 WANTED = "wanted WAV, FLAC, Ogg, MP3 or another format of libsndfile"
@@ -46,6 +47,9 @@ class AudioReader:
         A file stays open when this is closed.
     name : str or None
         For messages; None: the path.
+    by_media : bool
+        What libsndfile does not read of a path is decoded by FFmpeg, where there is one: MP4,
+        Matroska, AMR, videos ... Not for files of strangers.
 
     Raises
     ------
@@ -56,8 +60,16 @@ class AudioReader:
     sample_rate_hz: int
     channels: int
 
-    def __init__(self, source: str | os.PathLike[str] | BinaryIO, name: str | None = None) -> None:
+    def __init__(
+        self,
+        source: str | os.PathLike[str] | BinaryIO,
+        name: str | None = None,
+        *,
+        by_media: bool = False,
+    ) -> None:
         self._source = source
+        self._by_media = by_media
+        self._media: MediaBytes | None = None
         is_path = isinstance(source, str | os.PathLike)
         self.name = sanitize(source if is_path else "the audio") if name is None else name
         self.frames = 0
@@ -118,7 +130,14 @@ class AudioReader:
         """Close what was opened here."""
         if self._file is not None:
             self._file.close()
+        if self._media is not None:
+            self._media.close()
         self._close()
+
+    def interrupt(self) -> None:
+        """End a read that waits for another process, from any thread."""
+        if self._media is not None:
+            self._media.interrupt()
 
     def _begin(self, stream: Any) -> None:
         is_seekable = stream.seekable()
@@ -143,12 +162,27 @@ class AudioReader:
             self.sample_rate_hz = require_rate(self._file.samplerate)
             self.channels = require_channels(self._file.channels)
         except soundfile.SoundFileError as error:
-            why = f"{kind}: {_reason(error)}" if kind else "no known container"
-            advice = advice_on(kind, f"convert it, as in 'ffmpeg -i {self.name} OUT.wav'")
-            reason = f"no audio that can be read ({why}); {WANTED}{'; ' if advice else ''}{advice}"
-            raise SerError(f"{self.name}: {reason}") from error
+            self._decode_media(stream, kind, _reason(error))
         except (SerError, OSError) as error:
             raise SerError(f"{self.name}: {error}") from error
+
+    def _decode_media(self, stream: Any, kind: str | None, reason: str) -> None:
+        """Go on with what FFmpeg decodes of a file that libsndfile refuses for a reason."""
+        advice = advice_on(kind, f"convert it, as in 'ffmpeg -i {self.name} OUT.wav'")
+        path = Path(self._source) if self._by_media else None  # type: ignore[arg-type]
+        if path is not None and is_media(kind, path.suffix):
+            try:
+                self._media = open_media(path, stream)
+            except SerError as error:
+                reason, advice = str(error), ""
+            else:
+                if self._media is not None:
+                    self._by_media = False
+                    return self._begin(self._media)
+                advice = f"{INSTALL}, or {advice}"
+        why = f"{kind}: {reason}" if kind else "no known container"
+        told = f"no audio that can be read ({why}); {WANTED}{'; ' if advice else ''}{advice}"
+        raise SerError(f"{self.name}: {told}")
 
     def _piece(self, frames: int) -> NDArray[np.float32]:
         """Return the next samples of any stream, none at the end of all."""
@@ -230,8 +264,8 @@ class AudioReader:
         return form == (self.sample_rate_hz, self.channels)
 
     def _reason(self) -> str:
-        if self._damage:
-            return self._damage
+        if damage := self._damage or (self._media.damage if self._media else ""):
+            return damage
         if self._unlike_seconds:
             return "it goes on at another rate or with other channels"
         if self._account.junk_bytes and self._missing_seconds() >= _LEAST_MISSING_SECONDS:

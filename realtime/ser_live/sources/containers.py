@@ -26,6 +26,8 @@ _FORMS = {
     b"FORM": dict.fromkeys((b"AIFF", b"AIFC"), "AIFF"),
 }
 _ARCHIVES = ("a ZIP archive", "gzip")
+_HEADLESS = (".aac", ".ac3", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".vob")
+"""Endings of what FFmpeg reads and no first bytes tell."""
 
 
 def container_of(head: bytes) -> str | None:
@@ -41,6 +43,11 @@ def container_of(head: bytes) -> str | None:
         return form
     found = (name for at, magic, name in _MAGIC if head[at : at + len(magic)] == magic)
     return next(found, None)
+
+
+def is_media(container: str | None, ending: str) -> bool:
+    """Tell whether FFmpeg may know a file, by its container or by the ending of its name."""
+    return container not in (None, *_ARCHIVES) or ending.lower() in _HEADLESS
 
 
 def advice_on(container: str | None, conversion: str) -> str:

@@ -50,7 +50,8 @@ class FileSource(WaitingSource):
     Parameters
     ----------
     path : path
-        Anything that libsndfile reads: WAV, FLAC, Ogg, MP3 ...
+        Anything that libsndfile reads: WAV, FLAC, Ogg, MP3 ...; and what PyAV (extra ``media``) or
+        an ffmpeg on PATH decodes: m4a, mp4, webm, amr, wma, the sound of videos ...
     pace : str
         "fast": as fast as they are taken. "realtime": no sample before its time; what was
         taken too late is delivered at once, and nothing is dropped.
@@ -68,7 +69,7 @@ class FileSource(WaitingSource):
             raise SerError(f"{quoted(path)} is no path of an audio file") from error
         self.name = sanitize(self.path.name)
         self.pace: Pace = pace
-        self._reader = AudioReader(self.path)
+        self._reader = AudioReader(self.path, by_media=True)
         self._is_open = False
         self._begun_at: float | None = None
         self._closed = threading.Event()
@@ -125,3 +126,4 @@ class FileSource(WaitingSource):
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""
         self._closed.set()
+        self._reader.interrupt()
