@@ -112,11 +112,8 @@ class TestMicrophone:
         assert "restart the sound server" in findings["portaudio"]["remedy"]
         assert findings["engine"]["verdict"] == "ok"
 
-    @pytest.mark.parametrize("after_seconds", [0.2, 1.5])
-    def test_a_server_that_hangs_while_it_records(
-        self, speaker: SoundServer, after_seconds: float
-    ) -> None:
-        stopper = threading.Timer(after_seconds, speaker.signal, (signal.SIGSTOP,))
+    def test_a_server_that_hangs_while_it_records(self, speaker: SoundServer) -> None:
+        stopper = threading.Timer(1.5, speaker.signal, (signal.SIGSTOP,))
         stopper.start()
         started = time.monotonic()
         try:

@@ -119,19 +119,6 @@ def test_an_offset_alone_asks_no_network() -> None:
     assert {step.probability for step in decided(np.full(RATE * 2, 0.1))} == {0.0}
 
 
-@pytest.mark.parametrize("chunk_samples", [17, 160, STEP_SAMPLES, 4001])
-def test_chunks_do_not_change_what_the_network_hears(chunk_samples: int) -> None:
-    voice = demo_voice()[: 6 * RATE] + np.float32(0.1)
-    whole, cut = SpeechGate(GateSpec()), SpeechGate(GateSpec())
-    whole.process(voice)
-    for start in range(0, voice.size, chunk_samples):
-        cut.process(voice[start : start + chunk_samples])
-    one, other = ([step.rows for step in gate._waiting] for gate in (whole, cut))
-    assert len(one) == len(other)
-    for a, b in zip(one, other, strict=True):
-        assert (a is None and b is None) or np.array_equal(np.asarray(a), np.asarray(b))
-
-
 def machine(pitch_hz: float, is_square: bool, seconds: float = 20.0) -> NDArray[np.float64]:
     """A sound of one spectrum that swells four times a second, as syllables do."""
     times = np.arange(round(seconds * RATE)) / RATE

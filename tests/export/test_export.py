@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from ser_export.exporting import Export, export_model
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, ModelCard, SpectrumSpec
 from ser_live.model.classifier import OnnxClassifier, decode_golden
-from ser_train.layers import Pooled193
+from ser_train.layers import LogMel
 from ser_train.models.conversion import convert, count_emulated_dilations
 from ser_train.models.keras_file import save_model
 from ser_train.models.training_record import RECORD_KEY, TrainingRecord
@@ -41,14 +42,13 @@ class Stranger(keras.layers.Layer):  # type: ignore[misc]
         return x + 1.0
 
 
+@functools.cache
 def tiny_model(bins: int = BINS, strange: bool = False) -> keras.Model:
     keras.utils.set_random_seed(0)
     spectrum = keras.Input((None, bins), name="spectrum")
-    x = Pooled193(mel_in_decibels=True, name="frontend")(spectrum)
-    statistics = np.linspace(-1.0, 1.0, 193, dtype=np.float32)
-    x = keras.layers.Normalization(1, mean=statistics, variance=1e3 + statistics)(x)
-    x = keras.layers.Conv1D(2, 5, padding="same")(x)
-    x = keras.layers.Flatten()(Stranger()(x) if strange else x)
+    x = keras.layers.Permute((2, 3, 1))(LogMel(mels=20, name="frontend")(spectrum))
+    x = keras.layers.Conv2D(2, (5, 1), padding="same")(x)
+    x = keras.layers.GlobalAveragePooling2D()(Stranger()(x) if strange else x)
     return tiny_network.ending_in_labels(spectrum, x, len(CARD.labels))
 
 

@@ -80,11 +80,11 @@ def test_the_demo_shows_speech_and_silence_where_they_are(path: Path) -> None:
 @shipped
 def test_any_chunking_gives_the_same_predictions(path: Path) -> None:
     model = OnnxClassifier.load(path)
-    for rate in (16000, 44100):
-        samples = demo_voice(rate, 4.0)
-        whole = run(StreamRecognizer(model, sample_rate_hz=rate), iter([samples]))
-        recognizer = StreamRecognizer(model, sample_rate_hz=rate)
-        assert run(recognizer, at_random(rate)(samples)) == whole
+    samples = demo_voice(44100, 4.0)
+    recognizer = StreamRecognizer(model, sample_rate_hz=44100)
+    whole = run(recognizer, iter([samples]))
+    recognizer.reset()
+    assert run(recognizer, at_random(1)(samples)) == whole
 
 
 def real_speech(clips: int) -> list[tuple[NDArray[np.float32], int]]:

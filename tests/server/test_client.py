@@ -68,7 +68,7 @@ def segments(found: list[Prediction]) -> list[Segment]:
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("block", [160, 1600, 7001, len(INTEGERS)])
+@pytest.mark.parametrize("block", [160, 7001, len(INTEGERS)])
 def test_a_stream_gives_what_the_recognizer_gives(server: serving.Server, block: int) -> None:
     items: list[Item] = []
     with Stream(server.url) as stream:

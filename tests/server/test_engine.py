@@ -1,5 +1,6 @@
 """Many streams at once, of one model or engine, give what each gives alone."""
 
+import functools
 import sys
 import threading
 from collections.abc import Iterator
@@ -52,6 +53,7 @@ def voice_of(stream: int) -> tuple[int, NDArray[np.float32]]:
     return rate, VOICES[rate][start : start + SECONDS * rate]
 
 
+@functools.cache
 def alone(model: OnnxClassifier, stream: int) -> list[Prediction]:
     rate, voice = voice_of(stream)
     return offline(model, voice, sample_rate_hz=rate)

@@ -36,7 +36,7 @@ def numbered(start: int, count: int, channels: int = 2) -> NDArray[np.float32]:
 
 
 class TestRing:
-    @pytest.mark.parametrize("seed", range(20))
+    @pytest.mark.parametrize("seed", range(8))
     def test_every_frame_stands_at_its_place_or_is_counted(self, seed: int) -> None:
         """A frame's value is its place on the timeline, where the missing ones count."""
         rng = np.random.default_rng(seed)
@@ -168,7 +168,7 @@ def losses(clock: CaptureClock, arrivals: Arrivals) -> list[tuple[float, float]]
 
 
 class TestCaptureClock:
-    @pytest.mark.parametrize("seed", range(10))
+    @pytest.mark.parametrize("seed", range(4))
     def test_neither_lateness_nor_lies_move_it(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         clock = CaptureClock(48000)
@@ -208,8 +208,8 @@ class TestCaptureClock:
         assert clock.captured_at(2400) > time.monotonic()
 
     @pytest.mark.parametrize("kind", [*KINDS, "overload", "wakes 1.5", "drift 900"])
-    def test_an_hour_of_lateness_is_no_loss(self, kind: str) -> None:
-        clock, arrivals = CaptureClock(RATE_HZ), jittered(kind, 72000, 0)
+    def test_minutes_of_lateness_are_no_loss(self, kind: str) -> None:
+        clock, arrivals = CaptureClock(RATE_HZ), jittered(kind, 24000, 0)
         assert losses(clock, arrivals) == []
         if kind.startswith("drift"):
             captured_at = clock.captured_at(len(arrivals) * BLOCK_FRAMES)
@@ -217,7 +217,7 @@ class TestCaptureClock:
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("lost_seconds", [0.04, 0.16, 2.65, 33.0])
-    @pytest.mark.parametrize("seed", range(3))
+    @pytest.mark.parametrize("seed", range(2))
     def test_lateness_that_stays_is_a_loss(self, kind: str, lost_seconds: float, seed: int) -> None:
         lost_blocks, at = int(lost_seconds / BLOCK_SECONDS), 1200
         arrivals = jittered(kind, 2400 + lost_blocks, seed)
@@ -352,7 +352,7 @@ class TestRaw:
 
     @hypothesis.given(st.sampled_from((b"", b"\xff\xfb\x90\x64", b"RIFF")), st.integers(0, 2**32))
     def test_raw_samples_are_never_taken_for_a_container(self, head: bytes, seed: int) -> None:
-        for shift in range(15):
+        for shift in range(0, 15, 3):
             values = np.random.default_rng(seed).integers(-32768, 32768, 5000) >> shift
             data = head + values.astype("<i2").tobytes()
             assert gathered(RawSource(io.BytesIO(data))).tobytes() == data

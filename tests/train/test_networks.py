@@ -1,6 +1,7 @@
 """The registered networks keep the contract that training, export and runtime rely on."""
 
 import functools
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +89,10 @@ def test_a_saved_network_gives_the_same(
         layer = built.get_layer(network.front_end)
         layer.set_weights([np.float16(w).astype(np.float32) for w in layer.get_weights()])
     built.save(tmp_path / "model.keras")
+    if network.is_pretrained:
+        with zipfile.ZipFile(tmp_path / "model.keras") as archive:
+            stored = archive.getinfo("model.weights.h5").file_size
+        assert stored < 0.75 * 4 * built.count_params()
     loaded = keras.saving.load_model(tmp_path / "model.keras")
     heard = sounds(network, 100)
     np.testing.assert_array_equal(loaded(heard), built(heard))

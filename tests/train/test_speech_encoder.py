@@ -129,7 +129,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SerError, match="no encoder can be read"):
         read_encoder(tmp_path / "missing.safetensors")
     path = write(tmp_path / "part.safetensors", {"other": np.zeros(3, np.float16)})
-    with pytest.raises(SerError, match=r"no tensor model\.encoder\.conv1\.weight"):
+    with pytest.raises(SerError, match=r"can be read .*model\.encoder\.conv1\.weight"):
         read_encoder(path)
     base = {"model.encoder.conv1.weight": np.zeros((512, 80, 3), np.float16)}
     with pytest.raises(SerError, match=r"\(512, 80, 3\), wanted \(384, 80, 3\)"):
