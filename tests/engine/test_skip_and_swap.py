@@ -1,6 +1,7 @@
 """Gaps, other formats, other hops and other models in the middle of a stream."""
 
 import dataclasses
+import functools
 import math
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def other_spectrum(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
 
 
 whole = fixed(10**9)
+
+
+@functools.cache
+def alone(model: OnnxClassifier, vad: bool = True) -> dict[int, Prediction]:
+    """Return by number what a model makes of the whole voice."""
+    recognizer = StreamRecognizer(model, vad=vad)
+    return {p.index: p for p in recognizer.process(VOICES[16000])}
 
 
 Stretch = tuple[int, NDArray[np.float32]]
@@ -236,7 +244,7 @@ class TestHops:
                 recognizer.hops_per_prediction = hops
             return got + recognizer.process(rest[:40_000])
 
-        narrow = {p.index: p for p in StreamRecognizer(model).process(VOICES[16000])}
+        narrow = alone(model)
         got = run(whole)
         assert got == run(at_random(seed))
         check_grid(got)
@@ -267,7 +275,7 @@ class TestSwap:
         self, model: OnnxClassifier, other_spectrum: OnnxClassifier, at_seconds: float, vad: bool
     ) -> None:
         voice, at = VOICES[16000], round(at_seconds * 16000)
-        always = {p.index: p for p in StreamRecognizer(other_spectrum, vad=vad).process(voice)}
+        always = alone(other_spectrum, vad)
         recognizer = StreamRecognizer(model, vad=vad)
         before = recognizer.process(voice[:at])
         recognizer.swap(other_spectrum)
