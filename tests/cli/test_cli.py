@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import io
+import itertools
 import json
 import os
 import re
@@ -9,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,7 +23,9 @@ from helpers.in_process import call, error_of
 from helpers.processes import files_no_larger_than, imported
 from helpers.readers import READERS
 from helpers.streams import GivenSource
+from helpers.terminal import ESCAPE, terminal
 from ser_live import listen
+from ser_live.cli.progress import FileProgress
 from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped, exit_code_of
 from ser_live.output import json_record
@@ -49,9 +54,11 @@ def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
 
 
-def done_well(*arguments: object, stdin: bytes = b"") -> "subprocess.CompletedProcess[str]":
+def done_well(
+    *arguments: object, stdin: bytes = b"", is_terminal: bool = False
+) -> "subprocess.CompletedProcess[str]":
     """Run a command that must succeed."""
-    done = call(*arguments, stdin=stdin)
+    done = call(*arguments, stdin=stdin, is_terminal=is_terminal)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -67,7 +74,7 @@ def voice(tmp_path: Path) -> Path:
 
 class TestResults:
     def test_a_file_gives_json_lines_and_a_summary(self, voice: Path, tiny_model: Path) -> None:
-        done = done_well("--model", tiny_model, voice)
+        done = done_well("--model", tiny_model, voice, "-v")
         lines = lines_of(done.stdout)
         with listen(voice, model=tiny_model) as predictions:
             assert lines == lines_of("\n".join(json.dumps(json_record(p)) for p in predictions))
@@ -107,7 +114,7 @@ class TestResults:
         assert "recording" not in done.stderr
 
     def test_options_are_heard(self, voice: Path, tiny_model: Path) -> None:
-        options = ["--hop", "0.5", "--smoothing", "0", "--no-vad", "--model", tiny_model]
+        options = ["--hop", "0.5", "--smoothing", "0", "--no-vad", "-v", "--model", tiny_model]
         done = call("--file", voice, *options)
         lines = [json.loads(line) for line in done.stdout.splitlines()]
         assert len(lines) == 6
@@ -143,7 +150,9 @@ class TestMistakes:
             (["--device", "a", "--device", "b"], "--device is given twice"),
             (["a.wav", "--demo"], "argument --demo: not allowed with argument PATH"),
             (["--file", "a.wav", "b.wav"], "argument PATH: not allowed with argument --file"),
-            (["a.wav", "b.wav"], "unrecognized arguments: b.wav"),
+            (["a.wav", "b.wav"], "arguments: b.wav; several recordings are for 'ser-live batch'"),
+            (["."], ".: is a folder, for 'ser-live batch .'"),
+            (["--demo", "--quiet", "-v"], "not allowed with argument --quiet"),
             (["missing.wav"], "missing.wav: cannot read it"),
             (["/dev/stdin"], "/dev/stdin: is stdin; give --stdin instead"),
             (["--file", ""], "argument --file: is empty"),
@@ -280,7 +289,8 @@ class TestOutput:
         assert "full.jsonl: cannot write on (No space left on device)" in errors[0]
         assert len(done.stdout.splitlines()) == 78
         assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 79
-        assert "processed 19.6 s" in done.stderr
+        assert "19.6 s of demo.ogg, in " in done.stderr
+        assert done.stderr.endswith(f"JSON lines on stdout, {tmp_path / 'out.csv'}\n")
 
     def test_verbose_says_what_goes_on(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
         command = ["--file", voice, "--model", tiny_model, "--output", tmp_path / "a.csv"]
@@ -288,6 +298,98 @@ class TestOutput:
         done = call(*command, "-v")
         assert "ser-live: info: " in done.stderr
         assert "ser_live.output.files: writing " in done.stderr
+
+
+CLOSING = ("heard", "labels", "silence", "length", "lost", "written")
+
+
+class TestClosingWords:
+    def test_six_lines_say_what_was_heard(
+        self, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        done = done_well("--demo", "--model", tiny_model, "--output", "a.csv")
+        words = dict(line.split(maxsplit=1) for line in done.stderr.splitlines()[-6:])
+        assert tuple(words) == CLOSING
+        lines = [json.loads(line) for line in done.stdout.splitlines()]
+        seconds: Counter[str] = Counter()
+        for before, line in zip([{"end_seconds": 0.0}, *lines], lines, strict=False):
+            name = line["label"] if line["state"] == "speech" else line["state"]
+            seconds[name] += line["end_seconds"] - before["end_seconds"]
+        assert words["silence"].startswith(f"{seconds.pop('silence'):.1f} s (")
+        del seconds["warming_up"]
+        total = sum(seconds.values())
+        wanted = {name: f"{100 * part / total:.0f}" for name, part in seconds.items()}
+        told = dict(re.findall(r"(\w+) (\d+) %", words["labels"]))
+        assert told == wanted
+        seconds.pop("uncertain", None)
+        assert max(seconds, key=lambda name: seconds[name]) in words["heard"]
+        assert words["length"].startswith("19.6 s of demo.ogg, in ")
+        assert words["lost"] == "nothing"
+        assert words["written"] == "JSON lines on stdout, a.csv"
+
+    def test_each_channel_has_its_words(self, voice: Path, tiny_model: Path) -> None:
+        done = done_well(voice, "--model", tiny_model, "--use-channels", "split")
+        words = dict(line.split(maxsplit=1) for line in done.stderr.splitlines()[-6:])
+        for name in CLOSING[:3]:
+            assert re.fullmatch("left: .+; right: .+", words[name])
+
+    def test_what_was_lost_is_told(self, tmp_path: Path, tiny_model: Path) -> None:
+        with_a_hole(tmp_path / "a.wav", tiny_model)
+        lost = re.search("^lost +(.*)$", call("replay", tmp_path / "a.wav").stderr, re.MULTILINE)
+        assert lost
+        assert re.fullmatch(r"2\.0 s of audio(, \d+ predictions degraded)?", lost[1])
+
+    def test_quiet_leaves_warnings_alone(
+        self, tmp_path: Path, voice: Path, tiny_model: Path
+    ) -> None:
+        options = ["--model", tiny_model, "--quiet"]
+        done = done_well(voice, *options)
+        assert (len(done.stdout.splitlines()), done.stderr) == (12, "")
+        cut = tmp_path / "cut.wav"
+        cut.write_bytes(voice.read_bytes()[:-100_000])
+        done = done_well(cut, *options)
+        assert re.fullmatch(r"ser-live: note: \S+cut\.wav: .*cut short.*\n", done.stderr)
+        done = done_well(voice, *options, "--output", tmp_path / "a.csv", is_terminal=True)
+        assert (done.stdout, done.stderr) == ("", "")
+        assert len((tmp_path / "a.csv").read_bytes().splitlines()) == 13
+        done = call(voice, *options, is_terminal=True)
+        assert "--quiet says nothing on a terminal; add --json, --output or --record" in done.stdout
+
+
+class TestBar:
+    def test_output_alone_is_fast_and_has_a_bar(self, tmp_path: Path, tiny_model: Path) -> None:
+        options = ["--demo", "--model", tiny_model, *outputs_in(tmp_path)]
+        shown = done_well(*options, is_terminal=True).stdout
+        assert "\x1b[?1049h" not in shown  # the screen of the view
+        bar, _, words = shown.rpartition("100%")
+        assert "demo.ogg" in bar
+        assert DEMO_NOTICE in bar
+        assert re.findall(r"^(\w+) ", ESCAPE.sub("", words).replace("\r", "\n"), re.MULTILINE)[
+            -6:
+        ] == [*CLOSING]
+        on_terminal = files_in(tmp_path)
+        kept = [json.loads(line) for line in on_terminal[".jsonl"].splitlines()]
+        assert {line["lag_seconds"] for line in kept if line["type"] == "prediction"} == {None}
+        done_well(*options)
+        assert files_in(tmp_path)[".csv"] == on_terminal[".csv"]
+
+    @pytest.mark.parametrize("width", [30, 40, 80])
+    def test_it_fits(self, tiny_model: Path, tmp_path: Path, width: int) -> None:
+        path = tmp_path / f"{'long name ' * 9}.wav"
+        path.write_bytes(Path(DEMO_PATH).read_bytes())
+        console = terminal(width, 10)
+        with listen(path, model=tiny_model) as listener:
+            steps = listener.steps()
+            with FileProgress(listener, console) as bar:
+                for step in itertools.islice(steps, 9):
+                    bar.update(step)
+        file = console.file
+        assert isinstance(file, io.TextIOWrapper)
+        file.seek(0)
+        rows = [row for row in re.split("[\r\n]+", ESCAPE.sub("", file.read())) if row.strip()]
+        assert max(map(len, rows)) <= width
+        assert re.search(r"^long.*\d+% (\d\d|--):(\d\d|--)$", rows[-1].rstrip())
 
 
 class TestRecording:
@@ -378,7 +480,8 @@ class TestEndings:
         self, tmp_path: Path, tiny_model: Path, number: signal.Signals, code: int
     ) -> None:
         path = tmp_path / "a.wav"
-        options = ["--model", tiny_model, "--record", path, "--hop", "0.05", *outputs_in(tmp_path)]
+        options = ["--model", tiny_model, "--record", path, "--hop", "0.05", "-v"]
+        options += outputs_in(tmp_path)
         with self.started(*options) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(50)]
@@ -418,7 +521,7 @@ class TestEndings:
             process.stdout.close()
             assert process.wait(timeout=5) == 0
             err = process.stderr.read()
-        for word in ("Traceback", "Broken", "processed"):
+        for word in ("Traceback", "Broken", "heard"):
             assert word not in err
 
     @pytest.mark.parametrize("moment", ["datetime", "onnxruntime", "soxr"])  # one by NumPy's C

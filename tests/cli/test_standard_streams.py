@@ -94,7 +94,7 @@ def test_files_are_whole_whatever_becomes_of_stdout(
         err = Stream()
         assert run(words, faulty(fault), err) == (2 if fault == "full" else 0)
         # Without files it ends, but for a stdout that was closed on purpose.
-        assert ("processed 3.0 s: 12 predictions" in err.text()) == is_told
+        assert ("3.0 s of voice.wav, in " in err.text()) == is_told
         assert err.text().count(FULL) == (fault == "full")
     assert len((tmp_path / "a.csv").read_text().splitlines()) == 13
     assert len(call("replay", tmp_path / "a.wav").stdout.splitlines()) == 12

@@ -41,7 +41,16 @@ def test_the_command_hears_what_its_recording_and_the_original_give(
     speaker: SoundServer, tiny_model: Path, tmp_path: Path
 ) -> None:
     voice, wav = written_voice(tmp_path / "voice.wav", SECONDS + 1), tmp_path / "captured.wav"
-    options = ["--device", "pulse", "--json", "--record", str(wav), "--model", str(tiny_model)]
+    options = [
+        "--device",
+        "pulse",
+        "--json",
+        "-v",
+        "--record",
+        str(wav),
+        "--model",
+        str(tiny_model),
+    ]
     process = speaker.python("-m", "ser_live", *options)
     speaker.wait_for_recorders(1)
     speaker.play(voice).wait(timeout=30)

@@ -1,11 +1,11 @@
-"""``ser-live``: run the live loop, and show it as a view or as JSON lines."""
+"""``ser-live``: run the live loop, and show it as a view, as a bar or as JSON lines."""
 
 import argparse
 import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from ser_live.cli.options import PROGRAM, parse
 from ser_live.command_line import USER_ERROR, Signals, Stopped, exit_code_of
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ser_live.live.summary import Summary
     from ser_live.output import Outputs
     from ser_live.sources import Pace, Source
+
+Display = Literal["view", "bar", "lines", "nothing"]
 
 _DONE = 0
 
@@ -52,32 +54,60 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
     from ser_live.live.listener import listen  # noqa: PLC0415
     from ser_live.live.summary import Summary  # noqa: PLC0415
 
-    has_view = sys.stdout.isatty() and not arguments.json and os.environ.get("TERM") != "dumb"
-    if has_view and arguments.events:
-        raise SerError("--events belongs to JSON lines; add --json")
+    display = _display(arguments)
     summary = Summary()
     exit_code = _DONE
     is_kept = bool(arguments.output or arguments.record)
-    with Stderr(PROGRAM, has_view, arguments.verbose) as stderr:
-        source, options, notice = _session(arguments, stderr, has_view)
+    with Stderr(PROGRAM, display == "view", arguments.verbose) as stderr:
+        source, options, notice = _session(arguments, display)
         with (
             listen(source, **options) as listener,
             _outputs(arguments.output, listener) as outputs,
         ):
             steps = _kept(listener, outputs, summary, signals, is_kept)
             try:
-                if has_view:
-                    _view(listener, steps, notice, stderr)
+                if display == "lines":
+                    _write_lines(listener, steps, notice, stderr, arguments.events)
                 else:
-                    events_to = None if arguments.events else stderr
-                    _write_lines(listener, steps, notice, events_to)
+                    _show(listener, steps, notice, stderr, display)
+                with signals.postponed():
+                    outputs.close()
             except Stopped as stopped:
                 exit_code = stopped.exit_code
-    notes = [f"{PROGRAM}: note: {note}" for note in source.notes]
-    if is_kept or stdout_failure() is None:
-        print("\n".join([*notes, *summary.lines(listener.stats)]), file=sys.stderr)
+    lines = [f"{PROGRAM}: note: {note}" for note in source.notes]
+    if arguments.verbose >= 0:
+        kept = [path for path in (arguments.record,) if path is not None]
+        stdout = ["JSON lines on stdout"] if display == "lines" else []
+        lines += map(_wrapped, summary.lines(listener, [*stdout, *outputs.written, *kept]))
+    if arguments.verbose > 0:
+        lines += summary.figures(listener.stats)
+    if lines and (is_kept or stdout_failure() is None):
+        print("\n".join(lines), file=sys.stderr)
     is_whole = not outputs.errors and getattr(source, "is_whole", True)
     return exit_code or (_DONE if is_whole else USER_ERROR)
+
+
+def _display(arguments: argparse.Namespace) -> Display:
+    """Return what is shown: lines for programs, else what suits a terminal."""
+    if not sys.stdout.isatty() or arguments.json or os.environ.get("TERM") == "dumb":
+        return "lines"
+    if arguments.events:
+        raise SerError("--events belongs to JSON lines; add --json")
+    if arguments.verbose < 0:
+        if not (arguments.output or arguments.record):
+            raise SerError("--quiet says nothing on a terminal; add --json, --output or --record")
+        return "nothing"
+    is_recording = arguments.demo or bool(arguments.file or arguments.replay)
+    return "bar" if is_recording and arguments.output and arguments.pace is None else "view"
+
+
+def _wrapped(line: str) -> str:
+    """Break a line of the summary for a terminal; programs get it whole."""
+    import shutil  # noqa: PLC0415 - --help needs none of it
+    import textwrap  # noqa: PLC0415
+
+    width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
+    return textwrap.fill(line, width, subsequent_indent=" " * 9, break_on_hyphens=False)
 
 
 def _outputs(paths: Sequence[str], listener: "Listener[Any]") -> "Outputs":
@@ -124,9 +154,14 @@ def _kept(
 
 
 def _write_lines(
-    listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr | None"
+    listener: "Listener[Any]",
+    steps: Iterator["LiveStep"],
+    notice: str,
+    stderr: "Stderr",
+    has_events: bool,
 ) -> None:
-    """Write JSON lines; without a stderr for events these are among the lines."""
+    """Write JSON lines; events are among them, or go to stderr."""
+    from ser_live.events import Event  # noqa: PLC0415 - --help needs no engine
     from ser_live.output import json_record  # noqa: PLC0415
 
     source, recognizer = listener.source, listener.recognizer
@@ -135,23 +170,37 @@ def _write_lines(
             channels = {1: "mono", 2: "stereo"}.get(source.channels, f"{source.channels} channels")
             audio = f"{source.name}, {source.sample_rate_hz} Hz {channels}"
             model = f"model {recognizer.card.name}; hop {recognizer.hop_seconds:g} s"
-            lines = [f"{audio}; {model}", notice] if notice else [f"{audio}; {model}"]
-            print("\n".join(f"{PROGRAM}: {line}" for line in lines), file=sys.stderr)
-        if stderr is not None:
+            stderr.print(f"{audio}; {model}")
+            if notice:
+                stderr.print(notice)
+        if not has_events:
             _print_events(step, stderr)
-        for item in step.items if stderr is None else step.predictions:
-            print(json.dumps(json_record(item)), flush=True)
+        for item in step.items:
+            if has_events or not isinstance(item, Event):
+                print(json.dumps(json_record(item)), flush=True)
 
 
-def _view(
-    listener: "Listener[Any]", steps: Iterator["LiveStep"], notice: str, stderr: "Stderr"
+def _show(
+    listener: "Listener[Any]",
+    steps: Iterator["LiveStep"],
+    notice: str,
+    stderr: "Stderr",
+    display: Display,
 ) -> None:
-    from ser_live.cli.view import LiveView  # noqa: PLC0415 - only a terminal needs rich
+    """Take all steps, and show them on the terminal."""
+    from ser_live.cli.progress import FileProgress  # noqa: PLC0415 - only a terminal needs rich
+    from ser_live.cli.view import LiveView  # noqa: PLC0415
 
-    with LiveView(listener, notice) as view:
+    if display == "nothing":
+        for _ in steps:
+            pass
+        return
+    if display == "bar" and notice:
+        stderr.print(notice)
+    with LiveView(listener, notice) if display == "view" else FileProgress(listener) as screen:
         for step in steps:
             _print_events(step, stderr)
-            view.update(step)
+            screen.update(step)
 
 
 def _print_events(step: "LiveStep", stderr: "Stderr") -> None:
@@ -160,17 +209,19 @@ def _print_events(step: "LiveStep", stderr: "Stderr") -> None:
 
 
 def _session(
-    arguments: argparse.Namespace, stderr: "Stderr", has_view: bool
+    arguments: argparse.Namespace, display: Display
 ) -> tuple["Source", "ListenOptions", str]:
     """Return the source, the options of `listen`, and a notice for the user.
 
     The options are those of the command line, else those of a recording, else the usual ones.
     """
+    import logging  # noqa: PLC0415 - --help needs none of it
+
     from ser_live.model.catalog import model_sha256  # noqa: PLC0415
     from ser_live.recording import Recorder, ReplaySource  # noqa: PLC0415
     from ser_live.sources import DEMO_NOTICE  # noqa: PLC0415
 
-    pace: Pace = arguments.pace or ("realtime" if has_view else "fast")
+    pace: Pace = arguments.pace or ("realtime" if display == "view" else "fast")
     budget = arguments.cpu_budget
     given = {
         "model": arguments.model,
@@ -190,8 +241,8 @@ def _session(
         kept = (*names, "uncertain_below", "use_channels")
         options = {name: getattr(session, name) for name in kept} | given
         if arguments.model is None and (now := model_sha256(session.model)) != session.model_sha256:
-            stderr.print(
-                f"warning: model {session.model} has changed since the recording (sha256 "
+            logging.getLogger(__name__).warning(
+                f"model {session.model} has changed since the recording (sha256 "
                 f"{now[:12]} now, {session.model_sha256[:12]} then); predictions may differ"
             )
         notice = f"replay of {session.source}, recorded by ser-live {session.version}"

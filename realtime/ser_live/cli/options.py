@@ -19,7 +19,7 @@ Recognize emotion in live speech. On a terminal: a live view. Otherwise, or with
 line per prediction on stdout, text for people on stderr. A summary follows at the end.
 """
 _USAGE = """\
-ser-live [SOURCE] [OPTIONS]     recognize emotion
+ser-live [PATH] [OPTIONS]       recognize emotion, without PATH of a microphone
        ser-live replay FILE [OPTIONS]  play what --record kept, to the same predictions
        ser-live batch PATH... [OPTIONS]  recognize many recordings into one table
        ser-live doctor [OPTIONS]       find out what is wrong with this machine"""
@@ -51,7 +51,7 @@ Row = tuple[str, str, Mapping[str, Any]]
 _FLAG = {"action": "store_true"}
 _SECONDS = {"type": float, "metavar": "S"}
 _PACE = {"choices": ("realtime", "fast")}
-_PACE_HELP = "default: realtime in the live view, else fast"
+_PACE_HELP = "default: realtime in the live view, else fast (also with --output alone)"
 _HOP_HELP = "seconds from one prediction to the next"
 _VERSION = {"action": "version", "version": f"%(prog)s {__version__}"}
 
@@ -101,13 +101,17 @@ _OUTPUT_HELP = (
     "also write .jsonl, .json, .csv, .parquet, .srt, .vtt, .rttm, or .txt for Audacity; may be "
     "repeated; overwrites"
 )
-_VERBOSE_HELP = "say on stderr what goes on; -vv: everything"
+_QUIET_HELP = "warnings and errors alone on stderr; no view, no bar, no summary"
+_VERBOSE_HELP = "say on stderr what goes on, and all figures at the end; -vv: everything"
 _RECORD_HELP = "keep the audio, for 'ser-live replay'; without it nothing is kept"
 _OUTPUT: tuple[Row, ...] = (
     ("--json", "JSON lines, also on a terminal", _FLAG),
     ("--events", _EVENTS_HELP, _FLAG),
     ("--output", _OUTPUT_HELP, {"action": "append", "default": [], "metavar": "FILE"}),
-    ("-v --verbose", _VERBOSE_HELP, {"action": "count", "default": 0}),
+)
+_LOUDNESS: tuple[Row, ...] = (
+    ("--quiet", _QUIET_HELP, {"dest": "verbose", "action": "store_const", "const": -1}),
+    ("-v --verbose", _VERBOSE_HELP, {"action": "count"}),
 )
 _RECORD: Row = ("--record", _RECORD_HELP, {"metavar": "FILE.wav"})
 _INSTEAD: tuple[Row, ...] = (
@@ -141,7 +145,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
     if words[:1] == ["replay"]:
         arguments = _replay_parser().parse_args(words[1:])
     else:
-        arguments = _live_parser().parse_args(words)
+        parser = _live_parser()
+        arguments, more = parser.parse_known_args(words)
+        if more:
+            is_option = any(word.startswith("-") for word in more)
+            hint = "" if is_option else "; several recordings are for 'ser-live batch'"
+            parser.error(f"unrecognized arguments: {' '.join(more)}{hint}")
         if (arguments.list_devices or arguments.list_models) and len(words) > 1:
             raise SerError("--list-devices and --list-models stand alone; leave the others out")
         for flag in ("--device", "--file", "--record"):  # the first would be dropped in silence
@@ -149,6 +158,8 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
                 raise SerError(f"{flag} is given twice, wanted one")
         if arguments.file in ("-", "/dev/stdin", "/dev/fd/0"):
             raise SerError(f"{arguments.file}: is stdin; give --stdin instead")
+        if arguments.file is not None and os.path.isdir(arguments.file):  # noqa: PTH112
+            raise SerError(f"{arguments.file}: is a folder, for 'ser-live batch {arguments.file}'")
         _check_source(arguments)
     _check_files(arguments)
     return arguments
@@ -162,7 +173,7 @@ def _live_parser() -> argparse.ArgumentParser:
     add_options(source, _SOURCE_DETAILS)
     add_options(parser.add_argument_group("recognition"), RECOGNITION)
     add_options(parser.add_argument_group("when there is too much to do"), _OVERLOAD)
-    add_options(parser.add_argument_group("output"), (*_OUTPUT, _RECORD))
+    _add_outputs(parser, (*_OUTPUT, _RECORD))
     add_options(parser.add_argument_group("instead of listening"), _INSTEAD)
     return parser
 
@@ -173,7 +184,7 @@ def _replay_parser() -> argparse.ArgumentParser:
     add_options(parser.add_argument_group("recording"), _RECORDING)
     recognition = parser.add_argument_group("recognition (default: as it was recorded)")
     add_options(recognition, _REPLAY_RECOGNITION)
-    add_options(parser.add_argument_group("output"), _OUTPUT)
+    _add_outputs(parser, _OUTPUT)
     parser.set_defaults(**dict.fromkeys(("file", "record", "policy", "cpu_budget")))
     parser.set_defaults(stdin=False, demo=False, list_devices=False, list_models=False)
     return parser
@@ -183,6 +194,13 @@ def add_options(group: argparse._ActionsContainer, rows: Iterable[Row]) -> None:
     """Add options to a parser or a group of one."""
     for flags, words, settings in rows:
         group.add_argument(*flags.split(), help=words, **settings)
+
+
+def _add_outputs(parser: argparse.ArgumentParser, rows: Iterable[Row]) -> None:
+    group = parser.add_argument_group("output")
+    add_options(group, rows)
+    add_options(group.add_mutually_exclusive_group(), _LOUDNESS)
+    parser.set_defaults(verbose=0)
 
 
 def _check_source(arguments: argparse.Namespace) -> None:

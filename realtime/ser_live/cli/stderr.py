@@ -20,12 +20,13 @@ class Stderr(logging.Handler):
     is_held : bool
         A live view has the screen: keep the latest thousand lines until the context ends.
     verbosity : int
-        Log records that are printed: 0: warnings, 1: also information, 2 and more: everything.
+        What is printed: -1: warnings of the log alone, 0: also lines for people, 1: also the log's
+        information, 2 and more: everything.
     """
 
     def __init__(self, program: str, is_held: bool = False, verbosity: int = 0) -> None:
         super().__init__()
-        origin = "%(asctime)s %(name)s: " if verbosity else ""
+        origin = "%(asctime)s %(name)s: " if verbosity > 0 else ""
         self.setFormatter(logging.Formatter(f"{origin}%(message)s", "%H:%M:%S"))
         self.program = program
         self._verbosity = verbosity
@@ -35,7 +36,7 @@ class Stderr(logging.Handler):
     def __enter__(self) -> Self:
         self._before = (_LOGGER.level, _LOGGER.propagate)
         _LOGGER.addHandler(self)
-        _LOGGER.setLevel(_LEVELS[min(self._verbosity, 2)])
+        _LOGGER.setLevel(_LEVELS[min(max(self._verbosity, 0), 2)])
         _LOGGER.propagate = False
         return self
 
@@ -45,19 +46,23 @@ class Stderr(logging.Handler):
         _LOGGER.propagate = self._before[1]
         held, self._held = self._held or (), None
         if self._count > len(held):
-            self.print(f"{self._count - len(held)} lines before these are left out")
+            self._say(f"{self._count - len(held)} lines before these are left out")
         for line in held:
             print(line, file=sys.stderr)
 
     def print(self, text: str) -> None:
-        """Print or keep a line."""
+        """Print or keep a line for people."""
+        if self._verbosity >= 0:
+            self._say(text)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print or keep a log record."""
+        self._say(f"{record.levelname.lower()}: {self.format(record)}")
+
+    def _say(self, text: str) -> None:
         line = f"{self.program}: {text}"
         if self._held is None:
             print(line, file=sys.stderr)
         else:
             self._held.append(line)
             self._count += 1
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Print or keep a log record."""
-        self.print(f"{record.levelname.lower()}: {self.format(record)}")

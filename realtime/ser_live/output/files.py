@@ -73,6 +73,7 @@ class _GrowingOutput:
     """File that grows by each record."""
 
     def __init__(self, path: str | os.PathLike[str], form: Format) -> None:
+        self.name = os.fspath(path)
         self._form = form
         self._file = _overwritten(path)
         self._append(form.head)
@@ -99,6 +100,7 @@ class _WholeOutput:
     """File that is written at the end, in one step; until then it is what it was before."""
 
     def __init__(self, path: str | os.PathLike[str], form: Document) -> None:
+        self.name = os.fspath(path)
         self._form = form
         self._records: list[Record] = []
         self._path = self._draft = Path(os.path.realpath(path))
@@ -148,6 +150,13 @@ class Outputs:
     has_channels : bool
         Channels are recognized apart.
 
+    Attributes
+    ----------
+    errors : tuple of str
+        Why files were given up, one line each.
+    written : list of str
+        The other ones, once they are closed.
+
     Raises
     ------
     SerError
@@ -164,6 +173,7 @@ class Outputs:
         has_channels: bool = False,
     ) -> None:
         self.errors: tuple[str, ...] = ()
+        self.written: list[str] = []
         self._segmenter = Segmenter()
         self._files: list[_GrowingOutput | _WholeOutput] = []
         check_outputs(paths)
@@ -201,6 +211,7 @@ class Outputs:
         for file in tuple(self._files):
             with self._giving_up(file):
                 file.close()
+        self.written += (file.name for file in self._files)
         self._files = []
 
     def _append(self, record: Record) -> None:

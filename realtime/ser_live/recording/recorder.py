@@ -145,6 +145,11 @@ class Recorder:
         """Nothing made the recording stop before the stream."""
         return not self._notes
 
+    @property
+    def share(self) -> float | None:
+        """Share of the source that has been read; None where that is not known."""
+        return getattr(self.source, "share", None)
+
     def skip_to_newest(self, keep_seconds: float) -> None:
         """Let the source drop what waits; the recording says how much that was."""
         self.source.skip_to_newest(keep_seconds)

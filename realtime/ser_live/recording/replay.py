@@ -102,6 +102,11 @@ class ReplaySource(WaitingSource):
         """Damage that was met, and why the recording stopped if it did."""
         return self._audio.notes + self._notes
 
+    @property
+    def share(self) -> float | None:
+        """Share of the recording that has been read, about; None before and after."""
+        return self._audio.share
+
     def close(self) -> None:
         """End the iteration, also one that waits in another thread."""
         self._audio.close()

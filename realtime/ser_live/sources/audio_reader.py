@@ -81,11 +81,12 @@ class AudioReader:
         self._file: Any = None
         self._stream_frames = 0  # that were asked for
         self._close: Callable[[], None] = lambda: None
+        self._opened: BinaryIO | None = None
 
     def __enter__(self) -> Self:
         stream: Any = self._source
         if isinstance(stream, str | os.PathLike):
-            stream = _open(Path(stream), self.name)
+            stream = self._opened = _open(Path(stream), self.name)
             self._close = stream.close
         try:
             self._begin(stream)
@@ -125,6 +126,13 @@ class AudioReader:
         missing, heard = self._missing_seconds(), self.frames / self.sample_rate_hz
         lost = f", {missing:.2f} s were not" if missing >= _LEAST_MISSING_SECONDS else ""
         return (f"{reason}; {heard:.2f} s of it were readable{lost}",)
+
+    @property
+    def share(self) -> float | None:
+        """Share of the file that has been read, about; None of what was not opened here."""
+        if self._opened is None or self._opened.closed:
+            return None
+        return self._opened.tell() / max(1, os.fstat(self._opened.fileno()).st_size)
 
     def close(self) -> None:
         """Close what was opened here."""

@@ -98,6 +98,11 @@ class FileSource(WaitingSource):
         """Seconds that could not be read, and why."""
         return tuple(f"{self._reader.name}: {note}" for note in self._reader.notes)
 
+    @property
+    def share(self) -> float | None:
+        """Share of the file that has been read, about; None before and after."""
+        return self._reader.share
+
     def take(self, frames: int) -> Block | None:
         """Return the next frames, fewer at the end of the file; None after it or once closed.
 
