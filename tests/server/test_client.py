@@ -1,6 +1,7 @@
 """The Python client against the real server: what it gives is what the recognizer gives."""
 
 import asyncio
+import dataclasses
 import doctest
 import importlib
 import os
@@ -148,6 +149,30 @@ def test_bytes_and_integers_in_a_float_stream_are_the_same_audio(server: serving
 
 
 @pytest.mark.integration
+def test_channels_apart_are_what_each_gives_alone(server: serving.Server, tmp_path: Path) -> None:
+    sides = {"left": INTEGERS, "right": INTEGERS[::-1]}
+    stereo = np.stack(list(sides.values()), axis=1)
+    wanted = {name: offline(samples) for name, samples in sides.items()}
+    with Stream(server.url, channels=2, use_channels="split") as stream:
+        for start in range(0, len(stereo), 7001):
+            stream.send(stereo[start : start + 7001])
+        stream.end()
+        items = list(stream)
+    soundfile.write(tmp_path / "call.wav", stereo, RATE_HZ)
+    posted = recognize_file(tmp_path / "call.wav", server.url, use_channels="split")
+    for found in (predictions(items), posted.predictions):
+        for name, alone in wanted.items():
+            mine = [dataclasses.replace(p, channel=None) for p in found if p.channel == name]
+            assert mine == alone
+    told = [item for item in items if isinstance(item, Segment)]
+    assert sorted(told, key=str) == sorted(posted.segments, key=str)
+    assert {segment.channel for segment in told} == {"left", "right"}
+    assert stream.ended.predictions == len(predictions(items))
+    (right,) = {p.channel for p in sent(server, stereo, channels=2, use_channels="2")}
+    assert right == "right"
+
+
+@pytest.mark.integration
 @pytest.mark.parametrize("sample_format", ["alaw", "s24be"])
 def test_other_formats_are_what_they_decode_to(
     server: serving.Server, sample_format: SampleFormat
@@ -195,6 +220,9 @@ def test_a_mistake_that_is_not_fatal_may_be_caught(server: serving.Server) -> No
         ({"model": "nonesuch"}, "unknown_model"),
         ({"labels": ["bored"]}, "bad_option"),
         ({"channels": "x"}, "bad_message"),
+        ({"use_channels": "both"}, "bad_option"),
+        ({"use_channels": "right"}, "bad_option"),
+        ({"use_channels": "split", "channels": 9}, "bad_option"),
     ],
 )
 def test_what_the_server_refuses(server: serving.Server, options: Any, code: str) -> None:

@@ -54,6 +54,7 @@ class StreamOptions(TypedDict, total=False):
     prior: str | Mapping[str, float] | None
     labels: Sequence[str] | None
     utterances: UtteranceChoice
+    use_channels: str
     token: str | None
     timeout_seconds: float
 

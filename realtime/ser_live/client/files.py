@@ -49,6 +49,7 @@ def recognize_file(
     prior: str | Mapping[str, float] | None = None,
     labels: Sequence[str] | None = None,
     utterances: UtteranceChoice = False,
+    use_channels: str | None = None,
     token: str | None = None,
     timeout_seconds: float = _TIMEOUT_SECONDS,
 ) -> Recognition:
@@ -71,6 +72,8 @@ def recognize_file(
         Give the probabilities of these alone.
     utterances : bool or str
         Also give each `Utterance`.
+    use_channels : str or None
+        "split", "left", "right" or "1,3": channels apart, as in `ser_live.listen`.
     token : str or None
         Where the server wants one, and the address does not hold it.
     timeout_seconds : float
@@ -89,6 +92,7 @@ def recognize_file(
         "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
         "prior": prior if isinstance(prior, str | None) else json.dumps(dict(prior)),
         "labels": labels, "utterances": str(utterances).lower() if utterances else None,
+        "use_channels": use_channels,
     }  # fmt: skip
     query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)
     status, body = _post(address, Path(path), query, timeout_seconds)

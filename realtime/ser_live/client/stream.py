@@ -64,6 +64,9 @@ class AsyncStream(BaseStream):
         Send the probabilities of these alone.
     utterances : bool or str
         Also give each `Utterance`, as in `ser_live.listen`.
+    use_channels : str
+        "mix" (the default), "split", "left", "right" or "1,3": channels apart, as in
+        `ser_live.listen`.
     token : str or None
         Where the server wants one, and the address does not hold it.
     timeout_seconds : float

@@ -26,7 +26,7 @@ _WANTED = "mix, split, left, right, or numbers from 1 like 1,3"
 
 def recognizer_of(
     use_channels: UseChannels, channels: int, make: Callable[..., StreamRecognizer]
-) -> "StreamRecognizer | ChannelRecognizer":
+) -> "Recognizer":
     """Make a recognizer of the channels that a caller chose.
 
     Parameters
@@ -248,6 +248,9 @@ class ChannelRecognizer:
             if prediction.timing is not None:
                 self._clock.count(prediction.timing)
         return sorted(finished, key=lambda prediction: prediction.end_seconds)
+
+
+Recognizer = StreamRecognizer | ChannelRecognizer
 
 
 def _end_stretch_steps(stream: StreamRecognizer) -> Steps:

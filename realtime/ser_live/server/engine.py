@@ -11,8 +11,8 @@ from typing import Any, Literal, Self
 
 from numpy.typing import NDArray
 
+from ser_live.engine.channels import Recognizer
 from ser_live.engine.inference import InferenceRequest, Steps, batchable, run_batch
-from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.speech_gate import GateRequest
 from ser_live.errors import SerError
 from ser_live.prediction import Prediction
@@ -30,7 +30,7 @@ _MEMORY_SECONDS = 2.0
 class _Job:
     """A piece of one stream, from its submission to its predictions."""
 
-    recognizer: StreamRecognizer
+    recognizer: Recognizer
     make_steps: Callable[[], Steps]
     result: Future[list[Prediction]]
     submitted_seconds: float
@@ -114,31 +114,27 @@ class Engine:
             oldest = self._waiting[0].submitted_seconds if self._waiting else None
         return 0.0 if oldest is None else time.monotonic() - oldest
 
-    def process(
-        self, recognizer: StreamRecognizer, samples: NDArray[Any]
-    ) -> Future[list[Prediction]]:
+    def process(self, recognizer: Recognizer, samples: NDArray[Any]) -> Future[list[Prediction]]:
         """Hand samples to a recognizer; the future gives what its `process` gives or raises.
 
         The array belongs to the engine until then. Pieces of one recognizer are done in order.
         """
         return self._submit(recognizer, lambda: recognizer.process_steps(samples))
 
-    def flush(self, recognizer: StreamRecognizer) -> Future[list[Prediction]]:
+    def flush(self, recognizer: Recognizer) -> Future[list[Prediction]]:
         """End a recognizer's stream, as its `flush`."""
         return self._submit(recognizer, recognizer.flush_steps)
 
-    def skip(self, recognizer: StreamRecognizer, samples: int) -> Future[list[Prediction]]:
+    def skip(self, recognizer: Recognizer, samples: int) -> Future[list[Prediction]]:
         """Step over samples that are missing, as the recognizer's `skip`."""
         return self._submit(recognizer, lambda: recognizer.skip_steps(samples))
 
-    def widen(
-        self, recognizer: StreamRecognizer, hops_per_prediction: int
-    ) -> Future[list[Prediction]]:
+    def widen(self, recognizer: Recognizer, hops_per_prediction: int) -> Future[list[Prediction]]:
         """Set the recognizer's hops per prediction, after what was submitted; gives nothing."""
         return self._submit(recognizer, lambda: _widening(recognizer, hops_per_prediction))
 
     def _submit(
-        self, recognizer: StreamRecognizer, make_steps: Callable[[], Steps]
+        self, recognizer: Recognizer, make_steps: Callable[[], Steps]
     ) -> Future[list[Prediction]]:
         job = _Job(recognizer, make_steps, Future(), time.monotonic())
         with self._something_to_do:
@@ -255,7 +251,7 @@ def _advance_job(job: _Job) -> None:
         job.result.set_exception(error)
 
 
-def _widening(recognizer: StreamRecognizer, hops_per_prediction: int) -> Steps:
+def _widening(recognizer: Recognizer, hops_per_prediction: int) -> Steps:
     recognizer.hops_per_prediction = hops_per_prediction
     return []
     yield  # it asks nothing

@@ -60,6 +60,7 @@ class SessionOptions(BaseModel):
     ] = None
     labels: list[str] | None = None
     utterances: UtteranceChoice = False
+    use_channels: str = "mix"
 
 
 class Start(SessionOptions):

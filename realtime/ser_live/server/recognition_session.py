@@ -6,11 +6,13 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.engine.channels import is_mix, picked_channels, recognizer_of
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import check_values
 from ser_live.engine.segments import Segmenter
@@ -31,6 +33,7 @@ from ser_live.text import quoted
 _PIECE_SECONDS = 1.0
 _PIECE_VALUES = 1 << 18
 _MOST_BLOCKS = 256
+_MOST_APART = 8
 # A lag needs no finer times, and a flood of tiny blocks leaves few receipts.
 _MOMENT_SECONDS = 0.001
 
@@ -70,16 +73,25 @@ class RecognitionSession:
         *,
         is_recording: bool = False,
     ) -> None:
-        recognizer = StreamRecognizer(
+        make = partial(
+            StreamRecognizer,
             classifier,
             sample_rate_hz=sample_rate_hz,
-            channels=channels,
             window_seconds=options.window_seconds,
             hop_seconds=options.hop_seconds,
             smoothing_seconds=options.smoothing_seconds,
             vad=options.vad,
             prior=options.prior,
         )
+        picked: tuple[int, ...] = ()
+        if not is_mix(options.use_channels):
+            picked = picked_channels(options.use_channels, channels)
+        if len(picked) > _MOST_APART:  # each takes as much as a stream
+            raise SerError(
+                f"use_channels takes {len(picked)} channels apart, wanted {_MOST_APART} at most; "
+                "send the others over other connections"
+            )
+        recognizer = recognizer_of(options.use_channels, channels, make)
         unknown = [label for label in options.labels or () if label not in recognizer.labels]
         if unknown:
             known = ", ".join(recognizer.labels)
@@ -93,7 +105,8 @@ class RecognitionSession:
         self._labels = options.labels
         self._rate_hz = sample_rate_hz
         # Messages of one piece are held until they are read: no more than may be unsent.
-        piece_seconds = min(_PIECE_SECONDS, most_predictions * recognizer.hop_seconds)
+        most_hops = max(1, most_predictions // max(1, len(picked)))
+        piece_seconds = min(_PIECE_SECONDS, most_hops * recognizer.hop_seconds)
         by_size = _PIECE_VALUES // recognizer.channels
         self._piece_samples = max(1, min(int(piece_seconds * self._rate_hz), by_size))
         self._waiting: list[NDArray[Any]] = []
@@ -105,7 +118,9 @@ class RecognitionSession:
         self._utterances = tracker_of(options.utterances)
         if self._utterances is not None:
             self._utterances.uncertain_below = recognizer.uncertain_below
-        self._monitor = InputMonitor(sample_rate_hz, channels, is_recording=is_recording)
+        self._monitor = InputMonitor(
+            sample_rate_hz, channels, is_recording=is_recording, picked=picked
+        )
 
     @property
     def seconds(self) -> float:

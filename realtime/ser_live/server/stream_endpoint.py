@@ -5,7 +5,7 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from ser_live.engine.recognizer import StreamRecognizer
+from ser_live.engine.channels import Recognizer
 from ser_live.errors import SerError
 from ser_live.model.prior import prior_name
 from ser_live.server.connection import CloseReason, Connection, GoneError, StopError
@@ -158,7 +158,7 @@ class Stream:
         await self._connection.send(self._started(start, session.recognizer))
         return session
 
-    def _started(self, start: Start, recognizer: StreamRecognizer) -> Message:
+    def _started(self, start: Start, recognizer: Recognizer) -> Message:
         card, delay = recognizer.card, recognizer.stats.delay
         return {
             "type": "started",

@@ -27,6 +27,7 @@ const OPTION_NAMES = {
   vad: "vad",
   prior: "prior",
   labels: "labels",
+  useChannels: "use_channels",
   utterances: "utterances",
 };
 
@@ -78,7 +79,7 @@ export class SerStream extends EventTarget {
    * @param {string|URL} url of /v1/stream, ws: or wss:
    * @param {object} options
    * @param {number} options.sampleRateHz of what `send` is given
-   * @param {number} [options.channels] interleaved; the server mixes them down
+   * @param {number} [options.channels] interleaved; mixed down, but for useChannels
    * @param {string} [options.format] f32le: Float32Array in [-1, 1]; s16le: Int16Array; mulaw or
    *     another one of the server's: Uint8Array of it
    * @param {string} [options.token] where the server wants one
@@ -89,6 +90,7 @@ export class SerStream extends EventTarget {
    * @param {boolean} [options.vad] false: everything is speech
    * @param {string|object} [options.prior] "everyday", "even", or odds by label
    * @param {string[]} [options.labels] whose probabilities are sent
+   * @param {string} [options.useChannels] split, left, right or 1,3: channels apart
    * @param {boolean|"provisional"} [options.utterances] also one answer for all between silences
    */
   constructor(url, { sampleRateHz, channels = 1, format = "f32le", token = "", ...options }) {
