@@ -76,7 +76,7 @@ def test_a_graph_of_another_program_gets_card_and_golden_test(kind: str, folder:
     [
         ({}, {"labels": ["a", "b", "c"]}, "the graph's outputs are .* wants 'probabilities'"),
         ({}, {"spectrum": {"fft_samples": 1024}}, "the graph's inputs are .* 'frames', 513"),
-        ({"Softmax": "Sigmoid"}, {}, "wanted probabilities that sum to 1"),
+        ({"Softmax": "Identity"}, {}, "wanted probabilities that sum to 1"),
         ({"Log": "RandomNormalLike"}, {}, "uses the operator 'RandomNormalLike'"),
         ({}, {"labels": "ab"}, "card.labels is 'ab', wanted a list"),
         ({}, {"label": []}, "unknown field 'label'; the fields are name, labels, licence"),
