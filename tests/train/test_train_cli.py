@@ -47,6 +47,16 @@ def test_without_the_extra_one_line_names_it(
         (["fit", "--network", "emotion-tcn", "-o", "a.keras"], "--train-dir"),
         (["fit", "--network", "emotion-tcn", "-o", "a.onnx"], "ends in .keras"),
         (["fit", "--network", "x", "-o", "a.keras", "--train-dir", "."], "no network 'x'"),
+        (["fit", "--network", "emotion-tcn", "--set", "recipe.rate=1", "-o", "a.keras"], "'rate'"),
+        (
+            ["fit", "--network", "emotion-tcn", "--set", "recipe.epochs", "-o", "a.keras"],
+            "= between",
+        ),
+        (
+            ["fit", "--init", "a.keras", "--set", "recipe.epochs=1", "-o", "b.keras"],
+            "give --epochs",
+        ),
+        (["fit", "--network", "no:build", "--init", "a.keras", "-o", "b.keras"], "no such file"),
         (["evaluate", "no.keras", "--train-dir", "."], "no such file"),
         (["report", "."], "holds no finished fold"),
         (["ensemble", "no.keras", "-o", "all.keras"], "at least 2 models, got 1"),
