@@ -198,7 +198,6 @@ def test_command_writes_a_model_and_a_page(source: Path, tmp_path: Path) -> None
     [
         (["--quantize"], "give --corpus PATH"),
         (["--card", "no.json"], "no.json: no model card can be read"),
-        (["--network", "nowhere:build"], "--network nowhere:build cannot be imported"),
         (["--corpus", "x"], "belong to --quantize"),
         (["--max-drop", "2"], "belong to --quantize"),
         *((["--max-drop", points], "--max-drop: ") for points in ("-1", "101", "nan", "much")),

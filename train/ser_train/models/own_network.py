@@ -3,10 +3,12 @@
 import dataclasses
 import hashlib
 import importlib
+import inspect
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,13 @@ from ser_live.model.card import SAMPLE_RATE_HZ, SpectrumSpec
 from ser_live.model.classifier import INPUT_NAME, OUTPUT_NAME
 from ser_live.model.onnx_session import open_session
 from ser_live.text import sanitize
-from ser_train.layers import Temperature
 from ser_train.models.conversion import convert
 from ser_train.models.keras_file import read_keras
 from ser_train.models.recipe import require_sane
 from ser_train.models.registry import NETWORKS, Network
 
 _TOLERANCE = 1e-4
-_ENDING = ("logits", "temperature", OUTPUT_NAME)
+_WANTED = "a Network, or a function of labels and bins that gives a keras.Model"
 
 
 def import_network(name: str) -> Network:
@@ -44,70 +45,32 @@ def import_network(name: str) -> Network:
         If it cannot be imported, or is none of these.
     """
     module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
+    if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
-    try:
+    with _naming(name):
         module = importlib.import_module(module_name)
         found = getattr(module, attribute)
-    except Exception as error:  # whatever the module raises
-        raise SerError(
-            f"--network {sanitize(name)} cannot be imported ({_place(error)}); wanted "
-            "package.module:function, on Python's path or in this folder"
-        ) from error
-    if not isinstance(found, Network):
-        if not callable(found):
-            raise SerError(
-                f"--network {sanitize(name)} is {type(found).__name__}, wanted a Network, or a "
-                "function of labels and bins that gives a keras.Model"
+        if not isinstance(found, Network):
+            if not callable(found):
+                raise SerError(f"it is {type(found).__name__}, wanted {_WANTED}")
+            found = dataclasses.replace(
+                NETWORKS["emotion-tcn"],
+                build=found,
+                spectrum=SpectrumSpec(),
+                pooled="",
+                chosen_on="",
             )
-        base, spectrum = NETWORKS["emotion-tcn"], SpectrumSpec()
-        found = dataclasses.replace(base, build=found, spectrum=spectrum, pooled="", chosen_on="")
-    try:
         require_sane(found.recipe, "recipe")
-    except SerError as error:
-        raise SerError(f"--network {sanitize(name)}: {error}") from error
-    code = Path(module.__file__).read_bytes() if module.__file__ else b""
-    build = _checked(name, found.build, found)
-    digest = hashlib.sha256(code).hexdigest()
-    return dataclasses.replace(found, name=name, build=build, code_sha256=digest)
-
-
-def _checked(name: str, make: Callable[[int, int], Any], network: Network) -> Any:
-    """Return a builder whose models keep the contract, or say what is wrong with them."""
+        digest = hashlib.sha256(inspect.getsource(module).encode()).hexdigest()
+    make, front_end = found.build, found.front_end
 
     def build(n_labels: int, bins: int) -> Any:
-        try:
+        with _naming(name):
             model = make(n_labels, bins)
-        except SerError:
-            raise
-        except Exception as error:  # whatever the function raises
-            raise SerError(f"{name}({n_labels}, {bins}) fails ({_place(error)})") from error
-        _require_contract(f"{name}({n_labels}, {bins})", model, n_labels, bins, network.front_end)
+            _require_contract(model, n_labels, bins, front_end)
         return model
 
-    return build
-
-
-def _require_contract(
-    what: str, model: Any, n_labels: int, bins: int, front_end: str | None
-) -> None:
-    if not isinstance(model, keras.Model) or getattr(model, "inputs", None) is None:
-        raise SerError(f"{what} gives {type(model).__name__}, wanted a functional keras.Model")
-    shapes = (model.input_shape, model.output_shape)
-    wanted = ((None, None, bins), (None, n_labels))
-    if shapes != wanted:
-        raise SerError(f"{what} leads from {shapes[0]} to {shapes[1]}, wanted {wanted}")
-    names = [layer.name for layer in model.layers]
-    ending = tuple(names[-3:])
-    is_tempered = isinstance(model.layers[-2] if ending == _ENDING else None, Temperature)
-    if (names[0], ending) != (INPUT_NAME, _ENDING) or not is_tempered:
-        raise SerError(
-            f"{what} has the layers {', '.join(names)}; wanted {INPUT_NAME} first and the three of "
-            "ser_train.layers.with_probabilities last: " + ", ".join(_ENDING)
-        )
-    if front_end and front_end not in names:
-        raise SerError(f"{what} has no layer {front_end}, which its front_end names")
+    return dataclasses.replace(found, name=name, build=build, code_sha256=digest)
 
 
 def require_exportable(network: Network, n_labels: int) -> None:
@@ -118,39 +81,51 @@ def require_exportable(network: Network, n_labels: int) -> None:
     SerError
         If one of these fails, or the graph gives other numbers than the model.
     """
-    try:
-        _try_export(network, n_labels)
-    except SerError as error:
-        raise SerError(f"--network {sanitize(network.name)}: {error}") from error
-
-
-def _try_export(network: Network, n_labels: int) -> None:
-    model = network.build(n_labels, network.spectrum.bins)
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "untrained.keras"
-        model.save(file)
+    model, where = network.build(n_labels, network.spectrum.bins), "the untrained model"
+    with tempfile.TemporaryDirectory() as folder, _naming(network.name):
+        model.save(file := Path(folder) / "untrained.keras")
         read_keras(file)
-    where = "the untrained model"
-    session = open_session(convert(model, Path(where)).SerializeToString(), where)
-    random = np.random.default_rng(0)
-    for seconds in (network.window.closing_seconds, network.window.seconds):
-        frames = network.spectrum.frames_in(round(seconds * SAMPLE_RATE_HZ))
-        window = random.exponential(size=(1, frames, network.spectrum.bins)).astype(np.float32)
-        try:
+        session = open_session(convert(model, Path(where)).SerializeToString(), where)
+        random = np.random.default_rng(0)
+        for seconds in (network.window.closing_seconds, network.window.seconds):
+            frames = network.spectrum.frames_in(round(seconds * SAMPLE_RATE_HZ))
+            window = random.exponential(size=(1, frames, network.spectrum.bins)).astype(np.float32)
             (got,) = session.run([OUTPUT_NAME], {INPUT_NAME: window})
             difference = float(np.abs(got - np.asarray(model(window, training=False))).max())
-        except Exception as error:  # onnxruntime and Keras raise many unrelated types
-            raise SerError(
-                f"{where} fails on {frames} frames, {seconds:g} s ({sanitize(error)})"
-            ) from error
-        if not difference <= _TOLERANCE:
-            raise SerError(
-                f"the graph of {where} differs by {difference:.2g} on {frames} frames, at most "
-                f"{_TOLERANCE:g} is allowed"
-            )
+            if not difference <= _TOLERANCE:
+                raise SerError(
+                    f"the graph of {where} differs by {difference:.2g} on {frames} frames, at most "
+                    f"{_TOLERANCE:g} is allowed"
+                )
 
 
-def _place(error: Exception) -> str:
-    """Describe an error in the user's code with the line that raised it."""
-    last = traceback.extract_tb(error.__traceback__)[-1]
-    return sanitize(f"{type(error).__name__}: {error}; {Path(last.filename).name}:{last.lineno}")
+def _require_contract(model: Any, n_labels: int, bins: int, front_end: str | None) -> None:
+    if not isinstance(model, keras.Model) or getattr(model, "inputs", None) is None:
+        raise SerError(f"it gives {type(model).__name__}, wanted a functional keras.Model")
+    shapes = (model.input_shape, model.output_shape)
+    wanted = ((None, None, bins), (None, n_labels))
+    if shapes != wanted:
+        raise SerError(f"its model leads from {shapes[0]} to {shapes[1]}, wanted {wanted}")
+    names = [layer.name for layer in model.layers]
+    ending = ("logits", "temperature", OUTPUT_NAME)
+    if (names[0], *names[-3:]) != (INPUT_NAME, *ending) or (front_end or INPUT_NAME) not in names:
+        raise SerError(
+            f"its model has the layers {', '.join(names)}; wanted {INPUT_NAME} first, the three of "
+            f"ser_train.layers.with_probabilities last ({', '.join(ending)}), and its front_end"
+        )
+
+
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Say of which network an error is; one of the user's code with the line that raised it."""
+    try:
+        yield
+    except SerError as error:
+        raise SerError(f"--network {sanitize(name)}: {error}") from error
+    except Exception as error:  # whatever the code raises
+        last = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{type(error).__name__}: {error}; {Path(last.filename).name}:{last.lineno}"
+        raise SerError(
+            f"--network {sanitize(name)} fails ({sanitize(place)}); wanted package.module:name, on "
+            f"Python's path or in this folder, of {_WANTED}"
+        ) from error

@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -256,25 +256,19 @@ def find_network(name: str) -> Network:
         If there is none, in which case the message lists the names, or if the members of an
         ensemble do not hear the same.
     """
-    for part in {*name.split("+")} - NETWORKS.keys():
-        if ":" in part:
-            from ser_train.models.own_network import import_network  # noqa: PLC0415 - Keras
-
-            NETWORKS[part] = import_network(part)
-    return _joined(name, NETWORKS)
-
-
-def _joined(name: str, known: Mapping[str, Network]) -> Network:
-    if name in known:
-        return known[name]
     names = name.split("+")
-    unknown = [part for part in names if part not in known]
-    if unknown:
-        raise SerError(
-            f"there is no network {sanitize(unknown[0])!r}; the networks are "
-            f"{', '.join(NETWORKS)}, or package.module:function of your own"
-        )
-    members = tuple(known[part] for part in names)
+    for part in {*names} - NETWORKS.keys():
+        if ":" not in part:
+            raise SerError(
+                f"there is no network {sanitize(part)!r}; the networks are {', '.join(NETWORKS)}, "
+                "or package.module:function of your own"
+            )
+        from ser_train.models.own_network import import_network  # noqa: PLC0415 - Keras
+
+        NETWORKS[part] = import_network(part)
+    if name in NETWORKS:
+        return NETWORKS[name]
+    members = tuple(NETWORKS[part] for part in names)
     if len({(member.spectrum, member.window, member.front_end) for member in members}) > 1:
         raise SerError(f"{name}: the members differ in spectrum, window or front end, wanted one")
     return _ensemble(members, name, members[0].recipe)
@@ -290,15 +284,15 @@ def network_of(card: ModelCard) -> Network:
     SerError
         If there is none.
     """
-    spectrum, window = card.spectrum, card.window
-    stranger = dataclasses.replace(_EMOTION_TCN, pooled="", chosen_on="")
-    own = [name for name in card.network.split("+") if ":" in name]
-    strangers = {
-        name: dataclasses.replace(stranger, name=name, spectrum=spectrum, window=window)
-        for name in own
-    }
-    network = _joined(card.network, strangers | NETWORKS)
-    return dataclasses.replace(network, spectrum=spectrum, window=window)
+    names = card.network.split("+")
+    if any(":" in name for name in {*names} - NETWORKS.keys()):
+        members = tuple(names) if len(names) > 1 else ()
+        network = dataclasses.replace(
+            _EMOTION_TCN, name=card.network, members=members, pooled="", chosen_on=""
+        )
+    else:
+        network = find_network(card.network)
+    return dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
 
 
 def create_model(name: str, n_labels: int) -> Any:
