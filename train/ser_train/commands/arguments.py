@@ -206,15 +206,10 @@ def _add_own_network(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_tables(parser: argparse.ArgumentParser) -> None:
-    for form in ("csv", "latex"):
-        parser.add_argument(
-            f"--{form}",
-            dest="tables",
-            action="append_const",
-            const=form,
-            default=[],
-            help=f"also write the report's tables as {form.upper()}",
-        )
+    kind: _Kind = {"dest": "tables", "action": "append_const", "default": []}
+    for form, title in (("csv", "CSV"), ("latex", "LaTeX (booktabs)")):
+        text = f"also write the report's tables as {title}"
+        parser.add_argument(f"--{form}", **kind, const=form, help=text)
 
 
 def _add_recordings(parser: argparse.ArgumentParser) -> None:

@@ -25,8 +25,9 @@ def tables_of(
         Length of speech that the speakers and the confusion rest on.
     """
     rows = [_row(name, of) for name, of in figures if of]
+    titles = [title for title in rows[0] if any(row[title] for row in rows)]
     return {
-        "figures": [[*rows[0]], *([*row.values()] for row in rows)],
+        "figures": [titles, *([row[title] for title in titles] for row in rows)],
         "speakers": speakers_table(pools, heard),
         "confusion": confusion_table(pools, heard),
     }
@@ -46,7 +47,7 @@ def confusion_table(pools: Sequence[Pool], heard: int) -> Table:
     labels = pools[0].labels
     counts = np.mean([confusion(one.probabilities[heard], one.truth) for one in pools], axis=0)
     rows = [
-        (label, *(f"{count:.4g}" for count in row))
+        (label, *(f"{count:.1f}".removesuffix(".0") for count in row))
         for label, row in zip(labels, counts, strict=True)
         if row.any()
     ]
