@@ -25,6 +25,7 @@ from ser_live.cli.view.headline import letters
 from ser_live.events import Event
 from ser_live.live.listener import Listener, LiveStep, listen
 from ser_live.model.card import SmoothingSpec
+from ser_live.output.label_colors import label_colors
 from ser_live.sources import DEMO_NOTICE, DEMO_PATH
 from ser_live.testing import demo_voice, tiny_card, write_tiny_model
 
@@ -167,7 +168,7 @@ def luminance(color: str) -> float:
 
 def test_all_colors_are_legible_on_dark_and_light() -> None:
     labels = [*NAMES, "proud", "tired", "amused", "curious"]
-    chosen = [*palette.label_colors(labels).values(), *palette.EVENT_COLORS.values(), palette.GREY]
+    chosen = [*label_colors(labels).values(), *palette.EVENT_COLORS.values(), palette.GREY]
     for color in chosen:
         for background in ("#ffffff", "#16191f"):
             low, high = sorted((luminance(color), luminance(background)))
@@ -175,7 +176,7 @@ def test_all_colors_are_legible_on_dark_and_light() -> None:
 
 
 def test_unknown_labels_have_colors_of_their_own() -> None:
-    chosen = palette.label_colors(["happy", "bored", "proud"])
+    chosen = label_colors(["happy", "bored", "proud"])
     assert len(set(chosen.values())) == 3
 
 

@@ -5,15 +5,20 @@ import os
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Unpack
+from typing import TYPE_CHECKING, Any, Unpack
 
 from ser_live.engine.channels import ChannelRecognizer
 from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
 from ser_live.engine.utterances import Utterance, UtteranceChoice
+from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.live.listener import ListenOptions, listen
 from ser_live.prediction import Prediction
 from ser_live.sources.files import FileSource
+from ser_live.text import quoted
+
+if TYPE_CHECKING:
+    import pandas
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +90,72 @@ class Recognition:
         """The same for each channel alone; of all as one: ``{"mix": itself}``."""
         return {name: self._only(name) for name in self.channels} or {"mix": self}
 
+    def to_dataframe(self, rows: str = "predictions") -> "pandas.DataFrame":
+        """Return a table of pandas, with a column for the probability of each label.
+
+        Parameters
+        ----------
+        rows : str
+            "predictions", "segments", "utterances" or "events".
+
+        Raises
+        ------
+        SerError
+            For other rows, and where pandas is not installed.
+        """
+        if rows not in ("predictions", "segments", "utterances", "events"):
+            raise SerError(
+                f"rows is {quoted(rows)}, wanted predictions, segments, utterances or events"
+            )
+        try:
+            import pandas  # noqa: PLC0415 - heavy, and not needed by others
+        except ImportError as error:
+            raise SerError(
+                "to_dataframe() needs pandas, which is not installed; install it with pip "
+                "install 'ser-live[pandas]'"
+            ) from error
+        return pandas.DataFrame([self._row(one.to_dict()) for one in getattr(self, rows)])
+
+    def plot(self, path: str | os.PathLike[str]) -> None:
+        """Draw the labels over the waveform, a lane for each channel, into a picture.
+
+        Parameters
+        ----------
+        path : path
+            Its ending says what is written: ``.png``, ``.svg``, ``.pdf`` ...
+
+        Raises
+        ------
+        SerError
+            Where matplotlib (the extra ``plot``) is not installed, if the recording is not there
+            any more, or if the picture cannot be written.
+        """
+        from ser_live.live import timeline  # noqa: PLC0415 - it knows what this is
+
+        timeline.plot(self, path)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        from ser_live.live import timeline  # noqa: PLC0415 - it knows what this is
+
+        return timeline.to_html(self)
+
+    def _row(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return a record as a row of a table."""
+        shares = record.pop("probabilities", ...)
+        if shares is ...:
+            return record
+        for nested in ("raw_probabilities", "timing"):
+            record.pop(nested, None)
+        return {**record, **{f"probability_{n}": (shares or {}).get(n) for n in self.labels}}
+
     def _only(self, channel: str) -> "Recognition":
         return dataclasses.replace(
             self,
             channels=(channel,),
             predictions=tuple(one for one in self.predictions if one.channel == channel),
             segments=tuple(one for one in self.segments if one.channel == channel),
+            utterances=tuple(one for one in self.utterances if one.channel == channel),
         )
 
 

@@ -23,13 +23,13 @@ from ser_live.cli.view.palette import (
     RED,
     TRACK,
     in_ascii,
-    label_colors,
     label_letters,
     printable,
 )
 from ser_live.cli.view.timeline import legend, timeline_row
 from ser_live.cli.view.tracker import ViewState
 from ser_live.latency import StageLatency
+from ser_live.output.label_colors import label_colors
 
 _WIDEST = 110
 _MARGIN = "  "

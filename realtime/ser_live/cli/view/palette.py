@@ -1,6 +1,5 @@
 """Colours and signs: legible on dark and light, without colour, and in ASCII."""
 
-import itertools
 from collections.abc import Iterable, Mapping
 
 from ser_live.events import EventKind
@@ -27,25 +26,8 @@ EVENT_COLORS: Mapping[EventKind, str] = {
     "model_swapped": GREEN,
 }
 
-_LABEL_COLORS = {
-    "neutral": "#7f8a99",
-    "calm": "#1f9a8a",
-    "happy": "#b78f00",
-    "sad": "#4a7fe0",
-    "angry": "#d9483b",
-    "fearful": "#9a6be0",
-    "disgust": "#5f9a2e",
-    "surprised": "#d2701c",
-}
-_SPARE_COLORS = ("#c25b93", "#2f8fb5", "#96855a", "#3f9a63", "#a8694b")
 _ASCII = str.maketrans("━╸─█▒▄▁·×…●", "=-.#+~_.x~*")  # noqa: RUF001 - that is the sign
 _CONTROLS = dict.fromkeys([*range(32), *range(127, 160)], " ")
-
-
-def label_colors(labels: Iterable[str]) -> dict[str, str]:
-    """Return a colour for every label: the usual ones theirs, others what is left."""
-    spare = itertools.cycle(_SPARE_COLORS)
-    return {label: _LABEL_COLORS.get(label) or next(spare) for label in labels}
 
 
 def label_letters(labels: Iterable[str]) -> dict[str, str]:
