@@ -24,7 +24,15 @@ EventKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """An event that a user of the stream should know of."""
+    """An event that a user of the stream should know of.
+
+    Examples
+    --------
+    >>> from ser_live import Event, listen
+    >>> items = list(listen("talk.wav", events=True))
+    >>> [item.kind for item in items if isinstance(item, Event)]  # nothing is wrong with it
+    []
+    """
 
     kind: EventKind
     """Kind of the event."""

@@ -24,7 +24,15 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Emotion recognized at one point of the stream."""
+    """Emotion recognized at one point of the stream.
+
+    Examples
+    --------
+    >>> from ser_live import recognize_file
+    >>> first = recognize_file("talk.wav").predictions[0]
+    >>> first.end_seconds, first.state, first.label
+    (0.25, 'silence', None)
+    """
 
     index: int
     """Number of the hop, from 0."""

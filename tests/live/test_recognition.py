@@ -2,8 +2,10 @@
 
 import dataclasses
 import pickle
+import sys
 import threading
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ import soundfile
 
 from helpers.signals import demo_voice
 from ser_live import Recognition, SerError, listen, recognize_file
+from ser_live.output.label_colors import label_colors
 
 RATE_HZ = 22050
 
@@ -97,3 +100,84 @@ def test_notes_tell_what_could_not_be_read(
 def test_what_is_no_recording_is_refused_in_one_line(path: str, tiny_model: Path) -> None:
     with pytest.raises(SerError, match=r"^.+$"):
         recognize_file(path, model=tiny_model)
+
+
+@pytest.fixture(scope="module")
+def call(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Recognition:
+    voice = demo_voice(RATE_HZ, 6.0)
+    path = tmp_path_factory.mktemp("call") / "a <b>call.wav"
+    soundfile.write(path, np.stack([voice, np.zeros_like(voice)], axis=1), RATE_HZ)
+    options = {"model": tiny_model, "uncertain_below": 0.0, "utterances": True}
+    return recognize_file(path, use_channels="split", **options)  # type: ignore[arg-type]
+
+
+def test_a_table_holds_every_record(call: Recognition) -> None:
+    pandas = pytest.importorskip("pandas")
+    table = call.to_dataframe()
+    assert list(table["channel"]) == [one.channel for one in call.predictions]
+    columns = [f"probability_{label}" for label in call.labels]
+    sums = table[columns].sum(axis=1)
+    assert (sums[table["label"].notna()] - 1.0).abs().max() < 1e-6
+    assert table[table["state"] == "silence"][columns].isna().all(axis=None)
+    assert list(call.to_dataframe("segments")["label"]) == [one.label for one in call.segments]
+    assert len(call.to_dataframe("utterances")) == len(call.utterances) > 0
+    assert isinstance(call.to_dataframe("events"), pandas.DataFrame)
+    with pytest.raises(SerError, match="rows is 'words', wanted predictions, segments"):
+        call.to_dataframe("words")
+
+
+def test_a_picture_shows_where_each_label_is(call: Recognition, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    call.plot(tmp_path / "call.svg")
+    drawn = (tmp_path / "call.svg").read_text("utf-8")
+    colors = label_colors(call.labels)
+    for segment in call.segments:
+        assert colors[segment.label] in drawn
+    for name, color in colors.items():
+        assert (color in drawn) == (call.summary.seconds[name] > 0)
+    call.plot(tmp_path / "call.png")
+    from matplotlib.image import imread  # noqa: PLC0415 - it may not be there
+
+    pixels = imread(tmp_path / "call.png")[..., :3]
+    wanted = np.array([int(colors[call.segments[0].label][at : at + 2], 16) for at in (1, 3, 5)])
+    is_drawn = np.abs(255 * pixels - wanted).max(axis=2) < 2
+    upper, lower, _ = np.split(is_drawn, [len(is_drawn) // 2, int(0.85 * len(is_drawn))])
+    assert upper.sum() > 1000 > lower.sum()  # the right channel is silent
+    for bad in ("call.nothing", "no-such-folder/call.png"):
+        with pytest.raises(SerError, match="cannot write the picture"):
+            call.plot(tmp_path / bad)
+
+
+def test_a_picture_of_a_recording_that_has_gone_is_refused(
+    call: Recognition, tmp_path: Path
+) -> None:
+    pytest.importorskip("matplotlib")
+    gone = dataclasses.replace(call, path=str(tmp_path / "gone.wav"))
+    with pytest.raises(SerError, match=r"gone\.wav: cannot read it"):
+        gone.plot(tmp_path / "call.png")
+
+
+@pytest.mark.parametrize(
+    ("package", "method", "extra"),
+    [("pandas", "to_dataframe", "pandas"), ("matplotlib.figure", "plot", "plot")],
+)
+def test_what_is_not_installed_is_said(
+    package: str, method: str, extra: str, talk: Recognition, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(
+        SerError, match=rf"^{method}\(\) needs .*pip install 'ser-live\[{extra}\]'$"
+    ):
+        getattr(talk, method)("segments")
+
+
+def test_a_notebook_shows_lanes_and_shares(call: Recognition) -> None:
+    shown = call._repr_html_()
+    parsed = ElementTree.fromstring(shown)
+    blocks = [one.get("title") for one in parsed.iter("div") if one.get("title")]
+    assert [words.split()[0] for words in blocks if words] == [s.label for s in call.segments]
+    assert parsed.find("b") is not None
+    assert parsed.findtext("b") == "a <b>call.wav"  # it is no markup
+    assert "left" in shown
+    assert "right" in shown
+    assert f"silence {100 * call.summary.shares['silence']:.0f} %" in shown

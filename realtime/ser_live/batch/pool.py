@@ -55,6 +55,14 @@ def recognize_files(
     ------
     SerError
         If the model cannot be read or an option is of no use.
+
+    Examples
+    --------
+    >>> from ser_live import recognize_files
+    >>> for done in recognize_files(["missing.wav", "talk.wav"], jobs=1):
+    ...     print(f"{done.path}: {done.error or done.recognition.audio_seconds}")
+    missing.wav: cannot read it (No such file or directory)
+    talk.wav: 4.0
     """
     return run(Worker(utterances=utterances, **options), find_files(paths, patterns), jobs)
 

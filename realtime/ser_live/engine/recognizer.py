@@ -79,6 +79,15 @@ class StreamRecognizer:
     ------
     SerError
         If an argument is out of range or the model cannot be loaded.
+
+    Examples
+    --------
+    >>> from ser_live import StreamRecognizer
+    >>> recognizer = StreamRecognizer(sample_rate_hz=16000)
+    >>> [prediction.state for prediction in recognizer.process(bytes(2 * 8000))]  # int16
+    ['silence', 'silence']
+    >>> recognizer.flush()
+    []
     """
 
     def __init__(

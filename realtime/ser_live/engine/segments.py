@@ -10,7 +10,14 @@ UNCERTAIN = "uncertain"
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """An unbroken run of one label, or of state ``uncertain``."""
+    """An unbroken run of one label, or of state ``uncertain``.
+
+    Examples
+    --------
+    >>> from ser_live import Segment
+    >>> Segment(0.5, 2.0, "angry", mean_confidence=0.8).to_dict()["label"]
+    'angry'
+    """
 
     start_seconds: float
     """On the stream's own clock."""
@@ -39,6 +46,14 @@ class Segmenter:
     first segment of an utterance begins with the audio that its first prediction
     rests on, the later ones with the hop in which they appear; segments of one channel never
     overlap.
+
+    Examples
+    --------
+    >>> from ser_live import Segmenter, listen, recognize_file
+    >>> segmenter = Segmenter()
+    >>> segments = [one for item in listen("talk.wav") for one in segmenter.process(item)]
+    >>> segments + segmenter.flush() == list(recognize_file("talk.wav").segments)
+    True
     """
 
     def __init__(self) -> None:

@@ -23,7 +23,15 @@ _LENGTH_POWER = 8
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """Speech between two silences, and the one emotion of all of it."""
+    """Speech between two silences, and the one emotion of all of it.
+
+    Examples
+    --------
+    >>> from ser_live import recognize_file
+    >>> talk = recognize_file("talk.wav", utterances=True)
+    >>> all(one.speech_seconds > 0 for one in talk.utterances)
+    True
+    """
 
     start_seconds: float
     """Onset, less the pre-roll of the window; on the stream's own clock."""
@@ -63,6 +71,16 @@ class UtteranceTracker:
         Confidence under which the label is "uncertain": that of the recognizer; may be set later.
     is_provisional : bool
         Also return, with each prediction, what is known of the utterance that goes on.
+
+    Examples
+    --------
+    >>> from ser_live import UtteranceTracker, listen, recognize_file
+    >>> predictions = listen("talk.wav")
+    >>> with predictions:
+    ...     tracker = UtteranceTracker(predictions.recognizer.uncertain_below)
+    ...     found = [one for item in predictions for one in tracker.process(item)]
+    >>> found + tracker.flush() == list(recognize_file("talk.wav", utterances=True).utterances)
+    True
     """
 
     def __init__(self, uncertain_below: float = 0.0, *, is_provisional: bool = False) -> None:

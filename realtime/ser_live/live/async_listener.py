@@ -200,6 +200,16 @@ def alisten(
     AsyncListener
         An asynchronous context manager and iterator over `Prediction`, and over `Event` and
         `Utterance` where they are asked for.
+
+    Examples
+    --------
+    >>> import asyncio
+    >>> from ser_live import alisten
+    >>> async def count_silence():
+    ...     async with alisten([bytes(16000)] * 4, sample_rate_hz=16000) as predictions:
+    ...         return sum([item.state == "silence" async for item in predictions])
+    >>> asyncio.run(count_silence())
+    8
     """
     if isinstance(source, AsyncIterable):
         source = _AsyncBlockSource(source, options.pop("sample_rate_hz", None))

@@ -550,6 +550,16 @@ def listen(
     SerError
         At once, if the source or an option is of no use; on entering or at the first prediction,
         if the source or the model cannot be opened.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from ser_live import listen
+    >>> with listen("talk.wav") as predictions:
+    ...     print(next(predictions).end_seconds)
+    0.25
+    >>> [item.state for item in listen(np.zeros(8000), sample_rate_hz=16000)]
+    ['silence', 'silence']
     """
     return Listener[Prediction | Event | Utterance](
         source, events=events, utterances=utterances, **options

@@ -47,7 +47,18 @@ class RecognitionSummary:
 
 @dataclass(frozen=True)
 class Recognition:
-    """All that was recognized in one recording; can be pickled."""
+    """All that was recognized in one recording; can be pickled.
+
+    Examples
+    --------
+    >>> from ser_live import recognize_file
+    >>> talk = recognize_file("talk.wav")
+    >>> talk.audio_seconds, len(talk.predictions)
+    (4.0, 16)
+    >>> round(sum(talk.summary.shares.values()), 6)
+    1.0
+    >>> talk.plot("talk.png")
+    """
 
     path: str
     """The recording."""
@@ -188,6 +199,15 @@ def recognize_file(
     ------
     SerError
         If the recording or the model cannot be read, or an option is of no use.
+
+    Examples
+    --------
+    >>> from ser_live import recognize_file
+    >>> talk = recognize_file("talk.wav", hop_seconds=0.5)
+    >>> list(talk.summary.seconds)[-3:]
+    ['uncertain', 'warming_up', 'silence']
+    >>> talk.notes
+    ()
     """
     predictions: list[Prediction] = []
     segments: list[Segment] = []

@@ -235,7 +235,15 @@ class GoldenTest:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """Description of a model: its input, its labels and its measured accuracy."""
+    """Description of a model: its input, its labels and its measured accuracy.
+
+    Examples
+    --------
+    >>> from ser_live import StreamRecognizer
+    >>> card = StreamRecognizer("emotion-light").card
+    >>> card.sample_rate_hz, card.labels[0]
+    (16000, 'neutral')
+    """
 
     name: str
     labels: tuple[str, ...]

@@ -90,6 +90,14 @@ class OnnxClassifier:
         Its card, with a golden test.
     where : str
         Name of the file, for messages.
+
+    Examples
+    --------
+    >>> from ser_live import OnnxClassifier, StreamRecognizer
+    >>> model = OnnxClassifier.load("emotion-light")
+    >>> caller, agent = StreamRecognizer(model), StreamRecognizer(model)
+    >>> caller.classifier is agent.classifier
+    True
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, card: ModelCard, where: str) -> None:

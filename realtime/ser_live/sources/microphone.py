@@ -81,6 +81,14 @@ class Microphone:
     ------
     SerError
         For an impossible buffer; on entering, if the device does not open.
+
+    Examples
+    --------
+    >>> from ser_live import Microphone, listen
+    >>> microphone = Microphone("USB")  # a part of a name that ``ser-live --list-devices`` shows
+    >>> predictions = listen(microphone)  # which opens it when the first one is asked for
+    >>> microphone.device
+    'USB'
     """
 
     is_live = True
