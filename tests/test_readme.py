@@ -37,7 +37,7 @@ def test_programs_run(program: str, tmp_path: Path, environment: dict[str, str])
         cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert len(done.stdout.splitlines()) >= 2
+    assert done.stdout.strip()
 
 
 @pytest.mark.integration

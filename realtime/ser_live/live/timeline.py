@@ -182,7 +182,8 @@ def _waveforms(recognition: Recognition, names: tuple[str, ...]) -> list[NDArray
 
 def _lanes(samples: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.float32]:
     if names == ("mix",):
-        return samples.mean(axis=1, keepdims=True)
+        mixed: NDArray[np.float32] = samples.mean(axis=1, keepdims=True)
+        return mixed
     return samples[:, [int(_SIDES.get(name, name)) - 1 for name in names]]
 
 
