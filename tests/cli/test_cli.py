@@ -123,6 +123,23 @@ class TestResults:
         last = lines[-1]
         assert last["probabilities"] == pytest.approx(last["raw_probabilities"], abs=1e-6)
 
+    def test_channels_are_recognized_apart_and_replayed(
+        self, voice: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        table, record = tmp_path / "a.csv", tmp_path / "a.wav"
+        options = ["--use-channels", "split", "--output", table, "--record", record]
+        done = done_well(voice, "--model", tiny_model, *options)
+        samples, rate = soundfile.read(voice, always_2d=True)
+        told = lines_of(done.stdout)
+        for index, name in enumerate(("left", "right")):
+            soundfile.write(tmp_path / "one.wav", samples[:, index], rate)
+            alone = lines_of(done_well(tmp_path / "one.wav", "--model", tiny_model).stdout)
+            mine = [line for line in told if line["channel"] == name]
+            assert mine == [{**line, "channel": name} for line in alone]
+        assert lines_of(done_well("replay", record).stdout) == told
+        rows = list(csv.DictReader(table.read_text().splitlines()))
+        assert [row["channel"] for row in rows] == ["left", "right"] * 12
+
 
 class TestMistakes:
     @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from helpers.terminal import rows_of, terminal
 from ser_live import Prediction
@@ -339,3 +341,19 @@ def test_ctrl_c_while_it_starts_gives_the_screen_back(
     view.console.file.seek(0)
     written = view.console.file.read()
     assert written.count("\x1b[?1049h") == written.count("\x1b[?1049l") == 1
+
+
+def test_channels_apart_stand_one_above_the_other(tiny_model: Path, tmp_path: Path) -> None:
+    voice = demo_voice()[: 8 * 16000]
+    soundfile.write(tmp_path / "call.wav", np.stack([voice, np.zeros_like(voice)], axis=1), 16000)
+    with listen(tmp_path / "call.wav", model=tiny_model, use_channels="split") as listener:
+        view = LiveView(listener, "", terminal(100, 30))
+        for step in listener.steps():
+            view.update(step)
+    rows = rows_of(view)
+    assert len(rows) <= 30
+    heads = [number for number, row in enumerate(rows) if "ser-live" in row]
+    assert [rows[number].split("channel ")[1].split()[0] for number in heads] == ["left", "right"]
+    below = rows[heads[1] :]
+    assert any("SILENCE" in row for row in below)
+    assert any(letter in row for row in rows[: heads[1]] for letter in "█▄▀")

@@ -28,12 +28,23 @@ LOSSLESS = {"voice.mov": "pcm_s16le", "alac.m4a": "alac", "voice.mka": "flac"}
 PADDING_SECONDS = 0.05
 
 
-def encode(path: Path, codec: str, *, has_picture: bool = False) -> Path:
-    """Write the voice, two channels of int16, by PyAV; none of it for the codec ""."""
+def encode(
+    path: Path,
+    codec: str,
+    samples: NDArray[np.int16] | None = None,
+    rate_hz: int = RATE_HZ,
+    *,
+    has_picture: bool = False,
+) -> Path:
+    """Write int16, the voice on two channels or what is given, by PyAV; none for the codec ""."""
+    samples = integers() if samples is None else samples
+    layout = "stereo" if samples.ndim == 2 else "mono"
     with mock.patch.dict(sys.modules, av=av), av.open(str(path), "w") as container:
         picture = container.add_stream("mpeg4", rate=5) if has_picture or not codec else None
         if codec:
-            track = container.add_stream(codec, rate=RATE_HZ, layout="stereo", bit_rate=128000)
+            track = container.add_stream(
+                codec, rate=rate_hz, layout=layout, bit_rate=16 * rate_hz // 10
+            )
         if picture is not None:
             picture.width, picture.height, picture.pix_fmt = 64, 64, "yuv420p"
             for _ in range(20):
@@ -41,9 +52,9 @@ def encode(path: Path, codec: str, *, has_picture: bool = False) -> Path:
                 container.mux(picture.encode(image))
             container.mux(picture.encode(None))
         if codec:
-            frame = av.AudioFrame.from_ndarray(integers().reshape(1, -1), "s16", "stereo")
-            frame.sample_rate, frame.pts = RATE_HZ, 0
-            resampler = av.AudioResampler(track.format, "stereo", RATE_HZ, track.frame_size or 4096)
+            frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), "s16", layout)
+            frame.sample_rate, frame.pts = rate_hz, 0
+            resampler = av.AudioResampler(track.format, layout, rate_hz, track.frame_size or 4096)
             for part in (*resampler.resample(frame), *resampler.resample(None), None):
                 container.mux(track.encode(part))
     return path
@@ -85,6 +96,15 @@ def test_the_voice_is_heard(name: str, decoder: str, tmp_path: Path) -> None:
     with FileSource(path) as source:
         pieces = [block.samples for block in iter(lambda: source.take(777), None)]
     np.testing.assert_array_equal(np.concatenate(pieces), heard.samples)
+
+
+def test_a_voice_memo_of_a_telephone_is_heard(decoder: str, tmp_path: Path) -> None:
+    voice = demo_voice(8000)
+    samples = np.rint(voice * 32767).astype(np.int16)
+    heard = by_file(encode(tmp_path / "memo.amr", "libopencore_amrnb", samples, 8000))
+    assert (heard.rate_hz, heard.samples.shape[1], heard.word) == (8000, 1, "")
+    assert heard.seconds == pytest.approx(len(voice) / 8000, abs=PADDING_SECONDS)
+    assert difference(heard, Heard(8000, voice[:, np.newaxis]), PADDING_SECONDS) < 1.0
 
 
 @pytest.mark.parametrize("name", LOSSY)
