@@ -26,9 +26,6 @@ from ser_live.prediction import Prediction
 from ser_live.testing import demo_voice
 
 KINDS: tuple[RowKind, ...] = ("summary", "segment", "prediction", "utterance")
-FLAGS = {"summary": "--summary", "segment": "--segments", "prediction": "--predictions"} | {
-    "utterance": "--utterances"
-}
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +46,23 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "notes.txt").write_text("no audio")
     (folder / "._a.wav").write_bytes(b"what macOS leaves on foreign disks")
     return folder
+
+
+@pytest.fixture(scope="module")
+def recognized(calls: Path, tiny_model: Path) -> tuple[Worker, list[FileResult]]:
+    """A worker, and what it gives of each of them."""
+    worker = Worker(model=tiny_model, utterances=True)
+    return worker, [*run(worker, find_files(calls), 1)]
+
+
+def written(out: Path, recognized: tuple[Worker, list[FileResult]], kind: RowKind) -> bytes:
+    worker, results = recognized
+    files = [result.path for result in results]
+    with BatchOutput(out, kind, worker, files, is_resumed=False) as output:
+        for result in results:
+            output.add(result)
+        output.finish()
+    return out.read_bytes()
 
 
 def names(files: list[str], folder: Path) -> list[str]:
@@ -139,20 +153,20 @@ def timeless(prediction: Prediction) -> dict[str, Any]:
     return replace(prediction, timing=None, lag_seconds=None).to_dict()
 
 
-def written(out: Path, calls: Path, model: Path, kind: RowKind, *options: str) -> bytes:
-    done = call("batch", calls, "-o", out, "--model", model, FLAGS[kind], "--jobs", 1, *options)
+def told(out: Path, calls: Path, model: Path, *options: str) -> list[Any]:
+    """Run the command and return its JSON lines."""
+    done = call("batch", calls, "-o", out, "--model", model, "--jobs", 1, *options)
     assert done.returncode == 1, done.stderr
     assert "6 of 6 files done, 2 failed" in done.stderr
-    return out.read_bytes()
+    return [json.loads(line) for line in out.read_bytes().splitlines()]
 
 
 class TestRows:
     def test_all_roads_give_the_same_bits(
         self, calls: Path, tiny_model: Path, tmp_path: Path
     ) -> None:
-        lines = written(tmp_path / "out.jsonl", calls, tiny_model, "prediction").splitlines()
         rows: dict[str, list[Any]] = {}
-        for row in map(json.loads, lines):
+        for row in told(tmp_path / "out.jsonl", calls, tiny_model, "--predictions"):
             rows.setdefault(row.pop("path"), []).append(row)
         head = {"type": "prediction", "channel": None, "error": None}
         assert names([*rows], calls) == ALL
@@ -167,11 +181,11 @@ class TestRows:
 
     @pytest.mark.parametrize("kind", KINDS)
     def test_the_table_holds_what_the_json_lines_do(
-        self, calls: Path, tiny_model: Path, tmp_path: Path, kind: RowKind
+        self, recognized: tuple[Worker, list[FileResult]], tmp_path: Path, kind: RowKind
     ) -> None:
-        told = written(tmp_path / "out.csv", calls, tiny_model, kind).decode()
-        lines = written(tmp_path / "out.jsonl", calls, tiny_model, kind).splitlines()
-        table = [*csv.DictReader(io.StringIO(told, newline=""))]
+        text = written(tmp_path / "out.csv", recognized, kind).decode()
+        lines = written(tmp_path / "out.jsonl", recognized, kind).splitlines()
+        table = [*csv.DictReader(io.StringIO(text, newline=""))]
         assert len(table) == len(lines) > 2
         for row, line in zip(table, map(json.loads, lines), strict=True):
             assert row["path"] == line["path"]
@@ -186,20 +200,20 @@ class TestRows:
     def test_channels_are_rows_of_their_own(
         self, calls: Path, tiny_model: Path, tmp_path: Path
     ) -> None:
-        split = "--use-channels", "split"
-        lines = written(tmp_path / "out.jsonl", calls, tiny_model, "summary", *split).splitlines()
         channels: dict[str, list[Any]] = {}
-        for row in map(json.loads, lines):
+        for row in told(tmp_path / "out.jsonl", calls, tiny_model, "--use-channels", "split"):
             channels.setdefault(Path(row["path"]).name, []).append(row["channel"])
         assert channels["b.flac"] == ["left", "right"]
         assert channels["a.wav"] == ["1"]
         assert channels["empty.wav"] == [None]
 
-    def test_parquet_is_read_back(self, calls: Path, tiny_model: Path, tmp_path: Path) -> None:
+    def test_parquet_is_read_back(
+        self, recognized: tuple[Worker, list[FileResult]], tmp_path: Path
+    ) -> None:
         parquet = pytest.importorskip("pyarrow.parquet")
         for kind in KINDS:
-            written(tmp_path / f"{kind}.parquet", calls, tiny_model, kind)
-            lines = written(tmp_path / "out.jsonl", calls, tiny_model, kind).splitlines()
+            written(tmp_path / f"{kind}.parquet", recognized, kind)
+            lines = written(tmp_path / "out.jsonl", recognized, kind).splitlines()
             rows = parquet.read_table(tmp_path / f"{kind}.parquet").to_pylist()
             assert len(rows) == len(lines)
             for row, line in zip(rows, map(json.loads, lines), strict=True):
@@ -231,15 +245,11 @@ class TestRows:
 
 
 class TestGoingOn:
-    def results(self, calls: Path, model: Path) -> tuple[Worker, list[FileResult]]:
-        worker = Worker(model=model)
-        return worker, [*run(worker, find_files(calls), 1)]
-
     @pytest.mark.parametrize("ending", ["csv", "jsonl"])
     def test_a_run_that_ended_anywhere_goes_on_to_the_same_bytes(
-        self, calls: Path, tiny_model: Path, tmp_path: Path, ending: str
+        self, recognized: tuple[Worker, list[FileResult]], tmp_path: Path, ending: str
     ) -> None:
-        worker, results = self.results(calls, tiny_model)
+        worker, results = recognized
         files = [result.path for result in results]
         by_path = {result.path: result for result in results}
         out = tmp_path / f"out.{ending}"
@@ -355,7 +365,7 @@ class TestCommand:
             (["{calls}/.cache", "--pattern", "*.mp3"], "no recordings in"),
             (["{calls}/a.csv", "-o", "{calls}/a.csv"], "is one of the recordings"),
             (["{calls}", "-o", "{tmp}/no/such/o.csv"], "No such file or directory"),
-            (["{calls}", "--jobs", "0"], "jobs is 0, wanted 1 or more"),
+            (["{calls}", "-o", "{tmp}/o.csv", "--jobs", "0"], "jobs is 0, wanted 1 or more"),
             (["{calls}", "--segments", "--summary"], "not allowed with"),
         ],
     )
@@ -364,6 +374,7 @@ class TestCommand:
     ) -> None:
         given = [word.format(calls=calls, tmp=tmp_path) for word in words]
         assert told in error_of(call("batch", *given, "--model", tiny_model))
+        assert [*tmp_path.iterdir()] == []
 
     def test_a_pipe_gets_a_line_now_and_then(
         self, capsys: pytest.CaptureFixture[str], tiny_model: Path, calls: Path

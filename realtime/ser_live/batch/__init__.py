@@ -3,7 +3,7 @@
 A `Worker` recognizes one file after another; `run` has several of them at work.
 """
 
-from ser_live.batch.pool import recognize_files, run
+from ser_live.batch.pool import number_of_jobs, recognize_files, run
 from ser_live.batch.worker import FileResult, Worker
 
-__all__ = ["FileResult", "Worker", "recognize_files", "run"]
+__all__ = ["FileResult", "Worker", "number_of_jobs", "recognize_files", "run"]

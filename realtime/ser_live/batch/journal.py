@@ -10,9 +10,9 @@ from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.output.files import GrowingFile
+from ser_live.output.tables import Row
 from ser_live.text import sanitize
 
-Row = dict[str, Any]
 Version = tuple[int, int] | None
 """Size in bytes and time of the last change in ns; None of a file that cannot be asked."""
 
@@ -59,7 +59,7 @@ class Journal:
         found: object = None
         if self.path.exists() and self.path.stat().st_size:
             found = self._read()
-        if found is not None and not is_resumed and not self._is_finished:
+        if self._places and not is_resumed and not self._is_finished:
             raise SerError(
                 f"{self.path}: holds {len(self._places)} finished files of an earlier run; go on "
                 "with --resume, or remove it to begin again"
@@ -78,10 +78,10 @@ class Journal:
         self._file.close()
 
     def state(self, path: str, version: Version) -> str:
-        """Return "new", "failed" before, "changed" since, or "done"."""
+        """Return "done", "changed" since, or "new", as is a file that failed."""
         place = self._places.get(path)
         if place is None or place.has_failed:
-            return "failed" if place else "new"
+            return "new"
         return "done" if place.version == version else "changed"
 
     def add(self, path: str, version: Version, error: str | None, rows: list[Row]) -> None:

@@ -4,6 +4,7 @@ import pickle
 import queue
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Generator, Sequence
 from contextlib import suppress
@@ -78,12 +79,19 @@ def run(
         For options of no use, and if a process cannot be started.
     """
     worker.classifier  # noqa: B018 - it is loaded, or what is wrong is told, before the work begins
+    jobs = min(number_of_jobs(jobs), len(paths))
+    return _in_processes(worker, paths, jobs) if jobs > 1 else (worker(path) for path in paths)
+
+
+def number_of_jobs(jobs: int | None) -> int:
+    """Return the number of jobs that are meant; SerError if there is no such number."""
     if jobs is None:
-        jobs = usable_processors() if interpreter() else 1
+        return usable_processors() if interpreter() else 1
     if not isinstance(jobs, int) or jobs < 1:
         raise SerError(f"jobs is {jobs!r}, wanted 1 or more")
-    jobs = min(jobs, len(paths))
-    return _in_processes(worker, paths, jobs) if jobs > 1 else (worker(path) for path in paths)
+    if jobs > 1 and not interpreter():
+        raise SerError("this program is no Python that can start processes; wanted jobs=1")
+    return jobs
 
 
 def _in_processes(
@@ -132,9 +140,7 @@ class _Process:
     """Process of a worker at its first file, from the side of its parent."""
 
     def __init__(self, pickled_worker: bytes, path: str, arrived: _Arrived) -> None:
-        python = interpreter()
-        if python is None:
-            raise SerError("this program is no Python that can start processes; wanted jobs=1")
+        python = interpreter() or sys.executable
         # A group of its own: Ctrl-C on the terminal is for the parent alone, which ends it. Unlike
         # one of multiprocessing, it does not begin by running the parent's program again.
         self._process = subprocess.Popen(

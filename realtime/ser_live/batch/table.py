@@ -1,16 +1,13 @@
 """Tables of many files: a row for each file, segment, hop or utterance."""
 
-import csv
-import io
-import itertools
 import json
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from ser_live.batch.journal import Row
 from ser_live.batch.worker import FileResult
 from ser_live.engine.segments import UNCERTAIN, Segment
 from ser_live.engine.utterances import Utterance
@@ -18,6 +15,7 @@ from ser_live.errors import SerError
 from ser_live.live.recognition import Recognition
 from ser_live.output.files import GrowingFile
 from ser_live.output.formats import json_record
+from ser_live.output.tables import Row, csv_lines, flat, require_pyarrow, write_parquet
 from ser_live.prediction import Prediction
 from ser_live.text import sanitize
 
@@ -30,11 +28,6 @@ _COLUMNS: dict[RowKind, str] = {
     "prediction": "index start_seconds end_seconds state label confidence changed degraded",
     "utterance": "start_seconds end_seconds label confidence speech_seconds",
 }
-_TYPES = {"index": "int64", "changed": "bool", "degraded": "bool"}
-_TYPES |= dict.fromkeys(("path", "channel", "error", "notes", "state", "label"), "string")
-# Columns of a field that has a number for each label.
-_BY_LABEL = {"probabilities": "probability", "seconds": "seconds", "shares": "share"}
-_ROWS_AT_ONCE = 50_000
 
 
 def rows_of(result: FileResult, kind: RowKind) -> list[Row]:
@@ -79,6 +72,11 @@ class Table:
     labels : sequence of str
         Of the model.
 
+    Attributes
+    ----------
+    grows : bool
+        It can be appended to; Parquet waits for `write`.
+
     Raises
     ------
     SerError
@@ -86,38 +84,34 @@ class Table:
     """
 
     def __init__(self, path: str | os.PathLike[str], kind: RowKind, labels: Sequence[str]) -> None:
-        self.path = Path(path)
-        self.ending = self.path.suffix.lower()
-        if self.ending not in _ENDINGS:
-            given = self.ending or "missing"
-            raise SerError(f"{path}: the ending is {given}, wanted one of {', '.join(_ENDINGS)}")
-        if self.ending == ".parquet":
-            _pyarrow()
-        self.columns = (
-            "path",
-            "channel",
-            "error",
-            *_COLUMNS[kind].split(),
-            *_label_columns(kind, labels),
-        )
+        self.path = Path(path).resolve()
+        ending = self.path.suffix.lower()
+        if ending not in _ENDINGS:
+            wanted = ", ".join(_ENDINGS)
+            raise SerError(f"{path}: the ending is {ending or 'missing'}, wanted one of {wanted}")
+        self.grows = ending != ".parquet"
+        if not self.grows:
+            require_pyarrow()
+        self._is_csv = ending == ".csv"
+        self._columns = ["path", "channel", "error", *_COLUMNS[kind].split()]
+        names = dict.fromkeys((*labels, UNCERTAIN, "warming_up", "silence"))
+        if kind == "summary":
+            self._columns += flat({"seconds": names, "shares": names})
+        elif kind != "segment":
+            self._columns += flat({"probabilities": dict.fromkeys(labels)})
         self._file: GrowingFile | None = None
-
-    @property
-    def grows(self) -> bool:
-        """It can be appended to; Parquet waits for `write`."""
-        return self.ending != ".parquet"
 
     def write(self, rows: Iterable[list[Row]]) -> None:
         """Put rows in the place of all that the file holds; it is whole at any moment."""
         self.close()
         draft = self.path.with_name(f"{self.path.name}.part")
         try:
-            if self.ending == ".parquet":
-                self._write_parquet(draft, rows)
-            else:
+            if self.grows:
                 with draft.open("wb") as file:
-                    file.write(self._head())
-                    file.writelines(map(self._text, rows))
+                    file.write(csv_lines([self._columns]).encode() if self._is_csv else b"")
+                    file.writelines(map(self._lines, rows))
+            else:
+                write_parquet(draft, self._columns, map(flat, chain.from_iterable(rows)))
             draft.replace(self.path)
         finally:
             draft.unlink(missing_ok=True)
@@ -126,7 +120,7 @@ class Table:
         """Append rows to a file that was written before, if it grows."""
         if self.grows:
             self._file = self._file or GrowingFile(self.path, "ab")
-            self._file.append(self._text(rows))
+            self._file.append(self._lines(rows))
 
     def close(self) -> None:
         """Close the file."""
@@ -134,60 +128,7 @@ class Table:
             self._file.close()
             self._file = None
 
-    def _head(self) -> bytes:
-        return _csv_lines([self.columns]) if self.ending == ".csv" else b""
-
-    def _text(self, rows: list[Row]) -> bytes:
-        if self.ending == ".jsonl":
-            return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
-        flat = ([row.get(name) for name in self.columns] for row in map(_flat, rows))
-        return _csv_lines(
-            [str(value).lower() if isinstance(value, bool) else value for value in values]
-            for values in flat
-        )
-
-    def _write_parquet(self, path: Path, rows: Iterable[list[Row]]) -> None:
-        pyarrow, parquet = _pyarrow()
-        schema = pyarrow.schema([(name, _TYPES.get(name, "float64")) for name in self.columns])
-        flat = map(_flat, itertools.chain.from_iterable(rows))
-        with parquet.ParquetWriter(path, schema) as writer:
-            while batch := list(itertools.islice(flat, _ROWS_AT_ONCE)):
-                writer.write_table(pyarrow.Table.from_pylist(batch, schema))
-
-
-def _label_columns(kind: RowKind, labels: Sequence[str]) -> list[str]:
-    if kind == "summary":
-        names = dict.fromkeys((*labels, UNCERTAIN, "warming_up", "silence"))
-        return [f"{prefix}_{name}" for prefix in ("seconds", "share") for name in names]
-    return [] if kind == "segment" else [f"probability_{label}" for label in labels]
-
-
-def _flat(row: Row) -> Row:
-    """Return a row with a field for each label's number, and text that has UTF-8."""
-    flat: Row = {}
-    for name, value in row.items():
-        if isinstance(value, dict):
-            flat |= {f"{_BY_LABEL.get(name)}_{label}": number for label, number in value.items()}
-        else:
-            is_text = isinstance(value, str)
-            flat[name] = value.encode("utf-8", "backslashreplace").decode() if is_text else value
-    return flat
-
-
-def _csv_lines(rows: Iterable[Sequence[object]]) -> bytes:
-    """RFC 4180."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows(rows)
-    return text.getvalue().encode()
-
-
-def _pyarrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow  # noqa: PLC0415 - an extra
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise SerError(
-            "Parquet needs pyarrow, which is not installed: pip install 'ser-live[parquet]'; or "
-            "write .csv or .jsonl"
-        ) from error
-    return pyarrow, parquet
+    def _lines(self, rows: list[Row]) -> bytes:
+        if not self._is_csv:
+            return b"".join(json.dumps(row, allow_nan=False).encode() + b"\n" for row in rows)
+        return csv_lines([row.get(c) for c in self._columns] for row in map(flat, rows)).encode()

@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ser_live.batch import Worker, run  # noqa: PLC0415 - --help needs no engine
+    from ser_live.batch import Worker, number_of_jobs, run  # noqa: PLC0415 - --help needs no engine
     from ser_live.batch.progress import BatchProgress  # noqa: PLC0415
     from ser_live.batch.walking import find_files  # noqa: PLC0415
 
@@ -87,13 +87,14 @@ def _run(arguments: argparse.Namespace) -> int:
         raise SerError("--resume goes on with a table; name it with --output")
     # Whatever is wrong is told before the work begins.
     worker = Worker(utterances=arguments.kind == "utterance", **_options(arguments))
+    jobs = number_of_jobs(arguments.jobs)
     files = find_files(arguments.paths, arguments.pattern)
     if not files:
         where = sanitize(" ".join(arguments.paths))
         raise SerError(f"no recordings in {where}; name files, or a --pattern")
     with _output(arguments, worker, files) as output, Signals() as signals:
         left = files if output is None else output.left
-        results = run(worker, left, arguments.jobs)
+        results = run(worker, left, jobs)
         with BatchProgress(PROGRAM, left) as progress, contextlib.closing(results):
             try:
                 _tell_changes(output, progress)
