@@ -18,7 +18,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = [
     pytest.param(program, id=f"{page.stem}-{number}")
-    for page in (ROOT / "README.md", ROOT / "docs" / "python-api.md")
+    for page in (ROOT / "README.md", ROOT / "docs" / "python-api.md", ROOT / "docs" / "batch.md")
     for number, program in enumerate(
         re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     )
@@ -46,7 +46,8 @@ def test_commands_have_the_options_that_are_shown(
     command: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tool, *words = command.replace("\\", "").split()
-    sub = words[:1] if tool == "ser-train" and words and not words[0].startswith("-") else []
+    has_sub = tool in ("ser-train", "ser-live") and words and not words[0].startswith("-")
+    sub = words[:1] if has_sub else []
     main = entry_points(group="console_scripts")[tool].load()
     assert main([*sub, "--help"]) == 0
     flags = {word for word in words if re.fullmatch(r"--?[a-zA-Z][a-z-]*", word)}
