@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from helpers.in_process import call, error_of
+from helpers.processes import files_no_larger_than
 from ser_live import SerError, listen, recognize_file, recognize_files
 from ser_live.batch import FileResult, Worker, run
 from ser_live.batch.journal import Journal
@@ -342,6 +343,18 @@ class TestGoingOn:
         journal = tmp_path / "o.csv.journal.jsonl"
         journal.write_bytes(b"".join(journal.read_bytes().splitlines(True)[:2]))
         assert "go on with --resume" in error_of(call(*words))
+
+    def test_a_full_disk_is_told_and_gone_on_from(
+        self, calls: Path, tiny_model: Path, tmp_path: Path
+    ) -> None:
+        words = ("batch", calls, "--model", tiny_model, "--jobs", 1, "--predictions")
+        out = tmp_path / "o.jsonl"
+        with files_no_larger_than(20_000):
+            assert "cannot write on" in call(*words, "-o", out).stderr.splitlines()[-1]
+        assert all(map(json.loads, out.read_bytes().splitlines()))
+        assert call(*words, "-o", out, "--resume").returncode == 1
+        assert call(*words, "-o", tmp_path / "whole.jsonl").returncode == 1
+        assert out.read_bytes() == (tmp_path / "whole.jsonl").read_bytes()
 
 
 class TestCommand:

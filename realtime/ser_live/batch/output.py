@@ -1,7 +1,8 @@
 """Output of a run over many files: a table that grows file by file, beside its journal."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Self
 
 from ser_live.batch.journal import Journal, version_of
@@ -78,10 +79,22 @@ class BatchOutput:
     def add(self, result: FileResult) -> None:
         """Keep a finished file."""
         rows = rows_of(result, self._kind)
-        self._journal.add(result.path, self._versions[result.path], result.error, rows)
-        self._table.append(rows)
+        with self._writing():
+            self._journal.add(result.path, self._versions[result.path], result.error, rows)
+            self._table.append(rows)
 
     def finish(self) -> None:
         """Write the whole table, by path."""
-        self._table.write(self._journal.rows())
-        self._journal.finish()
+        with self._writing():
+            self._table.write(self._journal.rows())
+            self._journal.finish()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise SerError(
+                f"{self._table.path}: cannot write on ({error.strerror or error}); make room, and "
+                "--resume goes on with the rest"
+            ) from error
