@@ -36,7 +36,7 @@ def rows_of(result: FileResult, kind: RowKind) -> list[Row]:
     A file that failed has one row, with its error.
     """
     recognition = result.recognition
-    head = {"type": kind, "path": result.path, "channel": None, "error": result.error}
+    head: Row = {"type": kind, "path": result.path, "channel": None, "error": result.error}
     if recognition is None:
         return [head]
     if kind == "summary":
