@@ -280,6 +280,20 @@ class TestOutput:
         assert counts.pop() >= 3
         assert "SPEAKER demo.ogg 1 " in texts[".rttm"]
 
+    def test_utterances_are_told_where_they_are_asked_for(
+        self, tmp_path: Path, tiny_model: Path
+    ) -> None:
+        path = tmp_path / "out.jsonl"
+        command = ["--demo", "--pace", "fast", "--model", tiny_model, "--output", path]
+        for options, count in ([], 0), (["--utterances"], 4):
+            lines = [
+                lines_of(done_well(*command, *options).stdout),
+                [json.loads(line) for line in path.read_text().splitlines()],
+            ]
+            printed, kept = ([x for x in told if x["type"] == "utterance"] for told in lines)
+            assert len(printed) == count
+            assert kept == printed
+
     def test_events_are_told_where_they_belong(self, tmp_path: Path, tiny_model: Path) -> None:
         path = tmp_path / "a.wav"
         with_a_hole(path, tiny_model)

@@ -61,7 +61,7 @@ def _listen(arguments: argparse.Namespace, signals: Signals) -> int:
     with Stderr(PROGRAM, display == "view", arguments.verbose) as stderr:
         source, options, notice = _session(arguments, display)
         with (
-            listen(source, **options) as listener,
+            listen(source, utterances=arguments.utterances, **options) as listener,
             _outputs(arguments.output, listener) as outputs,
         ):
             steps = _kept(listener, outputs, summary, signals, is_kept)

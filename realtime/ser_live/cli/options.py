@@ -97,6 +97,7 @@ _OVERLOAD: tuple[Row, ...] = (
     ("--cpu-budget", _BUDGET_HELP, {"type": float, "metavar": "PERCENT"}),
 )
 _EVENTS_HELP = "among the JSON lines also those of gaps, lost devices ...; else they go to stderr"
+_UTTERANCES_HELP = "among the JSON lines also one for all that was said between two silences"
 _OUTPUT_HELP = (
     "also write .jsonl, .json, .csv, .parquet, .srt, .vtt, .rttm, or .txt for Audacity; may be "
     "repeated; overwrites"
@@ -107,6 +108,7 @@ _RECORD_HELP = "keep the audio, for 'ser-live replay'; without it nothing is kep
 _OUTPUT: tuple[Row, ...] = (
     ("--json", "JSON lines, also on a terminal", _FLAG),
     ("--events", _EVENTS_HELP, _FLAG),
+    ("--utterances", _UTTERANCES_HELP, _FLAG),
     ("--output", _OUTPUT_HELP, {"action": "append", "default": [], "metavar": "FILE"}),
 )
 _LOUDNESS: tuple[Row, ...] = (
