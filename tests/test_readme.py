@@ -18,7 +18,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PROGRAMS = [
     pytest.param(program, id=f"{page.stem}-{number}")
-    for page in (ROOT / "README.md", ROOT / "docs" / "python-api.md", ROOT / "docs" / "batch.md")
+    for name in ("README.md", "docs/python-api.md", "docs/batch.md", "docs/outputs.md")
+    for page in (ROOT / name,)
     for number, program in enumerate(
         re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
     )

@@ -512,7 +512,7 @@ class TestEndings:
     ) -> None:
         path = tmp_path / "a.wav"
         options = ["--model", tiny_model, "--record", path, "--hop", "0.05", "-v"]
-        options += outputs_in(tmp_path)
+        options += [*outputs_in(tmp_path), "--output", tmp_path / "whole.json"]
         with self.started(*options) as process:
             assert process.stdout is not None
             lines = [process.stdout.readline() for _ in range(50)]
@@ -531,8 +531,12 @@ class TestEndings:
         if number != signal.SIGKILL:
             assert "measured lag, capture to prediction: 0." in err
             assert len(rows) == len(kept_lines)
+            assert len(json.loads((tmp_path / "whole.json").read_bytes())["predictions"]) == len(
+                rows
+            )
             assert {p["state"] for p in predictions} >= {"speech"}
             assert "SPEAKER" in texts[".rttm"]
+        assert (tmp_path / "whole.json").exists() == (number != signal.SIGKILL)
         assert abs(len(rows) - len(kept_lines)) <= 1
         assert "should be" not in soundfile.info(path).extra_info  # the header tells the length
         replay = done_well("replay", path)

@@ -15,8 +15,9 @@ from ser_live.stream_protocol import SAMPLE_BYTES
 PROGRAM = "ser-live"
 
 _DESCRIPTION = """\
-Recognize emotion in live speech. On a terminal: a live view. Otherwise, or with --json: one JSON
-line per prediction on stdout, text for people on stderr. A summary follows at the end.
+Recognize emotion in live speech. On a terminal: a live view; of a recording with --output: a bar.
+Otherwise, or with --json: one JSON line per prediction on stdout, text for people on stderr. Six
+lines on what was heard follow at the end.
 """
 _USAGE = """\
 ser-live [PATH] [OPTIONS]       recognize emotion, without PATH of a microphone
