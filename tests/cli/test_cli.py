@@ -490,12 +490,12 @@ class TestRecording:
             done = call("--demo", "--model", tiny_model, "--record", path)
         assert done.returncode == 2
         assert len(done.stdout.splitlines()) == 78
-        words = f"{path}: cannot write on (File too large); the recording ends at 2.00 s"
+        words = f"{path}: cannot write on (File too large); the recording ends at 2.25 s"
         assert f"ser-live: warning: {words}" in done.stderr
-        assert path.stat().st_size == 94 + 4 * 44100
+        assert path.stat().st_size == 94 + 4 * 49608
         kept = lines_of(call("replay", path).stdout)
         assert kept == lines_of(done.stdout)[: len(kept)]
-        assert len(kept) == 7
+        assert len(kept) == 8
 
 
 @pytest.mark.integration

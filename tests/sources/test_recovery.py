@@ -446,7 +446,8 @@ def test_a_device_that_comes_back_in_another_format_goes_on(model: OnnxClassifie
     stats = listener.stats
     assert stats.recognizer.predictions == len(told.predictions)
     assert stats.recognizer.seconds + stats.missing_seconds == pytest.approx(18.0, abs=0.01)
-    assert told.kinds() == ["device_lost", "device_restored", "gap"] * 2
+    kinds = ["device_lost", "device_restored", "gap"] * 2
+    assert told.kinds() == [*kinds, "input_narrow_band"]
 
 
 class OddCapture(FakeCapture):

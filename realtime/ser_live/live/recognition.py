@@ -20,6 +20,9 @@ from ser_live.text import quoted
 if TYPE_CHECKING:
     import pandas
 
+_BLOCK_SECONDS = 1.0
+"""No prediction is waited for, and each block has a price."""
+
 
 @dataclass(frozen=True, slots=True)
 class RecognitionSummary:
@@ -214,7 +217,9 @@ def recognize_file(
     events: list[Event] = []
     spoken: list[Utterance] = []
     segmenter = Segmenter()
-    with listen(FileSource(path), events=True, utterances=utterances, **options) as listener:
+    source = FileSource(path)
+    source.block_seconds = _BLOCK_SECONDS
+    with listen(source, events=True, utterances=utterances, **options) as listener:
         for item in listener:
             if isinstance(item, Event):
                 events.append(item)
@@ -224,7 +229,7 @@ def recognize_file(
                 predictions.append(item)
                 segments += segmenter.process(item)
         segments += segmenter.flush()
-    source, recognizer = listener.source, listener.recognizer
+    recognizer = listener.recognizer
     return Recognition(
         path=os.fspath(path),
         model=recognizer.card.name,

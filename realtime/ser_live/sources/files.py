@@ -23,7 +23,7 @@ Pace = Literal["realtime", "fast"]
 DEMO_PATH = Path(__file__).parent.parent / "data" / "demo.ogg"
 DEMO_NOTICE = "synthetic voice: shows the mechanics, not the accuracy"
 
-_BLOCK_SECONDS = {"realtime": 0.125, "fast": 1.0}
+_BLOCK_SECONDS = {"realtime": 0.125, "fast": 0.25}
 
 
 def demo_voice(rate: int = SAMPLE_RATE_HZ) -> NDArray[np.float32]:
@@ -69,6 +69,7 @@ class FileSource(WaitingSource):
             raise SerError(f"{quoted(path)} is no path of an audio file") from error
         self.name = sanitize(self.path.name)
         self.pace: Pace = pace
+        self.block_seconds = _BLOCK_SECONDS[pace]
         self._reader = AudioReader(self.path, by_media=True)
         self._is_open = False
         self._begun_at: float | None = None
@@ -89,7 +90,7 @@ class FileSource(WaitingSource):
     def __iter__(self) -> Iterator[Block]:
         if not self._is_open:
             raise SerError(f"{self.name}: not open; use the source in a with statement")
-        size = max(1, round(_BLOCK_SECONDS[self.pace] * self.sample_rate_hz))
+        size = max(1, round(self.block_seconds * self.sample_rate_hz))
         while (block := self.take(size)) is not None:
             yield block
 
