@@ -4,6 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ser_live import __version__
 from ser_live.command_line import Parser, exit_code_of
@@ -70,65 +71,30 @@ def _parser() -> argparse.ArgumentParser:
         "checking that both give the same probabilities.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    parser.add_argument(
-        "model",
-        type=Path,
-        metavar="MODEL.keras",
-        help="what ser-train fit wrote, or with --card a .keras or .onnx file of another program",
-    )
-    parser.add_argument(
-        "--card",
-        type=Path,
-        metavar="CARD.json",
-        help="the model card of a file that has none (docs/own-models.md)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        required=True,
-        metavar="MODEL.onnx",
-        help="the file to write; it is replaced in one step, and only after all checks",
-    )
-    parser.add_argument(
-        "--network",
-        default="",
-        metavar="NAME",
-        help="package.module:name with the layers of a network of your own (default: none is run)",
-    )
-    parser.add_argument(
-        "--verify-audio",
-        type=Path,
-        nargs="+",
-        default=[],
-        metavar="FILE",
-        help="recordings whose windows are compared (default: the built-in demo voice)",
-    )
-    parser.add_argument(
-        "--page", action="store_true", help="also write the card as MODEL.md beside MODEL.onnx"
-    )
-    parser.add_argument(
-        "--quantize",
-        action="store_true",
-        help="compute the convolutions in int8: a smaller file and faster windows",
-    )
-    parser.add_argument(
-        "--corpus",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PATH",
-        help="with --quantize: recordings as ser-train takes them, a folder of corpora or a table "
+    add = parser.add_argument
+    path: dict[str, Any] = {"type": Path, "metavar": "PATH"}
+    text = "what ser-train fit wrote, or with --card a .keras or .onnx file of another program"
+    add("model", **path | {"metavar": "MODEL.keras"}, help=text)
+    text = "the model card of a file that has none (docs/own-models.md)"
+    add("--card", **path | {"metavar": "CARD.json"}, help=text)
+    text = "the file to write; it is replaced in one step, and only after all checks"
+    add("-o", "--output", **path | {"metavar": "MODEL.onnx"}, required=True, help=text)
+    text = "package.module:name with the layers of a network of your own (default: none is run)"
+    add("--network", default="", metavar="NAME", help=text)
+    text = "recordings whose windows are compared (default: the built-in demo voice)"
+    add("--verify-audio", **path | {"metavar": "FILE"}, nargs="+", default=[], help=text)
+    text = "also write the card as MODEL.md beside MODEL.onnx"
+    add("--page", action="store_true", help=text)
+    text = "compute the convolutions in int8: a smaller file and faster windows"
+    add("--quantize", action="store_true", help=text)
+    text = (
+        "with --quantize: recordings as ser-train takes them, a folder of corpora or a table "
         "path,label,speaker (.csv); speakers that trained the model are left out; may be given "
-        "again",
+        "again"
     )
-    parser.add_argument(
-        "--max-drop",
-        type=_points,
-        metavar="POINTS",
-        help="with --quantize: refuse if UAR falls by more percentage points "
-        f"(default: {_MAX_DROP_POINTS:g})",
-    )
+    add("--corpus", **path, action="append", default=[], help=text)
+    text = "with --quantize: refuse if UAR falls by more percentage points (default: "
+    add("--max-drop", type=_points, metavar="POINTS", help=f"{text}{_MAX_DROP_POINTS:g})")
     return parser
 
 

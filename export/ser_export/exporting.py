@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 from numpy.typing import NDArray
 
 from ser_export.int8_products import with_int8_products
@@ -67,32 +68,23 @@ class Export:
 
     def summary(self) -> str:
         """Return some lines for people."""
-        golden = self.card.golden
-        frames = golden.frames if golden else 0
-        quantized = self.quantized.summary(self.bytes) if self.quantized else ()
+        golden, checked = self.card.golden, self.verification
+        lines = [
+            f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
+            f"  {self.bytes} bytes, {self.parameters} parameters, {self.nodes} nodes, "
+            f"opset {self.opset}",
+        ]
+        if checked.windows:
+            worst = f"{checked.worst_difference:.1e} over {checked.windows} windows"
+            lines.append(f"  worst difference from Keras {worst} (allowed: {TOLERANCE:g})")
         bitwise = "yes" if self.batch_is_bitwise else "no"
-        compared, int8 = [], []
-        if (checked := self.verification).windows:
-            compared = [
-                f"  worst difference from Keras {checked.worst_difference:.1e} over "
-                f"{checked.windows} windows (allowed: {TOLERANCE:g})"
-            ]
+        lines.append(f"  a batch gives the bits of single windows: {bitwise}")
+        lines.append(f"  nodes that emulate dilations: {self.emulated_dilations}")
+        lines.append(f"  golden test: {golden.frames if golden else 0} frames")
         if self.int8_difference is not None:
             moved = f"{self.int8_difference:.1e}"
-            int8 = [f"  large products in int8: worst difference from float32 {moved}"]
-        return "\n".join(
-            (
-                f"{self.path}: {self.card.name}, {', '.join(self.card.labels)}",
-                f"  {self.bytes} bytes, {self.parameters} parameters, {self.nodes} nodes, "
-                f"opset {self.opset}",
-                *compared,
-                f"  a batch gives the bits of single windows: {bitwise}",
-                f"  nodes that emulate dilations: {self.emulated_dilations}",
-                f"  golden test: {frames} frames",
-                *int8,
-                *quantized,
-            )
-        )
+            lines.append(f"  large products in int8: worst difference from float32 {moved}")
+        return "\n".join((*lines, *(self.quantized.summary(self.bytes) if self.quantized else ())))
 
     def write_page(self) -> None:
         """Write the card as Markdown beside the model file."""
@@ -160,9 +152,7 @@ def export_model(
     if quantization and clips:
         smaller = quantized(graph, session, card, clips, quantization.max_drop_points, note)
         graph, session, card = smaller.graph, smaller.session, smaller.card
-    spectrum = golden_spectrum(speech, card)
-    batch = spectrum[None].astype(np.float32)
-    golden = _golden(spectrum, Outputs(*session.run(output_names(card), {INPUT_NAME: batch})))
+    golden = _golden(session, card, speech)
     if smaller or in_int8:
         golden = dataclasses.replace(golden, tolerance=GOLDEN_TOLERANCE)
     card = dataclasses.replace(card, golden=golden)
@@ -194,10 +184,7 @@ def _add_card(source: Path, card: ModelCard, target: Path, speech: NDArray[np.fl
         session = open_session(data, where)
         require_axes(session, card, where)
         graph = onnx.load_model_from_string(data)
-        spectrum = golden_spectrum(speech, card)
-        batch = spectrum[None].astype(np.float32)
-        golden = _golden(spectrum, Outputs(*session.run(output_names(card), {INPUT_NAME: batch})))
-        card = dataclasses.replace(card, golden=golden)
+        card = dataclasses.replace(card, golden=_golden(session, card, speech))
         data = _with_card(graph, card)
         classifier = OnnxClassifier(open_session(data, where), card, where)
         for batch in batches(speech, card):
@@ -231,7 +218,12 @@ def _check_target(target: Path) -> None:
         raise SerError(f"{target}: the folder {folder} is not writable")
 
 
-def _golden(spectrum: NDArray[np.float16], outputs: Outputs) -> GoldenTest:
+def _golden(
+    session: onnxruntime.InferenceSession, card: ModelCard, speech: NDArray[np.float32]
+) -> GoldenTest:
+    spectrum = golden_spectrum(speech, card)
+    batch = spectrum[None].astype(np.float32)
+    outputs = Outputs(*session.run(output_names(card), {INPUT_NAME: batch}))
     if not (np.isfinite(spectrum).all() and np.isfinite(outputs.probabilities).all()):
         raise SerError("the golden test is not finite; export with other --verify-audio")
     return golden_test(spectrum, outputs)

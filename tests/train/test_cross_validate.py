@@ -18,7 +18,7 @@ from helpers.tiny_corpora import EMODB_SPEAKERS
 from ser_live import SerError
 from ser_train.commands.cli import cross_validate
 from ser_train.cross_validation.ledger import Ledger
-from ser_train.cross_validation.plan import CrossValidation, machine, make_plan
+from ser_train.cross_validation.plan import CrossValidation, conditions, make_plan
 from ser_train.data.recordings import Recordings
 from ser_train.reports.cross_validation import summarise
 from ser_train.reports.model_card import cross_validated_metrics
@@ -107,7 +107,7 @@ def test_finished_folds_are_kept(finished: CrossValidation, tmp_path: Path) -> N
     assert last.configuration.recipe["epochs"] == len(last.history) == 2
     assert first.temperature != 1.0
     assert last.multiply_adds == 97 * 257 * 20 + 20 * 2
-    assert (last.parameters, last.machine) == (first.parameters, machine())
+    assert (last.parameters, last.machine) == (first.parameters, conditions("")["machine"])
     saved = ledger.posteriors(last)
     assert saved.heard == ("1", "whole")
     assert saved.probabilities.shape == (2, 8, 2)

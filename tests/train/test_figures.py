@@ -65,7 +65,7 @@ def test_seeds_have_a_spread_and_an_ensemble(tmp_path: Path) -> None:
     # The mean of several is less sure than each of them, so it wants a temperature of its own.
     of_one = measured.pools[0].temperatures.values()
     assert max(measured.ensemble.temperatures.values()) < min(of_one)
-    assert measured.together.nll.mean < figures_of([measured.ensemble], 0, False).nll.mean
+    assert measured.together.nll.mean < figures_of([measured.ensemble.untempered], 0).nll.mean
     summarise(tmp_path)
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "**ensemble of the 3 seeds**" in text
@@ -125,7 +125,7 @@ def test_the_other_folds_of_a_seed_say_what_is_sure(tmp_path: Path) -> None:
         shares = np.stack([confidence, rest, rest, rest], axis=1)
         folds[0, fold] = posteriors_of(fold, shares, np.where(confidence > 0.5, 0, 1))
     (pool,) = write(tmp_path, folds, total=2).pools
-    found = figures_of([pool], 0, tempered=False)
+    found = figures_of([pool.untempered], 0)
     threshold = np.where(pool.folds == 0, 0.45, 0.35)  # a fifth of the other fold is below
     is_sure = pool.raw[0].max(axis=1) >= threshold
     assert found.coverage.mean == pytest.approx(is_sure.mean(), abs=0.01)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ser_train.cross_validation import plan
-from ser_train.cross_validation.plan import commit, versions
+from ser_train.cross_validation.plan import commit, conditions
 
 
 @pytest.fixture
@@ -44,4 +44,4 @@ def test_this_checkout_has_a_commit() -> None:
 
 
 def test_the_libraries_are_named() -> None:
-    assert {"keras", "tensorflow"} <= versions().keys()
+    assert {"keras", "tensorflow"} <= conditions("")["versions"].keys()

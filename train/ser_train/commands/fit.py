@@ -8,7 +8,7 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.model.card import NEUTRAL, Calibration, Metric, ModelCard, SmoothingSpec
 from ser_train.corpora import Clip, find_talk, labels_of
-from ser_train.cross_validation.plan import machine, versions
+from ser_train.cross_validation.plan import conditions
 from ser_train.cross_validation.pooling import answers_of_folds
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.recordings import Recordings
@@ -278,9 +278,7 @@ def _save(
 def training_figures(job: FitJob, trained: Trained, calibrated: Calibrated) -> dict[str, object]:
     """Return conditions, calibration and history for ``metrics.json``."""
     return {
-        "command": job.command_line,
-        "versions": versions(),
-        "machine": machine(),
+        **conditions(job.command_line),
         "parameters": int(trained.model.count_params()),
         "calibration": dataclasses.asdict(calibrated.calibration),
         "uncertain_below": calibrated.smoothing.uncertain_below,

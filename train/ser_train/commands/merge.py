@@ -13,7 +13,7 @@ from ser_train.evaluation.calibration import HeldOutAnswers, calibrate
 from ser_train.models.ensemble import combine
 from ser_train.models.keras_file import ModelFile, load_model, save_model
 from ser_train.models.registry import network_of
-from ser_train.models.training_record import TrainingRecord, join_marks
+from ser_train.models.training_record import TrainingRecord, join_marks, record_of_roles
 from ser_train.reports.model_card import strictest_licence
 
 _SAME = ("labels", "sample_rate_hz", "spectrum", "window", "gate", "prior")
@@ -144,13 +144,8 @@ def _record(sources: Sequence[Path], files: Sequence[ModelFile]) -> TrainingReco
                 "ser-train fit"
             )
         records.append(file.record)
-    training = {speaker for record in records for speaker in record.training_speakers}
-    held = {speaker for record in records for speaker in record.validation_speakers} - training
+    training = (speaker for record in records for speaker in record.training_speakers)
+    held = (speaker for record in records for speaker in record.validation_speakers)
     tested = set.intersection(*(set(record.test_speakers) for record in records))
-    return TrainingRecord(
-        tuple(sorted(training)),
-        tuple(sorted(held)),
-        tuple(sorted(tested - training - held)),
-        records[0].seed,
-        join_marks(*(record.recordings for record in records)),
-    )
+    marks = join_marks(*(record.recordings for record in records))
+    return record_of_roles(training, held, tested, records[0].seed, marks)

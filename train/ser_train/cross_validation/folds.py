@@ -11,7 +11,7 @@ import numpy as np
 
 from ser_train.corpora import labels_of, truth_of
 from ser_train.cross_validation.ledger import WHOLE, Posteriors, Row
-from ser_train.cross_validation.plan import Plan, machine, require_unheard, versions
+from ser_train.cross_validation.plan import Plan, conditions, require_unheard
 from ser_train.data.prepare import Prepared, prepare
 from ser_train.data.splits import Split
 from ser_train.evaluation.calibration import predict
@@ -163,11 +163,8 @@ def _row(
         temperature=temperature,
         training_seconds=seconds,
         threads=plan.job.threads,
-        versions=versions(),
         commit=plan.commit,
         history=tuple(epoch.rounded(_DIGITS) for epoch in trained.history),
-        parameters=size.parameters,
-        multiply_adds=size.multiply_adds,
-        machine=machine(),
-        command=plan.job.command_line or None,
+        **dataclasses.asdict(size),
+        **conditions(plan.job.command_line),
     )

@@ -194,7 +194,7 @@ def measure_ledger(ledger: Ledger) -> Measurement:
         ensemble=together[0] if together else None,
         single=figures_of(pools, headline),
         together=_optional(together, headline),
-        untempered=figures_of(pools, headline, tempered=False),
+        untempered=figures_of([one.untempered for one in pools], headline),
         among_tested=_optional(_among(pools, protocol), headline),
         together_among_tested=_optional(_among(together, protocol), headline),
         normalised=_optional(_normalised(pools, seeds, protocol), headline),
@@ -202,13 +202,15 @@ def measure_ledger(ledger: Ledger) -> Measurement:
     )
 
 
-def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figures:
+def figures_of(pools: Sequence[Pool], heard: int) -> Figures:
     """Measure each seed, and what the seeds have in common."""
-    answers = [(one.probabilities if tempered else one.raw)[heard] for one in pools]
-    scores = [score(p, one.truth) for p, one in zip(answers, pools, strict=True)]
-    uar, wa = _intervals(pools, heard)
+    scores = _scores(pools, heard)
+    speakers, right, clips = count_by_speaker(pools, heard)
+    uar = wa = None
+    if len(speakers) >= FEWEST_SPEAKERS:
+        uar, wa = speaker_intervals(right, clips)
     recalls = zip(*(s.recalls for s in scores), strict=True)
-    coverage, wa_of_sure = _of_sure(pools, answers)
+    coverage, wa_of_sure = _of_sure(pools, heard)
     return Figures(
         clips=scores[0].count,
         uar=_figure([s.uar for s in scores], uar),
@@ -225,12 +227,6 @@ def figures_of(pools: Sequence[Pool], heard: int, tempered: bool = True) -> Figu
             if None not in own
         },
     )
-
-
-def right_answers(one: Pool, heard: int) -> NDArray[np.bool_]:
-    """Tell of each clip whether the most probable label is the true one."""
-    right: NDArray[np.bool_] = one.probabilities[heard].argmax(axis=1) == one.truth
-    return right
 
 
 def count_by_speaker(
@@ -259,8 +255,8 @@ def count_by_speaker(
     clips = np.zeros((len(speakers), len(first.labels)), np.int64)
     right = np.zeros(clips.shape)
     np.add.at(clips, (place, first.truth), 1)
-    means = np.mean([right_answers(one, heard) for one in pools], axis=0)
-    np.add.at(right, (place, first.truth), means)
+    answers = [one.probabilities[heard].argmax(axis=1) == one.truth for one in pools]
+    np.add.at(right, (place, first.truth), np.mean(answers, axis=0))
     return speakers.tolist(), right, clips
 
 
@@ -273,21 +269,19 @@ def speaker_figures(pools: Sequence[Pool], heard: int) -> tuple[SpeakerFigures, 
     return tuple(found)
 
 
-def _of_sure(
-    pools: Sequence[Pool], answers: Sequence[NDArray[np.float64]], fold: int | None = None
-) -> tuple[Figure, Figure]:
+def _of_sure(pools: Sequence[Pool], heard: int, fold: int | None = None) -> tuple[Figure, Figure]:
     """Return coverage and accuracy of the sure answers, of one fold or of all.
 
     Those reach the threshold that the answers to the clips of all other folds set, as they do the
     temperature: no network had heard them. A fold that is alone sets its own.
     """
     found = []
-    for one, shares in zip(pools, answers, strict=True):
-        confidence, is_sure = shares.max(axis=1), np.zeros(len(shares), bool)
+    for one in pools:
+        shares, is_sure = one.probabilities[heard], np.zeros(len(one.truth), bool)
         for number in np.unique(one.folds).tolist():
             own = one.folds == number
             threshold = uncertain_threshold([shares[own if own.all() else ~own]])
-            is_sure |= own & (confidence >= threshold)
+            is_sure |= own & (shares.max(axis=1) >= threshold)
         chosen = one.folds == fold if fold is not None else np.ones(len(shares), bool)
         right = (shares.argmax(axis=1) == one.truth)[chosen & is_sure]
         found.append((len(right) / chosen.sum(), right.mean() if len(right) else 0.0))
@@ -302,11 +296,6 @@ def _figure(values: Sequence[float], interval: Interval | None = None) -> Figure
     """Sum up one value for each seed."""
     sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
     return Figure(float(np.mean(values)), sd, tuple(values), interval)
-
-
-def _intervals(pools: Sequence[Pool], heard: int) -> tuple[Interval | None, Interval | None]:
-    speakers, right, clips = count_by_speaker(pools, heard)
-    return speaker_intervals(right, clips) if len(speakers) >= FEWEST_SPEAKERS else (None, None)
 
 
 def _scores(pools: Sequence[Pool], heard: int) -> list[Scores]:
@@ -337,8 +326,7 @@ def _pooled(ledger: Ledger, of_seeds: Sequence[Sequence[Row]]) -> tuple[Pool, ..
 def _fold(row: Row, pools: Sequence[Pool], heard: int, protocol: Protocol) -> FoldFigures:
     own = [one.only(one.folds == row.fold) for one in pools]
     scores, among = _scores(own, heard), _scores(_among(own, protocol), heard)
-    answers = [one.probabilities[heard] for one in pools]
-    coverage, wa_of_sure = _of_sure(pools, answers, row.fold)
+    coverage, wa_of_sure = _of_sure(pools, heard, row.fold)
     lacking = [label for label in own[0].labels if label not in row.corpus_labels]
     untested = [label for label in own[0].labels if label not in protocol.tested]
     return FoldFigures(

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.hardware import processor_name
@@ -196,19 +197,15 @@ def _also(job: CrossValidation, protocol: Protocol, clips: Sequence[Clip]) -> tu
     return chosen
 
 
-def versions() -> dict[str, str]:
-    """Return the versions of Python, Keras, TensorFlow and ser-live."""
-    found = {"python": platform.python_version()}
+def conditions(command: str) -> dict[str, Any]:
+    """Return what a figure is to be told with: the command line, versions and the machine."""
+    versions = {"python": platform.python_version()}
     for package in ("keras", "tensorflow", "ser-live"):
         with contextlib.suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
-
-
-def machine() -> str:
-    """Return system, processor and number of cores, on which training times depend."""
-    cores = f"{os.cpu_count() or 1} cores"
-    return f"{platform.system()} {platform.machine()}, {processor_name()}, {cores}"
+            versions[package] = version(package)
+    system, cores = f"{platform.system()} {platform.machine()}", f"{os.cpu_count() or 1} cores"
+    machine = f"{system}, {processor_name()}, {cores}"
+    return {"command": command, "versions": versions, "machine": machine}
 
 
 def commit(root: Path = _ROOT) -> str | None:

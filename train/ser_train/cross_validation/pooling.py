@@ -43,6 +43,11 @@ class Pool:
     temperatures: dict[int, float] = dataclasses.field(default_factory=dict)
     """Of each fold; 1 for a single fold without validation speakers."""
 
+    @property
+    def untempered(self) -> "Pool":
+        """The same at temperature 1."""
+        return dataclasses.replace(self, probabilities=self.raw)
+
     def only(self, chosen: NDArray[np.bool_ | np.intp]) -> "Pool":
         """Keep some of the clips, by a mask or in the order of indices."""
         return dataclasses.replace(

@@ -1,8 +1,9 @@
 """Protocols: which clips of which corpora take part, and how they are split into folds."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
+from typing import Any
 
 from ser_live.errors import SerError
 from ser_train.corpora import KNOWN, Clip, speakers_of
@@ -28,8 +29,8 @@ class Protocol:
     name: str
     words: str
     """Everything that a reader must know to believe a figure."""
-    speaker_independent: bool
-    corpora: tuple[str, ...]
+    speaker_independent: bool = True
+    corpora: tuple[str, ...] = ()
     """All of them must be there; clips of others are left out. Empty: any take part."""
     group: Callable[[Clip], str] | None = None
     """Of a clip: each fold tests one group, and all others train; None: ``parting`` decides."""
@@ -156,16 +157,18 @@ def _random(clips: Sequence[Clip], fold: int, seed: int) -> Split:
 
     if len(clips) < _FOLDS:
         raise SerError(f"{_FOLDS} random folds need as many clips, got {len(clips)}")
-    folds = KFold(_FOLDS, shuffle=True, random_state=seed).split(range(len(clips)))
-    training, tested = list(folds)[fold]
-    return Split(tuple(training.tolist()), (), tuple(tested.tolist()))
+    return _parted(KFold(_FOLDS, shuffle=True, random_state=seed).split(clips), fold)
 
 
 def _groups(clips: Sequence[Clip], fold: int, seed: int) -> Split:
     """Test every speaker in one fold, about as many clips in each; alike for every seed."""
     from sklearn.model_selection import GroupKFold  # noqa: PLC0415 - comes with the train extra
 
-    folds = GroupKFold(_FOLDS).split(range(len(clips)), groups=[clip.speaker for clip in clips])
+    speakers = [clip.speaker for clip in clips]
+    return _parted(GroupKFold(_FOLDS).split(clips, groups=speakers), fold)
+
+
+def _parted(folds: Iterable[Any], fold: int) -> Split:
     training, tested = list(folds)[fold]
     return Split(tuple(training.tolist()), (), tuple(tested.tolist()))
 
@@ -203,7 +206,6 @@ PROTOCOLS = {
             name="ravdess-luna5",
             words="speaker-independent: the five actor-disjoint folds of Luna-Jimenez et al. "
             f"2021, two further actors held out of each training; {_OTHER_FOLDS}",
-            speaker_independent=True,
             corpora=("ravdess",),
             parting=_luna,
             speakers=_all_speakers("ravdess"),
@@ -213,7 +215,6 @@ PROTOCOLS = {
             name="emodb-loso",
             words="speaker-independent: each of the ten speakers of EMO-DB is tested by a "
             f"network that the other nine trained; {_OTHER_FOLDS}",
-            speaker_independent=True,
             corpora=("emodb",),
             group=_SPEAKER,
             speakers=_all_speakers("emodb"),
@@ -223,7 +224,6 @@ PROTOCOLS = {
             name="nemo-loso",
             words="speaker-independent: each speaker of nEMO that is there is tested by a "
             "network that the others trained, who speak the same sentences; " + _OTHER_FOLDS,
-            speaker_independent=True,
             corpora=("nemo",),
             group=_SPEAKER,
         ),
@@ -232,7 +232,6 @@ PROTOCOLS = {
             words="speaker-independent: each of the five sessions of IEMOCAP, with both of its "
             "speakers, is tested by a network that the other four trained; angry, happy "
             f"(with excited), neutral and sad; {_OTHER_FOLDS}",
-            speaker_independent=True,
             corpora=("iemocap",),
             group=_session,
             speakers=_all_speakers("iemocap"),
@@ -244,7 +243,6 @@ PROTOCOLS = {
             "is tested by a network that the other two trained, with its angry, happy, neutral "
             "and sad clips; RAVDESS calm trains as neutral and is not tested; labels that a "
             f"corpus lacks are masked in the loss of its clips; {_OTHER_FOLDS}",
-            speaker_independent=True,
             corpora=("ravdess", "emodb", "nemo"),
             group=_CORPUS,
             renamed=(("calm", "neutral"),),
@@ -254,8 +252,6 @@ PROTOCOLS = {
             name="loso",
             words="speaker-independent: each speaker of the recordings is tested by a network that "
             f"all others trained; {_OTHER_FOLDS}",
-            speaker_independent=True,
-            corpora=(),
             group=_SPEAKER,
             fewest_speakers=2,
         ),
@@ -263,8 +259,6 @@ PROTOCOLS = {
             name="groups5",
             words="speaker-independent: five folds, each of which tests a fifth of the speakers, "
             f"whom its network has not heard; {_OTHER_FOLDS}",
-            speaker_independent=True,
-            corpora=(),
             parting=_groups,
             fewest_speakers=_FOLDS,
         ),

@@ -26,6 +26,20 @@ class TrainingRecord:
     """Marks of the recordings that trained or were watched, by speaker, one behind the other."""
 
 
+def record_of_roles(
+    training: Iterable[str],
+    validation: Iterable[str],
+    test: Iterable[str],
+    seed: int,
+    marks: Mapping[str, str],
+) -> TrainingRecord:
+    """Give each speaker of several trainings one role; one that trained once has trained."""
+    trained, watched = {*training}, {*validation}
+    roles = trained, watched - trained, {*test} - watched - trained
+    trains, watches, tests = (tuple(sorted(role)) for role in roles)
+    return TrainingRecord(trains, watches, tests, seed, marks)
+
+
 def marks_of(clips: Iterable[Clip], contents: Iterable[str]) -> dict[str, str]:
     """Return the marks of recordings for a `TrainingRecord`, from the hashes of their samples."""
     pairs = zip(clips, contents, strict=True)

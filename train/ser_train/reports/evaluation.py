@@ -8,7 +8,7 @@ from ser_live.model.card import ModelCard
 from ser_train.cross_validation.comparison import ANSWERS, pool_of
 from ser_train.cross_validation.ledger import Posteriors
 from ser_train.cross_validation.measurement import figures_of, speaker_figures
-from ser_train.cross_validation.plan import machine, versions
+from ser_train.cross_validation.plan import conditions
 from ser_train.evaluation.calibration import Measured
 from ser_train.evaluation.clips import Evaluation
 from ser_train.metrics import confusion
@@ -46,7 +46,8 @@ def write_evaluation(
     tables = tables_of([(card.name, figures_of(pools, 0))], pools, 0)
     draw_measured(folder, measured, card.labels, card.name)
     write_tables(folder, tables, job.tables)
-    made = ", ".join(f"{name} {number}" for name, number in versions().items())
+    made = conditions(job.command_line)
+    versions = ", ".join(f"{name} {number}" for name, number in made["versions"].items())
     paragraphs = (
         f"# {card.name}",
         f"{protocol[0].upper()}{protocol[1:].rstrip(':')}.",
@@ -58,7 +59,7 @@ def write_evaluation(
         markdown_table(tables["speakers"]),
         "## Conditions",
         size_words(size.parameters, size.multiply_adds, window),
-        f"Measured with {made}, on {machine()}.",
+        f"Measured with {versions}, on {made['machine']}.",
     )
     write_page(folder / "report.md", paragraphs)
     write_json(
@@ -66,12 +67,10 @@ def write_evaluation(
         {
             "protocol": protocol,
             "scores": dataclasses.asdict(measured.scores),
-            "command": job.command_line,
             "labels": card.labels,
             "speakers": [dataclasses.asdict(of) for of in speaker_figures(pools, 0)],
             "confusion": confusion(measured.probabilities, measured.truth).tolist(),
             **dataclasses.asdict(size),
-            "versions": versions(),
-            "machine": machine(),
+            **made,
         },
     )

@@ -17,7 +17,7 @@ from ser_train.evaluation.calibration import Calibrated, Measured
 from ser_train.metrics import Scores, score
 from ser_train.models.keras_file import ModelFile
 from ser_train.models.registry import Network
-from ser_train.models.training_record import TrainingRecord, join_marks
+from ser_train.models.training_record import TrainingRecord, join_marks, record_of_roles
 
 _STRICTEST_FIRST = ("CC-BY-NC-ND-4.0", "CC-BY-NC-SA-4.0", "ODbL-1.0", "CC-BY-4.0")
 
@@ -306,14 +306,11 @@ def adapted_record(
 ) -> TrainingRecord:
     """Join the speakers heard before and now; one that trained once has trained."""
     before = first or TrainingRecord((), (), (), seed)
-    now = split.speakers(prepared.clips)
-    training = {*before.training_speakers, *now[0]}
-    validation = {*before.validation_speakers, *now[1]} - training
-    test = {*before.test_speakers, *now[2]} - training - validation
-    return TrainingRecord(
-        tuple(sorted(training)),
-        tuple(sorted(validation)),
-        tuple(sorted(test)),
+    trained, watched, tested = split.speakers(prepared.clips)
+    return record_of_roles(
+        (*before.training_speakers, *trained),
+        (*before.validation_speakers, *watched),
+        (*before.test_speakers, *tested),
         seed,
         join_marks(before.recordings, prepared.marks(split)),
     )
