@@ -14,7 +14,7 @@ from helpers.server_talk import timeless
 from ser_live import Prediction
 from ser_live.client.messages import record
 from ser_live.engine.segments import Segment
-from ser_live.output.formats import format_of
+from ser_live.output.formats import Format, format_of
 from ser_live.sources import DEMO_PATH
 
 pytest.importorskip("selenium")
@@ -138,11 +138,13 @@ def test_the_exports_are_those_of_the_command_line(
 ) -> None:
     told = server.recognized(DEMO_PATH.read_bytes())
     predictions = [record(Prediction, one, timing=None) for one in told["predictions"]]
-    track = format_of("a.txt", (), "")
+    track = format_of("a.txt")
+    assert isinstance(track, Format)
     wanted_track = "".join(track.text(record(Segment, one)) for one in told["segments"])
     assert demo_page.save("audacity", ".txt") == wanted_track
     labels = next(one.probabilities for one in predictions if one.probabilities)
-    table = format_of("a.csv", tuple(labels), "")
+    table = format_of("a.csv", tuple(labels))
+    assert isinstance(table, Format)
     wanted = table.head + "".join(table.text(one) for one in predictions)
     assert numbers(demo_page.save("csv", ".csv")) == numbers(wanted)
 

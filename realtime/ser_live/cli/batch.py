@@ -5,9 +5,17 @@ import contextlib
 import json
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
-from ser_live.cli.options import PROGRAM, RECOGNITION, USE_CHANNELS, Row, add_options, new_parser
+from ser_live.cli.options import (
+    PROGRAM,
+    RECOGNITION,
+    USE_CHANNELS,
+    Row,
+    add_options,
+    listen_options,
+    new_parser,
+)
 from ser_live.command_line import Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.standard_streams import stdout_failure
@@ -18,7 +26,6 @@ if TYPE_CHECKING:
     from ser_live.batch.output import BatchOutput
     from ser_live.batch.progress import BatchProgress
     from ser_live.batch.table import RowKind
-    from ser_live.live.listener import ListenOptions
 
 _DONE = 0
 _SOME_FAILED = 1
@@ -86,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.resume and arguments.output is None:
         raise SerError("--resume goes on with a table; name it with --output")
     # Whatever is wrong is told before the work begins.
-    worker = Worker(utterances=arguments.kind == "utterance", **_options(arguments))
+    worker = Worker(utterances=arguments.kind == "utterance", **listen_options(arguments))
     jobs = number_of_jobs(arguments.jobs)
     files = find_files(arguments.paths, arguments.pattern)
     if not files:
@@ -130,18 +137,6 @@ def _keep(result: "FileResult", output: "BatchOutput | None", kind: "RowKind") -
         return
     for row in rows_of(result, kind):
         print(json.dumps(row), flush=True)
-
-
-def _options(arguments: argparse.Namespace) -> "ListenOptions":
-    given = {
-        "model": arguments.model,
-        "hop_seconds": arguments.hop,
-        "smoothing_seconds": arguments.smoothing,
-        "vad": arguments.vad,
-        "prior": arguments.prior,
-        "use_channels": arguments.use_channels,
-    }
-    return cast("ListenOptions", {k: v for k, v in given.items() if v is not None})
 
 
 def _output(

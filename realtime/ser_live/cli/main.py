@@ -5,9 +5,9 @@ import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
-from ser_live.cli.options import PROGRAM, parse
+from ser_live.cli.options import PROGRAM, listen_options, parse
 from ser_live.command_line import USER_ERROR, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.standard_streams import stdout_failure
@@ -222,46 +222,29 @@ def _session(
     from ser_live.sources import DEMO_NOTICE  # noqa: PLC0415
 
     pace: Pace = arguments.pace or ("realtime" if display == "view" else "fast")
-    budget = arguments.cpu_budget
-    given = {
-        "model": arguments.model,
-        "hop_seconds": arguments.hop,
-        "smoothing_seconds": arguments.smoothing,
-        "vad": arguments.vad,
-        "prior": arguments.prior,
-        "use_channels": arguments.use_channels,
-        "policy": arguments.policy,
-        "cpu_budget": None if budget is None else budget / 100.0,
-    }
-    given = {name: value for name, value in given.items() if value is not None}
+    given = listen_options(arguments)
+    if arguments.cpu_budget is not None:
+        given["cpu_budget"] = arguments.cpu_budget / 100.0
     if arguments.replay is not None:
         replay = ReplaySource(arguments.replay, pace)
         session = replay.session
         names = ("model", "window_seconds", "hop_seconds", "smoothing_seconds", "vad", "prior")
         kept = (*names, "uncertain_below", "use_channels")
-        options = {name: getattr(session, name) for name in kept} | given
+        options: Any = {name: getattr(session, name) for name in kept} | given
         if arguments.model is None and (now := model_sha256(session.model)) != session.model_sha256:
             logging.getLogger(__name__).warning(
                 f"model {session.model} has changed since the recording (sha256 "
                 f"{now[:12]} now, {session.model_sha256[:12]} then); predictions may differ"
             )
         notice = f"replay of {session.source}, recorded by ser-live {session.version}"
-        return replay, cast("ListenOptions", options), notice
-    source, options = _source(arguments, pace), {"hop_seconds": 0.25} | given
+        return replay, options, notice
+    source = _source(arguments, pace)
     notices = [DEMO_NOTICE] if arguments.demo else []
     if arguments.record is not None:
         notices.append(f"recording to {arguments.record}")
-        source = Recorder(
-            source,
-            arguments.record,
-            model=arguments.model,
-            hop_seconds=options["hop_seconds"],
-            smoothing_seconds=arguments.smoothing,
-            vad=arguments.vad,
-            prior=arguments.prior,
-            use_channels=arguments.use_channels or "mix",
-        )
-    return source, cast("ListenOptions", options), "; ".join(notices)
+        shared: Any = {k: v for k, v in given.items() if k not in ("policy", "cpu_budget")}
+        source = Recorder(source, arguments.record, **shared)
+    return source, given, "; ".join(notices)
 
 
 def _source(arguments: argparse.Namespace, pace: "Pace") -> "Source":

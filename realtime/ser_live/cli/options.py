@@ -5,12 +5,15 @@ import functools
 import os
 import stat
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_live.errors import SerError
 from ser_live.stream_protocol import SAMPLE_BYTES
+
+if TYPE_CHECKING:
+    from ser_live.live.listener import ListenOptions
 
 PROGRAM = "ser-live"
 
@@ -50,7 +53,8 @@ Row = tuple[str, str, Mapping[str, Any]]
 """Flags, help, and what else argparse is told."""
 
 _FLAG = {"action": "store_true"}
-_SECONDS = {"type": float, "metavar": "S"}
+_HOP = {"type": float, "metavar": "S", "dest": "hop_seconds"}
+_SMOOTHING = {**_HOP, "dest": "smoothing_seconds"}
 _PACE = {"choices": ("realtime", "fast")}
 _PACE_HELP = "default: realtime in the live view, else fast (also with --output alone)"
 _HOP_HELP = "seconds from one prediction to the next"
@@ -84,8 +88,8 @@ _PRIOR = {"choices": ("everyday", "even")}
 RECOGNITION: tuple[Row, ...] = (
     _MODEL,
     ("--prior", f"{_PRIOR_HELP}; default: everyday", _PRIOR),
-    ("--hop", f"{_HOP_HELP}; default: 0.25", _SECONDS),
-    ("--smoothing", "seconds; 0: none; default: from the model", _SECONDS),
+    ("--hop", f"{_HOP_HELP}; default: 0.25", _HOP),
+    ("--smoothing", "seconds; 0: none; default: from the model", _SMOOTHING),
     ("--no-vad", "take everything for speech", {"dest": "vad", "action": "store_false"}),
 )
 _POLICY_HELP = (
@@ -128,11 +132,14 @@ _RECORDING: tuple[Row, ...] = (
     USE_CHANNELS,
 )
 _VAD_HELP = "let the speech gate decide, or take everything for speech"
+_RECOGNIZED = (
+    "model", "hop_seconds", "smoothing_seconds", "vad", "prior", "use_channels", "policy",
+)  # fmt: skip
 _REPLAY_RECOGNITION: tuple[Row, ...] = (
     _MODEL,
     ("--prior", _PRIOR_HELP, _PRIOR),
-    ("--hop", _HOP_HELP, _SECONDS),
-    ("--smoothing", "seconds; 0: none", _SECONDS),
+    ("--hop", _HOP_HELP, _HOP),
+    ("--smoothing", "seconds; 0: none", _SMOOTHING),
     ("--vad", _VAD_HELP, {"action": argparse.BooleanOptionalAction}),
 )
 
@@ -166,6 +173,12 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
         _check_source(arguments)
     _check_files(arguments)
     return arguments
+
+
+def listen_options(arguments: argparse.Namespace) -> "ListenOptions":
+    """Return those options of `ser_live.listen` that were given."""
+    given = {name: getattr(arguments, name, None) for name in _RECOGNIZED}
+    return cast("ListenOptions", {k: v for k, v in given.items() if v is not None})
 
 
 def _live_parser() -> argparse.ArgumentParser:

@@ -4,6 +4,7 @@ import dataclasses
 import operator
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from numpy.typing import ArrayLike
 
@@ -70,6 +71,11 @@ def picked_channels(use_channels: UseChannels, channels: int) -> tuple[int, ...]
     return picked
 
 
+def _of_all(name: str) -> Any:
+    """Make a property of a `StreamRecognizer` that is the same in all channels."""
+    return property(operator.attrgetter(f"_first.{name}"))
+
+
 class ChannelRecognizer:
     """Recognize several channels of a stream apart, each as a `StreamRecognizer` would alone.
 
@@ -105,40 +111,14 @@ class ChannelRecognizer:
         """Names of the channels that are used: left and right of two, else numbers from 1."""
         return tuple(self._names.values())
 
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Names of the emotions that the model tells apart."""
-        return self._first.labels
-
-    @property
-    def card(self) -> ModelCard:
-        """The card of the model."""
-        return self._first.card
-
-    @property
-    def classifier(self) -> Classifier:
-        """The model."""
-        return self._first.classifier
-
-    @property
-    def prior(self) -> dict[str, float]:
-        """The odds in force, as of `StreamRecognizer`."""
-        return self._first.prior
-
-    @property
-    def uncertain_below(self) -> float:
-        """Confidence under which the state is "uncertain"."""
-        return self._first.uncertain_below
-
-    @property
-    def sample_rate_hz(self) -> int:
-        """Rate of the samples given to `process`."""
-        return self._first.sample_rate_hz
-
-    @property
-    def hop_seconds(self) -> float:
-        """From one prediction of a channel to its next."""
-        return self._first.hop_seconds
+    labels: tuple[str, ...] = _of_all("labels")
+    card: ModelCard = _of_all("card")
+    classifier: Classifier = _of_all("classifier")
+    prior: dict[str, float] = _of_all("prior")
+    uncertain_below: float = _of_all("uncertain_below")
+    sample_rate_hz: int = _of_all("sample_rate_hz")
+    hop_seconds: float = _of_all("hop_seconds")
+    next_due_seconds: float = _of_all("next_due_seconds")
 
     @property
     def hops_per_prediction(self) -> int:
@@ -149,11 +129,6 @@ class ChannelRecognizer:
     def hops_per_prediction(self, hops: int) -> None:
         for stream in self._names:
             stream.hops_per_prediction = hops
-
-    @property
-    def next_due_seconds(self) -> float:
-        """Length of input after which `process` will return the next predictions, nearly."""
-        return self._first.next_due_seconds
 
     @property
     def stats(self) -> RecognizerStats:

@@ -11,7 +11,7 @@ from ser_live.engine.segments import Segmenter
 from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import Event
-from ser_live.output.formats import About, Document, Format, Record, document_of, format_of
+from ser_live.output.formats import About, Document, Format, Record, format_of
 from ser_live.prediction import Prediction
 
 _LOG = logging.getLogger(__name__)
@@ -140,7 +140,7 @@ class Outputs:
     Parameters
     ----------
     paths : sequence of path
-        Their endings say what each one holds, see `format_of` and `document_of`.
+        Their endings say what each one holds, see `format_of`.
     labels : sequence of str
         Of the model.
     source_name : str
@@ -179,11 +179,10 @@ class Outputs:
         check_outputs(paths)
         try:
             for path in paths:
-                document = document_of(path, labels, about, has_channels=has_channels)
-                if document is not None:
-                    self._files.append(_WholeOutput(path, document))
+                form = format_of(path, labels, source_name, about, has_channels=has_channels)
+                if isinstance(form, Document):
+                    self._files.append(_WholeOutput(path, form))
                 else:
-                    form = format_of(path, labels, source_name, has_channels=has_channels)
                     self._files.append(_GrowingOutput(path, form))
                 _LOG.info("writing %s", path)
         except SerError:
@@ -241,8 +240,7 @@ def check_outputs(paths: Sequence[str | os.PathLike[str]]) -> None:
     """
     seen: set[str] = set()
     for path in paths:
-        if document_of(path, ()) is None:
-            format_of(path, (), "")
+        format_of(path)
         place = os.path.realpath(path)
         if place in seen:
             raise SerError(f"{path}: named twice, wanted each output once")

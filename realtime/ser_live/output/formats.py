@@ -57,85 +57,63 @@ class Document:
     """Returns the file of all of them."""
 
 
-def document_of(
+def format_of(
     path: str | os.PathLike[str],
-    labels: Sequence[str],
+    labels: Sequence[str] = (),
+    source_name: str = "",
     about: About = dict,
     *,
     has_channels: bool = False,
-) -> Document | None:
-    """Choose the format of a whole file by its ending; None: it is one of `format_of`.
-
-    Parameters
-    ----------
-    path : path
-        Ends in .json or .parquet, in any case.
-    labels : sequence of str
-        Of the model.
-    about : callable
-        Returns what stands before the records of a .json file.
-    has_channels : bool
-        As in `format_of`.
-
-    Raises
-    ------
-    SerError
-        For .parquet without pyarrow.
-    """
-    match Path(path).suffix.lower():
-        case ".json":
-            return Document(_ALL, partial(_json_document, about))
-        case ".parquet":
-            try:
-                require_pyarrow()
-            except SerError as error:
-                raise SerError(f"{path}: {error}") from error
-            return Document((Prediction,), partial(_parquet, labels, has_channels))
-    return None
-
-
-def format_of(
-    path: str | os.PathLike[str],
-    labels: Sequence[str],
-    source_name: str,
-    *,
-    has_channels: bool = False,
-) -> Format:
+) -> Format | Document:
     """Choose a format by a file's ending.
 
     Parameters
     ----------
     path : path
-        Ends in .jsonl, .csv, .srt, .vtt, .rttm or .txt, in any case.
+        Ends in .jsonl, .json, .csv, .parquet, .srt, .vtt, .rttm or .txt, in any case.
     labels : sequence of str
         Of the model.
     source_name : str
         Name of the source, for people.
+    about : callable
+        Returns what stands before the records of a .json file.
     has_channels : bool
         Channels are recognized apart: a table has a column for theirs.
 
     Raises
     ------
     SerError
-        For any other ending.
+        For any other ending, and for .parquet without pyarrow.
     """
+    columns = prediction_columns(labels, has_channels)
+    form: Format | Document
     match ending := Path(path).suffix.lower():
         case ".jsonl":
-            return Format(_ALL, _json_line)
+            form = Format(_ALL, _json_line)
+        case ".json":
+            form = Document(_ALL, partial(_json_document, about))
         case ".csv":
-            columns = prediction_columns(labels, has_channels)
-            return Format((Prediction,), partial(_csv_row, columns), csv_lines([columns]))
+            form = Format((Prediction,), partial(_csv_row, columns), csv_lines([columns]))
+        case ".parquet":
+            try:
+                require_pyarrow()
+            except SerError as error:
+                raise SerError(f"{path}: {error}") from error
+            form = Document((Prediction,), partial(_parquet, columns))
         case ".srt":
-            return Format((Segment,), partial(_subtitle, itertools.count(1)))
+            form = Format((Segment,), partial(_subtitle, itertools.count(1)))
         case ".vtt":
-            return Format((Segment,), _cue, "WEBVTT\n\n")
+            form = Format((Segment,), _cue, "WEBVTT\n\n")
         case ".rttm":
-            return Format((Segment,), partial(_rttm_line, _without_spaces(source_name)))
+            form = Format((Segment,), partial(_rttm_line, _without_spaces(source_name)))
         case ".txt":
-            return Format((Segment,), _audacity_label)
-    raise SerError(
-        f"{path}: the ending is {ending or 'missing'}, wanted {_WANTED}: it says what to write"
-    )
+            form = Format((Segment,), _audacity_label)
+        case _:
+            given = ending or "missing"
+            raise SerError(
+                f"{path}: the ending is {given}, wanted {_WANTED}: it says what to write"
+            )
+    return form
 
 
 def json_record(record: Record) -> dict[str, object]:
@@ -161,12 +139,11 @@ def _json_document(about: About, records: Sequence[Record]) -> bytes:
     return ("{" + ",\n".join(parts) + "}\n").encode()
 
 
-def _parquet(labels: Sequence[str], has_channels: bool, predictions: Sequence[Prediction]) -> bytes:
+def _parquet(columns: Sequence[str], predictions: Sequence[Prediction]) -> bytes:
     """Apache Parquet: the table of .csv."""
     pyarrow, _ = require_pyarrow()
     file = pyarrow.BufferOutputStream()
-    rows = (flat(prediction.to_dict()) for prediction in predictions)
-    write_parquet(file, prediction_columns(labels, has_channels), rows)
+    write_parquet(file, columns, (flat(prediction.to_dict()) for prediction in predictions))
     return bytes(file.getvalue())
 
 
