@@ -1,7 +1,7 @@
 """Predictions of the recognizer: one frozen record per hop."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 State = Literal["speech", "silence", "uncertain", "warming_up"]
 
@@ -63,10 +63,16 @@ class Prediction:
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain JSON values: the line that ``ser-live --json`` prints."""
-        # dataclasses.asdict copies deeply, which takes a hundred times as long.
-        record = {name: getattr(self, name) for name in self.__slots__}
+        record = fields_of(self)
         if self.timing is not None:
-            record["timing"] = {name: getattr(self.timing, name) for name in self.timing.__slots__}
-        if self.channel is None:
-            del record["channel"]
+            record["timing"] = fields_of(self.timing)
         return record
+
+
+def fields_of(record: Any) -> dict[str, object]:
+    """Return the fields of a slotted record, without a channel where it has none."""
+    # dataclasses.asdict copies deeply, which takes a hundred times as long.
+    fields = {name: getattr(record, name) for name in record.__slots__}
+    if fields.get("channel", "") is None:
+        del fields["channel"]
+    return fields

@@ -55,22 +55,19 @@ class Journal:
         self.path = Path(path)
         self._places: dict[str, _Place] = {}
         self._is_finished = True
-        self._size = 0
-        found: object = None
-        if self.path.exists() and self.path.stat().st_size:
-            found = self._read()
+        found, size = self._read() if self.path.exists() else (None, 0)
         if self._places and not is_resumed and not self._is_finished:
             raise SerError(
                 f"{self.path}: holds {len(self._places)} finished files of an earlier run; go on "
                 "with --resume, or remove it to begin again"
             )
         if found is None or not is_resumed:
-            self._places, self._size = {}, 0
+            self._places = {}
             self._file = GrowingFile(self.path, "wb")
             self._append({"type": "batch", **conditions})
         else:
             self._check(found, conditions)
-            os.truncate(self.path, self._size)
+            os.truncate(self.path, size)
             self._file = GrowingFile(self.path, "ab")
 
     def close(self) -> None:
@@ -86,7 +83,7 @@ class Journal:
 
     def add(self, path: str, version: Version, error: str | None, rows: list[Row]) -> None:
         """Append a finished file and its rows."""
-        place = _Place(self._size, version, error is not None)
+        place = _Place(self._file.size, version, error is not None)
         record = {"type": "file", "path": path, "version": version, "error": error, "rows": rows}
         self._append(record)
         self._places[path] = place
@@ -103,29 +100,28 @@ class Journal:
                 yield json.loads(lines.readline())["rows"]
 
     def _append(self, record: Mapping[str, object]) -> None:
-        line = json.dumps(record, allow_nan=False).encode() + b"\n"
-        self._file.append(line)
-        self._size += len(line)
+        self._file.append(json.dumps(record, allow_nan=False).encode() + b"\n")
 
-    def _read(self) -> object:
-        """Find the finished files, and return the first record."""
+    def _read(self) -> tuple[object, int]:
+        """Find the finished files; return the first record, and the size of all whole ones."""
         first: object = None
+        size = 0
         with self.path.open("rb") as lines:
             for line in lines:
                 record: Any = None
                 with suppress(ValueError):  # damage is as good as never written
                     record = json.loads(line) if line.endswith(b"\n") else None
                 kind = record.get("type") if isinstance(record, dict) else None
-                if self._size == 0 and kind != "batch" and line.endswith(b"\n"):
+                if size == 0 and kind != "batch" and line.endswith(b"\n"):
                     raise SerError(f"{self.path}: is no journal of a batch; move it away")
                 first = first or record
                 if kind == "file":
                     version = record["version"] and tuple(record["version"])
                     has_failed = record["error"] is not None
-                    self._places[record["path"]] = _Place(self._size, version, has_failed)
+                    self._places[record["path"]] = _Place(size, version, has_failed)
                 self._is_finished = kind == "end"
-                self._size += len(line) if line.endswith(b"\n") else 0
-        return first
+                size += len(line) if line.endswith(b"\n") else 0
+        return first, size
 
     def _check(self, found: Any, conditions: Mapping[str, object]) -> None:
         then = {name: value for name, value in found.items() if name != "type"}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Self
 
 from rich.console import Console
@@ -91,10 +92,8 @@ class BatchProgress:
         words += [f"{self.failed} failed"] if self.failed else []
         if self._done_bytes and elapsed > 0.0:
             left = elapsed * (self._size_bytes - self._done_bytes) / self._done_bytes
-            minutes, seconds = divmod(round(left), 60)
-            hours, minutes = divmod(minutes, 60)
             words.append(f"{self._audio_seconds / elapsed:.0f} s of audio per second")
-            words.append(f"{hours}:{minutes:02}:{seconds:02} left")
+            words.append(f"{timedelta(seconds=round(left))} left")
         return ", ".join(words)
 
     def _complain(self, text: str) -> None:

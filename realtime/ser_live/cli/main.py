@@ -111,7 +111,7 @@ def _wrapped(line: str) -> str:
 
 
 def _outputs(paths: Sequence[str], listener: "Listener[Any]") -> "Outputs":
-    from ser_live.engine.channels import ChannelRecognizer  # noqa: PLC0415
+    from ser_live.engine.channels import channel_names  # noqa: PLC0415
     from ser_live.output import Outputs  # noqa: PLC0415
 
     source, recognizer = listener.source, listener.recognizer
@@ -127,7 +127,7 @@ def _outputs(paths: Sequence[str], listener: "Listener[Any]") -> "Outputs":
             "notes": source.notes,
         }
 
-    has_channels = isinstance(recognizer, ChannelRecognizer)
+    has_channels = bool(channel_names(recognizer))
     return Outputs(paths, recognizer.labels, source.name, about, has_channels=has_channels)
 
 

@@ -44,9 +44,8 @@ def recognizer_of(
     SerError
         If there is no such choice, or no such channel.
     """
-    if is_mix(use_channels):
-        return make(channels=channels)
-    return ChannelRecognizer(use_channels, channels, make)
+    picked = picked_channels(use_channels, channels)
+    return ChannelRecognizer(picked, channels, make) if picked else make(channels=channels)
 
 
 def is_mix(use_channels: UseChannels) -> bool:
@@ -55,15 +54,17 @@ def is_mix(use_channels: UseChannels) -> bool:
 
 
 def picked_channels(use_channels: UseChannels, channels: int) -> tuple[int, ...]:
-    """Return the indices, from 0, of the channels that are streams of their own.
+    """Return the indices, from 0, of the channels that are streams of their own; none of a mix.
 
     Raises
     ------
     SerError
         If there is no such choice, or no such channel.
     """
-    picked = _wanted_channels(use_channels) or tuple(range(require_channels(channels)))
-    if max(picked) >= channels:
+    picked = _wanted_channels(use_channels)
+    if not picked and use_channels == "split":
+        picked = tuple(range(require_channels(channels)))
+    if max(picked, default=-1) >= channels:
         raise SerError(
             f"use_channels is {quoted(use_channels)}, and there "
             + ("is one channel" if channels == 1 else f"are {channels} channels")
@@ -84,8 +85,8 @@ class ChannelRecognizer:
 
     Parameters
     ----------
-    use_channels : str or sequence of int
-        As in `recognizer_of`, but "mix".
+    picked : tuple of int
+        Indices of the channels that are used.
     channels : int
         Of the samples given to `process`.
     make : callable
@@ -93,12 +94,12 @@ class ChannelRecognizer:
     """
 
     def __init__(
-        self, use_channels: UseChannels, channels: int, make: Callable[..., StreamRecognizer]
+        self, picked: tuple[int, ...], channels: int, make: Callable[..., StreamRecognizer]
     ) -> None:
         self.channels = channels
-        self.picked = picked_channels(use_channels, channels)
+        self.picked = picked
         # As they are called at the start, also where a device comes back with more of them.
-        names = [_SIDES[i] if channels == 2 else str(i + 1) for i in self.picked]
+        names = [_SIDES[i] if channels == 2 else str(i + 1) for i in picked]
         self._names = {make(channels=1): name for name in names}
         self._first = self._at_work = next(iter(self._names))
         self._clock = StageClock()
@@ -226,6 +227,11 @@ class ChannelRecognizer:
 
 
 Recognizer = StreamRecognizer | ChannelRecognizer
+
+
+def channel_names(recognizer: Recognizer) -> tuple[str, ...]:
+    """Return the names of the channels that a recognizer holds apart; none of a mix."""
+    return recognizer.names if isinstance(recognizer, ChannelRecognizer) else ()
 
 
 def _end_stretch_steps(stream: StreamRecognizer) -> Steps:

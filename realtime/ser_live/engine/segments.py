@@ -1,9 +1,8 @@
 """Segments of one emotion, joined from single predictions."""
 
-import dataclasses
 from dataclasses import dataclass
 
-from ser_live.prediction import Prediction
+from ser_live.prediction import Prediction, fields_of
 
 UNCERTAIN = "uncertain"
 
@@ -32,10 +31,7 @@ class Segment:
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain JSON values; without a channel where it has none."""
-        record = dataclasses.asdict(self)
-        if self.channel is None:
-            del record["channel"]
-        return record
+        return fields_of(self)
 
 
 class Segmenter:
@@ -65,10 +61,8 @@ class Segmenter:
 
     def process(self, prediction: Prediction) -> list[Segment]:
         """Take the next prediction and return the segment of its channel that it ends, if any."""
-        channel = prediction.channel
-        if channel not in self._runs:
-            self._runs[channel] = _Run(channel)
-        return self._runs[channel].process(prediction)
+        run = self._runs.setdefault(prediction.channel, _Run(prediction.channel))
+        return run.process(prediction)
 
     def flush(self) -> list[Segment]:
         """End the open segments and return them; what comes later begins other ones."""

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ser_live.engine.segments import UNCERTAIN
 from ser_live.errors import SerError
-from ser_live.prediction import Prediction
+from ser_live.prediction import Prediction, fields_of
 from ser_live.text import quoted
 
 UtteranceChoice = bool | Literal["provisional"]
@@ -52,10 +52,7 @@ class Utterance:
 
     def to_dict(self) -> dict[str, object]:
         """Return the record as plain JSON values; without a channel where it has none."""
-        record = dataclasses.asdict(self)
-        if self.channel is None:
-            del record["channel"]
-        return record
+        return fields_of(self)
 
 
 class UtteranceTracker:

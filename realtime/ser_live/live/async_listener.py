@@ -120,8 +120,6 @@ class _AsyncBlockSource(BlockSource):
     """Blocks of an asynchronous iterator, which is asked in its own event loop."""
 
     def __init__(self, blocks: AsyncIterable[AudioBlock], sample_rate_hz: int | None) -> None:
-        if sample_rate_hz is None:
-            raise SerError("samples come without a rate; say it, as in sample_rate_hz=16000")
         try:
             self._loop = asyncio.get_running_loop()
         except RuntimeError as error:

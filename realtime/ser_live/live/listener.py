@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, Self, TypedDict, TypeVar, Unpack, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.engine.channels import ChannelRecognizer, UseChannels, is_mix, recognizer_of
+from ser_live.engine.channels import Recognizer, UseChannels, is_mix, recognizer_of
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import FULL_SCALE, as_float
 from ser_live.engine.utterances import Utterance, UtteranceChoice, tracker_of
@@ -122,7 +122,7 @@ class Listener(Generic[Item]):
     the parameters are explained.
     """
 
-    recognizer: StreamRecognizer | ChannelRecognizer
+    recognizer: Recognizer
 
     def __init__(
         self,
@@ -314,13 +314,12 @@ class Listener(Generic[Item]):
         return samples
 
     def _new_monitor(self) -> InputMonitor:
-        recognizer = self.recognizer
         return InputMonitor(
             self.source.sample_rate_hz,
             self.source.channels,
             is_recording=not self.source.is_live,
             silence_hint=silence_hint(),
-            picked=recognizer.picked if isinstance(recognizer, ChannelRecognizer) else (),
+            picked=getattr(self.recognizer, "picked", ()),
         )
 
     def _heed(self, notice: Notice) -> None:
@@ -573,8 +572,6 @@ def _source_of(source: Audio, sample_rate_hz: int | None) -> Source:
     # An open file would give its lines.
     is_iterable = hasattr(source, "__iter__") and not hasattr(source, "read")
     if is_iterable and not is_source and not is_path:
-        if sample_rate_hz is None:
-            raise SerError("samples come without a rate; say it, as in sample_rate_hz=16000")
         return BlockSource(cast("AudioBlock", source), sample_rate_hz)
     if source is not None and not is_source and not is_path:
         hint = "; an asynchronous iterator wants alisten" if hasattr(source, "__aiter__") else ""

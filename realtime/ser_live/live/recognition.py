@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Unpack
 
-from ser_live.engine.channels import ChannelRecognizer
+from ser_live.engine.channels import channel_names
 from ser_live.engine.segments import UNCERTAIN, Segment, Segmenter
 from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.errors import SerError
@@ -212,23 +212,13 @@ def recognize_file(
     >>> talk.notes
     ()
     """
-    predictions: list[Prediction] = []
-    segments: list[Segment] = []
-    events: list[Event] = []
-    spoken: list[Utterance] = []
-    segmenter = Segmenter()
     source = FileSource(path)
     source.block_seconds = _BLOCK_SECONDS
     with listen(source, events=True, utterances=utterances, **options) as listener:
-        for item in listener:
-            if isinstance(item, Event):
-                events.append(item)
-            elif isinstance(item, Utterance):
-                spoken.append(item)
-            else:
-                predictions.append(item)
-                segments += segmenter.process(item)
-        segments += segmenter.flush()
+        items = list(listener)
+    predictions = tuple(item for item in items if isinstance(item, Prediction))
+    segmenter = Segmenter()
+    segments = [segment for one in predictions for segment in segmenter.process(one)]
     recognizer = listener.recognizer
     return Recognition(
         path=os.fspath(path),
@@ -236,10 +226,10 @@ def recognize_file(
         labels=recognizer.labels,
         sample_rate_hz=source.sample_rate_hz,
         audio_seconds=source.counters.processed / source.sample_rate_hz,
-        channels=recognizer.names if isinstance(recognizer, ChannelRecognizer) else (),
-        predictions=tuple(predictions),
-        segments=tuple(segments),
-        events=tuple(events),
+        channels=channel_names(recognizer),
+        predictions=predictions,
+        segments=(*segments, *segmenter.flush()),
+        events=tuple(item for item in items if isinstance(item, Event)),
         notes=source.notes,
-        utterances=tuple(spoken),
+        utterances=tuple(item for item in items if isinstance(item, Utterance)),
     )

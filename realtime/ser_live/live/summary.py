@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from ser_live.latency import StageLatency
@@ -135,11 +136,7 @@ def _lost(stats: LiveStats, sample_rate_hz: int) -> list[str]:
 
 
 def _duration(seconds: float) -> str:
-    if seconds < 60.0:
-        return f"{seconds:.1f} s"
-    minutes, whole = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{whole:02}"
+    return f"{seconds:.1f} s" if seconds < 60.0 else str(timedelta(seconds=round(seconds)))
 
 
 def _latency_table(stages: tuple[StageLatency, ...]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.engine.channels import picked_channels
 from ser_live.engine.segments import UNCERTAIN
 from ser_live.errors import SerError
 from ser_live.live.recognition import Recognition
@@ -23,7 +24,6 @@ _NARROWEST_TEXT = 0.0065
 """Width of a letter of the ribbon, as a share of the picture's."""
 _STRIPES = f"repeating-linear-gradient(135deg,{_UNCERTAIN_COLOR} 0 3px,transparent 3px 6px)"
 _TICKS_SECONDS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
-_SIDES = {"left": "1", "right": "2"}
 
 
 def plot(recognition: Recognition, path: str | os.PathLike[str]) -> None:
@@ -176,15 +176,10 @@ def _waveforms(recognition: Recognition, names: tuple[str, ...]) -> list[NDArray
     with AudioReader(recognition.path) as reader:
         size = max(1, -(-frames // _BINS))
         while len(samples := reader.read(size)):
-            peaks.append(np.abs(_lanes(samples, names)).max(axis=0))
+            picked = picked_channels(",".join(names), reader.channels)
+            lanes = samples[:, picked] if picked else samples.mean(axis=1, keepdims=True)
+            peaks.append(np.abs(lanes).max(axis=0))
     return list(np.stack(peaks, axis=1))
-
-
-def _lanes(samples: NDArray[np.float32], names: tuple[str, ...]) -> NDArray[np.float32]:
-    if names == ("mix",):
-        mixed: NDArray[np.float32] = samples.mean(axis=1, keepdims=True)
-        return mixed
-    return samples[:, [int(_SIDES.get(name, name)) - 1 for name in names]]
 
 
 def _clock(seconds: float) -> str:

@@ -26,12 +26,17 @@ class GrowingFile:
         Where it is.
     mode : str
         As in `open`, binary: "wb" overwrites, "xb" raises FileExistsError, "ab" goes on.
+
+    Attributes
+    ----------
+    size : int
+        Of what is written, in bytes.
     """
 
     def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
         self.path = Path(path)
         self._file: BinaryIO = self.path.open(mode, buffering=0)  # type: ignore[assignment]
-        self._size = self._file.seek(0, os.SEEK_END)
+        self.size = self._file.seek(0, os.SEEK_END)
 
     def append(self, data: bytes, head: bytes = b"") -> None:
         """Write a piece; OSError if that fails, and the file then ends with the one before.
@@ -52,9 +57,9 @@ class GrowingFile:
         except BaseException:
             # A full disk takes the first half of a record, and a signal may come after it.
             with contextlib.suppress(OSError):
-                self._file.truncate(self._size)
+                self._file.truncate(self.size)
             raise
-        self._size += len(data)
+        self.size += len(data)
 
     def close(self) -> None:
         """Close the file; all that it holds has been written before."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.engine.channels import is_mix, picked_channels, recognizer_of
+from ser_live.engine.channels import picked_channels, recognizer_of
 from ser_live.engine.recognizer import StreamRecognizer
 from ser_live.engine.resample import check_values
 from ser_live.engine.segments import Segmenter
@@ -83,9 +83,7 @@ class RecognitionSession:
             vad=options.vad,
             prior=options.prior,
         )
-        picked: tuple[int, ...] = ()
-        if not is_mix(options.use_channels):
-            picked = picked_channels(options.use_channels, channels)
+        picked = picked_channels(options.use_channels, channels)
         if len(picked) > _MOST_APART:  # each takes as much as a stream
             raise SerError(
                 f"use_channels takes {len(picked)} channels apart, wanted {_MOST_APART} at most; "

@@ -25,14 +25,18 @@ class BlockSource(WaitingSource):
     blocks : array, bytes-like or iterable of such
         In an array, samples of shape (n,) or (n, channels), int16 or floats; bytes are int16 of
         one channel. The blocks are copied.
-    sample_rate_hz : int
-        Of the samples.
+    sample_rate_hz : int or None
+        Of the samples; None is refused.
     """
 
     name = "the samples"
     channels: int
 
-    def __init__(self, blocks: AudioBlock | Iterable[AudioBlock], sample_rate_hz: int) -> None:
+    def __init__(
+        self, blocks: AudioBlock | Iterable[AudioBlock], sample_rate_hz: int | None
+    ) -> None:
+        if sample_rate_hz is None:
+            raise SerError("samples come without a rate; say it, as in sample_rate_hz=16000")
         rate_hz = self.sample_rate_hz = require_rate(sample_rate_hz)
         if is_bytes(blocks):
             blocks = checked_block(blocks, 1)

@@ -4,6 +4,7 @@ Each gives the first audio track as the bytes of a WAV file that is read on.
 """
 
 import contextlib
+import itertools
 import re
 import shutil
 import struct
@@ -12,7 +13,7 @@ import tempfile
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
@@ -26,27 +27,26 @@ _LEAST_MISSING_SECONDS = 0.1  # encoders count their own padding differently
 _EXACT_LENGTHS = ("mov", "matroska", "asf", "avi")  # others estimate theirs from a bit rate
 
 
-class MediaBytes(Protocol):
+class MediaBytes:
     """Bytes of a WAV file as a decoder makes them."""
 
-    damage: str
+    damage = ""
     """What was wrong with the file up to here; empty: nothing."""
+    _pieces: Iterator[bytes]
 
     def seekable(self) -> bool:
         """Return False."""
-        ...
+        return False
 
     def read(self, size: int = -1) -> bytes:
         """Return the next bytes, as many as there are; none at the end."""
-        ...
+        return next(self._pieces, b"")
 
     def close(self) -> None:
         """End the decoder."""
-        ...
 
     def interrupt(self) -> None:
         """End one that another thread waits for, if it is a process."""
-        ...
 
 
 def open_media(path: Path, stream: Any) -> MediaBytes | None:
@@ -70,11 +70,10 @@ def open_media(path: Path, stream: Any) -> MediaBytes | None:
     return None if program is None else _Program(program, path)
 
 
-class _PyAV:
+class _PyAV(MediaBytes):
     def __init__(self, stream: Any) -> None:
         import av  # noqa: PLC0415 - an extra, for such files alone
 
-        self.damage = ""
         self._errors: type[Exception] = av.FFmpegError
         stream.seek(0)
         try:
@@ -89,17 +88,8 @@ class _PyAV:
         self._resampler = av.AudioResampler("flt", self._track.layout, self._track.rate)
         self._pieces = self._decoded()
 
-    def seekable(self) -> bool:
-        return False
-
-    def read(self, size: int = -1) -> bytes:
-        return next(self._pieces, b"")
-
     def close(self) -> None:
         self._container.close()
-
-    def interrupt(self) -> None:
-        pass
 
     def _decoded(self) -> Iterator[bytes]:
         rate_hz, channels = self._track.rate, self._track.channels
@@ -139,11 +129,10 @@ class _PyAV:
         return (container.duration or 0) / 1e6 if is_all else 0.0
 
 
-class _Program:
+class _Program(MediaBytes):
     """A child process, in which a file can do no harm; its pipe bounds what it decodes ahead."""
 
     def __init__(self, program: str, path: Path) -> None:
-        self.damage = ""
         # Not a pipe, which would have to be read meanwhile.
         self._told = tempfile.TemporaryFile()  # noqa: SIM115
         command = [program, "-nostdin", "-v", "error", "-protocol_whitelist", "file"]
@@ -155,35 +144,29 @@ class _Program:
         except OSError as error:
             raise SerError(f"{program} does not start ({error.strerror or error})") from error
         # Also where the interpreter ends under a reader.
-        self.close = self.interrupt = weakref.finalize(self, _kill, self._process)
-        self._is_over = False
-        self._head = self._next()
-        if not self._head:
+        self._end = weakref.finalize(self, _kill, self._process)
+        pieces = self._piped()
+        head = next(pieces, b"")
+        if not head:
             raise SerError(_NO_TRACK if "matches no streams" in self.damage else self.damage)
+        self._pieces = itertools.chain([head], pieces)
 
-    def seekable(self) -> bool:
-        return False
+    def close(self) -> None:
+        self._end()
 
-    def read(self, size: int = -1) -> bytes:
-        head, self._head = self._head, b""
-        return head or self._next()
+    interrupt = close
 
-    def _next(self) -> bytes:
-        if self._is_over:
-            return b""
-        data: bytes = self._process.stdout.read1(1 << 16)  # type: ignore[union-attr]
-        if not data:
-            self._is_over = True
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self._process.wait(_END_SECONDS)
-            self.close()
-            self._told.seek(0)
-            told = self._told.read(1000).decode(errors="replace").splitlines()
-            if told or self._process.returncode:
-                words = told[0] if told else f"status {self._process.returncode}"
-                words = _ADDRESS.sub("", sanitize(words))
-                self.damage = f"the file is damaged ({words})"
-        return data
+    def _piped(self) -> Iterator[bytes]:
+        while data := self._process.stdout.read1(1 << 16):  # type: ignore[union-attr]
+            yield data
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(_END_SECONDS)
+        self.close()
+        self._told.seek(0)
+        told = self._told.read(1000).decode(errors="replace").splitlines()
+        if told or self._process.returncode:
+            words = told[0] if told else f"status {self._process.returncode}"
+            self.damage = f"the file is damaged ({_ADDRESS.sub('', sanitize(words))})"
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:

@@ -11,7 +11,7 @@ from rich.live import Live
 
 from ser_live.cli.view.frame import Frame
 from ser_live.cli.view.tracker import Tracker, ViewState
-from ser_live.engine.channels import ChannelRecognizer
+from ser_live.engine.channels import channel_names
 from ser_live.live.listener import Listener, LiveStep
 
 _FRAMES_PER_SECOND = 4
@@ -43,8 +43,7 @@ class LiveView:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.console = Console() if console is None else console
-        recognizer = listener.recognizer
-        names = recognizer.names if isinstance(recognizer, ChannelRecognizer) else (None,)
+        names = channel_names(listener.recognizer) or (None,)
         # Channels that are recognized apart stand one above the other.
         self._trackers = [Tracker(listener, notice, clock, name) for name in names]
         self._in_use = threading.Lock()
