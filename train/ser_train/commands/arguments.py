@@ -48,6 +48,8 @@ _REPEATED: _Kind = {"action": "append", "default": []}
 _FOLDER: _Kind = {"type": Path, "metavar": "DIR"}
 _FOLDERS: _Kind = _FOLDER | _REPEATED
 _SPEAKERS: _Kind = {"type": _names, "metavar": "A,B"}
+_REPORT: _Kind = _FOLDER | {"dest": "report_folder"}
+_RUN: _Kind = _FOLDER | {"dest": "run_folder"}
 _COUNT: _Kind = {"type": _positive, "metavar": "N"}
 _SEED: _Kind = {"type": _natural, "metavar": "N", "default": 0}
 _MODEL: _Kind = {"type": Path, "metavar": "MODEL"}
@@ -101,12 +103,12 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
     add("--limits", default="", help="where it is wrong, for the model card")
     add(
         "--cross-validation",
-        **_FOLDERS,
+        **_FOLDERS | {"dest": "cross_validations"},
         help="report folder of a cross-validation of this network, whose figures go into the "
         "card (repeatable); without validation speakers the first decides temperature and "
         "threshold",
     )
-    add("--run-dir", **_FOLDER, help="for checkpoints and figures (default: beside the model file)")
+    add("--run-dir", **_RUN, help="for checkpoints and figures (default: beside the model file)")
     add("--resume", **_SWITCH, help="go on from the last checkpoint")
 
 
@@ -128,11 +130,11 @@ def add_cross_validate(parser: argparse.ArgumentParser) -> None:
     add("--folds", type=_numbers, metavar="0,1", help="only these folds (default: all)")
     add(
         "--report-dir",
-        **_FOLDER,
+        **_REPORT,
         required=True,
         help="for ledger, posteriors and report; folds that it holds are kept",
     )
-    add("--run-dir", **_FOLDER, help="for checkpoints (default: runs in the former)")
+    add("--run-dir", **_RUN, help="for checkpoints (default: runs in the former)")
     _add_tables(parser)
 
 
@@ -147,7 +149,7 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     text = "report folders, A and B, of cross-validate or evaluate, over the same clips"
     add("reports", type=Path, nargs=2, metavar="REPORT", help=text)
-    add("--report-dir", **_FOLDER, help="for the page, its plot and the figures")
+    add("--report-dir", **_REPORT, help="for the page, its plot and the figures")
     _add_tables(parser)
 
 
@@ -173,7 +175,7 @@ def add_evaluate(parser: argparse.ArgumentParser) -> None:
     _add_recordings(parser)
     _add_own_network(parser)
     add("--speakers", **_SPEAKERS, help="only these speakers (default: all)")
-    add("--report-dir", **_FOLDER, help="for plots, figures and the answer to each clip")
+    add("--report-dir", **_REPORT, help="for plots, figures and the answer to each clip")
     _add_tables(parser)
     add("--seed", **_SEED, help="order of the stream (default: 0)")
 
@@ -246,11 +248,12 @@ def _add_training(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="model.safetensors of openai/whisper-tiny.en, which emotion-whisper begins with",
     )
-    add("-B", "--batch", **_COUNT, help="clips in a batch (default: network's)")
+    text = "clips in a batch (default: network's)"
+    add("-B", "--batch", **_COUNT, dest="batch_clips", help=text)
     add("--epochs", **_COUNT, help="(default: the network's)")
     add(
         "--set",
-        **_REPEATED,
+        **_REPEATED | {"dest": "settings"},
         type=_pair,
         metavar="recipe.FIELD=VALUE",
         help="change the recipe, such as recipe.learning_rate=0.001 or "

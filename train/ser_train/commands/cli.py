@@ -32,14 +32,6 @@ examples:
 """
 
 _Job = TypeVar("_Job")
-_FIELDS = {
-    "batch": "batch_clips",
-    "cross_validation": "cross_validations",
-    "report_dir": "report_folder",
-    "run_dir": "run_folder",
-    "set": "settings",
-}
-"""Of jobs, for options of other names."""
 _NEEDED = (
     "tensorflow",
     "keras",
@@ -88,7 +80,9 @@ def _kept(options: argparse.Namespace) -> str:
     from ser_train.cross_validation.ledger import LEDGER  # noqa: PLC0415 - not for --help
     from ser_train.training.checkpoint import CHECKPOINT  # noqa: PLC0415
 
-    folders = [options.run_dir, vars(options).get("report_dir")] if "run_dir" in options else []
+    folders = (
+        [options.run_folder, vars(options).get("report_folder")] if "run_folder" in options else []
+    )
     if not any(any(f.rglob(name)) for f in folders if f for name in (CHECKPOINT, LEDGER)):
         return ""
     how = "--resume" if options.command == "fit" else "the same command"
@@ -134,17 +128,17 @@ def _fit(options: argparse.Namespace) -> None:
     output: Path = options.output
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
-    require_one_start(options.network, options.init, options.encoder, options.set)
+    require_one_start(options.network, options.init, options.encoder, options.settings)
     if options.init:
         read_record(options.init)
     elif ":" not in options.network:
-        find_network(options.network).with_settings(options.set)
+        find_network(options.network).with_settings(options.settings)
     _require_recordings(options)
     _start_tensorflow(options.threads)
     from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
     from ser_train.commands.fit import FitJob, fit  # noqa: PLC0415
 
-    options.run_dir = options.run_dir or output.with_name(f"{output.stem}-run")
+    options.run_folder = options.run_folder or output.with_name(f"{output.stem}-run")
     job = _job(FitJob, options)
     if options.init is None:
         fit(job, Reporter(logs=options.logs))
@@ -211,10 +205,10 @@ def _compare(options: argparse.Namespace) -> None:
     from ser_train.evaluation.clips import make_report_folder  # noqa: PLC0415
     from ser_train.reports.comparison import comparison_lines, write_comparison  # noqa: PLC0415
 
-    make_report_folder(options.report_dir, options.tables)
+    make_report_folder(options.report_folder, options.tables)
     found = compare_reports(*(read_answers(folder) for folder in options.reports))
-    if options.report_dir:
-        write_comparison(options.report_dir, found, options.tables)
+    if options.report_folder:
+        write_comparison(options.report_folder, found, options.tables)
     print("\n".join(comparison_lines(found)))
 
 
@@ -297,8 +291,8 @@ def _job(kind: Callable[..., _Job], options: argparse.Namespace) -> _Job:
     from ser_train.commands import arguments  # noqa: PLC0415
     from ser_train.files import default_cache_folder  # noqa: PLC0415 - not for --help
 
-    told = {_FIELDS.get(name, name): value for name, value in vars(options).items()}
-    told["recordings"] = arguments.recordings_of(options)
-    told["cache_folder"] = options.cache_dir or default_cache_folder()
+    cache_folder = options.cache_dir or default_cache_folder()
+    found = {"recordings": arguments.recordings_of(options), "cache_folder": cache_folder}
+    told = vars(options) | found
     fields = {name: told[name] for name in inspect.signature(kind).parameters if name in told}
     return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in fields.items()})

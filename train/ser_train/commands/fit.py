@@ -8,10 +8,9 @@ from pathlib import Path
 from ser_live.errors import SerError
 from ser_live.model.card import NEUTRAL, Calibration, Metric, ModelCard, SmoothingSpec
 from ser_train.corpora import Clip, find_talk, labels_of
-from ser_train.cross_validation.plan import conditions
+from ser_train.cross_validation.plan import TrainingJob, conditions
 from ser_train.cross_validation.pooling import answers_of_folds
 from ser_train.data.prepare import Prepared, prepare
-from ser_train.data.recordings import Recordings
 from ser_train.data.splits import (
     Named,
     Split,
@@ -46,22 +45,14 @@ from ser_train.training.members import train
 from ser_train.training.ordinary_head import hearing_talk, with_ordinary_head
 
 
-@dataclass(frozen=True, slots=True)
-class FitJob:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitJob(TrainingJob):
     """Everything that ``ser-train fit`` is told."""
 
-    recordings: Recordings
-    network: str
     output: Path
     run_folder: Path
-    cache_folder: Path
     ordinary: tuple[Path, ...] = ()
     """Tables and folders of talk, which a second head learns to tell; its labels do not count."""
-    epochs: int | None = None
-    """None: the network's own."""
-    batch_clips: int | None = None
-    """None: the network's own."""
-    seed: int = 0
     validation_speakers: tuple[str, ...] | None = None
     """None: one of twelve of each corpus."""
     test_speakers: tuple[str, ...] | None = None
@@ -69,7 +60,6 @@ class FitJob:
     training_speakers: tuple[str, ...] | None = None
     """None: all others."""
     mask_missing_labels: bool = False
-    skip_broken: bool = False
     resume: bool = False
     name: str | None = None
     """None: the network's name."""
@@ -77,14 +67,8 @@ class FitJob:
     """None: that of the strictest corpus."""
     description: str = ""
     limits: str = ""
-    encoder: Path | None = None
-    """File of a pretrained encoder, where the network begins with one."""
     cross_validations: tuple[Path, ...] = ()
     """Report folders whose figures go into the card."""
-    settings: tuple[tuple[str, str], ...] = ()
-    """Fields of the recipe and their values, as `with_settings` takes them."""
-    command_line: str = ""
-    """For ``metrics.json``."""
 
     @property
     def named(self) -> Named:
@@ -170,10 +154,7 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
     network = find_network(job.network).with_encoder(job.encoder).with_settings(job.settings)
     folders = job.cross_validations
     found = job.recordings.find()
-    if network.is_own:
-        from ser_train.models.own_network import require_exportable  # noqa: PLC0415 - tf2onnx
-
-        require_exportable(network, len(labels_of(found)))
+    network.require_exportable(labels_of(found))
     published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
     spoken = tuple(clip for path in job.ordinary for clip in find_talk(path))
     kept = set(only_named((*found, *spoken), job.named))

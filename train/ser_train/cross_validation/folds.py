@@ -50,10 +50,8 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
     job = plan.job
     clips = (*plan.clips, *plan.also)
     first = load_first(job.init) if job.init else None
-    if plan.network.is_own and not first:
-        from ser_train.models.own_network import require_exportable  # noqa: PLC0415 - tf2onnx
-
-        require_exportable(plan.network, len(labels_of(clips)))
+    if not first:
+        plan.network.require_exportable(labels_of(clips))
     prepared = prepare(clips, plan.network, job.cache_folder, report, job.skip_broken)
     if first:
         own = [k for k, c in enumerate(prepared.clips) if c.corpus in plan.tested_corpora]

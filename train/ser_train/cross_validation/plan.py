@@ -28,38 +28,46 @@ _ROOT = Path(__file__).parents[3]
 _CODE = ("realtime", "train", "export", "pyproject.toml")
 
 
-@dataclass(frozen=True, slots=True)
-class CrossValidation:
-    """Everything that ``ser-train cross-validate`` is told."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingJob:
+    """Options of ``ser-train fit`` and ``ser-train cross-validate`` alike."""
 
     recordings: Recordings
     network: str
-    """Empty with ``init``: the model's."""
+    """Empty where a model is adapted: its own."""
+    cache_folder: Path
+    seed: int = 0
+    """Of a cross-validation the first one."""
+    encoder: Path | None = None
+    """File of a pretrained encoder, where the network begins with one."""
+    epochs: int | None = None
+    """None: the network's own."""
+    batch_clips: int | None = None
+    """None: the network's own."""
+    skip_broken: bool = False
+    settings: tuple[tuple[str, str], ...] = ()
+    """Fields of the recipe and their values, as `with_settings` takes them."""
+    command_line: str = ""
+    """For the ledger or ``metrics.json``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossValidation(TrainingJob):
+    """Everything that ``ser-train cross-validate`` is told."""
+
     protocol: str
     report_folder: Path
-    cache_folder: Path
     run_folder: Path | None = None
     """For checkpoints; None: the folder ``runs`` in the report folder."""
-    seed: int = 0
-    """The first one."""
     seeds: int = 1
     folds: tuple[int, ...] | None = None
     """None: all."""
     also: tuple[Path, ...] = ()
     """Folders and tables of further corpora, which train in every fold and are never tested."""
-    encoder: Path | None = None
-    """File of a pretrained encoder, where the network begins with one."""
     init: Path | None = None
     """A model that every fold begins with, and that has heard no tested speaker."""
-    epochs: int | None = None
-    batch_clips: int | None = None
     threads: int | None = None
     """Of TensorFlow, for the ledger."""
-    skip_broken: bool = False
-    settings: tuple[tuple[str, str], ...] = ()
-    """Fields of the recipe and their values, as `with_settings` takes them."""
-    command_line: str = ""
-    """For the ledger."""
     tables: tuple[str, ...] = ()
     """Forms of the tables beside the report: "csv", "latex"."""
 

@@ -51,10 +51,18 @@ class Network:
     code_sha256: str = ""
     """Of the module of a network that is not ours; empty: it is, or is known by a card alone."""
 
-    @property
-    def is_own(self) -> bool:
-        """True for a network that the user brought, "package.module:name"."""
-        return ":" in self.name
+    def require_exportable(self, labels: Sequence[str]) -> None:
+        """Try a network of the user's own before a training: hours must not end in no model.
+
+        Raises
+        ------
+        SerError
+            As `ser_train.models.own_network.require_exportable` does.
+        """
+        if ":" in self.name:
+            from ser_train.models import own_network  # noqa: PLC0415 - tf2onnx
+
+            own_network.require_exportable(self, len(labels))
 
     def with_length(self, epochs: int | None, batch_clips: int | None) -> "Network":
         """Return the network with other numbers of epochs and clips in a batch; None keeps one."""
