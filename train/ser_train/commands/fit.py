@@ -11,12 +11,7 @@ from ser_train.corpora import Clip, find_talk, labels_of
 from ser_train.cross_validation.plan import TrainingJob, conditions
 from ser_train.cross_validation.pooling import answers_of_folds
 from ser_train.data.prepare import Prepared, prepare
-from ser_train.data.splits import (
-    Named,
-    Split,
-    choose_roles,
-    only_named,
-)
+from ser_train.data.splits import Named, Split, choose_roles, only_named
 from ser_train.evaluation.calibration import (
     Calibrated,
     HeldOutAnswers,

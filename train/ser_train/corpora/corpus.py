@@ -88,9 +88,7 @@ class Corpus:
 
 
 def relabel(
-    clips: Iterable[Clip],
-    mapping: Iterable[tuple[str, str]] = (),
-    dropped: Iterable[str] = (),
+    clips: Iterable[Clip], mapping: Iterable[tuple[str, str]] = (), dropped: Iterable[str] = ()
 ) -> tuple[Clip, ...]:
     """Rename labels, leave labels out, and check that the rest can be those of a model.
 

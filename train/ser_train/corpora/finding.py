@@ -8,13 +8,7 @@ from ser_live.errors import SerError
 from ser_live.text import sanitize
 from ser_train.corpora.corpus import SUFFIXES, Clip, Corpus, folders_in, reason
 from ser_train.corpora.labels_in_file_names import CREMA_D, EMODB, RAVDESS, SAVEE, TESS
-from ser_train.corpora.labels_in_tables import (
-    IEMOCAP,
-    NEMO,
-    OWN_COLUMNS,
-    own_clip,
-    read_manifest,
-)
+from ser_train.corpora.labels_in_tables import IEMOCAP, NEMO, OWN_COLUMNS, own_clip, read_manifest
 
 KNOWN: tuple[Corpus, ...] = (RAVDESS, EMODB, NEMO, IEMOCAP, CREMA_D, TESS, SAVEE)
 """Every corpus that is known by name."""

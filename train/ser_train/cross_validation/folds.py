@@ -134,11 +134,7 @@ def _posteriors(model: Any, fold: _Fold) -> Posteriors:
 
 
 def _row(
-    plan: Plan,
-    fold: _Fold,
-    trained: Trained,
-    temperature: float | None,
-    seconds: float,
+    plan: Plan, fold: _Fold, trained: Trained, temperature: float | None, seconds: float
 ) -> Row:
     clips, split = fold.prepared.clips, fold.split
     training, validation, test = split.speakers(clips)

@@ -42,11 +42,7 @@ def has_speech(samples: NDArray[np.float32]) -> bool:
 
 
 def load_each(
-    clips: Sequence[Clip],
-    load: Callable[[Clip], _Item],
-    what: str,
-    report: Reporter,
-    skip: bool,
+    clips: Sequence[Clip], load: Callable[[Clip], _Item], what: str, report: Reporter, skip: bool
 ) -> tuple[_Item, ...]:
     """Load clips on several threads, in order; of equal recordings the first one stays.
 

@@ -6,15 +6,7 @@ from pathlib import Path
 
 from ser_live.errors import SerError
 from ser_live.text import sanitize
-from ser_train.corpora import (
-    LABELS,
-    Clip,
-    find_clips,
-    find_listed,
-    labels_of,
-    relabel,
-    shortfalls,
-)
+from ser_train.corpora import LABELS, Clip, find_clips, find_listed, labels_of, relabel, shortfalls
 from ser_train.corpora.labels_in_tables import OWN_COLUMNS
 
 

@@ -94,10 +94,7 @@ def predict(
     outputs : sequence of str
         More of them give further columns.
     """
-    from ser_train.models.inference import (  # noqa: PLC0415 - TensorFlow takes seconds
-        Inference,
-        after_front_end,
-    )
+    from ser_train.models.inference import Inference, after_front_end  # noqa: PLC0415 - TensorFlow takes seconds
 
     inputs = (prepared.speech(index, seconds) for index in chosen)
     return Inference(after_front_end(model, prepared.network, *outputs)).process(inputs)

@@ -179,10 +179,7 @@ def make_report_folder(folder: Path | None, tables: Sequence[str] = ()) -> None:
 
 
 def window_probabilities(
-    classifier: Classifier,
-    voice: Voice,
-    clean: NDArray[np.float32],
-    *others: NDArray[np.float32],
+    classifier: Classifier, voice: Voice, clean: NDArray[np.float32], *others: NDArray[np.float32]
 ) -> NDArray[np.float64]:
     """Classify the first window of a recording, and of other versions of it, under even odds.
 

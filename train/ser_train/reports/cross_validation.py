@@ -17,13 +17,7 @@ from ser_train.cross_validation.measurement import (
     measure_ledger,
 )
 from ser_train.metrics import confusion, reliability
-from ser_train.reports.markdown import (
-    markdown_table,
-    percent,
-    write_json,
-    write_page,
-    write_tables,
-)
+from ser_train.reports.markdown import markdown_table, percent, write_json, write_page, write_tables
 from ser_train.reports.tables import size_words, speakers_table, tables_of
 
 _LEGEND = (

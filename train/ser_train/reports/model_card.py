@@ -175,10 +175,7 @@ def _metrics_of(
 
 
 def _metrics(
-    values: Iterable[tuple[str, float | None]],
-    protocol: str,
-    speaker_independent: bool,
-    count: int,
+    values: Iterable[tuple[str, float | None]], protocol: str, speaker_independent: bool, count: int
 ) -> tuple[Metric, ...]:
     return tuple(
         Metric(name, round(value, 6), protocol, speaker_independent, count)
@@ -261,10 +258,7 @@ def adapted_card(
 
 
 def adapted_metrics(
-    measured: Measured,
-    known: str,
-    speaker_independent: bool,
-    conditions: str,
+    measured: Measured, known: str, speaker_independent: bool, conditions: str
 ) -> tuple[Metric, ...]:
     """Turn the scores of the held-out clips into metrics of the card.
 

@@ -17,11 +17,7 @@ _SEED_STEP = 1000
 
 
 def train(
-    prepared: Prepared,
-    split: Split,
-    settings: Settings,
-    run_folder: Path,
-    report: Reporter,
+    prepared: Prepared, split: Split, settings: Settings, run_folder: Path, report: Reporter
 ) -> Trained:
     """Train a network on some of the clips, going on from the checkpoint where there is one.
 
