@@ -124,7 +124,9 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
         report.note(f"ordinary talk, {describe(task.talk.clips, task.talk_split, (NEUTRAL,))}")
     trained = _train(task, report)
     calibrated = _calibrate(task, trained)
-    measured = _measure(task, trained)
+    chosen, measured = task.split.test, None
+    if chosen:
+        measured = measure(trained.model, task.prepared, chosen, task.labels, whole=False)
     _save(task, trained, calibrated, measured, report)
     return measured.scores if measured else None
 
@@ -200,12 +202,6 @@ def _calibrate(task: _Task, trained: Trained) -> Calibrated:
     )
     smoothing = dataclasses.replace(calibrated.smoothing, uncertain_below=threshold)
     return dataclasses.replace(calibrated, smoothing=smoothing)
-
-
-def _measure(task: _Task, trained: Trained) -> Measured | None:
-    if not task.split.test:
-        return None
-    return measure(trained.model, task.prepared, task.split.test, task.labels, whole=False)
 
 
 def _save(

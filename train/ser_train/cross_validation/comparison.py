@@ -11,7 +11,7 @@ from ser_live.errors import SerError
 from ser_live.text import sanitize
 from ser_train.cross_validation.ledger import LEDGER, Ledger, Posteriors
 from ser_train.cross_validation.measurement import count_by_speaker, measure_ledger
-from ser_train.cross_validation.pooling import Pool
+from ser_train.cross_validation.pooling import Pool, pool_of_fold
 from ser_train.metrics import FEWEST_SPEAKERS, Interval, paired_intervals
 
 ANSWERS = "answers.npz"
@@ -93,9 +93,8 @@ def read_answers(folder: Path) -> Answers:
 def pool_of(file: Path) -> Pool:
     """Read the answers of one model, as one fold."""
     saved = Posteriors.load(file)
-    columns = saved.names, saved.speakers, np.zeros(len(saved.names), np.intp), saved.truth
-    answers = saved.labels, saved.heard, saved.probabilities, saved.probabilities
-    return Pool(*columns, *answers).only(np.argsort(saved.names, kind="stable"))
+    whole = pool_of_fold(0, saved, saved.labels, saved.heard)
+    return whole.only(np.argsort(saved.names, kind="stable"))
 
 
 def compare_reports(first: Answers, second: Answers) -> Comparison:

@@ -123,14 +123,8 @@ def _posteriors(model: Any, fold: _Fold) -> Posteriors:
     clips = fold.prepared.chosen(fold.split.test)
     heard = heard_seconds(fold.prepared.network)
     asked = [predict(model, fold.prepared, fold.split.test, seconds) for seconds in heard]
-    return Posteriors(
-        np.array([clip.name for clip in clips]),
-        np.array([clip.speaker for clip in clips]),
-        truth_of(clips, fold.settings.labels),
-        fold.settings.labels,
-        tuple(WHOLE if seconds is None else f"{seconds:g}" for seconds in heard),
-        np.stack(asked),
-    )
+    names = tuple(WHOLE if seconds is None else f"{seconds:g}" for seconds in heard)
+    return Posteriors.of(clips, fold.settings.labels, names, np.stack(asked))
 
 
 def _row(

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ser_live.errors import SerError
+from ser_train.corpora import Clip, truth_of
 from ser_train.files import write_atomically
 from ser_train.progress import EpochRecord
 
@@ -135,6 +137,18 @@ class Posteriors:
     """Seconds from the speech onset that were heard, ascending; last perhaps ``WHOLE``."""
     probabilities: NDArray[np.float64]
     """(heard, clips, labels) at temperature 1."""
+
+    @classmethod
+    def of(
+        cls,
+        clips: Sequence[Clip],
+        labels: tuple[str, ...],
+        heard: tuple[str, ...],
+        probabilities: NDArray[np.float64],
+    ) -> "Posteriors":
+        """Put the answers to clips, (heard, clips, labels), beside what is true of them."""
+        names, speakers = (np.array([getattr(c, of) for c in clips]) for of in ("name", "speaker"))
+        return cls(names, speakers, truth_of(clips, labels), labels, heard, probabilities)
 
     def save(self, path: Path) -> None:
         """Write a compressed archive in one step.

@@ -86,7 +86,9 @@ def pool(rows: Sequence[Row], folds: Sequence[Posteriors], heard: Sequence[str])
         If a clip is in the test of two folds.
     """
     labels = in_order(label for fold in folds for label in fold.labels)
-    parts = [_of_fold(row, fold, labels, heard) for row, fold in zip(rows, folds, strict=True)]
+    parts = [
+        pool_of_fold(row.fold, fold, labels, heard) for row, fold in zip(rows, folds, strict=True)
+    ]
 
     def joined(column: str, axis: int = 0) -> Any:
         return np.concatenate([getattr(part, column) for part in parts], axis=axis)
@@ -212,13 +214,15 @@ def _tempered(one: Pool, heard: int, alone: float) -> Pool:
     return dataclasses.replace(one, probabilities=probabilities, temperatures=temperatures)
 
 
-def _of_fold(row: Row, fold: Posteriors, labels: tuple[str, ...], heard: Sequence[str]) -> Pool:
+def pool_of_fold(
+    number: int, fold: Posteriors, labels: tuple[str, ...], heard: Sequence[str]
+) -> Pool:
     """Return the clips of one fold, with a column for each label of all folds."""
     places = np.array([labels.index(label) for label in fold.labels], np.intp)
     raw = fold.probabilities[[fold.heard.index(name) for name in heard]]
     wide = np.zeros((*raw.shape[:2], len(labels)))
     wide[..., places] = raw
-    numbers = np.full(len(fold.names), row.fold)
+    numbers = np.full(len(fold.names), number)
     return Pool(
         fold.names, fold.speakers, numbers, places[fold.truth], labels, tuple(heard), wide, wide
     )

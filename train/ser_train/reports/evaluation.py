@@ -34,14 +34,8 @@ def write_evaluation(
     size : ModelSize
     """
     folder, window = job.report_folder or job.cache_folder, f"{card.window.seconds:g}"
-    Posteriors(
-        np.array([clip.name for clip in measured.clips]),
-        np.array([clip.speaker for clip in measured.clips]),
-        measured.truth,
-        card.labels,
-        (window,),
-        measured.probabilities[np.newaxis],
-    ).save(folder / ANSWERS)
+    answers = measured.probabilities[np.newaxis]
+    Posteriors.of(measured.clips, card.labels, (window,), answers).save(folder / ANSWERS)
     pools = (pool_of(folder / ANSWERS),)
     tables = tables_of([(card.name, figures_of(pools, 0))], pools, 0)
     draw_measured(folder, measured, card.labels, card.name)

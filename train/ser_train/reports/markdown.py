@@ -106,13 +106,9 @@ def worse(comparison: Comparison) -> str:
     if before is None or after is None:
         return ""
     changes = (
-        ("UAR", before.uar - after.uar, 100.0, " points"),
-        ("WA", before.wa - after.wa, 100.0, " points"),
-        ("NLL", after.nll - before.nll, 1.0, ""),
-        ("ECE", after.ece - before.ece, 100.0, " points"),
+        (before.uar - after.uar, f"UAR by {100 * (before.uar - after.uar):.1f} points"),
+        (before.wa - after.wa, f"WA by {100 * (before.wa - after.wa):.1f} points"),
+        (after.nll - before.nll, f"NLL by {after.nll - before.nll:.3f}"),
+        (after.ece - before.ece, f"ECE by {100 * (after.ece - before.ece):.1f} points"),
     )
-    return ", ".join(
-        f"{name} by {loss * scale:.{1 if unit else 3}f}{unit}"
-        for name, loss, scale, unit in changes
-        if loss > 0
-    )
+    return ", ".join(words for loss, words in changes if loss > 0)
