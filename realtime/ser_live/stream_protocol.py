@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ser_live.errors import SerError
+from ser_live.text import quoted
+
 SUBPROTOCOL = "ser.v1"
 COUNTED_BYTES = 512
 """Bytes that the smallest message counts for: a flood of tiny ones costs as much as large ones."""
@@ -16,6 +19,15 @@ SAMPLE_BYTES: dict[SampleFormat, int] = {
     "s16be": 2, "s24be": 3, "s32be": 4, "f32be": 4, "f64be": 8,
 }  # fmt: skip
 """Formats of raw samples, and the bytes of one."""
+
+
+def require_sample_format(sample_format: object) -> SampleFormat:
+    """Return the format, or raise SerError if it is unknown."""
+    for known in SAMPLE_BYTES:
+        if sample_format == known:
+            return known
+    raise SerError(f"format is {quoted(sample_format)}, wanted one of {', '.join(SAMPLE_BYTES)}")
+
 
 ErrorCode = Literal[
     "bad_json",

@@ -245,7 +245,7 @@ def test_what_the_server_refuses(server: serving.Server, options: Any, code: str
     [
         (VOICE, {}, "announced as s16le"),
         (INTEGERS.astype(np.int32), {"format": "f32le"}, "wanted int16, float32 or float64"),
-        (INTEGERS[None, None], {}, r"wanted \(n,\) or \(n, 1\)"),
+        (INTEGERS[None, None], {}, r"wanted \(n, 1\) or \(n,\)"),
         (INTEGERS, {"channels": 2}, r"wanted \(n, 2\)"),
         (np.stack([INTEGERS] * 3, axis=1), {"channels": 2}, r"wanted \(n, 2\)"),
         (b"odd", {}, "no whole number of samples"),

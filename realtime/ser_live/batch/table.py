@@ -3,20 +3,17 @@
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
 
 from ser_live.batch.worker import FileResult
-from ser_live.engine.segments import UNCERTAIN, Segment
-from ser_live.engine.utterances import Utterance
+from ser_live.engine.segments import UNCERTAIN
 from ser_live.errors import SerError
 from ser_live.live.recognition import Recognition
 from ser_live.output.files import GrowingFile
 from ser_live.output.formats import json_record
 from ser_live.output.tables import Row, csv_lines, flat, require_pyarrow, write_parquet
-from ser_live.prediction import Prediction
 from ser_live.text import sanitize
 
 RowKind = Literal["summary", "segment", "prediction", "utterance"]
@@ -41,12 +38,10 @@ def rows_of(result: FileResult, kind: RowKind) -> list[Row]:
         return [head]
     if kind == "summary":
         return [head | _summary(part) for part in recognition.by_channel.values()]
-    records: Sequence[Prediction | Segment | Utterance] = recognition.utterances
-    if kind == "segment":
-        records = recognition.segments
+    rows = [head | json_record(record) for record in getattr(recognition, f"{kind}s")]
     if kind == "prediction":
-        records = [replace(p, timing=None, lag_seconds=None) for p in recognition.predictions]
-    return [head | json_record(record) for record in records]
+        rows = [row | {"timing": None, "lag_seconds": None} for row in rows]
+    return rows
 
 
 def _summary(recognition: Recognition) -> Row:
@@ -115,11 +110,12 @@ class Table:
             draft.replace(self.path)
         finally:
             draft.unlink(missing_ok=True)
+        if self.grows:
+            self._file = GrowingFile(self.path, "ab")
 
     def append(self, rows: list[Row]) -> None:
         """Append rows to a file that was written before, if it grows."""
-        if self.grows:
-            self._file = self._file or GrowingFile(self.path, "ab")
+        if self._file is not None:
             self._file.append(self._lines(rows))
 
     def close(self) -> None:

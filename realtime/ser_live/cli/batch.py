@@ -22,7 +22,7 @@ from ser_live.standard_streams import stdout_failure
 from ser_live.text import sanitize
 
 if TYPE_CHECKING:
-    from ser_live.batch import FileResult, Worker
+    from ser_live.batch import FileResult
     from ser_live.batch.output import BatchOutput
     from ser_live.batch.progress import BatchProgress
     from ser_live.batch.table import RowKind
@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace) -> int:
     from ser_live.batch import Worker, number_of_jobs, run  # noqa: PLC0415 - --help needs no engine
+    from ser_live.batch.output import BatchOutput  # noqa: PLC0415
     from ser_live.batch.progress import BatchProgress  # noqa: PLC0415
     from ser_live.batch.walking import find_files  # noqa: PLC0415
 
@@ -99,7 +100,9 @@ def _run(arguments: argparse.Namespace) -> int:
     if not files:
         where = sanitize(" ".join(arguments.paths))
         raise SerError(f"no recordings in {where}; name files, or a --pattern")
-    with _output(arguments, worker, files) as output, Signals() as signals:
+    path, kind, is_resumed = arguments.output, arguments.kind, arguments.resume
+    table = None if path is None else BatchOutput(path, kind, worker, files, is_resumed=is_resumed)
+    with table or contextlib.nullcontext() as output, Signals() as signals:
         left = files if output is None else output.left
         results = run(worker, left, jobs)
         with BatchProgress(PROGRAM, left) as progress, contextlib.closing(results):
@@ -107,7 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
                 _tell_changes(output, progress)
                 for result in results:
                     with signals.postponed():  # the journal and the table hold the same
-                        _keep(result, output, arguments.kind)
+                        _keep(result, output, kind)
                         progress.add(result)
                     if output is None and stdout_failure() is not None:
                         break
@@ -137,14 +140,3 @@ def _keep(result: "FileResult", output: "BatchOutput | None", kind: "RowKind") -
         return
     for row in rows_of(result, kind):
         print(json.dumps(row), flush=True)
-
-
-def _output(
-    arguments: argparse.Namespace, worker: "Worker", files: Sequence[str]
-) -> "BatchOutput | contextlib.nullcontext[None]":
-    from ser_live.batch.output import BatchOutput  # noqa: PLC0415 - --help needs no engine
-
-    path, kind = arguments.output, arguments.kind
-    if path is None:
-        return contextlib.nullcontext()
-    return BatchOutput(path, kind, worker, files, is_resumed=arguments.resume)

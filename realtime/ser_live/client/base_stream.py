@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypedDict, Union, Unpack, cast
+from typing import TYPE_CHECKING, Any, TypedDict, Union, Unpack
 
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import Item, ServerError, decode
@@ -16,6 +16,7 @@ from ser_live.stream_protocol import (
     Ended,
     SampleFormat,
     Started,
+    require_sample_format,
 )
 from ser_live.text import quoted, sanitize
 
@@ -80,9 +81,7 @@ class BaseStream:
         self._timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
         told = {k: v for k, v in options.items() if k not in ("token", "timeout_seconds")}
         self._told: dict[str, Any] = {**_USUAL, **told}
-        if self._told["format"] not in tuple(SAMPLE_BYTES):
-            known = ", ".join(SAMPLE_BYTES)
-            raise SerError(f"format is {quoted(self._told['format'])}, wanted one of {known}")
+        self._format = require_sample_format(self._told["format"])
         self._is_over = False
         self._pace = _Pace(None)
         self._most_bytes = _FRAME_BYTES
@@ -156,10 +155,6 @@ class BaseStream:
             yield piece, self._pace.wait_seconds(len(piece))
 
     @property
-    def _format(self) -> SampleFormat:
-        return cast("SampleFormat", self._told["format"])
-
-    @property
     def _frame_bytes(self) -> int:
         """Bytes of one sample of all channels."""
         return SAMPLE_BYTES[self._format] * int(self._told["channels"])
@@ -201,23 +196,18 @@ class _Pace:
 
 def _packed(samples: "ArrayLike", format: SampleFormat, channels: int) -> bytes:
     """Bring samples into the bytes of a format, where that takes nothing from them."""
-    import numpy as np  # noqa: PLC0415 - a program that sends bytes needs none
+    # A program that sends bytes needs none of it.
+    from ser_live.engine.resample import as_float, checked_block  # noqa: PLC0415
 
     if format not in _NUMPY_NAMES:
         raise SerError(f"samples came as numbers, the stream was announced as {format}; give bytes")
-    array = np.asarray(samples)
-    is_flat, is_table = array.ndim <= 1, array.ndim == 2 and array.shape[1] == channels
-    if not (is_table or (is_flat and channels == 1)):
-        wanted = "(n,) or (n, 1)" if channels == 1 else f"(n, {channels})"
-        raise SerError(f"samples have the shape {array.shape}, wanted {wanted}")
-    if format == "s16le" and array.dtype != np.int16:
+    array = checked_block(samples, channels)
+    if format == "s16le" and array.dtype.kind == "f":
         raise SerError(
             f"samples are {array.dtype}, the stream was announced as s16le; give int16, or make "
             "the stream with format='f32le'"
         )
-    if array.dtype not in (np.int16, np.float32, np.float64):
-        raise SerError(f"samples are {array.dtype}, wanted int16, float32 or float64")
-    if format == "f32le" and array.dtype == np.int16:
-        array = array.astype(np.float32) / np.float32(32768.0)
+    if format == "f32le":
+        array = as_float(array)
     packed: bytes = array.astype(_NUMPY_NAMES[format], order="C").tobytes()
     return packed

@@ -26,12 +26,7 @@ _SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot
 _BLOCK_VALUES = 1 << 20
 _MOST_PREDICTIONS = 200_000
 _FORMATS = f"{WANTED} as the whole body"
-_KINDS = {
-    "prediction": "predictions",
-    "segment": "segments",
-    "utterance": "utterances",
-    "event": "events",
-}
+_KINDS = ("prediction", "segment", "utterance", "event")
 
 
 RecordedPrediction = mirrored("RecordedPrediction", Prediction, BaseModel)
@@ -122,7 +117,7 @@ class Recordings:
             "notes": reader.notes,
         }
         # Items are JSON already; to parse and write them again would hold the streams up.
-        lists = (f'"{_KINDS[kind]}": [{", ".join(items)}]' for kind, items in told.items())
+        lists = (f'"{kind}s": [{", ".join(items)}]' for kind, items in told.items())
         return Response(
             f"{json.dumps(head)[:-1]}, {', '.join(lists)}}}", media_type="application/json"
         )

@@ -6,19 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ser_live.errors import SerError
 from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
-from ser_live.text import quoted
 
 _G711 = ("mulaw", "alaw")
-
-
-def require_sample_format(sample_format: str) -> SampleFormat:
-    """Return the format, or raise SerError if it is unknown."""
-    for known in SAMPLE_BYTES:
-        if sample_format == known:
-            return known
-    raise SerError(f"format is {quoted(sample_format)}, wanted one of {', '.join(SAMPLE_BYTES)}")
 
 
 def decode_samples(data: bytes, sample_format: SampleFormat) -> NDArray[Any]:

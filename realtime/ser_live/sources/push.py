@@ -19,9 +19,9 @@ from ser_live.engine.resample import (
 )
 from ser_live.errors import SerError
 from ser_live.sources.contract import Block, Notice, SourceCounters
-from ser_live.sources.pcm import decode_samples, require_sample_format
+from ser_live.sources.pcm import decode_samples
 from ser_live.sources.ring import FrameRing, Wakeup
-from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
+from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat, require_sample_format
 from ser_live.text import quoted
 
 _BLOCK_SECONDS = 0.25

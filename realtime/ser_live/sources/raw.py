@@ -14,8 +14,8 @@ from ser_live.sources.audio_reader import AudioReader
 from ser_live.sources.containers import HEAD_BYTES, advice_on, container_of
 from ser_live.sources.contract import Block, WaitingSource
 from ser_live.sources.mpeg_frames import MPEG_BYTES, has_mpeg, is_mpeg
-from ser_live.sources.pcm import decode_samples, require_sample_format
-from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
+from ser_live.sources.pcm import decode_samples
+from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat, require_sample_format
 from ser_live.text import quoted
 
 _READ_BYTES = 1 << 16
