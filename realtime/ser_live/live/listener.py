@@ -85,11 +85,6 @@ class LiveStep:
         return tuple(item for item in self.items if isinstance(item, Event))
 
     @property
-    def utterances(self) -> tuple[Utterance, ...]:
-        """The utterances among the items."""
-        return tuple(item for item in self.items if isinstance(item, Utterance))
-
-    @property
     def is_clipping(self) -> bool:
         """Samples reach full scale."""
         return self.peak >= FULL_SCALE

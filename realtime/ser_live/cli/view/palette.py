@@ -1,6 +1,7 @@
 """Colours and signs: legible on dark and light, without colour, and in ASCII."""
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from ser_live.events import EventKind
 
@@ -12,17 +13,10 @@ AMBER = "#b08a00"
 GREEN = "#5f9a2e"
 
 EVENT_COLORS: Mapping[EventKind, str] = {
+    **dict.fromkeys(get_args(EventKind), AMBER),
     "device_lost": RED,
     "device_restored": GREEN,
     "gap": RED,
-    "overload": AMBER,
-    "input_silent": AMBER,
-    "input_clipping": AMBER,
-    "input_offset": AMBER,
-    "input_channels": AMBER,
-    "input_format": AMBER,
-    "input_narrow_band": AMBER,
-    "hop_changed": AMBER,
     "model_swapped": GREEN,
 }
 
