@@ -196,7 +196,8 @@ def require_one_start(
 
 def fingerprint(path: Path) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def read_keras(path: Path) -> Any:

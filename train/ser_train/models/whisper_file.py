@@ -4,7 +4,6 @@ Radford, Kim, Xu, Brockman, McLeavey, Sutskever: Robust speech recognition via l
 supervision. 2022. The weights are under the MIT licence.
 """
 
-import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from ser_live.errors import SerError
 from ser_live.model.card import Encoder
 from ser_live.text import sanitize
+from ser_train.models.keras_file import fingerprint
 
 _NAME, _LICENCE = "openai/whisper-tiny.en", "MIT"
 _PREFIX = "model.encoder."
@@ -87,8 +87,7 @@ def read_encoder(path: Path) -> EncoderFile:
             f"{sanitize(path)}: {_PREFIX}conv1.weight has the shape {shape}, wanted "
             f"{(_UNITS, _MELS, 3)} as in {_NAME}"
         )
-    with path.open("rb") as stream:
-        return EncoderFile(path, hashlib.file_digest(stream, "sha256").hexdigest())
+    return EncoderFile(path, fingerprint(path))
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -28,6 +27,9 @@ class EpochLog:
         self._folder = folder
         self._rate = rate
         self._writer = tf.summary.create_file_writer(str(folder))
+        # As tf.summary.scalar marks a value, which wants TensorBoard installed.
+        self._curve = tf.compat.v1.SummaryMetadata(data_class=1)
+        self._curve.plugin_data.plugin_name = "scalars"
 
     def write(self, history: Sequence[EpochRecord]) -> None:
         """Write the whole table, which a resumed training thus has too, and the last events."""
@@ -41,12 +43,5 @@ class EpochLog:
         with self._writer.as_default(step=len(history)):
             for name, value in zip(_COLUMNS[1:], rows[-1][1:], strict=True):
                 if value is not None:
-                    tf.summary.write(name, np.float32(value), metadata=_scalar())
+                    tf.summary.write(name, np.float32(value), metadata=self._curve)
         self._writer.flush()
-
-
-def _scalar() -> Any:
-    """Mark a value as a curve, as tf.summary.scalar does, which wants TensorBoard installed."""
-    metadata = tf.compat.v1.SummaryMetadata(data_class=1)
-    metadata.plugin_data.plugin_name = "scalars"
-    return metadata
