@@ -285,6 +285,31 @@ class TestGoingOn:
             with pytest.raises(SerError, match="is no journal of a batch"):
                 Journal(place, {}, is_resumed)
 
+    def test_two_runs_do_not_write_one_table(self, tmp_path: Path) -> None:
+        place = tmp_path / "journal"
+        first = Journal(place, {}, is_resumed=False)
+        for is_resumed in (True, False):
+            with pytest.raises(SerError, match="another run is writing it"):
+                Journal(place, {}, is_resumed)
+        first.add("a.wav", None, None, [{"path": "a.wav"}])
+        first.close()
+        second = Journal(place, {}, is_resumed=True)
+        assert [*second.rows()] == [[{"path": "a.wav"}]]
+        second.close()
+
+    def test_a_file_by_another_of_its_names_is_the_same(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        for is_resumed in (False, True):
+            journal = Journal("journal", {}, is_resumed)
+            journal.add("a.wav", (1, 2), None, [{"path": "a.wav"}])
+            for name in ("a.wav", "./a.wav", str(tmp_path / "a.wav")):
+                assert journal.state(name, (1, 2)) == "done"
+            journal.add("./a.wav", (1, 3), None, [{"path": "./a.wav"}])
+            assert [*journal.rows()] == [[{"path": "./a.wav"}]]
+            journal.close()
+
     def test_what_changed_is_done_again_and_told_in_one_line(
         self, calls: Path, tiny_model: Path, tmp_path: Path
     ) -> None:
@@ -305,7 +330,7 @@ class TestGoingOn:
         assert len(rows) == 4
         assert [rows[0], rows[3]] == [first.splitlines()[0], first.splitlines()[3]]
         assert rows[1] != first.splitlines()[1]
-        assert "0 of 0 files done" in call(*words, "--resume").stderr
+        assert "3 were finished before" in call(*words, "--resume").stderr
 
     @pytest.mark.parametrize(
         ("options", "told"),

@@ -131,7 +131,7 @@ def test_a_wrong_format_is_told(server: serving.Server) -> None:
     assert event["detail"].startswith("the samples look like f32le")
     integers = (SHORT * 32767).astype("<i2")[: len(SHORT) // 2 * 2]
     said = talk(server, [start(), *blocks(integers, 1000), END])
-    assert "are they s16le, declared as f32le?" in said.of("error")[0]["detail"]
+    assert "are they integers, declared as floats?" in said.of("error")[0]["detail"]
 
 
 def test_a_stream_survives_mistakes_and_tells_each(server: serving.Server) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -49,6 +50,15 @@ def test_each_value_is_that_of_another_decoder(sample_format: SampleFormat) -> N
     wanted = by_libsndfile(data, sample_format)[:, 0]
     np.testing.assert_array_equal(as_float(got), wanted)
     assert len(np.unique(wanted)) > 250
+
+
+def test_noise_declared_as_floats_is_decoded_without_a_warning() -> None:
+    noise = np.array([np.nan, -np.inf, 1e300]).astype("<f8").tobytes() + bytes(range(248, 256)) * 8
+    signalling = np.array([0x7FF0000000000001], "<u8").tobytes()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        got = decode_samples(noise + signalling, "f64le")
+    assert not np.isfinite(got[:3]).any()
 
 
 @formats

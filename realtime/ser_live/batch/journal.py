@@ -2,16 +2,20 @@
 
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ser_live.errors import SerError
 from ser_live.output.files import GrowingFile
 from ser_live.output.tables import Row
 from ser_live.text import sanitize
+
+if sys.platform != "win32":
+    import fcntl
 
 Version = tuple[int, int] | None
 """Size in bytes and time of the last change in ns; None of a file that cannot be asked."""
@@ -21,6 +25,8 @@ Version = tuple[int, int] | None
 class _Place:
     """Finished file in the journal."""
 
+    path: str
+    """As it was given."""
     offset: int
     """Of its line, in bytes."""
     version: Version
@@ -45,17 +51,28 @@ class Journal:
     Raises
     ------
     SerError
-        If the one that is there was made under other conditions or is none, or would be overwritten
-        though its run is unfinished.
+        If the one that is there was made under other conditions or is none, would be overwritten
+        though its run is unfinished, or is being written by another run.
     """
 
     def __init__(
         self, path: str | os.PathLike[str], conditions: Mapping[str, object], is_resumed: bool
     ) -> None:
         self.path = Path(path)
-        self._places: dict[str, _Place] = {}
+        self._places: dict[str, _Place] = {}  # by absolute path: one file has many names
         self._is_finished = True
-        found, size = self._read() if self.path.exists() else (None, 0)
+        self._lock = _locked(self.path)
+        try:
+            self._file = self._opened(conditions, is_resumed)
+        except BaseException:
+            self._lock.close()
+            raise
+        if not self._file.size:
+            self._append({"type": "batch", **conditions})
+
+    def _opened(self, conditions: Mapping[str, object], is_resumed: bool) -> GrowingFile:
+        """Take what is there, and return it, open at its end."""
+        found, size = self._read()
         if self._places and not is_resumed and not self._is_finished:
             raise SerError(
                 f"{self.path}: holds {len(self._places)} finished files of an earlier run; go on "
@@ -63,30 +80,29 @@ class Journal:
             )
         if found is None or not is_resumed:
             self._places = {}
-            self._file = GrowingFile(self.path, "wb")
-            self._append({"type": "batch", **conditions})
-        else:
-            self._check(found, conditions)
-            os.truncate(self.path, size)
-            self._file = GrowingFile(self.path, "ab")
+            return GrowingFile(self.path, "wb")
+        self._check(found, conditions)
+        os.truncate(self.path, size)
+        return GrowingFile(self.path, "ab")
 
     def close(self) -> None:
         """Close it; all that it holds has been written before."""
         self._file.close()
+        self._lock.close()
 
     def state(self, path: str, version: Version) -> str:
         """Return "done", "changed" since, or "new", as is a file that failed."""
-        place = self._places.get(path)
+        place = self._places.get(os.path.abspath(path))  # noqa: PTH100 - of thousands
         if place is None or place.has_failed:
             return "new"
         return "done" if place.version == version else "changed"
 
     def add(self, path: str, version: Version, error: str | None, rows: list[Row]) -> None:
         """Append a finished file and its rows."""
-        place = _Place(self._file.size, version, error is not None)
+        place = _Place(path, self._file.size, version, error is not None)
         record = {"type": "file", "path": path, "version": version, "error": error, "rows": rows}
         self._append(record)
-        self._places[path] = place
+        self._places[os.path.abspath(path)] = place  # noqa: PTH100
 
     def finish(self) -> None:
         """Note that nothing is left to do."""
@@ -95,7 +111,7 @@ class Journal:
     def rows(self) -> Iterator[list[Row]]:
         """Yield the rows of each file, by path."""
         with self.path.open("rb") as lines:
-            for _, place in sorted(self._places.items()):
+            for place in sorted(self._places.values(), key=lambda place: place.path):
                 lines.seek(place.offset)
                 yield json.loads(lines.readline())["rows"]
 
@@ -116,9 +132,9 @@ class Journal:
                     raise SerError(f"{self.path}: is no journal of a batch; move it away")
                 first = first or record
                 if kind == "file":
-                    version = record["version"] and tuple(record["version"])
-                    has_failed = record["error"] is not None
-                    self._places[record["path"]] = _Place(size, version, has_failed)
+                    path, version = record["path"], record["version"] and tuple(record["version"])
+                    place = _Place(path, size, version, record["error"] is not None)
+                    self._places[os.path.abspath(path)] = place  # noqa: PTH100
                 self._is_finished = kind == "end"
                 size += len(line) if line.endswith(b"\n") else 0
         return first, size
@@ -135,6 +151,22 @@ class Journal:
                 f"{self.path}: is of another run ({sanitize(differ)}); give the same options, or "
                 "another --output"
             )
+
+
+def _locked(path: Path) -> BinaryIO:
+    """Open a journal, and keep other runs out of it until it is closed."""
+    file = path.open("ab")
+    if sys.platform != "win32":  # which has no such lock
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise SerError(
+                f"{path}: another run is writing it; wait for its end, or give another --output"
+            ) from None
+        except OSError:  # some network folders have no locks
+            pass
+    return file
 
 
 def version_of(path: str) -> Version:

@@ -121,6 +121,8 @@ def _run(arguments: argparse.Namespace) -> int:
                 exit_code = stopped.exit_code
         is_open = output is not None and exit_code not in (_DONE, _SOME_FAILED)
         advice = "; --resume goes on with the rest" if is_open else ""
+        before = len(files) - len(left)
+        advice = (f"; {before} were finished before" if before else "") + advice
         print(f"{PROGRAM}: {progress.closing_line()}{advice}", file=sys.stderr)
         return exit_code
 

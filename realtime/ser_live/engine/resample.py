@@ -214,5 +214,5 @@ def check_values(block: NDArray[np.generic]) -> None:
         is_integer = peak < 2.0**32
         raise SerError(
             f"samples reach {peak:.3g}, wanted floats in [-1, 1]; "
-            + ("divide by full scale" if is_integer else "are they s16le, declared as f32le?")
+            + ("divide by full scale" if is_integer else "are they integers, declared as floats?")
         )

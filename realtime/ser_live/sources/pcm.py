@@ -29,7 +29,7 @@ def decode_samples(data: bytes, sample_format: SampleFormat) -> NDArray[Any]:
         return _g711_values(sample_format)[np.frombuffer(data, np.uint8)]
     kind, order = sample_format[0], ">" if sample_format.endswith("be") else "<"
     if kind == "f":
-        with np.errstate(over="ignore"):  # infinite: the reader says what that means
+        with np.errstate(over="ignore", invalid="ignore"):  # the reader tells
             floats = np.frombuffer(data, f"{order}f{SAMPLE_BYTES[sample_format]}")
             return floats.astype(np.float32)
     # The bytes of all widths become the upper ones of 32 bits.
