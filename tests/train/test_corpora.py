@@ -43,6 +43,7 @@ def test_a_manifest_counts_paths_from_its_folder(tmp_path: Path) -> None:
         ("path;label;speaker\na.wav;happy;Ann\n", "wanted path,label,speaker"),
         ("path,label,speaker\n", "no rows"),
         ("path,label,speaker\na.wav,,Ann\n", "line 2"),
+        ("path,label,speaker\na.wav,sad, afraid,Ann\n", "line 2: has more values"),
         ("", "wanted path,label,speaker"),
     ],
 )

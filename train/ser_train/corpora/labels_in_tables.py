@@ -26,6 +26,8 @@ class _Row:
     where: str
     """Table and line, for messages."""
     values: dict[str, str | None]
+    surplus: str = ""
+    """Values beyond the last column, joined."""
 
     def take(self, column: str) -> str:
         """Return a value without the spaces around it.
@@ -72,7 +74,10 @@ def _read_table(path: Path, wanted: Sequence[str], **dialect: Any) -> list[_Row]
             reader = csv.DictReader(lines, **dialect)
             columns = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = columns
-            rows = [_Row(f"{sanitize(path)}, line {reader.line_num}", row) for row in reader]
+            rows = [
+                _Row(f"{sanitize(path)}, line {reader.line_num}", row, "".join(row.pop(None, ())))
+                for row in reader
+            ]
     except (OSError, ValueError, csv.Error) as error:
         raise SerError(f"{sanitize(path)}: not readable as a table ({reason(error)})") from error
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
@@ -101,7 +106,7 @@ def read_manifest(
     Raises
     ------
     SerError
-        If the table is missing, not text, lacks a column, or a row lacks a value.
+        If the table is missing, not text, lacks a column, or a row lacks a value or has one more.
     """
     rows = _read_table(path, needed)
     if not rows:
@@ -116,6 +121,11 @@ def own_clip(path: Path, place: str, corpus: str, label: str = "", speaker: str 
 
 
 def _own_clip(table: Path, row: _Row, needed: Sequence[str], corpus: str) -> Clip:
+    if row.surplus.strip():
+        raise SerError(
+            f"{row.where}: has more values than the first line has columns "
+            f"({quoted(row.surplus)}); a value that holds a comma wants quotes around it"
+        )
     told = [c for c in OWN_COLUMNS if c in needed or (row.values.get(c) or "").strip()]
     values = {column: row.take(column) for column in told}
     place = values.pop("path")
