@@ -618,7 +618,7 @@ class TestView:
         for words in told:
             assert words not in view
             assert words in after
-        assert "processed 19.6 s" in after
+        assert "length   19.6 s" in after
 
     def test_what_waits_is_bounded(self, capsys: pytest.CaptureFixture[str]) -> None:
         with Stderr("ser-live", is_held=True) as stderr:

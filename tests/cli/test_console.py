@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import soundfile
 from rich.cells import cell_len
 from rich.color import Color
 from rich.console import Console
@@ -270,7 +271,7 @@ def test_the_view_goes_on_while_a_pipe_is_quiet_and_gives_the_terminal_back(
     assert exit_code == 130, err
     for code in ("\x1b[?1049h", "\x1b[?1049l", "\x1b[?25h"):
         assert code in screen.seen.decode()
-    assert "processed 1.9 s" in err
+    assert "1.9 s of stdin" in err
     assert "Traceback" not in err
 
 
@@ -278,14 +279,17 @@ def test_the_view_goes_on_while_a_pipe_is_quiet_and_gives_the_terminal_back(
 def test_a_terminal_that_hangs_up_ends_the_view_but_not_a_file(
     tmp_path: Path, tiny_model: Path, environment: dict[str, str]
 ) -> None:
-    command = [sys.executable, "-m", "ser_live", "--model", str(tiny_model), "--demo"]
-    for words, rows in ([], 0), (["--output", str(tmp_path / "a.csv")], 79):
-        screen = Terminal([*command, *words], environment, stdin=subprocess.DEVNULL)
+    soundfile.write(tmp_path / "a.wav", demo_voice()[: 4 * 16000], 16000)
+    command = [sys.executable, "-m", "ser_live", "--model", str(tiny_model), "--pace", "realtime"]
+    for words, rows in ([], 0), (["--output", str(tmp_path / "a.csv")], 17):
+        screen = Terminal(
+            [*command, str(tmp_path / "a.wav"), *words], environment, stdin=subprocess.DEVNULL
+        )
         screen.read(30.0, until="frames")
         os.close(screen.leader)
         _, err = screen.process.communicate(timeout=60)
         assert screen.process.returncode == 2
         assert b"stdout: cannot write on (Input/output error)" in err
         assert b"Traceback" not in err
-        assert (b"processed 19.6 s" in err) == bool(rows)
+        assert (b"length   4.0 s" in err) == bool(rows)
     assert len((tmp_path / "a.csv").read_text().splitlines()) == rows
