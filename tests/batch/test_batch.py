@@ -139,6 +139,11 @@ class TestWorker:
         with pytest.raises(SerError):
             recognize_files(calls, **{"model": tiny_model, **options})
 
+    @pytest.mark.parametrize("paths", [None, 3, [3]])
+    def test_what_is_no_path_is_told(self, paths: Any, tiny_model: Path) -> None:
+        with pytest.raises(SerError, match=r"^paths is .*, wanted paths of files or folders$"):
+            recognize_files(paths, model=tiny_model)
+
     @pytest.mark.parametrize("jobs", [0, -1, "2", 1.5])
     def test_wrong_jobs_are_told(self, jobs: Any, tiny_model: Path) -> None:
         with pytest.raises(SerError, match=r"jobs is .*, wanted 1 or more"):
@@ -399,6 +404,7 @@ class TestCommand:
         ("words", "told"),
         [
             (["{calls}", "--resume"], "--resume goes on with a table"),
+            (["{calls}", "-o", "a.csv", "-o", "b.csv"], "--output is given twice, wanted one"),
             (["{calls}", "-o", "{tmp}/o.txt"], "the ending is .txt, wanted one of .csv, .jsonl"),
             (["{calls}/.cache", "--pattern", "*.mp3"], "no recordings in"),
             (["{calls}/a.csv", "-o", "{calls}/a.csv"], "is one of the recordings"),

@@ -193,6 +193,9 @@ def test_a_choice_that_is_none_is_refused() -> None:
     assert tracker_of(False) is None
     with pytest.raises(SerError, match="utterances is 'final', wanted True, False"):
         listen(DEMO_PATH, utterances="final")  # type: ignore[call-overload]
+    for below in ("half", None, 2.0, float("nan")):
+        with pytest.raises(SerError, match=rf"^uncertain_below is {below!r}, wanted 0 to 1, .+$"):
+            UtteranceTracker(below)  # type: ignore[arg-type]
 
 
 def heard(stream: np.ndarray, chunk: int) -> list[Utterance]:

@@ -97,6 +97,18 @@ def test_bytes_are_int16(
         clipped.process(bytes(3))
 
 
+@pytest.mark.parametrize("empty", [b"", np.zeros(0, np.int16)], ids=["bytes", "array"])
+def test_empty_blocks_change_nothing(
+    empty: Any, tiny_model: Path, wanted: Callable[[NDArray[Any]], list[Prediction]]
+) -> None:
+    options: dict[str, Any] = {"model": tiny_model, "sample_rate_hz": RATE_HZ}
+    # As many samples as whole hops: then nothing else waits where the empty one comes.
+    whole = MONO[: 6 * RATE_HZ]
+    blocks = [empty, *(part for block in cut(whole, 1000) for part in (block, empty))]
+    assert list(listen(blocks, **options)) == wanted(whole)
+    assert list(listen([empty, empty], **options)) == []
+
+
 def test_a_buffer_may_be_used_again(
     tiny_model: Path, wanted: Callable[[NDArray[Any]], list[Prediction]]
 ) -> None:
@@ -121,6 +133,8 @@ def test_a_buffer_may_be_used_again(
         (iter(()), {"sample_rate_hz": 8000}, "ended before the first block"),
         (np.zeros(0), {"sample_rate_hz": 8000}, "ended before the first block"),
         (np.zeros((2, 8000)), {"sample_rate_hz": 8000}, "channels is 8000, wanted"),
+        (MONO, {"sample_rate_hz": 8000, "cpu_budget": "half"}, "cpu_budget is 'half', wanted a"),
+        (MONO, {"sample_rate_hz": 8000, "recognizer": 3}, "recognizer is 3, wanted a StreamRec"),
         (["x"], {"sample_rate_hz": 8000}, "samples are <U1, wanted int16, float32 or float64"),
         ([b"x"], {"sample_rate_hz": 8000}, "samples are 1 bytes, wanted whole frames of 2"),
         ([MONO, STEREO], {"sample_rate_hz": 8000}, r"samples have shape .*, wanted \(n, 1\)"),
@@ -306,7 +320,9 @@ class TestPushSource:
             ({"dtype": "nonsense"}, "dtype is 'nonsense', wanted int16"),
             ({"dtype": None}, "dtype is None, wanted int16"),
             ({"buffer_seconds": 0}, "buffer_seconds is 0, wanted"),
+            ({"buffer_seconds": "ten"}, "buffer_seconds is 'ten', wanted"),
             ({"stall_seconds": float("nan")}, "stall_seconds is nan, wanted"),
+            ({"stall_seconds": None}, "stall_seconds is None, wanted"),
         ],
     )
     def test_what_cannot_be_is_told_in_one_line(

@@ -146,6 +146,8 @@ def test_a_picture_shows_where_each_label_is(call: Recognition, tmp_path: Path) 
     for bad in ("call.nothing", "no-such-folder/call.png"):
         with pytest.raises(SerError, match="cannot write the picture"):
             call.plot(tmp_path / bad)
+    with pytest.raises(SerError, match="path is None, wanted that of a picture"):
+        call.plot(None)  # type: ignore[arg-type]
 
 
 def test_a_picture_of_a_recording_that_has_gone_is_refused(

@@ -54,6 +54,13 @@ def test_a_broken_manifest_is_refused(tmp_path: Path, text: str, reason: str) ->
         read_manifest(table)
 
 
+def test_a_table_of_another_encoding_is_refused(tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("path,label,speaker\na.wav,sad,J\u00f6rg\n", encoding="latin-1")
+    with pytest.raises(SerError, match=r"not readable as a table \(.*\); save it as UTF-8$"):
+        read_manifest(table)
+
+
 def test_talk_is_a_table_a_folder_with_one_a_corpus_or_any_folder(tmp_path: Path) -> None:
     folder = tmp_path / "talks"
     for name in ("b/two.MP3", "one.wav", "b/.hidden.wav", "notes.txt"):

@@ -4,6 +4,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
+from ser_live.errors import SerError
+from ser_live.text import quoted
+
 _ENDINGS = """
 aac ac3 aif aifc aiff amr au avi caf flac m4a m4b mka mkv mov mp2 mp3 mp4 mpga oga ogg opus rf64 snd
 w64 wav wave webm wma wmv
@@ -28,11 +31,20 @@ def find_files(paths: Paths, patterns: Sequence[str] = ()) -> list[str]:
     -------
     list of str
         A folder that cannot be read is there as ``FOLDER/*``, which cannot be read either.
+
+    Raises
+    ------
+    SerError
+        If one of them is no path.
     """
-    given = [paths] if isinstance(paths, str | os.PathLike) else paths
+    try:
+        several = [paths] if isinstance(paths, str | os.PathLike) else paths
+        given = [os.fspath(path) for path in several]
+    except TypeError as error:
+        raise SerError(f"paths is {quoted(paths)}, wanted paths of files or folders") from error
     wanted = [pattern.lower() for pattern in patterns or AUDIO_PATTERNS]
     found: dict[str, str] = {}
-    for path in (os.fspath(path) for path in given):
+    for path in given:
         for file in _walked(path, wanted) if os.path.isdir(path) else [path]:  # noqa: PTH112 - many
             found.setdefault(os.path.abspath(file), file)  # noqa: PTH100
     return list(found.values())

@@ -69,6 +69,11 @@ class UtteranceTracker:
     is_provisional : bool
         Also return, with each prediction, what is known of the utterance that goes on.
 
+    Raises
+    ------
+    SerError
+        If ``uncertain_below`` is no share.
+
     Examples
     --------
     >>> from ser_live import UtteranceTracker, listen, recognize_file
@@ -81,6 +86,10 @@ class UtteranceTracker:
     """
 
     def __init__(self, uncertain_below: float = 0.0, *, is_provisional: bool = False) -> None:
+        if not isinstance(uncertain_below, int | float) or not 0.0 <= uncertain_below <= 1.0:
+            raise SerError(
+                f"uncertain_below is {quoted(uncertain_below)}, wanted 0 to 1, as a recognizer's"
+            )
         self.uncertain_below = uncertain_below
         self._is_provisional = is_provisional
         self.reset()

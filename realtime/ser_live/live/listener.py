@@ -138,8 +138,11 @@ class Listener(Generic[Item]):
         clock: Callable[[], float] = time.monotonic,
         sample_rate_hz: int | None = None,
     ) -> None:
-        if cpu_budget is not None and not 0.0 < cpu_budget <= _MOST_BUDGET:
-            raise SerError(f"cpu_budget is {cpu_budget!r}, wanted a share of a core, like 0.1")
+        is_share = isinstance(cpu_budget, int | float) and 0.0 < cpu_budget <= _MOST_BUDGET
+        if cpu_budget is not None and not is_share:
+            raise SerError(f"cpu_budget is {quoted(cpu_budget)}, wanted a share of a core, as 0.1")
+        if recognizer is not None and not hasattr(recognizer, "process"):
+            raise SerError(f"recognizer is {quoted(recognizer)}, wanted a StreamRecognizer or None")
         if not is_mix(use_channels) and recognizer is not None:
             raise SerError(f"use_channels is {quoted(use_channels)}, wanted no recognizer with it")
         self.source = source = _source_of(source, sample_rate_hz)
@@ -296,7 +299,8 @@ class Listener(Generic[Item]):
         samples = self._gaps.fill(block.samples, self._frames, self._rate_hz)
         self._happened += self._monitor.process(samples, self._frames)
         self._frames += len(samples)
-        self._waiting.append(samples)
+        if len(samples):  # an iterator may give empty blocks
+            self._waiting.append(samples)
         # Blocks wait for the next point of the grid: the result is the same however the stream
         # is cut, nothing comes later, and one call costs half of what five cost.
         if self._seconds >= self.recognizer.next_due_seconds - 1e-9:

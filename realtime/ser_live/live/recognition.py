@@ -191,7 +191,7 @@ def recognize_file(
     utterances : bool or str
         Also give the utterances, as in `ser_live.listen`.
     **options
-        Those of `ser_live.listen`.
+        Those of `ser_live.listen`; events are always given.
 
     Returns
     -------

@@ -14,7 +14,7 @@ from ser_live.errors import SerError
 from ser_live.live.recognition import Recognition
 from ser_live.output.label_colors import label_colors
 from ser_live.sources.audio_reader import AudioReader
-from ser_live.text import sanitize
+from ser_live.text import quoted, sanitize
 
 _BINS = 1600
 _INK, _GREY, _FAINT = "#1f2430", "#7a8290", "#c3c8d0"
@@ -35,6 +35,8 @@ def plot(recognition: Recognition, path: str | os.PathLike[str]) -> None:
             "plot() needs matplotlib, which is not installed; install it with pip install "
             "'ser-live[plot]'"
         ) from error
+    if not isinstance(path, str | os.PathLike):
+        raise SerError(f"path is {quoted(path)}, wanted that of a picture, as talk.png")
     lanes, colors = recognition.by_channel, _colors(recognition)
     height = _FRAME_INCHES + _LANE_INCHES * len(lanes)
     # Not by pyplot, which keeps figures and takes over the screen.
@@ -62,7 +64,7 @@ def plot(recognition: Recognition, path: str | os.PathLike[str]) -> None:
         figure.savefig(path)
     except (OSError, ValueError) as error:  # an ending that says nothing is a ValueError
         raise SerError(
-            f"{os.fspath(path)}: cannot write the picture ({sanitize(error)})"
+            f"{sanitize(os.fspath(path))}: cannot write the picture ({sanitize(error)})"
         ) from error
 
 

@@ -90,8 +90,12 @@ class PushSource:
             ("buffer_seconds", buffer_seconds),
             ("stall_seconds", stall_seconds),
         ):
-            if not 0.0 < seconds <= _LONGEST_BUFFER_SECONDS:
-                raise SerError(f"{field} is {seconds!r}, wanted up to {_LONGEST_BUFFER_SECONDS:g}")
+            is_time = isinstance(seconds, int | float) and 0.0 < seconds <= _LONGEST_BUFFER_SECONDS
+            if not is_time:
+                raise SerError(
+                    f"{field} is {quoted(seconds)}, wanted seconds above 0, up to "
+                    f"{_LONGEST_BUFFER_SECONDS:g}"
+                )
         self.sample_rate_hz = require_rate(sample_rate_hz)
         self.channels = require_channels(channels)
         self.is_live = is_live

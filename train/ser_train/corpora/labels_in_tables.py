@@ -79,7 +79,10 @@ def _read_table(path: Path, wanted: Sequence[str], **dialect: Any) -> list[_Row]
                 for row in reader
             ]
     except (OSError, ValueError, csv.Error) as error:
-        raise SerError(f"{sanitize(path)}: not readable as a table ({reason(error)})") from error
+        advice = "; save it as UTF-8" if isinstance(error, UnicodeDecodeError) else ""
+        raise SerError(
+            f"{sanitize(path)}: not readable as a table ({reason(error)}){advice}"
+        ) from error
     twice = [name for name, count in Counter(columns).items() if name and count > 1]
     if twice:
         raise SerError(f"{sanitize(path)}: has the column {quoted(twice[0])} twice, wanted once")
