@@ -4,6 +4,7 @@ import json
 import re
 import runpy
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ COMMANDS = {"ser-train": cli.main, "ser-export": export}
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """The files of the page, and nobody else's cache."""
     for code in re.findall(r"```python\n(# (\S+)\n.*?)```", PAGE, re.DOTALL):
         (tmp_path / code[1]).write_text(code[0])
@@ -34,7 +35,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(registry, "NETWORKS", {**registry.NETWORKS})
     monkeypatch.setattr("ser_train.files.default_cache_folder", lambda: tmp_path / "cache")
-    return tmp_path
+    yield tmp_path
+    sys.modules.pop("mynet", None)
 
 
 def run(begins: str, *more: str) -> None:

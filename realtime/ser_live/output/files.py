@@ -36,7 +36,7 @@ class GrowingFile:
     def __init__(self, path: str | os.PathLike[str], mode: str) -> None:
         self.path = Path(path)
         self._file: BinaryIO = self.path.open(mode, buffering=0)  # type: ignore[assignment]
-        self.size = self._file.seek(0, os.SEEK_END)
+        self.size = self._file.seek(0, os.SEEK_END) if self._file.seekable() else 0
 
     def append(self, data: bytes, head: bytes = b"") -> None:
         """Write a piece; OSError if that fails, and the file then ends with the one before.
