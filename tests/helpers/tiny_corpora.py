@@ -30,6 +30,20 @@ def write_sound(path: Path, label: str, seed: int, seconds: float = 0.7) -> Path
     return path
 
 
+def write_table(
+    table: Path, speakers: Sequence[str], labels: Sequence[str] = ("happy", "sad")
+) -> Path:
+    """Write a clip of each speaker for each label, and the table of them."""
+    rows = ["path,label,speaker"]
+    for number, speaker in enumerate(speakers):
+        for label in labels:
+            path = f"{speaker}/{label}.wav"  # a name that each speaker has
+            write_sound(table.parent / path, label, number)
+            rows.append(f"{path},{label},{speaker}")
+    table.write_text("\n".join(rows))
+    return table
+
+
 def write_ravdess(
     folder: Path, actors: Sequence[int], labels: Sequence[str] = ("happy", "sad"), takes: int = 1
 ) -> Path:

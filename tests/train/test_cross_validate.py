@@ -201,14 +201,8 @@ def test_a_table_of_one_s_own_has_protocols_too(
     protocol: str, job: CrossValidation, tmp_path: Path
 ) -> None:
     """With a label of one's own, and names of files that each speaker has."""
-    rows = ["path,label,speaker"]
-    for number, speaker in enumerate(("Ann", "Bob", "Cy", "Di", "Ed")):
-        for label in ("happy", "bored"):
-            path = f"{speaker}/{label}.wav"
-            tiny_corpora.write_sound(tmp_path / path, label, number)
-            rows.append(f"{path},{label},{speaker}")
-    table = tmp_path / "emodb.csv"
-    table.write_text("\n".join(rows))
+    speakers = ("Ann", "Bob", "Cy", "Di", "Ed")
+    table = tiny_corpora.write_table(tmp_path / "emodb.csv", speakers, ("happy", "bored"))
     job = dataclasses.replace(job, recordings=Recordings((), (table,)), protocol=protocol)
     job = dataclasses.replace(job, folds=(0, 1) if protocol == "loso" else (0,), epochs=1)
     cross_validate(job, Notes())

@@ -149,12 +149,7 @@ def run(words: str) -> None:
 
 
 def test_commands_import_what_a_file_needs(tmp_path: Path) -> None:
-    rows = ["path,label,speaker"]
-    for number, speaker in enumerate("abcd"):
-        for label in ("happy", "sad"):
-            tiny_corpora.write_sound(tmp_path / f"{speaker}-{label}.wav", label, number)
-            rows.append(f"{speaker}-{label}.wav,{label},{speaker}")
-    (tmp_path / "mine.csv").write_text("\n".join(rows))
+    tiny_corpora.write_table(tmp_path / "mine.csv", "abcd")
     soundfile.write("voice.wav", demo_voice(), 16000)
     given = "--corpus mine.csv --cache-dir cache"
     run(f"fit --network mynet:NETWORK {given} --test-speakers mine/d -o one.keras")

@@ -11,6 +11,7 @@ from ser_live.cli.options import (
     PROGRAM,
     RECOGNITION,
     USE_CHANNELS,
+    Once,
     Row,
     add_options,
     listen_options,
@@ -51,7 +52,7 @@ _RESUME_HELP = "go on with what --output holds: finished files are not done agai
 _FILES: tuple[Row, ...] = (
     ("paths", "files, and folders that are walked", {"nargs": "+", "metavar": "PATH"}),
     ("--pattern", _PATTERN_HELP, {"action": "append", "default": [], "metavar": "GLOB"}),
-    ("-o --output", _OUTPUT_HELP, {"metavar": "FILE", "action": "append", "default": []}),
+    ("-o --output", _OUTPUT_HELP, {"metavar": "FILE", "action": Once}),
     ("--resume", _RESUME_HELP, {"action": "store_true"}),
     ("--jobs", "files at once; default: one for each processor", {"type": int, "metavar": "N"}),
 )
@@ -91,9 +92,7 @@ def _run(arguments: argparse.Namespace) -> int:
     from ser_live.batch.progress import BatchProgress  # noqa: PLC0415
     from ser_live.batch.walking import find_files  # noqa: PLC0415
 
-    if len(arguments.output) > 1:
-        raise SerError("--output is given twice, wanted one table")
-    if arguments.resume and not arguments.output:
+    if arguments.resume and arguments.output is None:
         raise SerError("--resume goes on with a table; name it with --output")
     # Whatever is wrong is told before the work begins.
     worker = Worker(utterances=arguments.kind == "utterance", **listen_options(arguments))
@@ -102,9 +101,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if not files:
         where = sanitize(" ".join(arguments.paths))
         raise SerError(f"no recordings in {where}; name files, or a --pattern")
-    kind, table = arguments.kind, None
-    for path in arguments.output:
-        table = BatchOutput(path, kind, worker, files, is_resumed=arguments.resume)
+    path, kind, is_resumed = arguments.output, arguments.kind, arguments.resume
+    table = None if path is None else BatchOutput(path, kind, worker, files, is_resumed=is_resumed)
     with table or contextlib.nullcontext() as output, Signals() as signals:
         left = files if output is None else output.left
         results = run(worker, left, jobs)

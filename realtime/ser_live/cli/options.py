@@ -52,6 +52,23 @@ new_parser = functools.partial(
 Row = tuple[str, str, Mapping[str, Any]]
 """Flags, help, and what else argparse is told."""
 
+
+class Once(argparse.Action):
+    """Take an option that has one value: argparse would drop the first of two in silence."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: object,
+        option_string: str | None = None,
+    ) -> None:
+        """Keep the value; SerError if there is one."""
+        if getattr(namespace, self.dest) is not None:
+            raise SerError(f"{self.option_strings[-1]} is given twice, wanted one")
+        setattr(namespace, self.dest, values)
+
+
 _FLAG = {"action": "store_true"}
 _HOP = {"type": float, "metavar": "S", "dest": "hop_seconds"}
 _SMOOTHING = {**_HOP, "dest": "smoothing_seconds"}
@@ -67,8 +84,12 @@ _USE_CHANNELS_HELP = (
 USE_CHANNELS: Row = ("--use-channels", _USE_CHANNELS_HELP, {"metavar": "WHICH"})
 
 _SOURCES: tuple[Row, ...] = (
-    ("--device", "a microphone; part of its name will do", {"metavar": "NAME|INDEX"}),
-    ("--file", "an audio file of any rate and channel count", {"metavar": "PATH"}),
+    (
+        "--device",
+        "a microphone; part of its name will do",
+        {"metavar": "NAME|INDEX", "action": Once},
+    ),
+    ("--file", "an audio file of any rate and channel count", {"metavar": "PATH", "action": Once}),
     # Without a default, which would take the place of what --file gave.
     ("file", "the same as --file", {"nargs": "?", "default": argparse.SUPPRESS, "metavar": "PATH"}),
     ("--stdin", "raw PCM from a pipe, or a WAV, FLAC, Ogg or MP3 file", _FLAG),
@@ -120,7 +141,7 @@ _LOUDNESS: tuple[Row, ...] = (
     ("--quiet", _QUIET_HELP, {"dest": "verbose", "action": "store_const", "const": -1}),
     ("-v --verbose", _VERBOSE_HELP, {"action": "count"}),
 )
-_RECORD: Row = ("--record", _RECORD_HELP, {"metavar": "FILE.wav"})
+_RECORD: Row = ("--record", _RECORD_HELP, {"metavar": "FILE.wav", "action": Once})
 _INSTEAD: tuple[Row, ...] = (
     ("--list-devices", "list microphones and exit", _FLAG),
     ("--list-models", "list shipped models and exit", _FLAG),
@@ -163,9 +184,6 @@ def parse(words: Sequence[str]) -> argparse.Namespace:
             parser.error(f"unrecognized arguments: {' '.join(more)}{hint}")
         if (arguments.list_devices or arguments.list_models) and len(words) > 1:
             raise SerError("--list-devices and --list-models stand alone; leave the others out")
-        for flag in ("--device", "--file", "--record"):  # the first would be dropped in silence
-            if sum(word.partition("=")[0] == flag for word in words) > 1:
-                raise SerError(f"{flag} is given twice, wanted one")
         if arguments.file in ("-", "/dev/stdin", "/dev/fd/0"):
             raise SerError(f"{arguments.file}: is stdin; give --stdin instead")
         if arguments.file is not None and os.path.isdir(arguments.file):  # noqa: PTH112

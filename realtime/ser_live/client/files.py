@@ -34,7 +34,7 @@ class Recognition:
     notes: tuple[str, ...]
     """Damage of the file that was met."""
     utterances: tuple[Utterance, ...] = ()
-    """Where they were asked for."""
+    """Only where they were asked for."""
 
 
 def recognize_file(

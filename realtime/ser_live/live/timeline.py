@@ -177,8 +177,8 @@ def _waveforms(recognition: Recognition, names: tuple[str, ...]) -> list[NDArray
     frames = round(recognition.audio_seconds * recognition.sample_rate_hz)
     with AudioReader(recognition.path) as reader:
         size = max(1, -(-frames // _BINS))
+        picked = picked_channels(",".join(names), reader.channels)
         while len(samples := reader.read(size)):
-            picked = picked_channels(",".join(names), reader.channels)
             lanes = samples[:, picked] if picked else samples.mean(axis=1, keepdims=True)
             peaks.append(np.abs(lanes).max(axis=0))
     return list(np.stack(peaks, axis=1))

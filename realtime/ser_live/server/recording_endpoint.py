@@ -53,7 +53,7 @@ class Recognition(BaseModel):
     predictions: list[RecordedPrediction]  # type: ignore[valid-type]
     segments: list[RecordedSegment]  # type: ignore[valid-type]
     utterances: list[RecordedUtterance] = []  # type: ignore[valid-type]
-    """Where they were asked for."""
+    """Only where the query asks for them."""
     events: list[RecordedEvent]
     notes: list[str]
     """Damage of the file that was met."""

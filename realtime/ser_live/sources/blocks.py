@@ -69,7 +69,7 @@ class BlockSource(WaitingSource):
             self._frames += len(block)
             yield Block(block, None if self._is_whole else time.monotonic())
             found = next(self._blocks, None)
-            # A copy: whoever gives blocks may use one buffer for all of them.
+            # A copy: an iterator may use one buffer for all of them.
             block = None if found is None else checked_block(found, self.channels).copy()
 
     def close(self) -> None:

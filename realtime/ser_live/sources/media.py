@@ -31,7 +31,7 @@ class MediaBytes:
     """Bytes of a WAV file as a decoder makes them."""
 
     damage = ""
-    """What was wrong with the file up to here; empty: nothing."""
+    """Damage of the file that was met up to here; empty: none."""
     _pieces: Iterator[bytes]
 
     def seekable(self) -> bool:

@@ -162,7 +162,7 @@ class PushSource:
         Raises
         ------
         SerError
-            For another shape or type, and after `close`, or after the end of whoever reads.
+            For another shape or type, and after `close`, or after the end of its reader.
         """
         with self._writing:
             frames = self._frames(samples)

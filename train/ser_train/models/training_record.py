@@ -1,4 +1,4 @@
-"""Who trained a model, and which of its recordings come again under other names."""
+"""Record of the speakers and recordings of a training, and of those that come again."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

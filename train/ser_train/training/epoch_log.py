@@ -1,4 +1,4 @@
-"""What each epoch gave, as a table and as events for TensorBoard."""
+"""Figures of each epoch, as a table and as events for TensorBoard."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
