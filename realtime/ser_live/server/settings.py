@@ -1,141 +1,210 @@
-"""Settings of a server, and the options of ``ser-serve`` that make them."""
+"""Settings of a server: the table that its flags, variables and files are made of."""
 
 import argparse
 import ipaddress
+import math
 import os
 import re
 import secrets
 import socket
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 from ser_live import __version__
 from ser_live.command_line import Parser
 from ser_live.errors import SerError
+from ser_live.server.configuration import (
+    CONFIG_FLAG,
+    CONFIG_VARIABLE,
+    PREFIX,
+    Given,
+    add_flags,
+    check,
+    gather,
+    setting,
+    settings_of,
+    shown,
+)
 from ser_live.text import quoted, sanitize
 
-DEFAULT_HOST = "127.0.0.1"
-DEFAULT_PORT = 8321
 PROGRAM = "ser-serve"
-TOKEN_VARIABLE = "SER_SERVE_TOKEN"
 
 _DESCRIPTION = """\
 Serve emotion recognition to many voices: a page for people, a WebSocket and HTTP for programs.
 Without options only this machine can connect. Nothing that is heard is kept.
 """
 _EPILOG = f"""\
-The token is taken from --token or the variable {TOKEN_VARIABLE}; for another address than this
-machine's own it is made and printed where neither is given. SIGTERM and Ctrl-C let open streams
-end; a second one ends at once. Exit codes: 0 stopped, 2 a mistake, told on stderr.
+Each option is also a variable and a key of the file that {CONFIG_FLAG} or {CONFIG_VARIABLE}
+names: --max-streams 9, {PREFIX}MAX_STREAMS=9, max_streams = 9. An option counts before a variable,
+and that before the file. For another address than this machine's own a token is made and printed
+where none is given. SIGTERM and Ctrl-C let open streams end; a second one ends at once.
+Exit codes: 0 stopped, 2 a mistake, told on stderr.
 """
 # Letters that stand unchanged in an address, a header and a subprotocol.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _ORIGIN = re.compile(r"https?://[^/\s]+")
+_LEVELS = ("debug", "info", "warning", "error")
 
-Value = TypeVar("Value")
+
+def is_token(text: str) -> str | None:
+    """Return a text that can be a token, else None."""
+    return text if _TOKEN.fullmatch(text) else None
 
 
-def _limit(default: Value, told: str) -> Value:
-    """Make the field of a limit, with the words of its option."""
-    return field(default=default, metadata={"told": told})
+def _as_origin(url: str) -> str | None:
+    # Browsers send it without the slash that people copy.
+    return url.rstrip("/") if _ORIGIN.fullmatch(url.rstrip("/")) else None
+
+
+def _above_zero(number: float) -> float | None:
+    return number if 0 < number < math.inf else None
+
+
+_limit = partial(setting, group="limits", fits=_above_zero, wanted="a whole number above 0")
+_seconds = partial(_limit, wanted="a number of seconds above 0")
+_text = partial(setting, wanted="a text")
+_pem = partial(
+    setting, None, group="where", metavar="FILE", wanted="a PEM file that can be read",
+    fits=lambda path: path if os.access(path, os.R_OK) else None,
+)  # fmt: skip
+TOKEN_WANTED = "16 to 200 letters, digits, '.', '_', '~' or '-'"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Limits of one client, and of all of them."""
 
-    max_streams: int = _limit(200, "open at a time")
+    max_streams: int = _limit(200, "open at a time", is_of_token=True)
     max_streams_per_address: int | None = _limit(None, "of one client's address")
     max_frame_bytes: int = _limit(1 << 20, "of one message")
     """Of one WebSocket message."""
-    max_bytes_per_second: int = _limit(4_000_000, "of one stream")
+    max_bytes_per_second: int = _limit(4_000_000, "of one stream", is_of_token=True)
     """In the long run; a message counts as `COUNTED_BYTES` at least."""
-    max_seconds: float = _limit(14400.0, "of a stream or recording")
-    idle_seconds: float = _limit(60.0, "without a message")
-    start_seconds: float = _limit(10.0, "to the start message")
+    max_seconds: float = _seconds(14400.0, "of a stream or recording", is_of_token=True)
+    idle_seconds: float = _seconds(60.0, "without a message")
+    start_seconds: float = _seconds(10.0, "to the start message")
     """From the connection on."""
     max_unsent: int = _limit(256, "messages that wait for a slow reader; its audio waits meanwhile")
-    unsent_seconds: float = _limit(10.0, "in which a reader takes nothing")
-    max_upload_bytes: int = _limit(100 << 20, "of a recording")
-    max_uploads: int = _limit(4, "recordings at a time")
+    unsent_seconds: float = _seconds(10.0, "in which a reader takes nothing")
+    max_upload_bytes: int = _limit(100 << 20, "of a recording", is_of_token=True)
+    max_uploads: int = _limit(4, "recordings at a time", is_of_token=True)
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that a server needs to know at its start."""
+    """Everything that a server needs to know at its start.
 
-    host: str = DEFAULT_HOST
-    """Name or address to listen on."""
-    port: int = DEFAULT_PORT
-    """0: a free one."""
+    Each field that `setting` makes is a flag, a variable and a key of the file, too.
+
+    Raises
+    ------
+    SerError
+        If a value does not fit.
+    """
+
+    host: str = _text("127.0.0.1", "name or address to listen on", group="where")
+    port: int = setting(
+        8321, "to listen on; 0: a free one", group="where",
+        wanted="0 to 65535", fits=lambda port: port if 0 <= port < 2**16 else None,
+    )  # fmt: skip
+    certificate: str | None = _pem("PEM; with --key: https and wss")
+    key: str | None = _pem("PEM")
+    """PEM files, for https and wss."""
+    token: str | None = setting(
+        None, "that clients must show", group="for whom", wanted=TOKEN_WANTED, fits=is_token,
+        is_secret=True, other_variable="SER_SERVE_TOKEN",
+    )  # fmt: skip
+    """Secret that a client must show; None: none, or those of `tokens`."""
+    origins: Sequence[str] = setting(
+        (), "another site whose pages may connect", group="for whom", key="origin", metavar="URL",
+        wanted="something like https://name", fits=_as_origin,
+    )  # fmt: skip
+    """Web pages from elsewhere that may connect, as ``https://name``."""
+    hosts: Sequence[str] = _text(
+        (), "another name of the server, behind a proxy",
+        group="for whom", key="allow_host", metavar="NAME",
+    )  # fmt: skip
+    """Names under which the server is known, beside its own."""
+    models: Sequence[str] = _text(
+        (), "to serve beside the shipped ones; the first is the default",
+        key="model", metavar="NAME|PATH",
+    )  # fmt: skip
+    """Names or paths that are served beside the shipped ones; the first is the default."""
+    log_level: str = setting(
+        "info", "of the JSON lines on stderr", metavar="|".join(_LEVELS),
+        wanted=f"one of {', '.join(_LEVELS)}", fits=lambda one: one if one in _LEVELS else None,
+    )  # fmt: skip
+    limits: Limits = Limits()
     is_loopback: bool = True
     """Only this machine can connect."""
-    token: str | None = None
-    """Secret that a client must show; None: none."""
-    origins: Sequence[str] = ()
-    """Web pages from elsewhere that may connect, as ``https://name``."""
-    hosts: Sequence[str] = ()
-    """Names under which the server is known, beside its own."""
-    models: Sequence[str] = ()
-    """Names or paths that are served beside the shipped ones; the first is the default."""
-    certificate: str | None = None
-    key: str | None = None
-    """PEM files, for https and wss."""
-    log_level: str = "info"
-    limits: Limits = Limits()
     asked_streams: int | None = None
     """Streams that `models` must carry at a time; None: as many as it can."""
 
+    def __post_init__(self) -> None:
+        check(self)
+
+    @staticmethod
+    def from_environment() -> "Settings":
+        """Make them of variables, and of the file that one of them names.
+
+        Raises
+        ------
+        SerError
+            If something does not fit, or another address than this machine's own has no token.
+        """
+        settings = _made(gather(_TABLE, {}))
+        if not settings.is_loopback and settings.token is None:
+            raise SerError(f"{settings.host} is not this machine alone; set {PREFIX}TOKEN")
+        return settings
+
+
+_TABLE = (*settings_of(Settings), *settings_of(Limits))
+
 
 def parse(argv: Sequence[str] | None) -> Settings:
-    """Read the options.
+    """Read options, variables and the file; with ``--print-config`` show them and exit.
 
     Raises
     ------
     SerError
         If one makes no sense.
     """
-    given = vars(_parser().parse_args(argv))
-    asked = {limit.name: given.pop(limit.name) for limit in fields(Limits) if limit.name in given}
-    settings = Settings(**given, limits=Limits(**asked), asked_streams=asked.get("max_streams"))
-    _check(settings)
-    is_loopback = _is_loopback(settings.host, settings.port)
-    token = settings.token or os.environ.get(TOKEN_VARIABLE) or None
+    flags = vars(_parser().parse_args(argv))
+    given = gather(_TABLE, flags)
+    settings = _made(given)
+    if flags["print_config"]:
+        print(shown(_TABLE, given))
+        raise SystemExit(0)
     # A microphone's audio and the processor's time are not for everyone on the network.
-    if token is None and not is_loopback:
-        token = secrets.token_urlsafe(24)
-    if token is not None and not _TOKEN.fullmatch(token):
-        raise SerError("the token must be 16 to 200 letters, digits, '.', '_', '~' or '-'")
-    return replace(settings, is_loopback=is_loopback, token=token)
+    if settings.token is None and not settings.is_loopback:
+        settings = replace(settings, token=secrets.token_urlsafe(24))
+    return settings
+
+
+def _made(given: Mapping[str, Given]) -> Settings:
+    limits, own = (
+        {row.name: given[row.key].value for row in settings_of(record) if row.key in given}
+        for record in (Limits, Settings)
+    )
+    asked = limits.get("max_streams")
+    settings = Settings(**own, limits=Limits(**limits), asked_streams=asked)
+    if (settings.certificate is None) != (settings.key is None):
+        raise SerError("--certificate and --key belong together")
+    try:
+        return replace(settings, is_loopback=_is_loopback(settings.host, settings.port))
+    except (OSError, UnicodeError) as error:
+        raise SerError(f"{given['host'].whence} is {quoted(settings.host)}, wanted a name or "
+                       f"address of this machine ({sanitize(error)})") from error  # fmt: skip
 
 
 def _is_loopback(host: str, port: int) -> bool:
-    try:
-        # By its address: a name alone does not tell.
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:
-        raise SerError(f"--host is {quoted(host)}, wanted a name or address of this machine "
-                       f"({sanitize(error)})") from error  # fmt: skip
+    # By its address: a name alone does not tell.
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return ipaddress.ip_address(str(found[0][4][0]).partition("%")[0]).is_loopback
-
-
-def _check(settings: Settings) -> None:
-    for limit in fields(Limits):
-        value = getattr(settings.limits, limit.name)
-        if value is not None and not value > 0:
-            option = "--" + limit.name.replace("_", "-")
-            raise SerError(f"{option} is {value:g}, wanted more than 0")
-    if not 0 <= settings.port < 2**16:
-        raise SerError(f"--port is {settings.port}, wanted 0 to 65535")
-    for origin in settings.origins:
-        if not _ORIGIN.fullmatch(origin):
-            raise SerError(f"--origin is {quoted(origin)}, wanted something like https://name")
-    if (settings.certificate is None) != (settings.key is None):
-        raise SerError("--certificate and --key belong together")
-    for path in filter(None, (settings.certificate, settings.key)):
-        if not os.access(path, os.R_OK):
-            raise SerError(f"{sanitize(path)}: cannot read it; wanted a PEM file")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -146,49 +215,11 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    where = parser.add_argument_group("where")
-    where.add_argument("--host", default=DEFAULT_HOST, help=f"default: {DEFAULT_HOST}")
-    where.add_argument(
-        "--port", type=int, default=DEFAULT_PORT, help=f"0: a free one; default: {DEFAULT_PORT}"
-    )
-    where.add_argument("--certificate", metavar="FILE", help="PEM; with --key: https and wss")
-    where.add_argument("--key", metavar="FILE", help="PEM")
-    _add_access(parser.add_argument_group("for whom"))
-    _add_limits(parser.add_argument_group("limits"))
-    other = parser.add_argument_group("other")
-    other.add_argument(
-        "--model", action="append", default=[], metavar="NAME|PATH", dest="models",
-        help="to serve beside the shipped ones; the first is the default; may be repeated",
+    add_flags(parser, _TABLE)
+    parser.add_argument(CONFIG_FLAG, metavar="FILE", help="TOML, with the same names")
+    parser.add_argument(
+        "--print-config", action="store_true",
+        help="show each value and where it comes from, and exit",
     )  # fmt: skip
-    other.add_argument(
-        "--log-level", choices=("debug", "info", "warning", "error"), default="info",
-        help="of the JSON lines on stderr; default: info",
-    )  # fmt: skip
-    other.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser
-
-
-def _add_access(whom: argparse._ArgumentGroup) -> None:
-    whom.add_argument("--token", help="that clients must show")
-    whom.add_argument(
-        "--origin", action="append", default=[], metavar="URL", dest="origins",
-        # Browsers send it without the slash that people copy.
-        type=lambda url: url.rstrip("/"),
-        help="another site whose pages may connect; may be repeated",
-    )  # fmt: skip
-    whom.add_argument(
-        "--allow-host", action="append", default=[], metavar="NAME", dest="hosts",
-        help="another name of the server, behind a proxy; may be repeated",
-    )  # fmt: skip
-
-
-def _add_limits(limits: argparse._ArgumentGroup) -> None:
-    for limit in fields(Limits):
-        is_whole = not isinstance(limit.default, float)
-        limits.add_argument(
-            "--" + limit.name.replace("_", "-"),
-            type=int if is_whole else float,
-            default=argparse.SUPPRESS,  # what was asked for differs from what is by default
-            metavar="N" if is_whole else "S",
-            help=f"{limit.metadata['told']}; default: {limit.default or 'none'}",
-        )
