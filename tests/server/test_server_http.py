@@ -44,7 +44,7 @@ def problem(answer: httpx.Response, status: int) -> str:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     told = answer.json()
-    assert set(told) == {"type", "title", "status", "detail"}
+    assert set(told) == {"type", "title", "status", "detail", "code"}
     assert told["status"] == status
     assert "\n" not in told["detail"]
     detail: str = told["detail"]

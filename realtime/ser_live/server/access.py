@@ -69,12 +69,15 @@ class Access:
                 403,
                 f"the server is not known as {quoted(host)}; ask for it under the name it printed, "
                 "or start it with --allow-host",
+                code="host",
             )
         # The same-origin policy does not hold for WebSockets, nor for requests that are only sent.
         origin = headers.get("origin")
         if origin is not None and origin not in self._origins and not _is_same(origin, host):
             raise ProblemError(
-                403, f"pages of {quoted(origin)} may not connect; start the server with --origin"
+                403,
+                f"pages of {quoted(origin)} may not connect; start the server with --origin",
+                code="origin",
             )
         if self._token is not None and scope["path"].startswith(_GUARDED):
             self._check_token(scope, headers)

@@ -12,6 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import WebSocketRoute
 from starlette.staticfiles import StaticFiles
@@ -41,6 +42,10 @@ class Status(BaseModel):
     """State of the server."""
 
     status: str
+
+
+class _PageFiles(StaticFiles):
+    path = "/page"
 
 
 class _SchemaResponse(JSONResponse):
@@ -75,6 +80,7 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
         To which the engine reports.
     """
     streams = Streams(settings.limits, engine, models, metrics)
+    metrics.tell_build(models.default, settings.limits)
     metrics.show("ser_engine_busy_share", "Of the last seconds", lambda: engine.busy_share)
     metrics.show("ser_engine_queue_seconds", "Age of the oldest job", lambda: engine.queue_seconds)
     metrics.show("ser_tasks", "Of the event loop", lambda: len(asyncio.all_tasks()))
@@ -97,12 +103,13 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     _add_api(app, streams)
     _add_page(app)
     # Not FastAPI's own: `StreamEndpoint` refuses before the handshake, with a problem.
-    app.router.routes.append(WebSocketRoute("/v1/stream", StreamEndpoint(streams)))
+    app.router.routes.append(WebSocketRoute(StreamEndpoint.path, StreamEndpoint(streams)))
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
-    for failure in (SerError, Exception):
-        app.add_exception_handler(failure, on_failure)
-    # The last one added comes first: log and count, then CORS, then access.
+    app.add_exception_handler(SerError, on_failure)
+    # The last one added comes first: log and count, then CORS, then access, then what fails;
+    # as a handler, it would answer outside of them all.
+    app.add_middleware(ServerErrorMiddleware, handler=on_failure)
     app.add_middleware(Access, settings=settings)
     if settings.origins:
         app.add_middleware(
@@ -126,9 +133,9 @@ def _add_health(app: FastAPI, streams: Streams) -> None:
     @app.get("/readyz", summary="Whether streams are taken", response_model=Status)
     async def readyz() -> Status:
         if streams.is_draining:
-            raise ProblemError(503, "the server is stopping", {"Retry-After": "5"})
+            raise ProblemError(503, "the server is stopping", {"Retry-After": "5"}, "draining")
         if not (app.state.is_ready and streams.engine.is_alive):
-            raise ProblemError(503, "the engine does not run", {"Retry-After": "5"})
+            raise ProblemError(503, "the engine does not run", {"Retry-After": "5"}, "internal")
         return Status(status="ready")
 
     @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
@@ -175,7 +182,7 @@ def _add_page(app: FastAPI) -> None:
     async def page() -> FileResponse:
         return FileResponse(_PAGE / "index.html")
 
-    app.mount("/page", StaticFiles(directory=_PAGE, check_dir=False))
+    app.mount(_PageFiles.path, _PageFiles(directory=_PAGE, check_dir=False))
 
 
 @asynccontextmanager

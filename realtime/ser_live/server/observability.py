@@ -2,6 +2,7 @@
 
 import json
 import logging
+import platform
 import secrets
 import sys
 import time
@@ -10,18 +11,22 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import onnxruntime
 from prometheus_client import (
     CollectorRegistry,
     Counter,
     Gauge,
     Histogram,
+    Info,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ser_live import __version__
 from ser_live.server.engine import BatchKind
+from ser_live.server.settings import Limits
 from ser_live.text import sanitize
 
 # A second series per counter, with the time of its making, is of no use.
@@ -29,6 +34,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]
 
 _LAGS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _RUNS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0)
+_ANSWERS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 100, 300)
 _SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _METHODS = ("GET", "HEAD", "POST", "OPTIONS")
 
@@ -42,8 +48,12 @@ class Metrics:
         counter = partial(Counter, registry=registry)
         histogram = partial(Histogram, registry=registry)
         self.streams_open = Gauge("ser_streams_open", "Streams now", registry=registry)
+        self.uploads_open = Gauge("ser_uploads_open", "Recordings in work now", registry=registry)
         self.streams = counter("ser_streams", "Streams that ended, by reason", ["reason"])
-        self.refused = counter("ser_streams_refused", "Streams not taken, by reason", ["reason"])
+        self._refused = {
+            "websocket": counter("ser_streams_refused", "Streams not taken, by reason", ["reason"]),
+            "http": counter("ser_http_refused", "Requests refused, by reason", ["reason"]),
+        }
         self.errors = counter("ser_stream_errors", "Error messages sent, by code", ["code"])
         self.received_bytes = counter("ser_received_bytes", "Bytes of audio that came in")
         self.heard_seconds = counter("ser_heard_seconds", "Seconds of audio recognized")
@@ -73,6 +83,20 @@ class Metrics:
             "Answers, by route and status; streams that were refused among them",
             ["method", "route", "status"],
         )
+        self._request_seconds = histogram(
+            "ser_http_request_seconds",
+            "From the head of a request to the end of its answer, by route",
+            ["route"],
+            buckets=_ANSWERS,
+        )
+
+    def tell_build(self, model: str, limits: Limits) -> None:
+        """Tell what runs here, with which default model and limits."""
+        versions = {"version": __version__, "python": platform.python_version()}
+        build = Info("ser_build", "Versions, and the default model", registry=self._registry)
+        build.info({**versions, "onnxruntime": onnxruntime.__version__, "model": model})
+        self.show("ser_streams_limit", "Streams at a time", lambda: limits.max_streams)
+        self.show("ser_uploads_limit", "Recordings at a time", lambda: limits.max_uploads)
 
     def count_prediction(self, state: str, lag_seconds: float | None) -> None:
         """Count a prediction of a stream or, without a lag, of a recording."""
@@ -85,11 +109,16 @@ class Metrics:
         self._batch_size.labels(kind).observe(size)
         self._batch_seconds.labels(kind).observe(seconds)
 
-    def count_request(self, method: str, route: object, status: int) -> None:
+    def count_request(self, scope: Scope, status: int, seconds: float) -> None:
         """Count an answer; what clients make up is not let into the labels."""
-        path = getattr(route, "path", None) or "other"
-        known = method if method in _METHODS else "other"
-        self._requests.labels(known, path, str(status)).inc()
+        # FastAPI leaves no route of another kind than its own, but what that leads to.
+        found = scope.get("route") or scope.get("endpoint")
+        route = getattr(found, "path", None) or "other"
+        method = scope.get("method", "GET")  # a WebSocket has none
+        self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
+        self._request_seconds.labels(route).observe(seconds)
+        if "refused" in scope:
+            self._refused[scope["type"]].labels(scope["refused"]).inc()
 
     def show(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Let a gauge be asked for its value when the figures are read."""
@@ -193,8 +222,7 @@ class Requests:
                 self._tell(scope, status, time.monotonic() - began)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
-        method = scope.get("method", "GET")  # a WebSocket has none
-        self._metrics.count_request(method, scope.get("route"), status)
+        self._metrics.count_request(scope, status, seconds)
         # Monitors ask every few seconds; only what fails of that is worth a line.
         level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO
         client = scope.get("client") or ("", 0)
@@ -203,10 +231,11 @@ class Requests:
             "request",
             extra={
                 "request_id": scope["request_id"],
-                "method": sanitize(method),
+                "method": sanitize(scope.get("method", "GET")),
                 "path": sanitize(scope["path"]),
                 "status": status,
                 "seconds": round(seconds, 4),
                 "client": client[0],
+                **({"reason": scope["refused"]} if "refused" in scope else {}),
             },
         )

@@ -1,5 +1,6 @@
 """Problems: what is wrong with a request, in the form of RFC 9457."""
 
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -8,9 +9,23 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.types import Receive, Scope, Send
 
 from ser_live.server.observability import logger
 from ser_live.text import quoted, sanitize
+
+# Of statuses that need no closer word; a stream's errors have the same ones.
+_CODES = {
+    400: "bad_request",
+    401: "token",
+    404: "not_found",
+    405: "method",
+    408: "too_slow",
+    413: "too_large",
+    415: "bad_audio",
+    422: "bad_option",
+    500: "internal",
+}
 
 
 class Problem(BaseModel):
@@ -22,16 +37,57 @@ class Problem(BaseModel):
     status: int
     detail: str
     """One line: what came, what was wanted, what to do."""
+    code: str
+    """One word for programs, which metrics and log call `reason`."""
 
 
 class ProblemError(HTTPException):
-    """A request that cannot be answered: the status, a line for people, and headers."""
+    """A request that cannot be answered.
 
-    def response(self) -> JSONResponse:
+    Parameters
+    ----------
+    status : int
+        Of HTTP.
+    detail : str
+        One line: what came, what was wanted, what to do.
+    headers : mapping or None
+        To send with it.
+    code : str
+        One word for programs, metrics and the log; empty: that of the status.
+    """
+
+    def __init__(
+        self, status: int, detail: str, headers: Mapping[str, str] | None = None, code: str = ""
+    ) -> None:
+        super().__init__(status, detail, headers)
+        self.code = code or _CODES.get(status, "other")
+
+    def response(self) -> "ProblemResponse":
         """Make the answer that tells it."""
-        status, title = self.status_code, HTTPStatus(self.status_code).phrase
-        problem = Problem(title=title, status=status, detail=self.detail).model_dump()
-        return JSONResponse(problem, status, self.headers, media_type="application/problem+json")
+        return ProblemResponse(self)
+
+
+class ProblemResponse(JSONResponse):
+    """The answer to a request that was refused; it leaves its code to metrics and log.
+
+    Parameters
+    ----------
+    error : ProblemError
+        What it tells.
+    """
+
+    media_type = "application/problem+json"
+
+    def __init__(self, error: ProblemError) -> None:
+        status, self._code = error.status_code, error.code
+        title = HTTPStatus(status).phrase
+        problem = Problem(title=title, status=status, detail=error.detail, code=error.code)
+        super().__init__(problem.model_dump(), status, error.headers)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it."""
+        scope["refused"] = self._code
+        await super().__call__(scope, receive, send)
 
 
 def problem_schema() -> dict[str, Any]:

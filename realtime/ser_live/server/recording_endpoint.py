@@ -81,9 +81,10 @@ class Recordings:
         # Refused, not queued: a queue of uploads would only fill the memory.
         if self._slots.locked():
             detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
-            raise ProblemError(503, detail, {"Retry-After": "5"})
+            raise ProblemError(503, detail, {"Retry-After": "5"}, "uploads")
         async with self._slots:
-            return await self._recognize(request, options)
+            with self._streams.metrics.uploads_open.track_inprogress():
+                return await self._recognize(request, options)
 
     async def _recognize(self, request: Request, options: SessionOptions) -> Response:
         # Messages are kept as text, not as records: a long recording has a hundred thousand.
@@ -156,7 +157,7 @@ class Recordings:
         try:
             classifier = await streams.models.get(options.model)
         except SerError as error:
-            raise ProblemError(404, str(error)) from error
+            raise ProblemError(404, str(error), code="unknown_model") from error
         form = (reader.sample_rate_hz, reader.channels)
         try:
             return RecognitionSession(streams.engine, classifier, options, *form, is_recording=True)
@@ -178,7 +179,7 @@ class Recordings:
                 break
             if session.seconds > (most := self._limits.max_seconds):
                 detail = f"the recording is longer than {most:g} s; send it in parts"
-                raise ProblemError(413, detail)
+                raise ProblemError(413, detail, code="too_long")
             while session.is_due:
                 # Between two pieces, so that a long recording gives way within a second.
                 await self._wait_for_turn(request)
@@ -197,4 +198,4 @@ class Recordings:
                 await self._streams.overload.has_time.wait()
         except TimeoutError as error:
             detail = "the streams leave no time for recordings; try again later"
-            raise ProblemError(503, detail, {"Retry-After": "60"}) from error
+            raise ProblemError(503, detail, {"Retry-After": "60"}, "overloaded") from error

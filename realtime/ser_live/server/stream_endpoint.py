@@ -31,6 +31,8 @@ class StreamEndpoint:
         Among which they are.
     """
 
+    path = "/v1/stream"
+
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
 

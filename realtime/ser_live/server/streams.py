@@ -111,5 +111,4 @@ class Streams:
                     await self._is_empty.wait()
 
     def _refuse(self, reason: str, detail: str) -> NoReturn:
-        self.metrics.refused.labels(reason).inc()
-        raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS})
+        raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS}, reason)
