@@ -98,7 +98,7 @@ class Server:
         self.port = urlsplit(self.url).port or 0
 
     def get(self, path: str, **options: Any) -> httpx.Response:
-        return httpx.get(self.url + path, **options)
+        return httpx.get(self.url + path, **{"timeout": END_SECONDS, **options})
 
     def post(self, recording: Any, **options: Any) -> httpx.Response:
         """Send a whole recording."""

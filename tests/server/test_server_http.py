@@ -208,7 +208,7 @@ def test_a_request_that_is_cancelled_leaves_the_decoder_to_its_thread(
         return ()
 
     monkeypatch.setattr(AudioReader, "read", slow)
-    streams = mock.Mock(limits=Limits())
+    streams = mock.MagicMock(limits=Limits())
     streams.models.get = mock.AsyncMock(return_value=model)
 
     async def receive() -> dict[str, object]:

@@ -62,7 +62,8 @@ def refused(address: Address, status: int, body: bytes) -> ServerError:
     """Return the error that an HTTP answer stands for, from its ``problem+json`` if it has one."""
     problem = _problem(body)
     detail = problem.get("detail") or problem.get("title") or f"HTTP status {status}"
-    code = problem.get("code") or _STATUS_CODES.get(status, f"http_{status}")
+    # The status first: programs know these words, and the server's own go into more detail.
+    code = _STATUS_CODES.get(status) or problem.get("code") or f"http_{status}"
     return ServerError(str(code), f"{address}: {detail}")
 
 

@@ -22,7 +22,7 @@ _CODES = {
     405: "method",
     408: "too_slow",
     413: "too_large",
-    415: "bad_audio",
+    415: "no_audio",
     422: "bad_option",
     500: "internal",
 }
