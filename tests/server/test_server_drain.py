@@ -95,7 +95,7 @@ def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> Non
     wav = serving.recording(np.tile(VOICE, (8, 1)), RATE_HZ, "PCM_16")
     is_begun = threading.Event()
     with ThreadPoolExecutor() as threads, serving.server() as server:
-        engine = server.running.streams.engine
+        engine = server.running.app.streams.engine
         process = engine.process
 
         def seen(*arguments: Any) -> Any:

@@ -112,7 +112,7 @@ def test_a_recording_waits_while_voices_are_late_and_no_voice_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with serving.server() as server, monkeypatch.context() as patched:
-        overload = server.running.streams.overload
+        overload = server.running.app.streams.overload
         patched.setattr(overload, "process", lambda busy_share: "")  # voices stay late
         overload.has_time.clear()
         is_waiting, wait = threading.Event(), overload.has_time.wait
@@ -157,7 +157,7 @@ def test_voices_that_are_too_many_get_wider_hops_and_new_ones_are_refused(
         return await asyncio.gather(*(speak() for _ in range(6)))
 
     with serving.server() as server, ThreadPoolExecutor() as threads:
-        models = server.running.streams.models
+        models = server.running.app.streams.models
         slow = SlowModel(models.load_default(), 0.035)
         monkeypatch.setitem(models._loaded, models.default, slow)
         speaking = threads.submit(asyncio.run, all_speak())

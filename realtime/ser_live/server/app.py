@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -25,7 +26,7 @@ from ser_live.server import messages
 from ser_live.server.access import Access
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
-from ser_live.server.observability import Metrics, Requests
+from ser_live.server.observability import Metrics, Requests, logger
 from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid, problem_schema
 from ser_live.server.recording_endpoint import Recognition, Recordings
 from ser_live.server.settings import Settings
@@ -65,20 +66,70 @@ class ServedModel(BaseModel):
     default: bool
 
 
-def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metrics) -> FastAPI:
-    """Make the application; its `state.streams` are to be drained before the server stops.
+class ServeApp(FastAPI):
+    """The application that `create_app` makes, for any ASGI server.
+
+    Its lifespan starts the engine, and closes it. Most servers end the lifespan after they have
+    shut the connections, so a drain has to begin before: see `begin_drain`.
+    """
+
+    settings: Settings
+    streams: Streams
+    is_ready = False
+    """The engine runs and has been tried."""
+    _loop: asyncio.AbstractEventLoop | None = None
+    _drained: Future[None] | None = None
+
+    def begin_drain(self, seconds: float | None = None) -> Future[None]:
+        """Begin to stop; from any thread, and again without effect.
+
+        `/readyz` gives 503 at once. After `Settings.drain_delay` streams and recordings are
+        refused, and open streams are told; those that have not ended by themselves after so many
+        seconds are flushed and ended.
+
+        Parameters
+        ----------
+        seconds : float or None
+            For open streams; None: `Settings.drain_seconds`.
+
+        Returns
+        -------
+        concurrent.futures.Future
+            Done when all streams have ended; `asyncio.wrap_future` makes it awaitable.
+        """
+        if self._drained is None:
+            self.streams.is_stopping = True
+            seconds = self.settings.drain_seconds if seconds is None else seconds
+            if self._loop is None:  # nothing runs yet
+                self._drained = Future()
+                self._drained.set_result(None)
+            else:
+                self._drained = asyncio.run_coroutine_threadsafe(
+                    self.streams.drain(self.settings.drain_delay, seconds), self._loop
+                )
+        return self._drained
+
+
+def create_app(settings: Settings | None = None) -> ServeApp:
+    """Make the application, in the process that serves it; the default model is loaded now.
 
     Parameters
     ----------
-    settings : Settings
-        Access and limits.
-    engine : Engine
-        Not started; the application starts and closes it.
-    models : Models
-        With the default one loaded.
-    metrics : Metrics
-        To which the engine reports.
+    settings : Settings or None
+        Access, limits and models; None: `Settings.from_environment()`.
+
+    Raises
+    ------
+    SerError
+        If a model cannot be loaded or an option makes no sense.
     """
+    settings = Settings.from_environment() if settings is None else settings
+    models, metrics = Models(settings.models), Metrics()
+    models.load_default()
+    asked = None if settings.models else settings.asked_streams
+    if asked and (chosen := models.make_default_carry(asked)):
+        logger.warning("light model", extra={"detail": chosen})
+    engine = Engine(on_batch=metrics.count_batch)
     streams = Streams(settings.limits, engine, models, metrics)
     metrics.tell_build(models.default, settings.limits)
     metrics.show("ser_engine_busy_share", "Of the last seconds", lambda: engine.busy_share)
@@ -88,18 +139,17 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     metrics.show(
         "ser_hops_per_prediction", "More than 1: widened", lambda: overload.hops_per_prediction
     )
-    app = FastAPI(
+    app = ServeApp(
         title="ser-live",
         version=__version__,
         description=_DESCRIPTION,
         docs_url=None,  # they would load their scripts from elsewhere
         redoc_url=None,
-        lifespan=lambda app: _running(app, streams),
+        lifespan=_running,
         responses={"default": problem_schema()},
     )
-    app.state.streams = streams
-    app.state.is_ready = False
-    _add_health(app, streams)
+    app.settings, app.streams = settings, streams
+    _add_health(app)
     _add_api(app, streams)
     _add_page(app)
     # Not FastAPI's own: `StreamEndpoint` refuses before the handshake, with a problem.
@@ -122,7 +172,9 @@ def build_app(settings: Settings, engine: Engine, models: Models, metrics: Metri
     return app
 
 
-def _add_health(app: FastAPI, streams: Streams) -> None:
+def _add_health(app: ServeApp) -> None:
+    streams = app.streams
+
     # FastAPI adds no HEAD to a GET, and monitors ask by it.
     @app.head("/healthz", include_in_schema=False)
     @app.get("/healthz", summary="Whether the process answers", response_model=Status)
@@ -132,9 +184,9 @@ def _add_health(app: FastAPI, streams: Streams) -> None:
     @app.head("/readyz", include_in_schema=False)
     @app.get("/readyz", summary="Whether streams are taken", response_model=Status)
     async def readyz() -> Status:
-        if streams.is_draining:
+        if streams.is_stopping:
             raise ProblemError(503, "the server is stopping", {"Retry-After": "5"}, "draining")
-        if not (app.state.is_ready and streams.engine.is_alive):
+        if not (app.is_ready and streams.engine.is_alive):
             raise ProblemError(503, "the engine does not run", {"Retry-After": "5"}, "internal")
         return Status(status="ready")
 
@@ -186,7 +238,8 @@ def _add_page(app: FastAPI) -> None:
 
 
 @asynccontextmanager
-async def _running(app: FastAPI, streams: Streams) -> AsyncIterator[None]:
+async def _running(app: ServeApp) -> AsyncIterator[None]:
+    streams = app.streams
     engine = streams.engine
     engine.start()
     watch = asyncio.create_task(streams.watch())
@@ -194,10 +247,11 @@ async def _running(app: FastAPI, streams: Streams) -> AsyncIterator[None]:
         # A first run tells whether all of it works, and makes the first client's no slower.
         recognizer = StreamRecognizer(await streams.models.get(None))
         await asyncio.wrap_future(engine.process(recognizer, np.zeros(32000, np.float32)))
-        app.state.is_ready = True
+        app._loop = asyncio.get_running_loop()
+        app.is_ready = True
         yield
     finally:
-        app.state.is_ready = False
+        app.is_ready = False
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch

@@ -63,6 +63,9 @@ def _above_zero(number: float) -> float | None:
 
 _limit = partial(setting, group="limits", fits=_above_zero, wanted="a whole number above 0")
 _seconds = partial(_limit, wanted="a number of seconds above 0")
+_wait = partial(
+    setting, wanted="0 or more seconds", fits=lambda wait: wait if 0 <= wait < math.inf else None
+)
 _text = partial(setting, wanted="a text")
 _pem = partial(
     setting, None, group="where", metavar="FILE", wanted="a PEM file that can be read",
@@ -138,6 +141,8 @@ class Settings:
         "info", "of the JSON lines on stderr", metavar="|".join(_LEVELS),
         wanted=f"one of {', '.join(_LEVELS)}", fits=lambda one: one if one in _LEVELS else None,
     )  # fmt: skip
+    drain_seconds: float = _wait(30.0, "for open streams to end when the server is to stop")
+    drain_delay: float = _wait(0.0, "from /readyz saying 503 to that, for load balancers")
     limits: Limits = Limits()
     is_loopback: bool = True
     """Only this machine can connect."""

@@ -42,6 +42,8 @@ class Streams:
         self.models = models
         self.metrics = metrics
         self.overload = Overload()
+        self.is_stopping = False
+        """The server is going to drain."""
         self.is_draining = False
         self._is_empty = asyncio.Event()
         self._open: set[Stream] = set()
@@ -99,8 +101,9 @@ class Streams:
             for stream in tuple(self._open):
                 stream.check(now)
 
-    async def drain(self, seconds: float) -> None:
-        """Take no more streams, let the open ones flush and end; wait for that."""
+    async def drain(self, delay_seconds: float, seconds: float) -> None:
+        """Take no more streams after a delay, let the open ones end; wait for that."""
+        await asyncio.sleep(delay_seconds)
         self.is_draining = True
         logger.info("draining", extra={"streams": len(self._open)})
         for stream in tuple(self._open):

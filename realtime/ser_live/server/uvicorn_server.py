@@ -9,18 +9,14 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from ser_live.errors import SerError
-from ser_live.server.app import build_app
-from ser_live.server.engine import Engine
-from ser_live.server.models import Models
-from ser_live.server.observability import Metrics, log_to_stderr, logger
+from ser_live.server.app import ServeApp, create_app
+from ser_live.server.observability import log_to_stderr
 from ser_live.server.settings import Settings
-from ser_live.server.streams import Streams
 from ser_live.text import sanitize
 
 _OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -72,14 +68,9 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
-        models, metrics = Models(settings.models), Metrics()
-        models.load_default()
-        asked = None if settings.models else settings.asked_streams
-        if asked and (chosen := models.make_default_carry(asked)):
-            logger.warning("light model", extra={"detail": chosen})
-        app = build_app(settings, Engine(on_batch=metrics.count_batch), models, metrics)
+        app = create_app(settings)
         super().__init__(_config(app, settings))
-        self.streams: Streams = app.state.streams
+        self.app = app
         self._announce = announce
         self._listener = _listener(settings)
         self._address = _address(settings, self._listener)
@@ -98,7 +89,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let streams and their connections end, then stop."""
-        await self.streams.drain(_DRAIN_SECONDS)
+        await asyncio.wrap_future(self.app.begin_drain())
         # Cut off in the middle of a goodbye, clients would lose what was said last.
         ending = [
             connection.lost
@@ -114,9 +105,10 @@ class Server(uvicorn.Server):
         if self.should_exit:
             os._exit(128 + sig)
         self.should_exit = True
+        self.app.begin_drain()  # now: the main loop looks ten times a second
 
 
-def _config(app: FastAPI, settings: Settings) -> uvicorn.Config:
+def _config(app: ServeApp, settings: Settings) -> uvicorn.Config:
     config = uvicorn.Config(
         app,
         http=HttpProtocol,
