@@ -132,7 +132,7 @@ def test_what_there_is_no_room_for(
         stream.recv()
         assert refusal(server, subprotocols=offered) == 503
     assert refused(server, "streams", "address") == 1
-    overload = server.running.streams.overload
+    overload = server.running.app.streams.overload
     monkeypatch.setattr(overload, "process", lambda _: "")  # else it sees that there is room
     overload.is_refusing = True
     assert refusal(server, subprotocols=offered) == 503
@@ -161,7 +161,7 @@ def test_a_failure_is_counted_and_keeps_its_headers(
     def fail() -> None:
         raise RuntimeError("of no known kind")
 
-    monkeypatch.setattr(server.running.streams.metrics, "exposition", fail)
+    monkeypatch.setattr(server.running.app.streams.metrics, "exposition", fail)
     answer = server.get("/metrics", headers=RIGHT)
     monkeypatch.undo()
     assert (answer.status_code, answer.json()["code"]) == (500, "internal")
