@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import io
+import re
 import subprocess
 import sys
 import threading
@@ -174,6 +175,32 @@ def test_the_page_is_there_and_loads_nothing_from_elsewhere(server: serving.Serv
     }.items():
         assert answer.headers[name] == value
     assert "server" not in answer.headers
+
+
+def test_files_of_the_page_are_kept_and_its_document_is_asked_for_again(
+    server: serving.Server,
+) -> None:
+    page = server.get("/")
+    assert page.headers["cache-control"] == "no-cache"
+    named = re.findall(r'(?:src|href)="(page/[^"]+)"', page.text)
+    assert len(named) == page.text.count('"page/') >= 4
+    for name in named:
+        answer = server.get(f"/{name}")
+        assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
+        _, version, file = name.split("/")
+        # Of another release, and without one: never kept under a name that promises content.
+        for other in (f"/page/{'0' * len(version)}/{file}", f"/page/{file}"):
+            plain = server.get(other)
+            assert (plain.content, plain.headers["cache-control"]) == (answer.content, "no-cache")
+    for path in ("/", f"/{named[0]}", "/page/client.js"):
+        tag = server.get(path).headers["etag"]
+        again = server.get(path, headers={"If-None-Match": f"W/{tag}"})
+        assert (again.status_code, again.content) == (304, b"")
+        assert again.headers["cache-control"] == server.get(path).headers["cache-control"]
+    problem(server.get(f"/page/{version}/nothing.js"), 404)
+    problem(server.get(f"/page/{version}/{version}/page.js"), 404)
+    assert server.get(f"/page/{version}/nothing.js").headers["cache-control"] == "no-store"
+    assert server.get("/healthz").headers["cache-control"] == "no-store"
 
 
 @pytest.mark.long

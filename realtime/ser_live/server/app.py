@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 
 import numpy as np
 from fastapi import FastAPI
@@ -14,9 +13,8 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import WebSocketRoute
-from starlette.staticfiles import StaticFiles
 
 from ser_live import __version__
 from ser_live.engine.recognizer import StreamRecognizer
@@ -27,13 +25,13 @@ from ser_live.server.access import Access
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
 from ser_live.server.observability import Metrics, Requests, logger
+from ser_live.server.page_files import PageFiles
 from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid, problem_schema
 from ser_live.server.recording_endpoint import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream_endpoint import StreamEndpoint
 from ser_live.server.streams import Streams
 
-_PAGE = Path(__file__).parent / "page"
 _DESCRIPTION = """\
 Emotion in speech. Recordings go to `POST /v1/recognize`; live audio goes to the WebSocket
 `/v1/stream`, whose messages are described by `GET /v1/schema`."""
@@ -43,10 +41,6 @@ class Status(BaseModel):
     """State of the server."""
 
     status: str
-
-
-class _PageFiles(StaticFiles):
-    path = "/page"
 
 
 class _SchemaResponse(JSONResponse):
@@ -151,7 +145,9 @@ def create_app(settings: Settings | None = None) -> ServeApp:
     app.settings, app.streams = settings, streams
     _add_health(app)
     _add_api(app, streams)
-    _add_page(app)
+    files = PageFiles()
+    app.add_api_route("/", files.document, methods=["GET", "HEAD"], include_in_schema=False)
+    app.mount(files.path, files)
     # Not FastAPI's own: `StreamEndpoint` refuses before the handshake, with a problem.
     app.router.routes.append(WebSocketRoute(StreamEndpoint.path, StreamEndpoint(streams)))
     app.add_exception_handler(HTTPException, on_http)
@@ -226,15 +222,6 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
             }
         },
     )
-
-
-def _add_page(app: FastAPI) -> None:
-    @app.head("/", include_in_schema=False)
-    @app.get("/", include_in_schema=False)
-    async def page() -> FileResponse:
-        return FileResponse(_PAGE / "index.html")
-
-    app.mount(_PageFiles.path, _PageFiles(directory=_PAGE, check_dir=False))
 
 
 @asynccontextmanager
