@@ -1,6 +1,5 @@
 """Access: host, origin and token of every request, and security headers for browsers."""
 
-import hmac
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -8,10 +7,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_live.server.problems import ProblemError
 from ser_live.server.settings import Settings
+from ser_live.server.tokens import Tokens
 from ser_live.text import quoted
 
 # A browser cannot set headers of a WebSocket, but it can offer subprotocols.
 _TOKEN_PROTOCOL = "bearer."
+# A head has room for thousands, and each is compared with each token.
+_MOST_OFFERED = 4
 _GUARDED = ("/v1/", "/metrics")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _SECURITY_HEADERS = {
@@ -37,12 +39,14 @@ class Access:
     app : ASGI application
         Application behind it.
     settings : Settings
-        Host names, origins and token that are let in.
+        Host names and origins that are let in.
+    tokens : Tokens
+        Of which a client must show one, if there are any.
     """
 
-    def __init__(self, app: ASGIApp, settings: Settings) -> None:
+    def __init__(self, app: ASGIApp, settings: Settings, tokens: Tokens) -> None:
         self._app = app
-        self._token = None if settings.token is None else settings.token.encode()
+        self._tokens = tokens
         self._origins = frozenset(settings.origins)
         own = (*_LOOPBACK_NAMES, settings.host) if settings.is_loopback else ()
         # Where a token is asked for anyway, any name will do: no page can guess the token.
@@ -79,27 +83,31 @@ class Access:
                 f"pages of {quoted(origin)} may not connect; start the server with --origin",
                 code="origin",
             )
-        if self._token is not None and scope["path"].startswith(_GUARDED):
+        if self._tokens and scope["path"].startswith(_GUARDED):
             self._check_token(scope, headers)
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
-        kind, _, token = headers.get("authorization", "").partition(" ")
-        offered = [token] if kind.lower() == "bearer" else []
+        kind, _, bearer = headers.get("authorization", "").partition(" ")
+        offered = [bearer] if kind.lower() == "bearer" else []
         offered += [
             protocol.removeprefix(_TOKEN_PROTOCOL)
             for protocol in scope.get("subprotocols", ())
             if protocol.startswith(_TOKEN_PROTOCOL)
         ]
-        wanted = self._token or b""
-        # In constant time: how long a comparison takes must not tell how much of a guess is right.
-        if not any(hmac.compare_digest(t.strip().encode(), wanted) for t in offered):
-            came = "a wrong token" if offered else "no token"
-            raise ProblemError(
-                401,
-                f"{came} came; wanted the header 'Authorization: Bearer TOKEN' with the token that "
-                "the server printed (in a browser: the subprotocol bearer.TOKEN)",
-                {"WWW-Authenticate": "Bearer"},
-            )
+        came = "a wrong token" if offered else "no token"
+        for secret in offered[:_MOST_OFFERED]:
+            if (token := self._tokens.find(secret.strip())) is not None:
+                scope["token_name"], scope["limits"] = token.name, token.limits
+                return
+            if (name := self._tokens.gone_name(secret.strip())) is not None:
+                came = "a token that is no longer valid"
+                scope["token_name"] = name  # for the log: whose program has to be told
+        raise ProblemError(
+            401,
+            f"{came} came; wanted the header 'Authorization: Bearer TOKEN' with the token that "
+            "the server printed or was given (in a browser: the subprotocol bearer.TOKEN)",
+            {"WWW-Authenticate": "Bearer"},
+        )
 
 
 def _with_security(send: Send) -> Send:

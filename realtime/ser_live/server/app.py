@@ -31,6 +31,7 @@ from ser_live.server.recording_endpoint import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream_endpoint import StreamEndpoint
 from ser_live.server.streams import Streams
+from ser_live.server.tokens import Tokens
 
 _DESCRIPTION = """\
 Emotion in speech. Recordings go to `POST /v1/recognize`; live audio goes to the WebSocket
@@ -69,6 +70,7 @@ class ServeApp(FastAPI):
 
     settings: Settings
     streams: Streams
+    tokens: Tokens
     is_ready = False
     """The engine runs and has been tried."""
     _loop: asyncio.AbstractEventLoop | None = None
@@ -118,7 +120,7 @@ def create_app(settings: Settings | None = None) -> ServeApp:
         If a model cannot be loaded or an option makes no sense.
     """
     settings = Settings.from_environment() if settings is None else settings
-    models, metrics = Models(settings.models), Metrics()
+    tokens, models, metrics = Tokens(settings), Models(settings.models), Metrics()
     models.load_default()
     asked = None if settings.models else settings.asked_streams
     if asked and (chosen := models.make_default_carry(asked)):
@@ -142,7 +144,7 @@ def create_app(settings: Settings | None = None) -> ServeApp:
         lifespan=_running,
         responses={"default": problem_schema()},
     )
-    app.settings, app.streams = settings, streams
+    app.settings, app.streams, app.tokens = settings, streams, tokens
     _add_health(app)
     _add_api(app, streams)
     files = PageFiles()
@@ -156,7 +158,7 @@ def create_app(settings: Settings | None = None) -> ServeApp:
     # The last one added comes first: log and count, then CORS, then access, then what fails;
     # as a handler, it would answer outside of them all.
     app.add_middleware(ServerErrorMiddleware, handler=on_failure)
-    app.add_middleware(Access, settings=settings)
+    app.add_middleware(Access, settings=settings, tokens=tokens)
     if settings.origins:
         app.add_middleware(
             CORSMiddleware,
@@ -234,6 +236,7 @@ async def _running(app: ServeApp) -> AsyncIterator[None]:
         # A first run tells whether all of it works, and makes the first client's no slower.
         recognizer = StreamRecognizer(await streams.models.get(None))
         await asyncio.wrap_future(engine.process(recognizer, np.zeros(32000, np.float32)))
+        app.tokens.reload_on_hangup()
         app._loop = asyncio.get_running_loop()
         app.is_ready = True
         yield

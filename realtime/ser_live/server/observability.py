@@ -49,6 +49,9 @@ class Metrics:
         histogram = partial(Histogram, registry=registry)
         self.streams_open = Gauge("ser_streams_open", "Streams now", registry=registry)
         self.uploads_open = Gauge("ser_uploads_open", "Recordings in work now", registry=registry)
+        self.token_streams = Gauge(
+            "ser_token_streams_open", "Streams now, by token", ["token"], registry=registry
+        )
         self.streams = counter("ser_streams", "Streams that ended, by reason", ["reason"])
         self._refused = {
             "websocket": counter("ser_streams_refused", "Streams not taken, by reason", ["reason"]),
@@ -56,7 +59,13 @@ class Metrics:
         }
         self.errors = counter("ser_stream_errors", "Error messages sent, by code", ["code"])
         self.received_bytes = counter("ser_received_bytes", "Bytes of audio that came in")
-        self.heard_seconds = counter("ser_heard_seconds", "Seconds of audio recognized")
+        self._heard_seconds = counter("ser_heard_seconds", "Seconds of audio recognized")
+        self._token_seconds = counter(
+            "ser_token_heard_seconds", "Seconds of audio recognized, by token", ["token"]
+        )
+        self._token_refused = counter(
+            "ser_token_refused", "Of these, by token", ["token", "reason"]
+        )
         self.dropped_samples = counter(
             "ser_dropped_samples",
             "Samples per channel that came in and were not recognized, by reason",
@@ -104,6 +113,11 @@ class Metrics:
         if lag_seconds is not None:
             self.lag.observe(lag_seconds)
 
+    def count_heard(self, seconds: float, token_name: str | None) -> None:
+        """Count audio that was recognized for the client with a token, or with none."""
+        self._heard_seconds.inc(seconds)
+        self._token_seconds.labels(token_name or "").inc(seconds)
+
     def count_batch(self, kind: BatchKind, size: int, seconds: float) -> None:
         """Count a run of a network; the engine calls this."""
         self._batch_size.labels(kind).observe(size)
@@ -117,6 +131,8 @@ class Metrics:
         method = scope.get("method", "GET")  # a WebSocket has none
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
+        if "refused" in scope and "token_name" in scope:
+            self._token_refused.labels(scope["token_name"], scope["refused"]).inc()
         if "refused" in scope:
             self._refused[scope["type"]].labels(scope["refused"]).inc()
 
@@ -237,5 +253,6 @@ class Requests:
                 "seconds": round(seconds, 4),
                 "client": client[0],
                 **({"reason": scope["refused"]} if "refused" in scope else {}),
+                **({"token_name": scope["token_name"]} if "token_name" in scope else {}),
             },
         )

@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
@@ -19,7 +20,8 @@ from ser_live.prediction import Prediction
 from ser_live.server.messages import Message, SessionOptions, mirrored
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
-from ser_live.server.streams import Streams
+from ser_live.server.settings import Limits
+from ser_live.server.streams import Client, Streams, counted
 from ser_live.sources.audio_reader import WANTED, AudioReader
 
 _SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot for ever
@@ -72,6 +74,7 @@ class Recordings:
         self._streams = streams
         self._limits = streams.limits
         self._slots = asyncio.Semaphore(streams.limits.max_uploads)
+        self._tokens: Counter[str | None] = Counter()
 
     async def recognize(
         self, request: Request, options: Annotated[SessionOptions, Query()]
@@ -82,13 +85,20 @@ class Recordings:
         if self._slots.locked():
             detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
             raise ProblemError(503, detail, {"Retry-After": "5"}, "uploads")
+        client = self._streams.client(request.scope)
+        name, most = client.token_name, client.limits.max_uploads
+        if name is not None and self._tokens[name] >= most:
+            detail = f"{most} recordings with this token are in work, which is all; try later"
+            raise ProblemError(503, detail, {"Retry-After": "5"}, "token_uploads")
         async with self._slots:
-            with self._streams.metrics.uploads_open.track_inprogress():
-                return await self._recognize(request, options)
+            with self._streams.metrics.uploads_open.track_inprogress(), counted(self._tokens, name):
+                return await self._recognize(request, options, client)
 
-    async def _recognize(self, request: Request, options: SessionOptions) -> Response:
+    async def _recognize(
+        self, request: Request, options: SessionOptions, client: Client
+    ) -> Response:
         # Messages are kept as text, not as records: a long recording has a hundred thousand.
-        reader = AudioReader(await self._body(request), "the body")
+        reader = AudioReader(await self._body(request, client.limits), "the body")
         try:
             await asyncio.to_thread(reader.__enter__)
         except SerError as error:
@@ -97,7 +107,7 @@ class Recordings:
         session = await self._session(reader, options)
         kinds = [kind for kind in _KINDS if kind != "utterance" or options.utterances]
         told = {kind: list[str]() for kind in kinds}
-        async for message in self._messages(request, reader, session):
+        async for message in self._messages(request, reader, session, client):
             kind = str(message["type"])
             if kind == "prediction":
                 message["lag_seconds"] = None  # it means nothing here
@@ -123,9 +133,9 @@ class Recordings:
             f"{json.dumps(head)[:-1]}, {', '.join(lists)}}}", media_type="application/json"
         )
 
-    async def _body(self, request: Request) -> io.BytesIO:
+    async def _body(self, request: Request, limits: Limits) -> io.BytesIO:
         """Read the whole body into memory, and nowhere else."""
-        most, patience = self._limits.max_upload_bytes, self._limits.idle_seconds
+        most, patience = limits.max_upload_bytes, limits.idle_seconds
         too_large = ProblemError(413, f"the recording is too large, wanted at most {most} bytes")
         declared = request.headers.get("content-length", "")
         # The header is only a hint: the loop counts what really comes.
@@ -165,7 +175,7 @@ class Recordings:
             raise ProblemError(422, str(error)) from error
 
     async def _messages(
-        self, request: Request, reader: AudioReader, session: RecognitionSession
+        self, request: Request, reader: AudioReader, session: RecognitionSession, client: Client
     ) -> AsyncIterator[Message]:
         frames = _BLOCK_VALUES // reader.channels
         while True:
@@ -177,7 +187,7 @@ class Recordings:
                 raise ProblemError(422 if reader.frames else 400, str(error)) from error
             if not len(samples):
                 break
-            if session.seconds > (most := self._limits.max_seconds):
+            if session.seconds > (most := client.limits.max_seconds):
                 detail = f"the recording is longer than {most:g} s; send it in parts"
                 raise ProblemError(413, detail, code="too_long")
             while session.is_due:
@@ -187,7 +197,7 @@ class Recordings:
                     yield message
         async for message in session.flush():
             yield message
-        self._streams.metrics.heard_seconds.inc(session.seconds)
+        self._streams.metrics.count_heard(session.seconds, client.token_name)
 
     async def _wait_for_turn(self, request: Request) -> None:
         """Let the streams go first."""

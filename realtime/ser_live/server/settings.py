@@ -47,8 +47,7 @@ _ORIGIN = re.compile(r"https?://[^/\s]+")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def is_token(text: str) -> str | None:
-    """Return a text that can be a token, else None."""
+def _as_token(text: str) -> str | None:
     return text if _TOKEN.fullmatch(text) else None
 
 
@@ -71,7 +70,6 @@ _pem = partial(
     setting, None, group="where", metavar="FILE", wanted="a PEM file that can be read",
     fits=lambda path: path if os.access(path, os.R_OK) else None,
 )  # fmt: skip
-TOKEN_WANTED = "16 to 200 letters, digits, '.', '_', '~' or '-'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +116,15 @@ class Settings:
     key: str | None = _pem("PEM")
     """PEM files, for https and wss."""
     token: str | None = setting(
-        None, "that clients must show", group="for whom", wanted=TOKEN_WANTED, fits=is_token,
+        None, "that clients must show", group="for whom", fits=_as_token,
+        wanted="16 to 200 letters, digits, '.', '_', '~' or '-'",
         is_secret=True, other_variable="SER_SERVE_TOKEN",
     )  # fmt: skip
     """Secret that a client must show; None: none, or those of `tokens`."""
+    tokens: str | None = _text(
+        None, "with more tokens by name; read again on SIGHUP (not on Windows)",
+        group="for whom", metavar="FILE",
+    )  # fmt: skip
     origins: Sequence[str] = setting(
         (), "another site whose pages may connect", group="for whom", key="origin", metavar="URL",
         wanted="something like https://name", fits=_as_origin,
@@ -152,6 +155,11 @@ class Settings:
     def __post_init__(self) -> None:
         check(self)
 
+    @property
+    def is_guarded(self) -> bool:
+        """True if clients must show a token."""
+        return self.token is not None or self.tokens is not None
+
     @staticmethod
     def from_environment() -> "Settings":
         """Make them of variables, and of the file that one of them names.
@@ -161,13 +169,13 @@ class Settings:
         SerError
             If something does not fit, or another address than this machine's own has no token.
         """
-        settings = _made(gather(_TABLE, {}))
-        if not settings.is_loopback and settings.token is None:
+        settings = _made(gather(TABLE, {}))
+        if not (settings.is_loopback or settings.is_guarded):
             raise SerError(f"{settings.host} is not this machine alone; set {PREFIX}TOKEN")
         return settings
 
 
-_TABLE = (*settings_of(Settings), *settings_of(Limits))
+TABLE = (*settings_of(Settings), *settings_of(Limits))
 
 
 def parse(argv: Sequence[str] | None) -> Settings:
@@ -179,13 +187,13 @@ def parse(argv: Sequence[str] | None) -> Settings:
         If one makes no sense.
     """
     flags = vars(_parser().parse_args(argv))
-    given = gather(_TABLE, flags)
+    given = gather(TABLE, flags)
     settings = _made(given)
     if flags["print_config"]:
-        print(shown(_TABLE, given))
+        print(shown(TABLE, given))
         raise SystemExit(0)
     # A microphone's audio and the processor's time are not for everyone on the network.
-    if settings.token is None and not settings.is_loopback:
+    if not (settings.is_loopback or settings.is_guarded):
         settings = replace(settings, token=secrets.token_urlsafe(24))
     return settings
 
@@ -220,7 +228,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    add_flags(parser, _TABLE)
+    add_flags(parser, TABLE)
     parser.add_argument(CONFIG_FLAG, metavar="FILE", help="TOML, with the same names")
     parser.add_argument(
         "--print-config", action="store_true",

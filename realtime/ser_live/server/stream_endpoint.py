@@ -13,7 +13,7 @@ from ser_live.server.messages import Message, MessageError, Skip, Start, StreamL
 from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
-from ser_live.server.streams import Streams
+from ser_live.server.streams import Client, Streams
 from ser_live.stream_protocol import SUBPROTOCOL, ErrorCode, Reason, SampleFormat
 
 # So many are no slips: the client does not read what it is told.
@@ -39,20 +39,20 @@ class StreamEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Take a stream on, or refuse it at the handshake."""
         await receive()  # websocket.connect
-        address = (scope.get("client") or ("", 0))[0]
+        client = self._streams.client(scope)
         try:
-            self._streams.require_room(address)
+            self._streams.require_room(client)
         except ProblemError as problem:
             return await problem.response()(scope, receive, send)
-        connection = Connection(receive, send, self._streams.limits)
-        stream = Stream(self._streams, connection, scope["request_id"])
-        with self._streams.opened(stream, address):
+        connection = Connection(receive, send, client.limits)
+        stream = Stream(self._streams, connection, scope["request_id"], client)
+        with self._streams.opened(stream, client):
             # A client that offers another protocol, or none, is taken as well.
             is_offered = SUBPROTOCOL in scope["subprotocols"]
             await send(
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if is_offered else None}
             )
-            await stream.run(address)
+            await stream.run()
 
 
 class Stream:
@@ -69,13 +69,17 @@ class Stream:
         To the client.
     stream_id : str
         For the log.
+    client : Client
+        Whose limits hold.
     """
 
-    def __init__(self, streams: Streams, connection: Connection, stream_id: str) -> None:
+    def __init__(
+        self, streams: Streams, connection: Connection, stream_id: str, client: Client
+    ) -> None:
         self.stream_id = stream_id
         self._streams = streams
         self._metrics = streams.metrics
-        self._limits = streams.limits
+        self._client, self._limits = client, client.limits
         self._connection = connection
         self._session: RecognitionSession | None = None
         self._format: SampleFormat = "s16le"
@@ -84,9 +88,11 @@ class Stream:
         self._sent_overload = False
         self._opened_at = time.monotonic()
 
-    async def run(self, address: str) -> None:
+    async def run(self) -> None:
         """Carry on the conversation to its end, whatever that is."""
-        extra = {"stream_id": self.stream_id, "client": address}
+        extra = {"stream_id": self.stream_id, "client": self._client.address}
+        if self._client.token_name is not None:
+            extra["token_name"] = self._client.token_name
         logger.info("stream opened", extra=extra)
         reason: str = "disconnect"
         try:
@@ -307,7 +313,8 @@ class Stream:
         if session is None:
             return {}
         rate_hz = session.recognizer.sample_rate_hz
-        self._metrics.heard_seconds.inc(session.processed_samples / rate_hz)
+        seconds = session.processed_samples / rate_hz
+        self._metrics.count_heard(seconds, self._client.token_name)
         if session.lost_samples:
             self._metrics.dropped_samples.labels(reason).inc(session.lost_samples)
         return session.account()

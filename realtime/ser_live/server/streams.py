@@ -5,7 +5,10 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
+
+from starlette.types import Scope
 
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
@@ -19,6 +22,30 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 0.5
 _RETRY_SECONDS = "5"
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """Whose stream or recording it is."""
+
+    address: str
+    token_name: str | None
+    """Name of the token that it has shown."""
+    limits: Limits
+    """Its token's, else the server's."""
+
+
+@contextmanager
+def counted(counts: Counter[str | None], key: str | None) -> Iterator[None]:
+    """Count one more under a key while the body runs."""
+    counts[key] += 1
+    try:
+        yield
+    finally:
+        counts[key] -= 1
+        # Else the counter would keep every address that ever connected.
+        if not counts[key]:
+            del counts[key]
 
 
 class Streams:
@@ -47,16 +74,22 @@ class Streams:
         self.is_draining = False
         self._is_empty = asyncio.Event()
         self._open: set[Stream] = set()
-        self._addresses: Counter[str] = Counter()
+        self._addresses: Counter[str | None] = Counter()
+        self._tokens: Counter[str | None] = Counter()
         metrics.streams_open.set_function(lambda: len(self._open))
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def require_room(self, address: str | None = None) -> None:
-        """Raise ProblemError (503) if nothing more can be taken on, of an address or at all.
+    def client(self, scope: Scope) -> Client:
+        """Return whose request it is."""
+        address = (scope.get("client") or ("", 0))[0]
+        return Client(address, scope.get("token_name"), scope.get("limits", self.limits))
 
-        Without an address it is a recording, which takes no place among the streams.
+    def require_room(self, client: Client | None = None) -> None:
+        """Raise ProblemError (503) if nothing more can be taken on, of a client or at all.
+
+        Without a client it is a recording, which takes no place among the streams.
         """
         most, most_per_address = self.limits.max_streams, self.limits.max_streams_per_address
         # First: a server that stops says so, however full it is.
@@ -65,29 +98,33 @@ class Streams:
         if self.overload.is_refusing:
             detail = "the server has all the work that it can do; try again later"
             self._refuse("overloaded", detail)
-        if address is None:
+        if client is None:
             return
+        address, most_of_token = client.address, client.limits.max_streams
         if len(self._open) >= most:
             self._refuse("streams", f"{most} streams are open, which is all; try later")
         # Behind a proxy all clients have one address: there is no limit unless it is asked for.
         if most_per_address is not None and self._addresses[address] >= most_per_address:
             detail = f"{most_per_address} streams are open from {address}, which is all; end one"
             self._refuse("address", detail)
+        if client.token_name is not None and self._tokens[client.token_name] >= most_of_token:
+            detail = f"{most_of_token} streams are open with this token, which is all; end one"
+            self._refuse("token_streams", detail)
 
     @contextmanager
-    def opened(self, stream: "Stream", address: str) -> Iterator[None]:
+    def opened(self, stream: "Stream", client: Client) -> Iterator[None]:
         """Count a stream among the open ones."""
         self._open.add(stream)
         self._is_empty.clear()
-        self._addresses[address] += 1
         try:
-            yield
+            with (
+                counted(self._addresses, client.address),
+                counted(self._tokens, client.token_name),
+                self.metrics.token_streams.labels(client.token_name or "").track_inprogress(),
+            ):
+                yield
         finally:
             self._open.discard(stream)
-            self._addresses[address] -= 1
-            # Else the counter would keep every address that ever connected.
-            if not self._addresses[address]:
-                del self._addresses[address]
             if not self._open:
                 self._is_empty.set()
 
