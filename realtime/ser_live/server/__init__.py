@@ -5,6 +5,7 @@
 ``serve``, and is loaded when it is first used.
 """
 
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -40,6 +41,9 @@ def _serve(argv: Sequence[str] | None) -> int:
     from ser_live.server.settings import parse  # noqa: PLC0415
 
     settings = parse(argv)
+    if settings.tokens is not None and hasattr(signal, "SIGHUP"):
+        # It would end the process; the file is read after this.
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _extra():
         from ser_live.server.uvicorn_server import serve  # noqa: PLC0415 - --help needs none of it
     return serve(settings)

@@ -118,7 +118,7 @@ class Settings:
     token: str | None = setting(
         None, "that clients must show", group="for whom", fits=_as_token,
         wanted="16 to 200 letters, digits, '.', '_', '~' or '-'",
-        is_secret=True, other_variable="SER_SERVE_TOKEN",
+        is_secret=True, is_of_token=True, other_variable="SER_SERVE_TOKEN",
     )  # fmt: skip
     """Secret that a client must show; None: none, or those of `tokens`."""
     tokens: str | None = _text(

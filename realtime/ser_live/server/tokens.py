@@ -53,6 +53,10 @@ class Tokens:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._gone: dict[bytes, str] = {}
+        self._is_stale = False
+        if settings.tokens is not None and hasattr(signal, "SIGHUP"):
+            with suppress(ValueError):  # in another thread than the main one there are no signals
+                signal.signal(signal.SIGHUP, self._on_early_hangup)
         self._tokens = self._read()
 
     def __bool__(self) -> bool:
@@ -75,10 +79,10 @@ class Tokens:
     def reload_on_hangup(self) -> None:
         """Read the file again at each SIGHUP from now on; to be called in the event loop."""
         if self._settings.tokens is not None and hasattr(signal, "SIGHUP"):
-            # In a thread that is not the main one no signal can be taken.
             with suppress(RuntimeError, ValueError):
                 asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+        if self._is_stale:
+            self.reload()
 
     def reload(self) -> None:
         """Read the file again; one that makes no sense leaves all as it is."""
@@ -95,6 +99,10 @@ class Tokens:
         added = sorted(name for digest, name in now.items() if digest not in before)
         told = {"tokens": sorted(now.values()), "added": added, "gone": sorted(gone.values())}
         logger.info("tokens read again", extra=told)
+
+    def _on_early_hangup(self, *_: object) -> None:
+        # Not in the midst of what it interrupts.
+        self._is_stale = True
 
     def _read(self) -> list[Token]:
         settings, tokens = self._settings, list[Token]()
@@ -123,7 +131,7 @@ def _from_file(path: str, limits: Limits) -> list[Token]:
     # Where the system has no such rights, every file looks open.
     with suppress(OSError):
         if os.name != "nt" and Path(path).stat().st_mode & 0o004:
-            logger.warning("tokens are open to others", extra={"detail": f"{where} chmod o-r"})
+            logger.warning("tokens are open to others", extra={"detail": f"{where} chmod o-r it"})
     return [_token(name, table, where, limits) for name, table in tables.items()]
 
 

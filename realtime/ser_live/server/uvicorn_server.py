@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import signal
 import socket
 import ssl
 from collections.abc import Callable
@@ -46,9 +45,6 @@ def serve(settings: Settings) -> int:
         As `Server`.
     """
     log_to_stderr(settings.log_level)
-    if settings.tokens is not None and hasattr(signal, "SIGHUP"):
-        # One that comes while the models are loaded waits; it would end the process.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     Server(
         settings, lambda address: print(f"ser-serve: {address}", flush=True)
     ).serve_until_stopped()
