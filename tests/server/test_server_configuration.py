@@ -43,7 +43,7 @@ def test_every_setting_can_be_given_in_each_way(
     values: dict[str, object] = {
         name: 7 for name in Limits.__dataclass_fields__ if name != "max_streams_per_address"
     }
-    values |= {"port": 7, "host": "localhost", "token": SECRET, "log_level": "error"}
+    values |= {"port": 7, "host": "localhost", "token": SECRET, "log_level": "error", "tokens": "t"}
     lists = {"origin": ["http://a", "http://b"], "allow_host": ["a", "b"], "model": ["m", "n"]}
     flags = [
         word

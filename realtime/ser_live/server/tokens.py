@@ -131,7 +131,7 @@ def _from_file(path: str, limits: Limits) -> list[Token]:
     # Where the system has no such rights, every file looks open.
     with suppress(OSError):
         if os.name != "nt" and Path(path).stat().st_mode & 0o004:
-            logger.warning("tokens are open to others", extra={"detail": f"{where} chmod o-r it"})
+            logger.warning("tokens are open to others", extra={"detail": f"{where} chmod 640"})
     return [_token(name, table, where, limits) for name, table in tables.items()]
 
 
