@@ -173,7 +173,7 @@ def test_recordings_of_a_token_have_its_limits(server: serving.Server) -> None:
     assert post(recording, ALICE).status_code == 200
     assert post(recording).json()["code"] == "too_long"
     assert post(bytes(1_000_001)).json()["code"] == "too_large"
-    assert post(bytes(1_000_001), ALICE).json()["code"] == "bad_audio"
+    assert post(bytes(1_000_001), ALICE).json()["code"] == "no_audio"
 
     def slowly() -> Iterator[bytes]:
         yield recording[:1000]
