@@ -70,7 +70,6 @@ class ServeApp(FastAPI):
 
     settings: Settings
     streams: Streams
-    tokens: Tokens
     is_ready = False
     """The engine runs and has been tried."""
     _loop: asyncio.AbstractEventLoop | None = None
@@ -144,7 +143,7 @@ def create_app(settings: Settings | None = None) -> ServeApp:
         lifespan=_running,
         responses={"default": problem_schema()},
     )
-    app.settings, app.streams, app.tokens = settings, streams, tokens
+    app.settings, app.streams = settings, streams
     _add_health(app)
     _add_api(app, streams)
     files = PageFiles()
@@ -236,7 +235,6 @@ async def _running(app: ServeApp) -> AsyncIterator[None]:
         # A first run tells whether all of it works, and makes the first client's no slower.
         recognizer = StreamRecognizer(await streams.models.get(None))
         await asyncio.wrap_future(engine.process(recognizer, np.zeros(32000, np.float32)))
-        app.tokens.reload_on_hangup()
         app._loop = asyncio.get_running_loop()
         app.is_ready = True
         yield

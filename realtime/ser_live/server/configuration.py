@@ -4,8 +4,10 @@ import argparse
 import contextlib
 import json
 import os
+import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -28,8 +30,8 @@ class Setting:
     """Words of its help."""
     wanted: str
     """What fits, in an error."""
-    fits: Callable[[Any], Any] = lambda value: value
-    """Gives the value as it is kept, or None for one that does not fit."""
+    fits: Callable[[Any], object] = lambda value: True
+    """True for a value that fits."""
     key: str = ""
     """In a file; flag and variable are made of it. Empty: the name of the field."""
     group: str = ""
@@ -72,15 +74,13 @@ class Setting:
 
     def _read_one(self, given: object, whence: str, is_text: bool) -> Any:
         kinds = (str,) if is_text else (int, float) if self.kind is float else (self.kind,)
-        value = None
         # In Python true is a number, too.
         if isinstance(given, kinds) and not isinstance(given, bool):
             with contextlib.suppress(ValueError, OverflowError):
-                value = self.fits(self.kind(given))
-        if value is None:
-            came = "does not fit" if self.is_secret else f"is {quoted(given)}"
-            raise SerError(f"{whence} {came}, wanted {self.wanted}")
-        return value
+                if self.fits(value := self.kind(given)):
+                    return value
+        came = "does not fit" if self.is_secret else f"is {quoted(given)}"
+        raise SerError(f"{whence} {came}, wanted {self.wanted}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def settings_of(record: type) -> list[Setting]:
             # `int | None` and `Sequence[str]` have what is asked for first.
             kind=(get_args(one.type) or (one.type,))[0],
             is_list=get_origin(one.type) is Sequence,
-            default=None if one.default is MISSING else one.default,
+            default=one.default,
         )
         for one in fields(record)
         if (row := one.metadata.get("setting")) is not None
@@ -149,8 +149,11 @@ def gather(table: Sequence[Setting], flags: Mapping[str, Any]) -> dict[str, Give
     SerError
         If a value does not fit, or the file cannot be read.
     """
-    file = flags.get("config") or os.environ.get(CONFIG_VARIABLE)
-    given = {} if file is None or file == "" else _from_file(table, file)
+    given = {}
+    if path := flags.get("config") or os.environ.get(CONFIG_VARIABLE):
+        where = f"{sanitize(path)}:"
+        for key, value in read_keys(table, read_toml(path), where).items():
+            given[key] = Given(value, f"{where} {key}")
     for row in table:
         for variable in reversed(row.variables):
             # Set to nothing, as compose files do, it is not set.
@@ -185,8 +188,6 @@ def read_toml(path: str) -> dict[str, Any]:
     SerError
         If it cannot be read or is no TOML.
     """
-    import tomllib  # noqa: PLC0415 - most servers have no file
-
     try:
         return tomllib.loads(Path(path).read_text("utf-8"))
     except OSError as error:
@@ -205,20 +206,10 @@ def read_keys(table: Iterable[Setting], holds: Mapping[str, Any], where: str) ->
         If a key is unknown or a value does not fit; the line begins with `where`.
     """
     rows = {row.key: row for row in table}
-    for key in holds:
-        if key in rows:
-            continue
-        import difflib  # noqa: PLC0415 - for a mistake alone
-
-        alike = difflib.get_close_matches(key, rows, 1) or sorted(rows)
-        raise SerError(f"{where} has no setting {quoted(key)}, wanted {', '.join(alike)}")
+    if unknown := [key for key in holds if key not in rows]:
+        alike = get_close_matches(unknown[0], rows, 1) or sorted(rows)
+        raise SerError(f"{where} has no setting {quoted(unknown[0])}, wanted {', '.join(alike)}")
     return {key: rows[key].read(value, f"{where} {key}") for key, value in holds.items()}
-
-
-def _from_file(table: Iterable[Setting], path: str) -> dict[str, Given]:
-    where = f"{sanitize(path)}:"
-    values = read_keys(table, read_toml(path), where)
-    return {key: Given(value, f"{where} {key}") for key, value in values.items()}
 
 
 def _toml(value: object) -> str:

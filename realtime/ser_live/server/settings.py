@@ -43,32 +43,21 @@ Exit codes: 0 stopped, 2 a mistake, told on stderr.
 """
 # Letters that stand unchanged in an address, a header and a subprotocol.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
-_ORIGIN = re.compile(r"https?://[^/\s]+")
+_ORIGIN = re.compile(r"https?://[^/\s]+/*")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def _as_token(text: str) -> str | None:
-    return text if _TOKEN.fullmatch(text) else None
-
-
-def _as_origin(url: str) -> str | None:
-    # Browsers send it without the slash that people copy.
-    return url.rstrip("/") if _ORIGIN.fullmatch(url.rstrip("/")) else None
-
-
-def _above_zero(number: float) -> float | None:
-    return number if 0 < number < math.inf else None
+def _above_zero(number: float) -> bool:
+    return 0 < number < math.inf
 
 
 _limit = partial(setting, group="limits", fits=_above_zero, wanted="a whole number above 0")
 _seconds = partial(_limit, wanted="a number of seconds above 0")
-_wait = partial(
-    setting, wanted="0 or more seconds", fits=lambda wait: wait if 0 <= wait < math.inf else None
-)
+_wait = partial(setting, wanted="0 or more seconds", fits=lambda wait: 0 <= wait < math.inf)
 _text = partial(setting, wanted="a text")
 _pem = partial(
     setting, None, group="where", metavar="FILE", wanted="a PEM file that can be read",
-    fits=lambda path: path if os.access(path, os.R_OK) else None,
+    fits=lambda path: os.access(path, os.R_OK),
 )  # fmt: skip
 
 
@@ -110,13 +99,13 @@ class Settings:
     host: str = _text("127.0.0.1", "name or address to listen on", group="where")
     port: int = setting(
         8321, "to listen on; 0: a free one", group="where",
-        wanted="0 to 65535", fits=lambda port: port if 0 <= port < 2**16 else None,
+        wanted="0 to 65535", fits=lambda port: 0 <= port < 2**16,
     )  # fmt: skip
     certificate: str | None = _pem("PEM; with --key: https and wss")
     key: str | None = _pem("PEM")
     """PEM files, for https and wss."""
     token: str | None = setting(
-        None, "that clients must show", group="for whom", fits=_as_token,
+        None, "that clients must show", group="for whom", fits=_TOKEN.fullmatch,
         wanted="16 to 200 letters, digits, '.', '_', '~' or '-'",
         is_secret=True, is_of_token=True, other_variable="SER_SERVE_TOKEN",
     )  # fmt: skip
@@ -127,7 +116,7 @@ class Settings:
     )  # fmt: skip
     origins: Sequence[str] = setting(
         (), "another site whose pages may connect", group="for whom", key="origin", metavar="URL",
-        wanted="something like https://name", fits=_as_origin,
+        wanted="something like https://name", fits=_ORIGIN.fullmatch,
     )  # fmt: skip
     """Web pages from elsewhere that may connect, as ``https://name``."""
     hosts: Sequence[str] = _text(
@@ -142,7 +131,7 @@ class Settings:
     """Names or paths that are served beside the shipped ones; the first is the default."""
     log_level: str = setting(
         "info", "of the JSON lines on stderr", metavar="|".join(_LEVELS),
-        wanted=f"one of {', '.join(_LEVELS)}", fits=lambda one: one if one in _LEVELS else None,
+        wanted=f"one of {', '.join(_LEVELS)}", fits=_LEVELS.__contains__,
     )  # fmt: skip
     drain_seconds: float = _wait(30.0, "for open streams to end when the server is to stop")
     drain_delay: float = _wait(0.0, "from /readyz saying 503 to that, for load balancers")
@@ -154,6 +143,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
+        # Browsers send it without the slash that people copy.
+        object.__setattr__(self, "origins", tuple(url.rstrip("/") for url in self.origins))
 
     @property
     def is_guarded(self) -> bool:

@@ -1,6 +1,5 @@
 """Tokens by name: from a file that is read again while streams run, each with its own limits."""
 
-import asyncio
 import hmac
 import os
 import re
@@ -53,10 +52,10 @@ class Tokens:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._gone: dict[bytes, str] = {}
-        self._is_stale = False
+        self._tokens: list[Token] = []
         if settings.tokens is not None and hasattr(signal, "SIGHUP"):
             with suppress(ValueError):  # in another thread than the main one there are no signals
-                signal.signal(signal.SIGHUP, self._on_early_hangup)
+                signal.signal(signal.SIGHUP, lambda *_: self.reload())
         self._tokens = self._read()
 
     def __bool__(self) -> bool:
@@ -76,14 +75,6 @@ class Tokens:
         """Return the name under which a secret was a token before the file changed."""
         return self._gone.get(_digest(secret))
 
-    def reload_on_hangup(self) -> None:
-        """Read the file again at each SIGHUP from now on; to be called in the event loop."""
-        if self._settings.tokens is not None and hasattr(signal, "SIGHUP"):
-            with suppress(RuntimeError, ValueError):
-                asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, self.reload)
-        if self._is_stale:
-            self.reload()
-
     def reload(self) -> None:
         """Read the file again; one that makes no sense leaves all as it is."""
         try:
@@ -99,10 +90,6 @@ class Tokens:
         added = sorted(name for digest, name in now.items() if digest not in before)
         told = {"tokens": sorted(now.values()), "added": added, "gone": sorted(gone.values())}
         logger.info("tokens read again", extra=told)
-
-    def _on_early_hangup(self, *_: object) -> None:
-        # Not in the midst of what it interrupts.
-        self._is_stale = True
 
     def _read(self) -> list[Token]:
         settings, tokens = self._settings, list[Token]()
