@@ -44,6 +44,17 @@ def rows_of(result: FileResult, kind: RowKind) -> list[Row]:
     return rows
 
 
+def columns_of(kind: RowKind, labels: Sequence[str]) -> list[str]:
+    """Return the names of the columns that rows have for the labels of a model."""
+    columns = ["path", "channel", "error", *_COLUMNS[kind].split()]
+    names = dict.fromkeys((*labels, UNCERTAIN, "warming_up", "silence"))
+    if kind == "summary":
+        columns += flat({"seconds": names, "shares": names})
+    elif kind != "segment":
+        columns += flat({"probabilities": dict.fromkeys(labels)})
+    return columns
+
+
 def _summary(recognition: Recognition) -> Row:
     name = f"{sanitize(recognition.path)}: "  # it has a column of its own
     notes = "; ".join(note.removeprefix(name) for note in recognition.notes)
@@ -88,12 +99,7 @@ class Table:
         if not self.grows:
             require_pyarrow()
         self._is_csv = ending == ".csv"
-        self._columns = ["path", "channel", "error", *_COLUMNS[kind].split()]
-        names = dict.fromkeys((*labels, UNCERTAIN, "warming_up", "silence"))
-        if kind == "summary":
-            self._columns += flat({"seconds": names, "shares": names})
-        elif kind != "segment":
-            self._columns += flat({"probabilities": dict.fromkeys(labels)})
+        self._columns = columns_of(kind, labels)
         self._file: GrowingFile | None = None
 
     def write(self, rows: Iterable[list[Row]]) -> None:

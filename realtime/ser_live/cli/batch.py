@@ -87,10 +87,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from ser_live.batch import Worker, number_of_jobs, run  # noqa: PLC0415 - --help needs no engine
+    # --help needs no engine.
+    from ser_live.batch import Worker, find_files, number_of_jobs, run  # noqa: PLC0415
     from ser_live.batch.output import BatchOutput  # noqa: PLC0415
     from ser_live.batch.progress import BatchProgress  # noqa: PLC0415
-    from ser_live.batch.walking import find_files  # noqa: PLC0415
 
     if arguments.resume and arguments.output is None:
         raise SerError("--resume goes on with a table; name it with --output")

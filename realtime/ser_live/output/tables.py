@@ -62,12 +62,21 @@ def write_parquet(where: Any, columns: Sequence[str], rows: Iterable[Row]) -> No
     SerError
         If pyarrow is not installed.
     """
-    pyarrow, parquet = require_pyarrow()
-    schema = pyarrow.schema([(name, _TYPES.get(name, "float64")) for name in columns])
+    _, parquet = require_pyarrow()
     left = iter(rows)
-    with parquet.ParquetWriter(where, schema) as writer:
+    with parquet.ParquetWriter(where, arrow_table(columns, []).schema) as writer:
         while batch := list(itertools.islice(left, _ROWS_AT_ONCE)):
-            writer.write_table(pyarrow.Table.from_pylist(batch, schema))
+            writer.write_table(arrow_table(columns, batch))
+
+
+def arrow_table(columns: Sequence[str], rows: Sequence[Row]) -> Any:
+    """Return a table of pyarrow, in which a column has the same type whatever is in it.
+
+    Columns, rows and errors are those of `write_parquet`.
+    """
+    pyarrow, _ = require_pyarrow()
+    schema = pyarrow.schema([(name, _TYPES.get(name, "float64")) for name in columns])
+    return pyarrow.Table.from_pylist(rows, schema)
 
 
 def require_pyarrow() -> tuple[Any, Any]:
