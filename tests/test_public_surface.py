@@ -102,6 +102,7 @@ def surface() -> dict[str, Any]:
     import onnx  # noqa: PLC0415
 
     import ser_live  # noqa: PLC0415 - collecting tests needs none of it
+    import ser_live.batch  # noqa: PLC0415
     import ser_live.client  # noqa: PLC0415
     import ser_live.server  # noqa: PLC0415
     import ser_live.testing  # noqa: PLC0415
@@ -116,6 +117,7 @@ def surface() -> dict[str, Any]:
     return {
         "names": {
             "ser_live": sorted(ser_live.__all__),
+            "ser_live.batch": sorted(ser_live.batch.__all__),
             "ser_live.client": sorted(ser_live.client.__all__),
             "ser_live.server": sorted(ser_live.server.__all__),
             "ser_live.testing": sorted(ser_live.testing.__all__),

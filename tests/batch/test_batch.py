@@ -16,12 +16,11 @@ import soundfile
 from helpers.in_process import call, error_of
 from helpers.processes import files_no_larger_than
 from ser_live import SerError, listen, recognize_file, recognize_files
-from ser_live.batch import FileResult, Worker, run
+from ser_live.batch import FileResult, TableWorker, Worker, find_files, run
 from ser_live.batch.journal import Journal
 from ser_live.batch.output import BatchOutput
 from ser_live.batch.progress import BatchProgress
 from ser_live.batch.table import RowKind, rows_of
-from ser_live.batch.walking import find_files
 from ser_live.engine.segments import Segmenter
 from ser_live.prediction import Prediction
 from ser_live.testing import demo_voice
@@ -248,6 +247,42 @@ class TestRows:
         (row,) = csv.DictReader((tmp_path / "out.csv").open(newline="", encoding="utf-8"))
         assert row["path"] == 'a,"b"\n\\udcff.wav'
         assert json.loads((tmp_path / "out.jsonl").read_bytes())["path"] == odd
+
+
+class TestTableWorker:
+    @pytest.mark.parametrize("kind", KINDS)
+    def test_tables_of_paths_become_the_table_of_the_command(
+        self, calls: Path, tiny_model: Path, tmp_path: Path, kind: RowKind
+    ) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        parquet = pytest.importorskip("pyarrow.parquet")
+        out = tmp_path / "out.parquet"
+        words = ("-o", out, "--model", tiny_model, "--jobs", 1, "--use-channels", "split")
+        flag = "--summary" if kind == "summary" else f"--{kind}s"
+        assert call("batch", calls, *words, flag).returncode == 1
+        worker = TableWorker(kind, model=tiny_model, use_channels="split")
+        copies = [pickle.loads(pickle.dumps(worker)) for _ in range(2)]
+        paths = sorted(find_files(calls))
+        batches = [np.array(paths[:3], object), np.array(paths[3:4], str), paths[4:], []]
+        tables = [copies[n % 2]({"path": batch, "id": batch}) for n, batch in enumerate(batches)]
+        assert pyarrow.concat_tables(tables).equals(parquet.read_table(out))
+
+    def test_what_is_no_path_is_a_row(self, tiny_model: Path) -> None:
+        pytest.importorskip("pyarrow")
+        (row,) = TableWorker(model=tiny_model)({"path": [None]}).to_pylist()
+        assert row["error"] == "None is no path of an audio file"
+
+    def test_mistakes_are_told(
+        self, tiny_model: Path, calls: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with pytest.raises(SerError, match=r"kind is 'rows', wanted one of summary, segment"):
+            TableWorker("rows")  # type: ignore[arg-type]
+        worker = TableWorker(model=tiny_model)
+        with pytest.raises(SerError, match=r"^the columns are id, file, wanted one named path$"):
+            worker({"id": [], "file": []})
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        with pytest.raises(SerError, match=r"pip install 'ser-live\[parquet\]'"):
+            worker({"path": [str(calls / "a.wav")]})
 
 
 class TestGoingOn:

@@ -1,7 +1,6 @@
 """An archive on Ray Data: the sample of docs/scale-out.md on this machine, with an actor killed."""
 
 import contextlib
-import os
 import subprocess
 import sys
 import time
@@ -58,5 +57,5 @@ def test_all_rows_are_those_of_a_plain_loop_though_an_actor_was_killed(
     assert not psutil.pid_exists(killed)
     rows = parquet.read_table(table).sort_by("path")
     assert rows.equals(TableWorker()({"path": paths}).sort_by("path"))
-    errors = [os.path.basename(row["path"]) for row in rows.to_pylist() if row["error"]]
+    errors = [Path(row["path"]).name for row in rows.to_pylist() if row["error"]]
     assert errors == ["bad.mp3", "such.wav"][: 1 + (source == "parquet")]
