@@ -269,7 +269,8 @@ class TestTableWorker:
 
     def test_what_is_no_path_is_a_row(self, tiny_model: Path) -> None:
         pytest.importorskip("pyarrow")
-        (row,) = TableWorker(model=tiny_model)({"path": [None]}).to_pylist()
+        nothing: list[Any] = [None]  # a null of Parquet
+        (row,) = TableWorker(model=tiny_model)({"path": nothing}).to_pylist()
         assert row["error"] == "None is no path of an audio file"
 
     def test_mistakes_are_told(
