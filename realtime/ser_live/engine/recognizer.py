@@ -38,6 +38,7 @@ from ser_live.text import quoted
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
 _PRE_ROLL_SAMPLES = round(LONGEST_PRE_ROLL_SECONDS * SAMPLE_RATE_HZ)
 _MOST_HOPS = 64
+SHORTEST_WINDOW_SECONDS = 1.0
 
 _PartSteps = Generator[InferenceRequest, Any, None]
 """Part of a call's steps: its predictions go to the list of the call."""
@@ -594,15 +595,15 @@ def _hop_samples(hop_seconds: float) -> int:
     samples = _GRID_SAMPLES * round(hop_seconds * 100) if _is_time(hop_seconds) else 0
     if samples == 0 or abs(samples - hop_seconds * SAMPLE_RATE_HZ) >= 1e-6:
         raise SerError(
-            f"hop_seconds is {hop_seconds!r}, wanted a whole multiple of 0.01 from 0.01 to "
-            f"{LONGEST_WINDOW_SECONDS:g}"
+            f"hop_seconds is {hop_seconds!r}, wanted a whole multiple of 0.01 from "
+            f"{SHORTEST_HOP_SECONDS:g} to {LONGEST_WINDOW_SECONDS:g}"
         )
     return samples
 
 
 def _window_samples(window_seconds: float | None, card: ModelCard) -> int:
     seconds = card.window.seconds if window_seconds is None else window_seconds
-    shortest = max(1.0, card.window.warm_up_seconds)
+    shortest = max(SHORTEST_WINDOW_SECONDS, card.window.warm_up_seconds)
     if not _is_time(seconds) or seconds < shortest:
         raise SerError(
             f"window_seconds is {window_seconds!r}, wanted {shortest:g} to "

@@ -12,9 +12,9 @@ from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_live.text import quoted, sanitize
 
-_LOWEST_RATE_HZ = 8000
-_HIGHEST_RATE_HZ = 384000
-_MOST_CHANNELS = 64
+LOWEST_RATE_HZ = 8000
+HIGHEST_RATE_HZ = 384000
+MOST_CHANNELS = 64
 _LOUDEST = 1e6
 """Samples above it are no audio: floats were meant to be divided by full scale."""
 FULL_SCALE = 1.0 - 2.0**-15
@@ -26,12 +26,12 @@ _WANTED = "int16, float32 or float64"
 
 def require_channels(channels: int) -> int:
     """Return the number of channels, or raise SerError if no stream can have so many."""
-    return _require("channels", channels, 1, _MOST_CHANNELS)
+    return _require("channels", channels, 1, MOST_CHANNELS)
 
 
 def require_rate(sample_rate_hz: int) -> int:
     """Return the rate, or raise SerError if no stream can have it."""
-    return _require("sample_rate_hz", sample_rate_hz, _LOWEST_RATE_HZ, _HIGHEST_RATE_HZ)
+    return _require("sample_rate_hz", sample_rate_hz, LOWEST_RATE_HZ, HIGHEST_RATE_HZ)
 
 
 def _require(name: str, value: int, lowest: int, highest: int) -> int:

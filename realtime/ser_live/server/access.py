@@ -14,7 +14,8 @@ from ser_live.text import quoted
 _TOKEN_PROTOCOL = "bearer."
 # A head has room for thousands, and each is compared with each token.
 _MOST_OFFERED = 4
-_GUARDED = ("/v1/", "/metrics")
+GUARDED = ("/v1/", "/metrics")
+"""Beginnings of paths that ask for a token."""
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -83,7 +84,7 @@ class Access:
                 f"pages of {quoted(origin)} may not connect; start the server with --origin",
                 code="origin",
             )
-        if self._tokens and scope["path"].startswith(_GUARDED):
+        if self._tokens and scope["path"].startswith(GUARDED):
             self._check_token(scope, headers)
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import numpy as np
 from fastapi import FastAPI
@@ -25,8 +26,9 @@ from ser_live.server.access import Access
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
 from ser_live.server.observability import Metrics, Requests, logger
+from ser_live.server.openapi import completed, problems
 from ser_live.server.page_files import PageFiles
-from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid, problem_schema
+from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid
 from ser_live.server.recording_endpoint import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream_endpoint import StreamEndpoint
@@ -52,7 +54,7 @@ class ServedModel(BaseModel):
     """Model that may be asked for by its name."""
 
     name: str
-    labels: list[str]
+    labels: messages.Labels
     licence: str
     description: str
     window_seconds: float
@@ -74,6 +76,12 @@ class ServeApp(FastAPI):
     """The engine runs and has been tried."""
     _loop: asyncio.AbstractEventLoop | None = None
     _drained: Future[None] | None = None
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the OpenAPI document of the HTTP part."""
+        if self.openapi_schema is None:
+            completed(super().openapi(), has_token=self.settings.token is not None)
+        return super().openapi()
 
     def begin_drain(self, seconds: float | None = None) -> Future[None]:
         """Begin to stop; from any thread, and again without effect.
@@ -141,7 +149,6 @@ def create_app(settings: Settings | None = None) -> ServeApp:
         docs_url=None,  # they would load their scripts from elsewhere
         redoc_url=None,
         lifespan=_running,
-        responses={"default": problem_schema()},
     )
     app.settings, app.streams = settings, streams
     _add_health(app)
@@ -179,7 +186,12 @@ def _add_health(app: ServeApp) -> None:
         return Status(status="ok")
 
     @app.head("/readyz", include_in_schema=False)
-    @app.get("/readyz", summary="Whether streams are taken", response_model=Status)
+    @app.get(
+        "/readyz",
+        summary="Whether streams are taken",
+        response_model=Status,
+        responses=problems(503),
+    )
     async def readyz() -> Status:
         if streams.is_stopping:
             raise ProblemError(503, "the server is stopping", {"Retry-After": "5"}, "draining")
@@ -187,7 +199,12 @@ def _add_health(app: ServeApp) -> None:
             raise ProblemError(503, "the engine does not run", {"Retry-After": "5"}, "internal")
         return Status(status="ready")
 
-    @app.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+    @app.get(
+        "/metrics",
+        summary="Figures for Prometheus",
+        response_class=Response,
+        responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+    )
     async def metrics() -> Response:
         return Response(streams.metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
@@ -203,6 +220,7 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
         "/v1/schema",
         summary="JSON Schema of the messages of a stream",
         response_class=_SchemaResponse,
+        responses={200: {"content": {_SchemaResponse.media_type: {"schema": {"type": "object"}}}}},
     )
     async def stream_schema() -> _SchemaResponse:
         return _SchemaResponse(schema)
@@ -214,7 +232,7 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
         Recordings(streams).recognize,
         methods=["POST"],
         summary="Recognize a whole recording",
-        responses={200: {"model": Recognition}, 422: problem_schema()},
+        responses={200: {"model": Recognition}, **problems(400, 404, 408, 413, 415, 422, 503)},
         openapi_extra={
             "requestBody": {
                 "required": True,

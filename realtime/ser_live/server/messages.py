@@ -6,15 +6,26 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic.functional_validators import BeforeValidator
 
 from ser_live import stream_protocol
+from ser_live.engine.recognizer import SHORTEST_HOP_SECONDS, SHORTEST_WINDOW_SECONDS
+from ser_live.engine.resample import HIGHEST_RATE_HZ, LOWEST_RATE_HZ, MOST_CHANNELS
 from ser_live.engine.segments import Segment
 from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.errors import SerError
 from ser_live.events import EventKind
-from ser_live.model.prior import NamedPrior, PriorName
+from ser_live.model.card import LONGEST_NAME, LONGEST_WINDOW_SECONDS, MOST_LABELS, MOST_ODDS
+from ser_live.model.prior import ORDINARY_NAME, NamedPrior, PriorName
 from ser_live.prediction import Prediction
 from ser_live.stream_protocol import ErrorCode, SampleFormat
 from ser_live.text import quoted, sanitize
@@ -25,6 +36,36 @@ Message = dict[str, object]
 _MOST_SAMPLES = 2**53  # beyond it JavaScript counts no single samples
 _QUOTED_PATH_PARTS = 4
 
+_SHARE = {"minimum": 0, "maximum": 1}
+_NAME = {"minLength": 1, "maxLength": LONGEST_NAME}
+_FILE_NAME = {"minLength": 1, "maxLength": 255}
+_BOUNDS: dict[str, dict[str, Any]] = {
+    "sample_rate_hz": {"minimum": LOWEST_RATE_HZ, "maximum": HIGHEST_RATE_HZ},
+    "channels": {"minimum": 1, "maximum": MOST_CHANNELS},
+    "hop_seconds": {"minimum": SHORTEST_HOP_SECONDS, "maximum": LONGEST_WINDOW_SECONDS},
+    "window_seconds": {"minimum": SHORTEST_WINDOW_SECONDS, "maximum": LONGEST_WINDOW_SECONDS},
+    "labels": _NAME,
+    "label": _NAME,
+    "model": _FILE_NAME,
+    "name": _FILE_NAME,
+    "use_channels": {"minLength": 1},
+    "channel": {"pattern": "^(left|right|[1-9][0-9]?)$"},
+    "stream_id": {"pattern": "^[0-9a-f]{16}$"},
+    "confidence": _SHARE,
+    "mean_confidence": _SHARE,
+    "probabilities": _SHARE,
+    "raw_probabilities": _SHARE,
+}
+"""Bounds of values in messages and queries by name, beside those that pydantic checks itself.
+
+The engine checks them, in its own words; a number without any is a time or a count from 0 on.
+"""
+_KEYWORDS = {
+    "number": ("minimum", "maximum"),
+    "integer": ("minimum", "maximum"),
+    "string": ("minLength", "maxLength", "pattern"),
+}
+
 
 # A text where a number belongs is a mistake, and so is a field that is unknown.
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
@@ -34,12 +75,35 @@ class _Strict(BaseModel):
     model_config = _STRICT
 
 
+def _odds_schema(lowest: float) -> dict[str, Any]:
+    return {"type": "number", "minimum": lowest, "maximum": MOST_ODDS}
+
+
 def _parsed(prior: object) -> object:
     """Read odds that came as text, as in a query."""
     if isinstance(prior, str) and prior.startswith("{"):
         with suppress(ValueError, RecursionError):
             return json.loads(prior)
     return prior
+
+
+Labels = Annotated[list[str], Field(min_length=2, max_length=MOST_LABELS)]
+"""Labels of a model."""
+# A card's own time constant may be longer.
+_Smoothing = Annotated[
+    float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": LONGEST_WINDOW_SECONDS})
+]
+_Odds = Annotated[
+    dict[str, float],
+    WithJsonSchema(
+        {
+            "type": "object",
+            "propertyNames": {"type": "string", **_NAME},
+            "properties": {ORDINARY_NAME: _odds_schema(0)},
+            "additionalProperties": _odds_schema(1 / MOST_ODDS),
+        }
+    ),
+]
 
 
 # Not strict: in a query everything is text.
@@ -51,10 +115,10 @@ class SessionOptions(BaseModel):
     model: str | None = None
     hop_seconds: float = 0.25
     window_seconds: float | None = None
-    smoothing_seconds: float | None = None
+    smoothing_seconds: _Smoothing | None = None
     vad: bool = True
     prior: Annotated[
-        NamedPrior | dict[str, float] | None,
+        NamedPrior | _Odds | None,
         BeforeValidator(_parsed),
         Field(description="Odds of labels, relative to even ones; in a query as JSON"),
     ] = None
@@ -91,7 +155,7 @@ class StreamModel(_Strict):
     """Model behind a stream."""
 
     name: str
-    labels: list[str]
+    labels: Labels
     licence: str
 
 
@@ -140,7 +204,8 @@ def mirrored(
         own["channel"] = (str, None)
     kind = record.__name__.lower()
     own["type"] = (Literal[kind], ...)
-    return create_model(name, __base__=base, __doc__=record.__doc__, **own)
+    told, _, _ = (record.__doc__ or "").partition("Examples\n")  # those are of Python
+    return create_model(name, __base__=base, __doc__=told.strip(), **own)
 
 
 PredictionMessage = mirrored("PredictionMessage", Prediction)
@@ -210,14 +275,37 @@ def schema() -> dict[str, Any]:
     modes: Any = [("client", "validation", _FROM_CLIENT), ("server", "serialization", _FROM_SERVER)]
     sides: Any
     sides, shared = TypeAdapter.json_schemas(modes)
+    parts: dict[str, Any] = {
+        "ClientMessage": sides["client", "validation"],
+        "ServerMessage": sides["server", "serialization"],
+        **shared["$defs"],
+    }
+    for name, part in parts.items():
+        part.pop("discriminator", None)  # a word of OpenAPI: strict validators do not know it
+        state_bounds(name, part)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Messages of ser.v1",
         "description": "Text frames of ws /v1/stream; binary frames are interleaved PCM.",
         "anyOf": [{"$ref": "#/$defs/ClientMessage"}, {"$ref": "#/$defs/ServerMessage"}],
-        "$defs": {
-            "ClientMessage": sides["client", "validation"],
-            "ServerMessage": sides["server", "serialization"],
-            **shared["$defs"],
-        },
+        "$defs": parts,
     }
+
+
+def state_bounds(name: str, schema: dict[str, Any]) -> None:
+    """Write the bounds of a value into its schema, and of all values within it into theirs."""
+    for own, inner in schema.get("properties", {}).items():
+        state_bounds(own, inner)
+    parts = [*schema.get("anyOf", ()), schema.get("items"), schema.get("additionalProperties")]
+    for part in parts:
+        if isinstance(part, dict):
+            state_bounds(name, part)
+    kind = schema.get("type", "")
+    if "enum" in schema or "const" in schema or kind not in _KEYWORDS:
+        return
+    bounds = {"minimum": 0, **_BOUNDS.get(name, {})}
+    for keyword in _KEYWORDS[kind]:
+        if keyword in bounds:
+            schema.setdefault(keyword, bounds[keyword])
+    if schema.get("default", 0) is None:  # it is left out then
+        del schema["default"]

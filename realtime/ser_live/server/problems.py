@@ -2,10 +2,8 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
-
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -29,7 +27,9 @@ _CODES = {
 
 
 class Problem(BaseModel):
-    """The body of every error of the HTTP part."""
+    """The body of every error of the HTTP part, as RFC 9457 has it."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
 
     type: str = "about:blank"
     title: str
@@ -88,14 +88,6 @@ class ProblemResponse(JSONResponse):
         """Send it."""
         scope["refused"] = self._code
         await super().__call__(scope, receive, send)
-
-
-def problem_schema() -> dict[str, Any]:
-    """Return the OpenAPI response of every problem."""
-    return {
-        "description": "A problem, as RFC 9457 tells it",
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    }
 
 
 async def on_http(request: Request, error: Exception) -> Response:
