@@ -109,6 +109,8 @@ REFUSED: dict[str, tuple[bytes, dict[str, str], int]] = {
 def test_what_cannot_be_recognized_is_refused_in_words(server: serving.Server, name: str) -> None:
     content, params, status = REFUSED[name]
     assert problem(server.post(content, **params), status)
+    document = server.get("/openapi.json").json()
+    assert str(status) in document["paths"]["/v1/recognize"]["post"]["responses"]
 
 
 def test_a_body_without_a_length_is_bounded_too(server: serving.Server) -> None:

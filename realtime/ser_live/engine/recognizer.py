@@ -36,6 +36,7 @@ from ser_live.prediction import Prediction, State
 from ser_live.text import quoted
 
 _GRID_SAMPLES = SAMPLE_RATE_HZ // 100
+SHORTEST_HOP_SECONDS = _GRID_SAMPLES / SAMPLE_RATE_HZ
 _PRE_ROLL_SAMPLES = round(LONGEST_PRE_ROLL_SECONDS * SAMPLE_RATE_HZ)
 _MOST_HOPS = 64
 SHORTEST_WINDOW_SECONDS = 1.0

@@ -80,7 +80,7 @@ class ServeApp(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the OpenAPI document of the HTTP part."""
         if self.openapi_schema is None:
-            completed(super().openapi(), has_token=self.settings.token is not None)
+            completed(super().openapi(), is_guarded=self.settings.is_guarded)
         return super().openapi()
 
     def begin_drain(self, seconds: float | None = None) -> Future[None]:

@@ -31,7 +31,7 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     return {status: _problem(_PROBLEMS[status], _HEADERS.get(status, {})) for status in statuses}
 
 
-def completed(document: dict[str, Any], *, has_token: bool) -> dict[str, Any]:
+def completed(document: dict[str, Any], *, is_guarded: bool) -> dict[str, Any]:
     """Add what holds for all operations to FastAPI's document, in place."""
     components = document["components"]
     components["schemas"]["Problem"] = Problem.model_json_schema()
@@ -41,11 +41,11 @@ def completed(document: dict[str, Any], *, has_token: bool) -> dict[str, Any]:
     for name, schema in components["schemas"].items():
         state_bounds(name, schema)
     for path, item in document["paths"].items():
-        is_guarded = path.startswith(GUARDED)
+        asks = path.startswith(GUARDED)
         for operation in item.values():
             # Without a token of the server's one may be sent all the same.
-            operation["security"] = [{"bearer": []}, *([] if has_token else [{}])] * is_guarded
-            common = problems(*[401] * is_guarded, 403, 500)
+            operation["security"] = [{"bearer": []}, *([] if is_guarded else [{}])] * asks
+            common = problems(*[401] * asks, 403, 500)
             responses = {str(status): told for status, told in common.items()}
             others = {"default": _problem("Another problem", {})}
             operation["responses"] |= responses | others
