@@ -82,8 +82,8 @@ def beside(name: str, word: str, bound: float) -> tuple[Any, Any]:
         beyond = "x" * int(bound + (1 if word == "maxLength" else -1))
         return None, [beyond] if name == "labels" else beyond
     step = 1 if isinstance(bound, int) and bound else 0.01
-    within, beyond = bound, bound + (step if word == "maximum" else -step)
-    return (within, beyond) if name != "prior" else ({"sad": within}, {"sad": beyond})
+    outside = bound + (step if word == "maximum" else -step)
+    return (bound, outside) if name != "prior" else ({"sad": bound}, {"sad": outside})
 
 
 @pytest.mark.parametrize(("name", "word", "bound"), [*bounds()])
@@ -136,7 +136,7 @@ def test_it_tells_what_asks_for_a_token_and_what_is_refused(
     for path, item in document["paths"].items():
         for operation in item.values():
             asks = path.startswith(("/v1/", "/metrics"))
-            wanted = [{"bearer": []}] if token else [{"bearer": []}, {}]
+            wanted: list[Schema] = [{"bearer": []}, *([] if token else [{}])]
             assert operation["security"] == (wanted if asks else [])
             responses = operation["responses"]
             assert ("401" in responses) == asks

@@ -19,7 +19,7 @@ _PROBLEMS = {
     500: "The server failed, and its log tells why: `internal`",
     503: "No room now, and `code` tells why: try later",
 }
-_HEADERS = {
+_HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"const": "Bearer", "type": "string"}}},
     429: {"Retry-After": {"schema": {"type": "integer", "minimum": 0}}},
     503: {"Retry-After": {"schema": {"type": "integer", "minimum": 0}}},
