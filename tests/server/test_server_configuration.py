@@ -150,6 +150,11 @@ def test_print_config_tells_each_value_and_its_origin_and_can_be_given_back(
     assert parse(["--config", str(printed)]) == parse(words)
 
 
+def test_print_config_tells_that_a_token_will_be_made() -> None:
+    done = call("--host", "0.0.0.0", "--print-config", main=main)
+    assert "# token: hidden  # made at each start" in done.stdout.splitlines()
+
+
 def test_programs_are_told_of_values_that_do_not_fit() -> None:
     with pytest.raises(SerError, match="max_streams is 0, wanted a whole number above 0"):
         Limits(max_streams=0)

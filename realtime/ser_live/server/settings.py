@@ -180,12 +180,13 @@ def parse(argv: Sequence[str] | None) -> Settings:
     flags = vars(_parser().parse_args(argv))
     given = gather(TABLE, flags)
     settings = _made(given)
-    if flags["print_config"]:
-        print(shown(TABLE, given))
-        raise SystemExit(0)
     # A microphone's audio and the processor's time are not for everyone on the network.
     if not (settings.is_loopback or settings.is_guarded):
         settings = replace(settings, token=secrets.token_urlsafe(24))
+        given["token"] = Given(settings.token, "made at each start")
+    if flags["print_config"]:
+        print(shown(TABLE, given))
+        raise SystemExit(0)
     return settings
 
 

@@ -21,7 +21,6 @@ SINGLE = "default"
 _NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _OWN = [row for row in TABLE if row.is_of_token]
 _WANTED = "wanted tables [tokens.NAME], each with a token"
-_MOST_GONE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Token:
 
     name: str
     digest: bytes
-    """Of the secret: of the same length for all, and useless to whom reads the memory."""
+    """SHA-256 of the secret: of the same length for all."""
     limits: Limits
     """Of its clients: the server's, but for its own."""
 
@@ -84,8 +83,7 @@ class Tokens:
             return
         before, now = ({token.digest: token.name for token in t} for t in (self._tokens, tokens))
         gone = {digest: name for digest, name in before.items() if digest not in now}
-        known = {d: n for d, n in (self._gone | gone).items() if d not in now}
-        self._gone = dict(list(known.items())[-_MOST_GONE:])
+        self._gone = {d: n for d, n in (self._gone | gone).items() if d not in now}
         self._tokens = tokens
         added = sorted(name for digest, name in now.items() if digest not in before)
         told = {"tokens": sorted(now.values()), "added": added, "gone": sorted(gone.values())}
