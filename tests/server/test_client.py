@@ -204,7 +204,7 @@ def test_a_file_sent_at_full_speed_keeps_the_servers_pace(monkeypatch: pytest.Mo
 @pytest.mark.integration
 def test_a_mistake_that_is_not_fatal_may_be_caught(server: serving.Server) -> None:
     with Stream(server.url) as stream:
-        stream._connection.send(b"odd")
+        stream._links[-1].connection.send(b"odd")
         with pytest.raises(ServerError, match="bad_frame") as caught:
             next(stream)
         assert (caught.value.code, caught.value.is_fatal) == ("bad_frame", False)

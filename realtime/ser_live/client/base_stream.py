@@ -1,14 +1,18 @@
 """Base of both streams: messages both ways, without the connection that carries them."""
 
 import json
+import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Union, Unpack
 
 from ser_live.client.address import DEFAULT_SERVER, Address
 from ser_live.client.messages import Item, ServerError, decode
 from ser_live.engine.utterances import UtteranceChoice
 from ser_live.errors import SerError
+from ser_live.events import Event
+from ser_live.prediction import Prediction
 from ser_live.stream_protocol import (
     COUNTED_BYTES,
     SAMPLE_BYTES,
@@ -26,11 +30,19 @@ if TYPE_CHECKING:
 Samples = Union["ArrayLike", bytes, bytearray, memoryview]
 
 _NUMPY_NAMES = {"s16le": "<i2", "f32le": "<f4"}
+_OWN_OPTIONS = ("token", "timeout_seconds", "reconnect_seconds")
 _USUAL = {"sample_rate_hz": 16000, "channels": 1, "format": "s16le"}
 _FRAME_BYTES = 2**16
 _TIMEOUT_SECONDS = 10.0
 _CLOSE_SECONDS = 5.0
 _PONG_SECONDS = 60.0
+_FIRST_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 2.0
+# Of these another try may be free: a server that goes, or a proxy that has not noticed.
+_PASSING = frozenset({
+    "connection_lost", "draining", "close_1012", "overloaded", "streams", "address",
+    "http_502", "http_504",
+})  # fmt: skip
 
 
 END_MESSAGE = json.dumps({"type": "end"})
@@ -58,6 +70,18 @@ class StreamOptions(TypedDict, total=False):
     use_channels: str
     token: str | None
     timeout_seconds: float
+    reconnect_seconds: float
+
+
+@dataclass(slots=True, eq=False)
+class Link:
+    """One of the connections that carry a stream, one after the other."""
+
+    connection: Any
+    samples: int = 0
+    """Clock of the stream over there, per channel."""
+    first_sample: int = 0
+    """Place in the whole stream of the first sample that it got."""
 
 
 class BaseStream:
@@ -79,10 +103,16 @@ class BaseStream:
     def __init__(self, server: str = DEFAULT_SERVER, **options: Unpack[StreamOptions]) -> None:
         self._address = Address.parse(server, options.get("token"))
         self._timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
-        told = {k: v for k, v in options.items() if k not in ("token", "timeout_seconds")}
+        self._reconnect_seconds = options.get("reconnect_seconds", 0.0)
+        told = {k: v for k, v in options.items() if k not in _OWN_OPTIONS}
         self._told: dict[str, Any] = {**_USUAL, **told}
         self._format = require_sample_format(self._told["format"])
         self._is_over = False
+        self._has_ended = False
+        self._sent_samples = 0  # per channel, those that were skipped among them
+        self._heard_seconds = 0.0
+        # The first one is read to its end; the last one takes what is sent.
+        self._links: list[Link] = []
         self._pace = _Pace(None)
         self._most_bytes = _FRAME_BYTES
 
@@ -133,17 +163,50 @@ class BaseStream:
         self._most_bytes = min(_FRAME_BYTES, limits.get("max_frame_bytes") or _FRAME_BYTES)
 
     def _read(self, text: str | bytes) -> Item | None:
-        """Read the next message; None: the stream is over."""
+        """Read the next message; None: it is not for the caller, or the stream is over."""
         message = decode(text)
         if isinstance(message, ServerError):
             raise message
         if isinstance(message, Ended):
+            if message.reason == "draining" and self._reconnect_seconds and not self._has_ended:
+                self._heard_seconds = message.seconds
+                return None  # the close that follows leads to another server
             self.ended = message
             self._is_over = True
             return None
         if isinstance(message, Started):
             raise SerError("the server started twice")
+        if isinstance(message, Prediction):
+            self._heard_seconds = message.end_seconds
+        if isinstance(message, Event) and message.kind == "gap" and message.at_seconds == 0.0:
+            return self._gap(message)
         return message
+
+    def _gap(self, told: Event) -> Event:
+        """Return the gap before a connection, which was told to skip all that came before it."""
+        if not (first_sample := self._links[0].first_sample):
+            return told
+        missing_seconds = first_sample / self._told["sample_rate_hz"] - self._heard_seconds
+        detail = f"{missing_seconds:.3f} s are missing: the connection to the server was lost"
+        return Event("gap", self._heard_seconds, detail)
+
+    def _due(self, link: Link, message: str | bytes) -> Iterator[str | bytes]:
+        """Give what to send for a message; a new connection's clock is put right before."""
+        if link.samples < self._sent_samples:
+            missing = self._sent_samples - link.samples
+            link.samples = link.first_sample = self._sent_samples
+            yield skip_message(missing)
+        yield message
+
+    def _pause_seconds(self, error: SerError, began: float) -> float:
+        """Return how long to wait before the next try to connect, or raise the error."""
+        is_passing = not isinstance(error, ServerError) or error.code in _PASSING
+        away_seconds = time.monotonic() - began
+        if not is_passing or away_seconds >= self._reconnect_seconds:
+            raise error
+        # Spread out: many clients lose the same server at the same time.
+        longest = min(max(away_seconds, _FIRST_PAUSE_SECONDS), _LONGEST_PAUSE_SECONDS)
+        return random.uniform(0.5, 1.0) * longest
 
     def _frames(self, samples: Samples) -> Iterator[tuple[bytes, float]]:
         """Cut samples into frames, each with the seconds to wait before it."""

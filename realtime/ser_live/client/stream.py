@@ -2,21 +2,17 @@
 
 import asyncio
 import contextlib
+import threading
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ser_live.client.address import Address
-from ser_live.client.base_stream import END_MESSAGE, BaseStream, Samples, skip_message
+from ser_live.client.base_stream import END_MESSAGE, BaseStream, Link, Samples, skip_message
 from ser_live.client.messages import Item, ServerError, refused, unreachable
 from ser_live.errors import SerError
 from ser_live.stream_protocol import BAD_START, CLOSE_CODES
 from ser_live.text import sanitize
-
-if TYPE_CHECKING:
-    from websockets.asyncio.client import ClientConnection as AsyncConnection
-    from websockets.sync.client import ClientConnection as Connection
-
 
 # What a close frame says, where no error message came through before it.
 _CLOSE_REASONS = {code: reason for reason, code in CLOSE_CODES.items() if reason != "end"} | {
@@ -71,6 +67,11 @@ class AsyncStream(BaseStream):
         Where the server wants one, and the address does not hold it.
     timeout_seconds : float
         For the server to answer at the beginning; 10.
+    reconnect_seconds : float
+        For how long to try to connect again where the connection is lost or the server stops; 0,
+        the default: not at all. The clock goes on; an `Event` of kind "gap" tells what was sent
+        and not answered. An open `Segment` is not told; `ended` is the account of the last
+        connection, to which everything before it was skipped.
 
     Raises
     ------
@@ -81,37 +82,30 @@ class AsyncStream(BaseStream):
         If no server answers at the address, or the samples are not those that were announced.
     """
 
-    _connection: "AsyncConnection"
-
     async def __aenter__(self) -> Self:
-        with _translated_errors(self._address):
-            from websockets.asyncio.client import connect  # noqa: PLC0415 - slow to load
-
-            self._connection = await connect(self._address.stream_url, **self._connecting())
-            # Without an answer to its start message the stream is of no use: close it at once.
-            try:
-                async with asyncio.timeout(self._timeout_seconds):
-                    await self._connection.send(self._start_message())
-                    self._begin(await self._connection.recv())
-            except BaseException:
-                await self._connection.close()
-                raise
+        self._lock = asyncio.Lock()
+        self._links.append(await self._open())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._connection.close()
+        await self._links[-1].connection.close()
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> Item:
-        if self._is_over:
-            raise StopAsyncIteration
-        with _translated_errors(self._address):
-            item = self._read(await self._connection.recv())
-        if item is None:
-            raise StopAsyncIteration
-        return item
+        while not self._is_over:
+            link = self._links[0]
+            try:
+                with _translated_errors(self._address):
+                    text = await link.connection.recv()
+            except ServerError as error:
+                await self._reopen(link, error)
+                del self._links[0]
+            else:
+                if item := self._read(text):
+                    return item
+        raise StopAsyncIteration
 
     async def send(self, samples: Samples) -> None:
         """Send samples, of shape (n,) or (n, channels), or the bytes of them.
@@ -122,18 +116,61 @@ class AsyncStream(BaseStream):
         for frame, wait_seconds in self._frames(samples):
             if wait_seconds:
                 await asyncio.sleep(wait_seconds)
-            with _translated_errors(self._address):
-                await self._connection.send(frame)
+            await self._say(frame, len(frame) // self._frame_bytes)
 
     async def skip(self, samples: int) -> None:
         """Send that so many samples per channel were lost: the stream's clock goes on."""
-        with _translated_errors(self._address):
-            await self._connection.send(skip_message(samples))
+        await self._say(skip_message(samples), samples)
 
     async def end(self) -> None:
         """Send that no more comes: what is due follows, then the iteration ends."""
+        self._has_ended = True
+        await self._say(END_MESSAGE)
+
+    async def _say(self, message: str | bytes, samples: int = 0) -> None:
+        """Send samples, or something else, on a new connection where the last one is lost."""
+        link = self._links[-1]
+        try:
+            with _translated_errors(self._address):
+                for one in self._due(link, message):
+                    await link.connection.send(one)
+        except ServerError as error:
+            await self._reopen(link, error)
+            if not self._has_ended:
+                await self._say(message, samples)
+        else:
+            link.samples += samples
+            self._sent_samples += samples
+
+    async def _open(self) -> Link:
         with _translated_errors(self._address):
-            await self._connection.send(END_MESSAGE)
+            from websockets.asyncio.client import connect  # noqa: PLC0415 - slow to load
+
+            connection = await connect(self._address.stream_url, **self._connecting())
+            # Without an answer to its start message the stream is of no use: close it at once.
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    await connection.send(self._start_message())
+                    self._begin(await connection.recv())
+            except BaseException:
+                await connection.close()
+                raise
+        return Link(connection)
+
+    async def _reopen(self, lost: Link, error: SerError) -> None:
+        """Connect in place of a connection that was lost, unless that is done already."""
+        began = time.monotonic()
+        async with self._lock:
+            if self._links[-1] is not lost:
+                return
+            while self._links[-1] is lost:
+                await asyncio.sleep(self._pause_seconds(error, began))
+                try:
+                    self._links.append(await self._open())
+                except SerError as failed:
+                    error = failed
+        if self._has_ended:  # what was said of it over there may not have come
+            await self._say(END_MESSAGE)
 
 
 class Stream(BaseStream):
@@ -143,22 +180,13 @@ class Stream(BaseStream):
     those that have come with `received`, or iterate in another thread.
     """
 
-    _connection: "Connection"
-
     def __enter__(self) -> Self:
-        with _translated_errors(self._address), contextlib.ExitStack() as closing:
-            from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
-
-            opening = connect(self._address.stream_url, **self._connecting())
-            self._connection = closing.enter_context(opening)
-            self._connection.send(self._start_message())
-            self._begin(self._connection.recv(self._timeout_seconds))
-            # From here on `__exit__` closes it; before, any error does.
-            self._closing = closing.pop_all()
+        self._lock = threading.Lock()
+        self._links.append(self._open())
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._closing.close()
+        self._links[-1].connection.close()
 
     def __iter__(self) -> Self:
         return self
@@ -180,24 +208,71 @@ class Stream(BaseStream):
         for frame, wait_seconds in self._frames(samples):
             if wait_seconds:
                 time.sleep(wait_seconds)
-            with _translated_errors(self._address):
-                self._connection.send(frame)
+            self._say(frame, len(frame) // self._frame_bytes)
 
     def skip(self, samples: int) -> None:
         """Send that so many samples per channel were lost: the stream's clock goes on."""
-        with _translated_errors(self._address):
-            self._connection.send(skip_message(samples))
+        self._say(skip_message(samples), samples)
 
     def end(self) -> None:
         """Send that no more comes: what is due follows, then the iteration ends."""
-        with _translated_errors(self._address):
-            self._connection.send(END_MESSAGE)
+        self._has_ended = True
+        self._say(END_MESSAGE)
 
     def _next(self, timeout_seconds: float | None) -> Item | None:
-        if self._is_over:
-            return None
-        with _translated_errors(self._address, waits=timeout_seconds is None):
-            return self._read(self._connection.recv(timeout_seconds))
+        while not self._is_over:
+            link = self._links[0]
+            try:
+                with _translated_errors(self._address, waits=timeout_seconds is None):
+                    text = link.connection.recv(timeout_seconds)
+            except ServerError as error:
+                self._reopen(link, error)
+                del self._links[0]
+            else:
+                if item := self._read(text):
+                    return item
+        return None
+
+    def _say(self, message: str | bytes, samples: int = 0) -> None:
+        """Send samples, or something else, on a new connection where the last one is lost."""
+        link = self._links[-1]
+        try:
+            with _translated_errors(self._address):
+                for one in self._due(link, message):
+                    link.connection.send(one)
+        except ServerError as error:
+            self._reopen(link, error)
+            if not self._has_ended:
+                self._say(message, samples)
+        else:
+            link.samples += samples
+            self._sent_samples += samples
+
+    def _open(self) -> Link:
+        with _translated_errors(self._address), contextlib.ExitStack() as closing:
+            from websockets.sync.client import connect  # noqa: PLC0415 - slow to load
+
+            opening = connect(self._address.stream_url, **self._connecting())
+            connection = closing.enter_context(opening)
+            connection.send(self._start_message())
+            self._begin(connection.recv(self._timeout_seconds))
+            closing.pop_all()  # from here on `__exit__` closes it
+        return Link(connection)
+
+    def _reopen(self, lost: Link, error: SerError) -> None:
+        """Connect in place of a connection that was lost, unless that is done already."""
+        began = time.monotonic()
+        with self._lock:
+            if self._links[-1] is not lost:
+                return
+            while self._links[-1] is lost:
+                time.sleep(self._pause_seconds(error, began))
+                try:
+                    self._links.append(self._open())
+                except SerError as failed:
+                    error = failed
+        if self._has_ended:  # what was said of it over there may not have come
+            self._say(END_MESSAGE)
 
 
 @contextlib.contextmanager
