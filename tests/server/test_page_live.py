@@ -274,7 +274,7 @@ def test_a_full_server_is_told_and_tried_again(opened: Open, voice: Path) -> Non
         first = opened(small.url, voice)
         first.press_start("#status", "listening to")
         second = opened(small.url, voice)
-        second.press_start("#trouble", "The server is full")
+        second.press_start("#trouble", "1 streams are open, which is all")
         first.press_start("#emotion", "stopped")
         second.wait_for("#status", "listening to")
         assert second.find("#trouble").is_displayed() is False

@@ -6,6 +6,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_live.server.problems import ProblemError
+from ser_live.server.proxies import route_path
 from ser_live.server.settings import Settings
 from ser_live.server.tokens import Tokens
 from ser_live.text import quoted
@@ -16,6 +17,7 @@ _TOKEN_PROTOCOL = "bearer."
 _MOST_OFFERED = 4
 GUARDED = ("/v1/", "/metrics")
 """Beginnings of paths that ask for a token."""
+_PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _SECURITY_HEADERS = {
     "Content-Security-Policy": (
@@ -69,22 +71,27 @@ class Access:
         # A page may let its own name resolve to this machine (DNS rebinding); then origin and host
         # agree, and only the name gives it away.
         host = headers.get("host", "")
-        if self._hosts is not None and _host_name(host) not in self._hosts:
+        if self._hosts is not None and _place(host)[0] not in self._hosts:
             raise ProblemError(
                 403,
                 f"the server is not known as {quoted(host)}; ask for it under the name it printed, "
                 "or start it with --allow-host",
                 code="host",
             )
+        # What follows guards no files of the page: with these, it can say what is refused.
+        if not route_path(scope).startswith(GUARDED):
+            return
         # The same-origin policy does not hold for WebSockets, nor for requests that are only sent.
         origin = headers.get("origin")
-        if origin is not None and origin not in self._origins and not _is_same(origin, host):
+        is_known = origin is None or origin in self._origins
+        if not is_known and not _is_same(origin or "", host, scope["scheme"]):
             raise ProblemError(
                 403,
-                f"pages of {quoted(origin)} may not connect; start the server with --origin",
+                f"pages of {quoted(origin)} may not connect, the server was asked for as "
+                f"{quoted(host)}; start it with --origin, or let the proxy in front keep Host",
                 code="origin",
             )
-        if self._tokens and scope["path"].startswith(GUARDED):
+        if self._tokens:
             self._check_token(scope, headers)
 
     def _check_token(self, scope: Scope, headers: Headers) -> None:
@@ -124,13 +131,21 @@ def _with_security(send: Send) -> Send:
     return send_with_headers
 
 
-def _host_name(host: str) -> str | None:
+def _place(host: str, scheme: str = "") -> tuple[str | None, int | None]:
     try:
-        return urlsplit(f"//{host}").hostname
+        parts = urlsplit(f"//{host}")
+        return parts.hostname, parts.port or _PORTS.get(scheme)
     except ValueError:
-        return None
+        return None, None
 
 
-def _is_same(origin: str, host: str) -> bool:
-    scheme, _, place = origin.partition("://")
-    return scheme in ("http", "https") and place.lower() == host.lower()
+def _is_same(origin: str, host: str, scheme: str) -> bool:
+    """Return whether a page came from a host itself.
+
+    A page by http is none of a server by https: anyone on the way could have written it. The other
+    way round a proxy has taken https off.
+    """
+    of_page, _, place = origin.partition("://")
+    if of_page not in ("https", scheme.replace("ws", "http")):
+        return False
+    return place != "" and _place(place, of_page) == _place(host, of_page) != (None, None)

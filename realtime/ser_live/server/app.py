@@ -16,6 +16,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.responses import JSONResponse, Response
 from starlette.routing import WebSocketRoute
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from ser_live import __version__
 from ser_live.engine.recognizer import StreamRecognizer
@@ -29,6 +30,7 @@ from ser_live.server.observability import Metrics, Requests, logger
 from ser_live.server.openapi import completed, problems
 from ser_live.server.page_files import PageFiles
 from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid
+from ser_live.server.proxies import RootPath, with_mapped
 from ser_live.server.recording_endpoint import Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream_endpoint import StreamEndpoint
@@ -157,7 +159,12 @@ def create_app(settings: Settings | None = None) -> ServeApp:
     app.add_api_route("/", files.document, methods=["GET", "HEAD"], include_in_schema=False)
     app.mount(files.path, files)
     # Not FastAPI's own: `StreamEndpoint` refuses before the handshake, with a problem.
-    app.router.routes.append(WebSocketRoute(StreamEndpoint.path, StreamEndpoint(streams)))
+    endpoint = StreamEndpoint(streams)
+    app.router.routes.append(WebSocketRoute(endpoint.path, endpoint))
+    app.add_api_route(
+        endpoint.path, endpoint.refuse_plain, methods=["GET", "HEAD", "POST"],
+        include_in_schema=False,
+    )  # fmt: skip
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(SerError, on_failure)
@@ -173,6 +180,9 @@ def create_app(settings: Settings | None = None) -> ServeApp:
             allow_headers=["Authorization", "Content-Type"],
         )
     app.add_middleware(Requests, metrics=metrics)
+    # Before the log, the limits and the origin's check hear of a client.
+    app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=with_mapped(settings.trusted_proxies))
+    app.add_middleware(RootPath, root_path=settings.root_path)
     return app
 
 

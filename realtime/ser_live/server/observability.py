@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ser_live import __version__
 from ser_live.server.engine import BatchKind
+from ser_live.server.proxies import route_path
 from ser_live.server.settings import Limits
 from ser_live.text import sanitize
 
@@ -240,7 +241,7 @@ class Requests:
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         self._metrics.count_request(scope, status, seconds)
         # Monitors ask every few seconds; only what fails of that is worth a line.
-        level = logging.DEBUG if scope["path"] in _QUIET and status < 400 else logging.INFO
+        level = logging.DEBUG if route_path(scope) in _QUIET and status < 400 else logging.INFO
         client = scope.get("client") or ("", 0)
         logger.log(
             level,

@@ -44,6 +44,7 @@ Exit codes: 0 stopped, 2 a mistake, told on stderr.
 # Letters that stand unchanged in an address, a header and a subprotocol.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
 _ORIGIN = re.compile(r"https?://[^/\s]+/*")
+_ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -124,6 +125,18 @@ class Settings:
         group="for whom", key="allow_host", metavar="NAME",
     )  # fmt: skip
     """Names under which the server is known, beside its own."""
+    root_path: str = setting(
+        "", "where a proxy shows the server, whether it strips that off or not",
+        group="behind a proxy", metavar="/PATH", fits=_ROOT_PATH.fullmatch,
+        wanted="a path like /ser",
+    )  # fmt: skip
+    """Without a slash at its end; empty: at the top."""
+    trusted_proxies: Sequence[str] = setting(
+        (), "proxy whose X-Forwarded-For and X-Forwarded-Proto count", key="trusted_proxy",
+        group="behind a proxy", metavar="ADDRESS|NETWORK", fits=ipaddress.ip_network,
+        wanted="an address or a network like 10.0.0.0/8",
+    )  # fmt: skip
+    """Of these alone the headers tell the client's address and whether it came by https."""
     models: Sequence[str] = _text(
         (), "to serve beside the shipped ones; the first is the default",
         key="model", metavar="NAME|PATH",
@@ -145,6 +158,7 @@ class Settings:
         check(self)
         # Browsers send it without the slash that people copy.
         object.__setattr__(self, "origins", tuple(url.rstrip("/") for url in self.origins))
+        object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
 
     @property
     def is_guarded(self) -> bool:

@@ -3,6 +3,7 @@
 import time
 from typing import Any
 
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from ser_live.engine.channels import Recognizer
@@ -53,6 +54,17 @@ class StreamEndpoint:
                 {"type": "websocket.accept", "subprotocol": SUBPROTOCOL if is_offered else None}
             )
             await stream.run()
+
+    async def refuse_plain(self, request: Request) -> None:
+        """Tell a request that is no WebSocket why a stream is refused, or that it is none."""
+        self._streams.require_room(request.client.host if request.client else "")
+        raise ProblemError(
+            426,
+            f"{self.path} is a WebSocket, and no upgrade to one came; ask for it as ws or wss, and "
+            "let proxies on the way pass the headers Upgrade and Connection",
+            {"Upgrade": "websocket", "Connection": "Upgrade"},
+            "no_websocket",
+        )
 
 
 class Stream:

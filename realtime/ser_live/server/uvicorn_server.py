@@ -123,7 +123,7 @@ def _config(app: ServeApp, settings: Settings) -> uvicorn.Config:
         timeout_graceful_shutdown=round(_DRAIN_SECONDS),
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
-        # A client's header must not choose the address that limits count by.
+        # The application does it: a client's header must not choose the address of the limits.
         proxy_headers=False,
         server_header=False,
         access_log=False,
@@ -168,7 +168,7 @@ def _address(settings: Settings, listener: socket.socket) -> str:
     scheme = "https" if settings.certificate else "http"
     token = f"#token={settings.token}" if settings.token else ""
     where = " (and every other address of this machine)" if settings.host in _OWN_NAMES else ""
-    return f"{scheme}://{host}:{port}/{token}{where}"
+    return f"{scheme}://{host}:{port}{settings.root_path}/{token}{where}"
 
 
 class HttpProtocol(H11Protocol):

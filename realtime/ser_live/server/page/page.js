@@ -282,6 +282,9 @@ function listenToBrowser() {
   navigator.mediaDevices?.addEventListener("devicechange", listMicrophones);
 }
 
+$("unscripted").remove();
+$("start").disabled = false;
+write($("status-words"), STATUS_WORDS.over);
 takeToken();
 write($("host"), location.host);
 history.addEventListener("change", onHistory);

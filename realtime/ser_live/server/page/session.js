@@ -2,7 +2,7 @@
 
 import { request, SerStream } from "./client.js";
 import { LevelMeter } from "./history.js";
-import { closedWords, FULL, refusedWords } from "./words.js";
+import { closedWords, NOT_UPGRADED, refusedWords } from "./words.js";
 
 const RETRY_SECONDS = [0.5, 1, 2, 4, 5];
 const FINISH_MILLISECONDS = 10_000;
@@ -174,12 +174,12 @@ export class Session extends EventTarget {
   async #diagnose(closed) {
     const token = this.options.token ?? "";
     try {
-      await request(new URL("readyz", this.base));
-      await request(new URL("v1/models", this.base), { token });
+      // Sent with the page's origin, as a stream is, and refused for the same reasons.
+      await request(new URL("v1/stream", this.base), { method: "POST", token });
     } catch (error) {
-      return refusedWords(error, token !== "");
+      if (error.status !== 426) return refusedWords(error, token !== "");
     }
-    return closed.code === 1006 ? FULL : closedWords(closed);
+    return closed.code === 1006 ? NOT_UPGRADED : closedWords(closed);
   }
 
   #tryAgain(why) {

@@ -87,10 +87,12 @@ export function refusedWords({ status, message }, hasToken) {
   return { retry: true, words: `The server has a fault: ${message}` };
 }
 
-/** The server answers and accepts the token, and still took no stream. */
-export const FULL = {
+/** The server would take a stream, and still none came through to it. */
+export const NOT_UPGRADED = {
   retry: true,
-  words: "The server is full: it accepts no more streams at the moment.",
+  words:
+    "The server answers, but no stream gets through to it. A proxy on the way may not pass the " +
+    "headers Upgrade and Connection.",
 };
 
 /** Say why a file could not be recognized. */
