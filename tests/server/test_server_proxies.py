@@ -108,7 +108,7 @@ def test_the_last_hop_that_is_no_proxy_is_the_client(
 
 def test_garbage_of_a_proxy_harms_nothing(shown: serving.Server) -> None:
     for value in ("unknown", "999.1.1.1", "[::1", "\xff\xfe", "1.2.3.4:99999999999999999999"):
-        headers = {"X-Forwarded-For": value.encode("latin1"), "X-Forwarded-Proto": b"\xff"}
+        headers = [(b"X-Forwarded-For", value.encode("latin1")), (b"X-Forwarded-Proto", b"\xff")]
         answer = httpx.get(f"{shown.url}/v1/schema", headers=headers, timeout=SECONDS)
         assert answer.status_code == 200
         assert shown.log.wait_for("request", request_id=answer.headers["x-request-id"])

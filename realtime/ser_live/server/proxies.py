@@ -27,7 +27,7 @@ class RootPath:
         if root and scope["type"] != "lifespan":
             path = scope["path"]
             is_stripped = not f"{path}/".startswith(f"{root}/")
-            scope |= {"root_path": root, "path": root + path if is_stripped else path}
+            scope["root_path"], scope["path"] = root, root + path if is_stripped else path
         await self._app(scope, receive, send)
 
 

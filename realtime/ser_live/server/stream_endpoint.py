@@ -57,7 +57,7 @@ class StreamEndpoint:
 
     async def refuse_plain(self, request: Request) -> None:
         """Tell a request that is no WebSocket why a stream is refused, or that it is none."""
-        self._streams.require_room(request.client.host if request.client else "")
+        self._streams.require_room(self._streams.client(request.scope))
         raise ProblemError(
             426,
             f"{self.path} is a WebSocket, and no upgrade to one came; ask for it as ws or wss, and "
