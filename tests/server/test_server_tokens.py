@@ -119,7 +119,7 @@ def test_a_file_that_others_can_read_is_warned_of(
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[serving.Server]:
     file = tmp_path_factory.mktemp("tokens") / "tokens.toml"
-    own = "max_streams = 1\nmax_uploads = 1\nmax_seconds = 2\nmax_bytes_per_second = 100000\n"
+    own = "max_streams = 1\nmax_uploads = 1\nmax_seconds = 2\nmax_bytes_per_second = 1000\n"
     write(file, {"alice": ALICE, "bob": BOB}, own + "max_upload_bytes = 1000000")
     with serving.server("--tokens", file) as running:
         running.token = ALICE  # with which the schema is asked for
@@ -144,7 +144,7 @@ def said_limits(server: serving.Server, secret: str) -> dict[str, float]:
 @pytest.mark.integration
 def test_streams_of_a_token_have_its_limits(server: serving.Server) -> None:
     assert said_limits(server, ALICE)["max_seconds"] == Limits().max_seconds
-    assert said_limits(server, BOB)["max_bytes_per_second"] == 100_000
+    assert said_limits(server, BOB)["max_bytes_per_second"] == 1000
     with connect(server, additional_headers=bearer(BOB)) as held:
         held.send(start())
         assert refusal(server, additional_headers=bearer(BOB)) == 503
@@ -159,6 +159,8 @@ def test_streams_of_a_token_have_its_limits(server: serving.Server) -> None:
     assert long.ended["reason"] == "too_long"
     lines = server.log.wait_for("stream closed", reason="too_long")
     assert lines[0]["token_name"] == "bob"
+    flood = [start(sample_rate_hz=384000), *[bytes(20_000)] * 80]
+    assert talk(server, flood, additional_headers=bearer(BOB)).ended["reason"] == "rate_limit"
     assert figure(server, 'ser_token_heard_seconds_total{token="bob"}') > 2
     assert figure(server, 'ser_token_streams_open{token="bob"}') == 0
 
