@@ -159,7 +159,7 @@ def test_streams_of_a_token_have_its_limits(server: serving.Server) -> None:
     assert long.ended["reason"] == "too_long"
     lines = server.log.wait_for("stream closed", reason="too_long")
     assert lines[0]["token_name"] == "bob"
-    flood = [start(sample_rate_hz=384000), *[bytes(20_000)] * 80]
+    flood: list[str | bytes] = [start(sample_rate_hz=384000), *[bytes(20_000)] * 80]
     assert talk(server, flood, additional_headers=bearer(BOB)).ended["reason"] == "rate_limit"
     assert figure(server, 'ser_token_heard_seconds_total{token="bob"}') > 2
     assert figure(server, 'ser_token_streams_open{token="bob"}') == 0
