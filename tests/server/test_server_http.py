@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gzip
 import io
 import re
 import subprocess
@@ -121,6 +122,20 @@ def test_a_body_without_a_length_is_bounded_too(server: serving.Server) -> None:
 def test_a_form_is_refused_with_the_right_way(server: serving.Server) -> None:
     answer = httpx.post(f"{server.url}/v1/recognize", files={"file": b"RIFF"})
     assert "--data-binary" in problem(answer, 415)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "br", "gzip, identity", "nonesuch"])
+def test_a_packed_body_is_refused_in_words(server: serving.Server, coding: str) -> None:
+    answer = httpx.post(
+        f"{server.url}/v1/recognize",
+        content=gzip.compress(SILENCE),
+        headers={"Content-Encoding": coding},
+    )
+    assert coding in problem(answer, 415)
+    assert answer.json()["code"] == "content_encoding"
+    assert answer.headers["accept-encoding"] == "identity"
+    plain = {"Content-Encoding": "identity"}
+    assert httpx.post(answer.url, content=SILENCE, headers=plain).status_code == 200
 
 
 def test_a_damaged_recording_gives_what_was_readable(server: serving.Server) -> None:

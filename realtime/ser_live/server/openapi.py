@@ -13,7 +13,7 @@ _PROBLEMS = {
     404: "No such model: `unknown_model`",
     408: "The body, or the reading of the answer, is too slow: `too_slow`, `slow_reader`",
     413: "The recording or its answer is too large: `too_large`; or too long: `too_long`",
-    415: "No audio that can be read: `no_audio`",
+    415: "No audio that can be read: `no_audio`; or packed: `content_encoding`",
     422: "An option that cannot be: `bad_option`",
     429: "A limit of the token: try later",
     500: "The server failed, and its log tells why: `internal`",
@@ -21,6 +21,7 @@ _PROBLEMS = {
 }
 _HEADERS: dict[int, dict[str, Any]] = {
     401: {"WWW-Authenticate": {"schema": {"const": "Bearer", "type": "string"}}},
+    415: {"Accept-Encoding": {"schema": {"const": "identity", "type": "string"}}},
     429: {"Retry-After": {"schema": {"type": "integer", "minimum": 0}}},
     503: {"Retry-After": {"schema": {"type": "integer", "minimum": 0}}},
 }

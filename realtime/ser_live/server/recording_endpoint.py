@@ -23,6 +23,7 @@ from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.settings import Limits
 from ser_live.server.streams import Client, Streams, counted
 from ser_live.sources.audio_reader import WANTED, AudioReader
+from ser_live.text import quoted
 
 _SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot for ever
 _BLOCK_VALUES = 1 << 20
@@ -143,6 +144,10 @@ class Recordings:
             raise too_large
         if request.headers.get("content-type", "").startswith("multipart/"):
             raise ProblemError(415, f"a form came; {_FORMATS} (curl --data-binary @FILE)")
+        # What unpacks to a thousand times its size is not unpacked; FLAC does more for audio.
+        if (coding := request.headers.get("content-encoding", "identity")) != "identity":
+            detail = f"Content-Encoding is {quoted(coding)}; {_FORMATS}, without it; FLAC is small"
+            raise ProblemError(415, detail, {"Accept-Encoding": "identity"}, "content_encoding")
         body, size = io.BytesIO(), 0
         began = asyncio.get_running_loop().time()
         try:
