@@ -46,7 +46,7 @@ def completed(document: dict[str, Any], *, is_guarded: bool) -> dict[str, Any]:
         for operation in item.values():
             # Without a token of the server's one may be sent all the same.
             operation["security"] = [{"bearer": []}, *([] if is_guarded else [{}])] * asks
-            common = problems(*[401] * asks, 403, 500)
+            common = problems(*[401, 403] * asks, 500)
             responses = {str(status): told for status, told in common.items()}
             others = {"default": _problem("Another problem", {})}
             operation["responses"] |= responses | others
