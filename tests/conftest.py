@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import soundfile
 from hypothesis import settings
 
 from helpers import sound_server
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.sources import DEMO_PATH
 from ser_live.testing import tiny_card, write_tiny_model
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put what imports TensorFlow first: so one process of two does it, and the other takes over
     the rest, which it steals from the end."""
-    items.sort(key=lambda item: item.path.parent.name not in ("train", "export"))
+    places = ("train", "export", "test_public_surface", "test_smoke")
+    items.sort(key=lambda item: not {item.path.parent.name, item.path.stem}.intersection(places))
 
 
 @pytest.fixture(scope="session")
@@ -88,6 +91,22 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> "tiny_network.Fitted":
     from helpers import tiny_network  # noqa: PLC0415 - Keras takes seconds
 
     return tiny_network.fit_once(tmp_path_factory.mktemp("fitted"))
+
+
+@pytest.fixture(scope="session")
+def half_demo_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two of the demo's four utterances, 9.75 s, in a file of its name."""
+    path = tmp_path_factory.mktemp("demo") / DEMO_PATH.name
+    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="float32")
+    soundfile.write(path, samples[: round(9.75 * rate_hz)], rate_hz)
+    return path
+
+
+@pytest.fixture
+def half_demo(half_demo_file: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Let ``--demo`` be the half of it."""
+    monkeypatch.setattr("ser_live.sources.DEMO_PATH", half_demo_file)
+    return half_demo_file
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def test_a_stream_gives_what_the_recognizer_gives() -> None:
     assert said.close_code == 1000
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_one_epoch_becomes_a_model_that_recognizes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

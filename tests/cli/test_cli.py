@@ -24,13 +24,13 @@ from helpers.processes import files_no_larger_than, imported
 from helpers.readers import READERS
 from helpers.streams import GivenSource
 from helpers.terminal import ESCAPE, terminal
-from ser_live import listen
+from ser_live import listen, sources
 from ser_live.cli.progress import FileProgress
 from ser_live.cli.stderr import Stderr
 from ser_live.command_line import Signals, Stopped, exit_code_of
 from ser_live.output import json_record
 from ser_live.recording import Recorder, ReplaySource
-from ser_live.sources import DEMO_NOTICE, DEMO_PATH, Block, Notice
+from ser_live.sources import DEMO_NOTICE, Block, Notice
 from ser_live.testing import speech_like, write_tiny_model
 
 COMMAND = [sys.executable, "-m", "ser_live"]
@@ -45,7 +45,7 @@ sys.exit(main(words))
 
 
 @pytest.fixture(autouse=True)
-def surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+def surroundings(half_demo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let processes find the package without an installation, and terminals be able."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "realtime"))
     # rich keeps the codes of a style as the first terminal of the process wanted them.
@@ -253,7 +253,7 @@ def files_in(folder: Path) -> dict[str, str]:
 
 def with_a_hole(path: Path, model: Path) -> None:
     """Record a device that was away for a while."""
-    samples, rate = soundfile.read(DEMO_PATH, dtype="float32", always_2d=True)
+    samples, rate = soundfile.read(sources.DEMO_PATH, dtype="float32", always_2d=True)
     items: list[Block | Notice] = [
         Block(samples[:80000]),
         Notice("device_lost", "unplugged"),
@@ -285,7 +285,7 @@ class TestOutput:
     ) -> None:
         path = tmp_path / "out.jsonl"
         command = ["--demo", "--pace", "fast", "--model", tiny_model, "--output", path]
-        for options, count in ([], 0), (["--utterances"], 4):
+        for options, count in ([], 0), (["--utterances"], 2):
             lines = [
                 lines_of(done_well(*command, *options).stdout),
                 [json.loads(line) for line in path.read_text().splitlines()],
@@ -318,9 +318,9 @@ class TestOutput:
         errors = [x for x in done.stderr.splitlines() if x.startswith("ser-live: error: ")]
         assert len(errors) == 1
         assert "full.jsonl: cannot write on (No space left on device)" in errors[0]
-        assert len(done.stdout.splitlines()) == 78
-        assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 79
-        assert "19.6 s of demo.ogg, in " in done.stderr
+        assert len(done.stdout.splitlines()) == 39
+        assert len((tmp_path / "out.csv").read_bytes().splitlines()) == 40
+        assert "9.8 s of demo.ogg, in " in done.stderr
         assert done.stderr.endswith(f"JSON lines on stdout, {tmp_path / 'out.csv'}\n")
 
     def test_verbose_says_what_goes_on(self, tmp_path: Path, voice: Path, tiny_model: Path) -> None:
@@ -355,7 +355,7 @@ class TestClosingWords:
         assert told == wanted
         seconds.pop("uncertain", None)
         assert max(seconds, key=lambda name: seconds[name]) in words["heard"]
-        assert words["length"].startswith("19.6 s of demo.ogg, in ")
+        assert words["length"].startswith("9.8 s of demo.ogg, in ")
         assert words["lost"] == "nothing"
         assert words["written"] == "JSON lines on stdout, a.csv"
 
@@ -408,7 +408,7 @@ class TestBar:
     @pytest.mark.parametrize("width", [30, 40, 80])
     def test_it_fits(self, tiny_model: Path, tmp_path: Path, width: int) -> None:
         path = tmp_path / f"{'long name ' * 9}.wav"
-        path.write_bytes(Path(DEMO_PATH).read_bytes())
+        path.write_bytes(Path(sources.DEMO_PATH).read_bytes())
         console = terminal(width, 10)
         with listen(path, model=tiny_model) as listener:
             steps = listener.steps()
@@ -433,7 +433,9 @@ class TestRecording:
         assert lines_of(replay.stdout) == lines_of(session.stdout)
         assert "replay of demo.ogg, recorded by ser-live" in replay.stderr
         samples = soundfile.read(path, dtype="float32")[0]
-        np.testing.assert_array_equal(samples, soundfile.read(DEMO_PATH, dtype="float32")[0])
+        np.testing.assert_array_equal(
+            samples, soundfile.read(sources.DEMO_PATH, dtype="float32")[0]
+        )
 
     def test_replay_can_be_told_otherwise(self, tmp_path: Path, tiny_model: Path) -> None:
         path = tmp_path / "a.wav"
@@ -453,8 +455,8 @@ class TestRecording:
         everyday = lines_of(done_well(*options, "--record", usual).stdout)
         acted = lines_of(done_well(*options, "--record", even, "--prior", "even").stdout)
         assert everyday == lines_of(done_well(*options, "--prior", "everyday").stdout)
-        assert [line["state"] for line in everyday] != [line["state"] for line in acted]
-        with listen(DEMO_PATH, model=everyday_model, prior="even") as predictions:
+        assert everyday != acted
+        with listen(sources.DEMO_PATH, model=everyday_model, prior="even") as predictions:
             assert acted == lines_of("\n".join(json.dumps(json_record(p)) for p in predictions))
         for path, then, other in ((usual, everyday, acted), (even, acted, everyday)):
             assert lines_of(done_well("replay", path).stdout) == then
@@ -489,7 +491,7 @@ class TestRecording:
         with files_no_larger_than(200_000):
             done = call("--demo", "--model", tiny_model, "--record", path)
         assert done.returncode == 2
-        assert len(done.stdout.splitlines()) == 78
+        assert len(done.stdout.splitlines()) == 39
         words = f"{path}: cannot write on (File too large); the recording ends at 2.25 s"
         assert f"ser-live: warning: {words}" in done.stderr
         assert path.stat().st_size == 94 + 4 * 49608
@@ -618,7 +620,7 @@ class TestView:
         for words in told:
             assert words not in view
             assert words in after
-        assert "length   19.6 s" in after
+        assert "length   9.8 s" in after
 
     def test_what_waits_is_bounded(self, capsys: pytest.CaptureFixture[str]) -> None:
         with Stderr("ser-live", is_held=True) as stderr:

@@ -51,10 +51,10 @@ def large(word: str) -> list[str]:
 
 
 @pytest.mark.parametrize("labels", [2, 9])
-def test_every_frame_fits(tmp_path: Path, labels: int) -> None:
+def test_every_frame_fits(half_demo_file: Path, tmp_path: Path, labels: int) -> None:
     model = write_tiny_model(tmp_path / "m.onnx", tiny_card(labels=NAMES[:labels]))
     sizes = [(12, 3), (44, 10), (60, 18), (80, 24), (100, 30), (120, 40), (200, 60)]
-    with listen(DEMO_PATH, model=model) as listener:
+    with listen(half_demo_file, model=model) as listener:
         views = [
             LiveView(listener, DEMO_NOTICE, terminal(*size), clock=lambda: 0.0) for size in sizes
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-import scipy.signal
+import scipy  # loads scipy.signal when it is asked for: that takes a second
 from numpy.typing import NDArray
 
 from helpers.sounds import RATE, SECONDS, SOUNDS, recognize

@@ -49,11 +49,11 @@ def test_any_chunking_of_any_format_gives_the_same_predictions(
         assert run(recognizer, cut(samples)) == whole
 
 
-@pytest.mark.parametrize(("rate", "seconds"), [(16000, 0.8), (22050, 0.5)])
+@pytest.mark.parametrize(("rate", "seconds"), [(16000, 0.5), (22050, 0.5)])
 def test_one_sample_at_a_time_gives_the_same_predictions(
     model: OnnxClassifier, rate: int, seconds: float
 ) -> None:
-    samples = demo_voice(rate, seconds)
+    samples = demo_voice(rate, seconds, 0.3)
     whole = run(StreamRecognizer(model, sample_rate_hz=rate), iter([samples]))
     assert run(StreamRecognizer(model, sample_rate_hz=rate), fixed(1)(samples)) == whole
     assert any(p.state != "silence" for p in whole)

@@ -1,6 +1,7 @@
 """Measurements and reports, made up."""
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +56,7 @@ def make_posteriors(seed: int = 0) -> Posteriors:
     )
 
 
+@functools.cache
 def answers(clips: int, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
     """Probabilities, and labels that are drawn from them: perfectly calibrated."""
     random = np.random.default_rng(seed)

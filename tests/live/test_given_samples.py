@@ -20,7 +20,7 @@ from ser_live.sources.push import PushSource
 
 RATE_HZ = 8000
 STEREO = (
-    np.stack([demo_voice(RATE_HZ, 6.05), demo_voice(RATE_HZ, 6.05, start=1.0)], axis=1) * 32767
+    np.stack([demo_voice(RATE_HZ, 3.05), demo_voice(RATE_HZ, 3.05, start=1.0)], axis=1) * 32767
 ).astype(np.int16)
 MONO = np.ascontiguousarray(STEREO[:, 0])
 Blocks = list[Any]
@@ -103,7 +103,7 @@ def test_empty_blocks_change_nothing(
 ) -> None:
     options: dict[str, Any] = {"model": tiny_model, "sample_rate_hz": RATE_HZ}
     # As many samples as whole hops: then nothing else waits where the empty one comes.
-    whole = MONO[: 6 * RATE_HZ]
+    whole = MONO[: 3 * RATE_HZ]
     blocks = [empty, *(part for block in cut(whole, 1000) for part in (block, empty))]
     assert list(listen(blocks, **options)) == wanted(whole)
     assert list(listen([empty, empty], **options)) == []

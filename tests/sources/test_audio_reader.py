@@ -17,7 +17,7 @@ from ser_live.sources.audio_reader import AudioReader
 from ser_train.audio import read_audio
 
 RATE_HZ = 16000
-SECONDS = 4.0
+SECONDS = 2.0
 
 
 def voice() -> NDArray[np.float32]:

@@ -131,6 +131,7 @@ def test_tables_want_a_folder() -> None:
     assert "give --report-dir" in error_of(done, "ser-train")
 
 
+@pytest.mark.usefixtures("no_pictures")
 def test_a_report_has_its_tables(tmp_path: Path) -> None:
     right = drawn(1, 0.6, seeds=2)
     changes: dict[str, Any] = {

@@ -12,8 +12,9 @@ import ser_train
 from ser_live import SerError
 from ser_train.models import registry as networks
 
-SINGLE = sorted(name for name, network in networks.NETWORKS.items() if not network.members)
-ENSEMBLES = sorted(networks.NETWORKS.keys() - SINGLE)  # three times as long each
+ENSEMBLES = sorted(name for name, network in networks.NETWORKS.items() if network.members)
+SINGLE = sorted(networks.NETWORKS.keys() - {*ENSEMBLES, "issa-iemocap"})
+"""But the one that test_published finds to be issa-ravdess with another dropout."""
 
 
 @functools.cache

@@ -3,8 +3,8 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
@@ -12,10 +12,8 @@ from helpers import tiny_corpora, tiny_network
 from helpers.notes import Notes
 from ser_live import SerError
 from ser_train.commands.cli import cross_validate
-from ser_train.commands.fit import fit
 from ser_train.cross_validation.plan import CrossValidation
 from ser_train.data.recordings import Recordings
-from ser_train.layers import LogMel
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import Recipe, with_settings
 from ser_train.models.registry import NETWORKS
@@ -84,7 +82,11 @@ def test_what_is_no_setting_is_one_line(word: str, reason: str) -> None:
         changed(word)
 
 
-def build(n_labels: int, bins: int) -> keras.Model:
+def build(n_labels: int, bins: int) -> Any:
+    import keras  # noqa: PLC0415 - TensorFlow takes seconds
+
+    from ser_train.layers import LogMel  # noqa: PLC0415
+
     spectrum = keras.Input((None, bins), name="spectrum")
     x = keras.layers.Permute((2, 3, 1))(LogMel(mels=20)(spectrum))
     x = keras.layers.GlobalAveragePooling2D()(x)
@@ -96,6 +98,10 @@ def build(n_labels: int, bins: int) -> keras.Model:
 @pytest.mark.usefixtures("no_pictures")
 def test_settings_train_and_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With half of the precision, in which nothing is saved."""
+    import keras  # noqa: PLC0415
+
+    from ser_train.commands.fit import fit  # noqa: PLC0415
+
     tiny_network.register(monkeypatch, build=build)
     corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7))
     settings = (("recipe.learning_rate", "0.02"), ("recipe.epochs", "1"))

@@ -253,7 +253,7 @@ def test_runs_differ_where_state_or_label_does() -> None:
 def test_the_live_engine_is_what_is_measured(voices: tuple[Voice, ...], tiny_model: Path) -> None:
     classifier, track = OnnxClassifier.load(tiny_model), Track(voices, seed=0)
     whole = np.concatenate(list(track.pieces()))
-    for gain_db, gain in ((0.0, 1.0), (20.0, 10.0), (-20.0, 0.1)):
+    for gain_db, gain in ((0.0, 1.0), (20.0, 10.0)):
         recognizer = StreamRecognizer(classifier)
         wanted = recognizer.process(np.float32(gain) * whole) + recognizer.flush()
         assert play(classifier, track, gain_db, lambda: None) == (wanted, wanted), "no odds"
@@ -262,7 +262,7 @@ def test_the_live_engine_is_what_is_measured(voices: tuple[Voice, ...], tiny_mod
 def test_known_onsets_give_the_right_times(
     voices: tuple[Voice, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stream, "SOUND_SECONDS", 10.0)
+    monkeypatch.setattr(stream, "SOUND_SECONDS", 5.0)
     classifier = OnnxClassifier.load(MODELS / "emotion-light.onnx")
     classifier.card = replace(
         classifier.card, window=replace(classifier.card.window, warm_up_seconds=1.5)

@@ -1,6 +1,7 @@
 """Random changes of recordings: each does what its name says, and moves nothing."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -19,11 +20,13 @@ NOTHING = WaveformAugmentation(**OFF)
 OTHERS = [speech_like(1.0, seed=seed) for seed in (1, 2)]
 
 
+@functools.cache
 def recording() -> Samples:
     """Two seconds of voice, half a second of near silence on either side."""
     samples = speech_like(3.0)
     samples[: SPEECH.start] *= 1e-3
     samples[SPEECH.stop :] *= 1e-3
+    samples.setflags(write=False)
     return samples
 
 
@@ -52,7 +55,7 @@ def test_the_same_seed_gives_the_same_and_the_input_is_kept() -> None:
 @pytest.mark.parametrize(
     ("way", "codecs"), [(way, ("MP3",)) for way in WAYS[1:]] + [("codec", ("OGG",))]
 )
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_each_change_leaves_length_and_place(way: str, codecs: tuple[str, ...], seed: int) -> None:
     if not set(codecs) <= set(codecs_there()):
         pytest.skip("libsndfile without it")

@@ -242,6 +242,8 @@ class FakeCapture:
         self, times: NDArray[np.float64], step_seconds: float, faults: list[LastingFault]
     ) -> list[protocol.Audio]:
         gaps = [fault for fault in faults if isinstance(fault, Overrun | Backlog)]
+        if not gaps:
+            return [self._audio(times, step_seconds, faults)] if times.size else []
         lost = within(times, *gaps)
         pieces = []
         for part in np.split(np.arange(times.size), np.flatnonzero(np.diff(lost)) + 1):
