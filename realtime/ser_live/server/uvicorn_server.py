@@ -5,6 +5,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -12,6 +13,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from uvicorn.server import ServerState
 
 from ser_live.errors import SerError
 from ser_live.server.app import ServeApp, create_app
@@ -70,6 +72,8 @@ class Server(uvicorn.Server):
     def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
         app = create_app(settings)
         super().__init__(_config(app, settings))
+        # Also for the streams that all come back at once after a restart.
+        self.server_state = _State(most_waiting=2 * settings.limits.max_streams + 200)
         self.app = app
         self._announce = announce
         self._listener = _listener(settings)
@@ -78,14 +82,26 @@ class Server(uvicorn.Server):
     def serve_until_stopped(self) -> None:
         """Serve until a signal comes or `should_exit` is set."""
         with self._listener:
-            self.run(sockets=[self._listener])
+            self.run(sockets=[])
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Begin to listen."""
         await super().startup(sockets)
         # If the application could not start, uvicorn has logged why and stops.
         if self.started:
+            self.servers.append(await self._listen())
             self._announce(self._address)
+
+    async def _listen(self) -> asyncio.Server:
+        config = self.config
+        return await asyncio.get_running_loop().create_server(
+            partial(HttpProtocol, config, self.server_state, self.lifespan.state),
+            sock=self._listener,
+            ssl=config.ssl,
+            backlog=config.backlog,
+            # Not uvicorn's, which lets a handshake take a minute.
+            ssl_handshake_timeout=HEAD_SECONDS if config.ssl else None,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let streams and their connections end, then stop."""
@@ -118,8 +134,6 @@ def _config(app: ServeApp, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=False,  # it costs more than it saves, and it can be a bomb
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=None,  # a pong may wait behind audio; idle_seconds finds the dead
-        # Above the limit of streams: one too many is refused in our words, not in uvicorn's.
-        limit_concurrency=2 * settings.limits.max_streams + 200,
         timeout_graceful_shutdown=round(_DRAIN_SECONDS),
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
@@ -171,16 +185,29 @@ def _address(settings: Settings, listener: socket.socket) -> str:
     return f"{scheme}://{host}:{port}{settings.root_path}/{token}{where}"
 
 
-class HttpProtocol(H11Protocol):
-    """HTTP by h11, which bounds a head's size; this bounds its time, and that of the answer."""
+class _State(ServerState):
+    """What connections share: also which of them have no request, the oldest first."""
 
+    def __init__(self, most_waiting: int) -> None:
+        super().__init__()
+        self.most_waiting = most_waiting
+        self.waiting: dict[HttpProtocol, None] = {}
+
+
+class HttpProtocol(H11Protocol):
+    """HTTP by h11, which bounds a head's size; this bounds its time, and that of the answer.
+
+    Connections without a whole head count in no other limit; of too many the oldest is dropped.
+    """
+
+    server_state: _State
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a head."""
         super().connection_made(transport)
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, transport.abort)
+        self._wait_for_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the deadlines."""
@@ -202,10 +229,9 @@ class HttpProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next head."""
-        super().on_response_complete()
-        self._head_came()
         if not self.transport.is_closing():
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+            self._wait_for_head()
+        super().on_response_complete()  # which takes up the next request, if that has come
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, unless an answer is on its way; its application hears of it."""
@@ -232,7 +258,18 @@ class HttpProtocol(H11Protocol):
             self._write_timer.cancel()
             self._write_timer = None
 
+    def _wait_for_head(self) -> None:
+        self._head_came()
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.abort)
+        waiting = self.server_state.waiting
+        waiting[self] = None
+        if len(waiting) > self.server_state.most_waiting:
+            oldest = next(iter(waiting))
+            oldest._head_came()
+            oldest.transport.abort()
+
     def _head_came(self) -> None:
+        self.server_state.waiting.pop(self, None)
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
