@@ -19,6 +19,7 @@ EventKind = Literal[
     "input_narrow_band",
     "hop_changed",
     "model_swapped",
+    "draining",
 ]
 
 

@@ -387,6 +387,21 @@ def test_a_server_that_stops_answers_for_what_it_got() -> None:
     assert predictions(items) == offline(INTEGERS[:heard])
 
 
+@pytest.mark.integration
+def test_a_stream_goes_on_when_the_server_is_going_to_stop() -> None:
+    with serving.server("--drain-seconds", 600) as ending, Stream(ending.url) as stream:
+        stream.send(INTEGERS[:RATE_HZ])
+        items = [next(stream)]
+        ending.running.should_exit = True
+        ending.log.wait_for("draining")
+        stream.send(INTEGERS[RATE_HZ:])
+        stream.end()
+        items += stream
+    assert stream.ended.reason == "end"
+    assert [i.kind for i in items if isinstance(i, Event)] == ["draining"]
+    assert predictions(items) == offline(INTEGERS)
+
+
 @pytest.mark.parametrize(
     ("server", "url", "token"),
     [

@@ -1,4 +1,4 @@
-"""A server that is asked to stop lets open streams end first."""
+"""A server that is asked to stop lets open streams go on for a while, and end."""
 
 import contextlib
 import json
@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 from helpers import serving
 from helpers.server_talk import (
+    END,
     RATE_HZ,
     VOICE,
     DeafClient,
@@ -22,6 +23,7 @@ from helpers.server_talk import (
     offline,
     refusal,
     start,
+    talk,
 )
 
 pytestmark = pytest.mark.integration
@@ -29,9 +31,79 @@ pytestmark = pytest.mark.integration
 SHORT = VOICE[: 3 * RATE_HZ]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_open_streams_are_flushed_and_told(number: signal.Signals) -> None:
-    with serving.process() as server:
+def draining(messages: list[dict[str, Any]]) -> list[str]:
+    return [m["detail"] for m in messages if m.get("event") == "draining"]
+
+
+def test_open_streams_are_told_and_go_on_until_they_end() -> None:
+    """One speaks on, one is told while it says nothing, one has not even started."""
+    with (
+        serving.process("--drain-seconds", 600) as server,
+        connect(server) as speaking,
+        connect(server) as silent,
+        connect(server) as late,
+    ):
+        sent = blocks(SHORT, 5000)
+        for stream, first in ((speaking, sent[:4]), (silent, [])):
+            for block in (start(), *first):
+                stream.send(block)
+            assert json.loads(stream.recv(30))["type"] == "started"
+        server.terminate()
+        (told,) = draining([json.loads(silent.recv(30))])
+        assert " 600 s" in told
+        ready = server.get("/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "draining")
+        assert server.get("/healthz").status_code == 200
+        refused = server.post(b"x")
+        assert (refused.status_code, refused.json()["code"]) == (503, "draining")
+        assert refusal(server) == 503
+        for stream, rest in ((speaking, sent[4:]), (silent, []), (late, [start(), *sent])):
+            assert server.process.poll() is None
+            for block in (*rest, END):
+                stream.send(block)
+            said = listen(stream)
+            assert (said.ended["reason"], said.close_code) == ("end", 1000)
+            assert said.predictions == (offline(SHORT) if rest else [])
+            assert len(draining(said.messages)) == (stream is not silent)
+        assert server.wait() == 0
+
+
+def test_a_stream_that_does_not_end_is_ended_when_its_time_is_over() -> None:
+    with (
+        serving.process("--drain-seconds", 1, "--drain-delay", 0.2) as server,
+        connect(server) as stream,
+        connect(server) as unstarted,
+    ):
+        for block in (start(), *blocks(SHORT, 5000)):
+            stream.send(block)
+        stream.recv(30)
+        server.terminate()
+        said = listen(stream)
+        assert [" 1 s" in told for told in draining(said.messages)] == [True]
+        assert (said.ended["reason"], said.close_code) == ("draining", 1001)
+        assert said.predictions == offline(SHORT)
+        assert listen(unstarted).close_code == 1001
+        assert server.wait() == 0
+
+
+def test_streams_are_taken_until_the_delay_is_over() -> None:
+    with serving.process("--drain-delay", 600, ends_well=False) as server:
+        server.terminate()
+        while server.get("/readyz").status_code == 200:
+            pass
+        said = talk(server, [start(), *blocks(SHORT, 5000), END])
+        assert said.predictions == offline(SHORT)
+        assert not draining(said.messages)
+        server.terminate()
+        assert server.wait(5) == 128 + signal.SIGTERM
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds"), [(signal.SIGTERM, 0), (signal.SIGINT, 600)], ids=["SIGTERM", "SIGINT"]
+)
+def test_open_streams_are_flushed_and_told(number: signal.Signals, seconds: float) -> None:
+    """At once: with no time to drain, and by Ctrl-C."""
+    with serving.process("--drain-seconds", seconds) as server:
         with connect(server) as stream, connect(server) as silent:
             # The answer to the mistake says that everything before it has come.
             for message in (start(), *blocks(SHORT, 5000), "{"):
@@ -51,17 +123,12 @@ def test_open_streams_are_flushed_and_told(number: signal.Signals) -> None:
         assert [line["reason"] for line in server.log.lines("stream closed")] == ["draining"] * 2
 
 
-def test_new_ones_are_refused_meanwhile_and_a_second_signal_ends_at_once() -> None:
+def test_a_second_signal_ends_at_once() -> None:
     limits = ("--unsent-seconds", 20, "--max-bytes-per-second", 10**9)
     with serving.process(*limits, ends_well=False) as server:
         deaf = DeafClient(server)
         server.terminate()
         server.log.wait_for("draining")
-        assert server.get("/readyz").status_code == 503
-        assert server.get("/healthz").status_code == 200
-        refused = server.post(b"x")
-        assert (refused.status_code, "retry-after" in refused.headers) == (503, True)
-        assert refusal(server) == 503
         assert server.process.poll() is None
         server.terminate()
         assert server.wait(5) == 128 + signal.SIGTERM
@@ -94,7 +161,7 @@ def test_a_client_that_goes_on_sending_gets_the_goodbye_all_the_same() -> None:
 def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> None:
     wav = serving.recording(np.tile(VOICE, (8, 1)), RATE_HZ, "PCM_16")
     is_begun = threading.Event()
-    with ThreadPoolExecutor() as threads, serving.server() as server:
+    with ThreadPoolExecutor() as threads, serving.server("--drain-seconds", 60) as server:
         engine = server.running.app.streams.engine
         process = engine.process
 

@@ -67,6 +67,14 @@ def test_a_recording_too(server: serving.Server) -> None:
     assert "fragile.onnx" not in answer.text
 
 
+def test_an_engine_that_has_ended_is_neither_healthy_nor_ready() -> None:
+    with serving.server() as server:
+        server.running.app.streams.engine.close()
+        for path in ("/healthz", "/readyz"):
+            answer = server.get(path)
+            assert (answer.status_code, answer.json()["code"]) == (503, "internal")
+
+
 def test_other_streams_do_not_notice(server: serving.Server) -> None:
     """Their runs of the networks are shared, their faults are not."""
     with connect(server) as good, connect(server) as other:

@@ -3,9 +3,11 @@
 import contextlib
 import json
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from websockets.frames import Frame, Opcode
@@ -191,6 +193,37 @@ def test_half_a_request_is_not_waited_for(
     for line, head in zip(waiting, heads, strict=True):
         with line:
             assert closes_within(line, 10.0), head
+
+
+@pytest.mark.parametrize("is_encrypted", [False, True], ids=["http", "https"])
+def test_half_open_connections_stand_in_the_way_of_nothing(
+    tmp_path: Path, is_encrypted: bool
+) -> None:
+    """Of too many the oldest are dropped; with TLS they have a head that is half, too."""
+    files = serving.certificate(tmp_path, "voice.example")
+    trusting = ssl.create_default_context(cafile=files[0])
+    options = ("--certificate", files[0], "--key", files[1]) if is_encrypted else ()
+    with serving.server("--max-streams", 2, *options) as server, contextlib.ExitStack() as stack:
+        most = server.running.server_state.most_waiting
+        given = {"ssl": trusting} if is_encrypted else {}
+        stream = stack.enter_context(connect(server, **given))
+        lines: list[socket.socket] = []
+        for _ in range(most + 50):
+            line = socket.create_connection((server.host, server.port))
+            if is_encrypted:
+                line = trusting.wrap_socket(line, server_hostname="voice.example")
+            lines.append(stack.enter_context(line))
+            line.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\nX")
+        assert closes_within(lines[49], 5.0)
+        for path in ("/healthz", "/readyz"):
+            assert server.get(path, verify=trusting).status_code == 200
+        stream.send(start())
+        assert json.loads(stream.recv(10))["type"] == "started"
+        with connect(server, **given) as another:
+            another.send(start())
+            assert json.loads(another.recv(10))["type"] == "started"
+        lines[-1].sendall(b": y\r\n\r\n")
+        assert lines[-1].recv(4096).startswith(b"HTTP/1.1 200")
 
 
 def test_an_endless_head_is_cut_off(server: serving.Server) -> None:

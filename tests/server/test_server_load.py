@@ -108,6 +108,19 @@ def test_a_voice_is_on_time_while_recordings_keep_the_engine_busy() -> None:
 
 
 @pytest.mark.integration
+def test_a_server_that_refuses_streams_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving.server() as server:
+        overload = server.running.app.streams.overload
+        monkeypatch.setattr(overload, "process", lambda _: "")  # else it sees that there is room
+        overload.is_refusing = True
+        answer = server.get("/readyz")
+        assert (answer.status_code, answer.json()["code"]) == (503, "overloaded")
+        assert server.get("/healthz").status_code == 200
+        overload.is_refusing = False
+        assert server.get("/readyz").status_code == 200
+
+
+@pytest.mark.integration
 def test_a_recording_waits_while_voices_are_late_and_no_voice_waits_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

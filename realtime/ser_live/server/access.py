@@ -17,6 +17,7 @@ _TOKEN_PROTOCOL = "bearer."
 _MOST_OFFERED = 4
 GUARDED = ("/v1/", "/metrics")
 """Beginnings of paths that ask for a token."""
+_HEALTH = ("/healthz", "/readyz")
 _PORTS = {"http": 80, "https": 443}
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 _SECURITY_HEADERS = {
@@ -71,7 +72,9 @@ class Access:
         # A page may let its own name resolve to this machine (DNS rebinding); then origin and host
         # agree, and only the name gives it away.
         host = headers.get("host", "")
-        if self._hosts is not None and _place(host)[0] not in self._hosts:
+        # A monitor knows an address alone.
+        hosts = None if route_path(scope) in _HEALTH else self._hosts
+        if hosts is not None and _place(host)[0] not in hosts:
             raise ProblemError(
                 403,
                 f"the server is not known as {quoted(host)}; ask for it under the name it printed, "

@@ -191,8 +191,11 @@ def _add_health(app: ServeApp) -> None:
 
     # FastAPI adds no HEAD to a GET, and monitors ask by it.
     @app.head("/healthz", include_in_schema=False)
-    @app.get("/healthz", summary="Whether the process answers", response_model=Status)
+    @app.get("/healthz", summary="Whether the process works", response_model=Status)
     async def healthz() -> Status:
+        # It never comes back: who manages the process has to start it anew.
+        if app.is_ready and not streams.engine.is_alive:
+            raise ProblemError(503, "the engine has ended", code="internal")
         return Status(status="ok")
 
     @app.head("/readyz", include_in_schema=False)
@@ -203,10 +206,9 @@ def _add_health(app: ServeApp) -> None:
         responses=problems(503),
     )
     async def readyz() -> Status:
-        if streams.is_stopping:
-            raise ProblemError(503, "the server is stopping", {"Retry-After": "5"}, "draining")
         if not (app.is_ready and streams.engine.is_alive):
             raise ProblemError(503, "the engine does not run", {"Retry-After": "5"}, "internal")
+        streams.require_ready()
         return Status(status="ready")
 
     @app.get(
@@ -267,7 +269,7 @@ async def _running(app: ServeApp) -> AsyncIterator[None]:
         app.is_ready = True
         yield
     finally:
-        app.is_ready = False
+        app.is_ready, app._loop = False, None
         watch.cancel()
         with suppress(asyncio.CancelledError):
             await watch

@@ -29,6 +29,8 @@ from ser_live.server.configuration import (
 from ser_live.text import quoted, sanitize
 
 PROGRAM = "ser-serve"
+OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+"""Addresses under which a machine reaches itself, by those that stand for all of its own."""
 
 _DESCRIPTION = """\
 Serve emotion recognition to many voices: a page for people, a WebSocket and HTTP for programs.
@@ -39,7 +41,7 @@ Each option is also a variable and a key of the file that {CONFIG_FLAG} or {CONF
 names: --max-streams 9, {PREFIX}MAX_STREAMS=9, max_streams = 9. An option counts before a variable,
 and that before the file. For another address than this machine's own a token is made and printed
 where none is given. SIGTERM and Ctrl-C let open streams end; a second one ends at once.
-Exit codes: 0 stopped, 2 a mistake, told on stderr.
+Exit codes: 0 stopped, 1 not healthy, 2 a mistake, told on stderr.
 """
 # Letters that stand unchanged in an address, a header and a subprotocol.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
@@ -201,6 +203,10 @@ def parse(argv: Sequence[str] | None) -> Settings:
     if flags["print_config"]:
         print(shown(TABLE, given))
         raise SystemExit(0)
+    if flags["check_health"]:
+        from ser_live.server.health_check import check_health  # noqa: PLC0415 - needed here alone
+
+        raise SystemExit(check_health(settings))
     return settings
 
 
@@ -239,6 +245,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--print-config", action="store_true",
         help="show each value and where it comes from, and exit",
+    )  # fmt: skip
+    parser.add_argument(
+        "--check-health", action="store_true",
+        help="ask the server that runs with these options how it is, and exit with 0 or 1",
     )  # fmt: skip
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
     return parser

@@ -1,6 +1,7 @@
 """``/v1/stream``: a stream over a WebSocket, from its start message to the account at its end."""
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from starlette.requests import Request
@@ -120,6 +121,15 @@ class Stream:
                 extra={**extra, "reason": reason, "open_seconds": seconds, **account},
             )
 
+    async def tell_drain(self) -> None:
+        """Say that the server is going to stop, at once; before it has started: then."""
+        self._note_drain()
+        # Anything but waiting for the client, the stream's own task takes the note along.
+        if self._session is not None and self._connection.waiting_since is not None:
+            with suppress(StopError, OSError):
+                for message in self._session.messages([]):
+                    await self._send(message)
+
     def stop(self, reason: Reason, detail: str) -> None:
         """End from outside: flushed, told and closed."""
         self._connection.interrupt(CloseReason(reason, detail))
@@ -175,6 +185,7 @@ class Stream:
         except SerError as error:
             raise StopError("bad_option", str(error)) from error
         self._session = session
+        self._note_drain()
         await self._connection.send(self._started(start, session.recognizer))
         return session
 
@@ -196,6 +207,16 @@ class Stream:
             "limits": {name: getattr(self._limits, name) for name in StreamLimits.model_fields},
             "prior": prior_name(start.prior, card),
         }
+
+    def _note_drain(self) -> None:
+        ends_at = self._streams.drain_ends_at
+        if self._session is not None and ends_at is not None:
+            seconds = max(0.0, ends_at - time.monotonic())
+            detail = (
+                f"the server stops, and ends this stream in {seconds:.0f} s; "
+                "all that comes until then is answered"
+            )
+            self._session.note("draining", detail)
 
     async def _take(self, session: RecognitionSession, message: Any) -> None:
         """Take one message of a stream that has started."""

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _TICK_SECONDS = 0.5
 _RETRY_SECONDS = "5"
+_FLUSH_SECONDS = 10.0
+"""For streams that are ended by a drain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ class Streams:
         self.overload = Overload()
         self.is_stopping = False
         """The server is going to drain."""
-        self.is_draining = False
+        self.drain_ends_at: float | None = None
+        """When the open streams are ended, by the monotonic clock; None: it does not drain."""
         self._is_empty = asyncio.Event()
         self._open: set[Stream] = set()
         self._addresses: Counter[str | None] = Counter()
@@ -93,11 +96,7 @@ class Streams:
         """
         most, most_per_address = self.limits.max_streams, self.limits.max_streams_per_address
         # First: a server that stops says so, however full it is.
-        if self.is_draining:
-            self._refuse("draining", "the server is stopping; connect again in a while")
-        if self.overload.is_refusing:
-            detail = "the server has all the work that it can do; try again later"
-            self._refuse("overloaded", detail)
+        self._require_work(self.drain_ends_at is not None)
         if client is None:
             return
         address, most_of_token = client.address, client.limits.max_streams
@@ -110,6 +109,17 @@ class Streams:
         if client.token_name is not None and self._tokens[client.token_name] >= most_of_token:
             detail = f"{most_of_token} streams are open with this token, which is all; end one"
             self._refuse("token_streams", detail)
+
+    def require_ready(self) -> None:
+        """Raise ProblemError (503) if new streams should go elsewhere."""
+        self._require_work(self.is_stopping)
+
+    def _require_work(self, is_ending: bool) -> None:
+        if is_ending:
+            self._refuse("draining", "the server is stopping; connect again in a while")
+        if self.overload.is_refusing:
+            detail = "the server has all the work that it can do; try again later"
+            self._refuse("overloaded", detail)
 
     @contextmanager
     def opened(self, stream: "Stream", client: Client) -> Iterator[None]:
@@ -139,12 +149,19 @@ class Streams:
                 stream.check(now)
 
     async def drain(self, delay_seconds: float, seconds: float) -> None:
-        """Take no more streams after a delay, let the open ones end; wait for that."""
+        """Take no more streams after a delay; let the open ones end, and end those that do not."""
         await asyncio.sleep(delay_seconds)
-        self.is_draining = True
-        logger.info("draining", extra={"streams": len(self._open)})
+        self.drain_ends_at = time.monotonic() + seconds
+        logger.info("draining", extra={"streams": len(self._open), "drain_seconds": seconds})
+        if seconds:
+            telling = [asyncio.create_task(stream.tell_drain()) for stream in self._open]
+            await self._ended_within(seconds)
+            del telling  # kept until here: the loop itself holds no task
         for stream in tuple(self._open):
             stream.stop("draining", "the server stops; connect again in a while")
+        await self._ended_within(_FLUSH_SECONDS)
+
+    async def _ended_within(self, seconds: float) -> None:
         if self._open:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):

@@ -2,8 +2,10 @@
 
 import asyncio
 import os
+import signal
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from functools import partial
 from types import FrameType
@@ -18,15 +20,15 @@ from uvicorn.server import ServerState
 from ser_live.errors import SerError
 from ser_live.server.app import ServeApp, create_app
 from ser_live.server.observability import log_to_stderr
-from ser_live.server.settings import Settings
+from ser_live.server.settings import OWN_NAMES, Settings
 from ser_live.text import sanitize
 
-_OWN_NAMES = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 # After a restart all clients come back at once.
 _BACKLOG = 2048
 _BUFFER_BYTES = 1 << 18
-_DRAIN_SECONDS = 30.0
 _GOODBYE_SECONDS = 3.0
+_LEAST_SECONDS = 10
+"""For recordings in work, when the streams have ended."""
 _PING_SECONDS = 20.0
 HEAD_SECONDS = 10.0
 """From the connection, or from the last answer, to a whole head of a request."""
@@ -104,7 +106,8 @@ class Server(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Let streams and their connections end, then stop."""
+        """Let streams, their connections and recordings in work end, then stop."""
+        settings, began = self.app.settings, time.monotonic()
         await asyncio.wrap_future(self.app.begin_drain())
         # Cut off in the middle of a goodbye, clients would lose what was said last.
         ending = [
@@ -114,6 +117,8 @@ class Server(uvicorn.Server):
         ]
         if ending:
             await asyncio.wait(ending, timeout=_GOODBYE_SECONDS)
+        left = settings.drain_delay + settings.drain_seconds - (time.monotonic() - began)
+        self.config.timeout_graceful_shutdown = max(_LEAST_SECONDS, round(left))
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -121,7 +126,8 @@ class Server(uvicorn.Server):
         if self.should_exit:
             os._exit(128 + sig)
         self.should_exit = True
-        self.app.begin_drain()  # now: the main loop looks ten times a second
+        # Now: the main loop looks ten times a second. Who presses Ctrl-C does not want to wait.
+        self.app.begin_drain(0.0 if sig == signal.SIGINT else None)
 
 
 def _config(app: ServeApp, settings: Settings) -> uvicorn.Config:
@@ -134,7 +140,6 @@ def _config(app: ServeApp, settings: Settings) -> uvicorn.Config:
         ws_per_message_deflate=False,  # it costs more than it saves, and it can be a bomb
         ws_ping_interval=_PING_SECONDS,
         ws_ping_timeout=None,  # a pong may wait behind audio; idle_seconds finds the dead
-        timeout_graceful_shutdown=round(_DRAIN_SECONDS),
         ssl_certfile=settings.certificate,
         ssl_keyfile=settings.key,
         # The application does it: a client's header must not choose the address of the limits.
@@ -177,11 +182,11 @@ def _listener(settings: Settings) -> socket.socket:
 def _address(settings: Settings, listener: socket.socket) -> str:
     port = listener.getsockname()[1]
     # No browser lets a page under a wildcard listen to a microphone.
-    host = _OWN_NAMES.get(settings.host, settings.host)
+    host = OWN_NAMES.get(settings.host, settings.host)
     host = f"[{host}]" if ":" in host else host
     scheme = "https" if settings.certificate else "http"
     token = f"#token={settings.token}" if settings.token else ""
-    where = " (and every other address of this machine)" if settings.host in _OWN_NAMES else ""
+    where = " (and every other address of this machine)" if settings.host in OWN_NAMES else ""
     return f"{scheme}://{host}:{port}{settings.root_path}/{token}{where}"
 
 
