@@ -55,6 +55,15 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+class _State(ServerState):
+    """What connections share: also which of them have no request, the oldest first."""
+
+    def __init__(self, most_waiting: int) -> None:
+        super().__init__()
+        self.most_waiting = most_waiting
+        self.waiting: dict[HttpProtocol, None] = {}
+
+
 class Server(uvicorn.Server):
     """Uvicorn that tells its address when it is ready, and drains before it stops.
 
@@ -70,6 +79,8 @@ class Server(uvicorn.Server):
     SerError
         If a model cannot be loaded, the address is taken, or the certificate is none.
     """
+
+    server_state: _State
 
     def __init__(self, settings: Settings, announce: Callable[[str], None]) -> None:
         app = create_app(settings)
@@ -188,15 +199,6 @@ def _address(settings: Settings, listener: socket.socket) -> str:
     token = f"#token={settings.token}" if settings.token else ""
     where = " (and every other address of this machine)" if settings.host in OWN_NAMES else ""
     return f"{scheme}://{host}:{port}{settings.root_path}/{token}{where}"
-
-
-class _State(ServerState):
-    """What connections share: also which of them have no request, the oldest first."""
-
-    def __init__(self, most_waiting: int) -> None:
-        super().__init__()
-        self.most_waiting = most_waiting
-        self.waiting: dict[HttpProtocol, None] = {}
 
 
 class HttpProtocol(H11Protocol):
