@@ -20,15 +20,12 @@ Item = Prediction | Segment | Utterance | Event
 Record = TypeVar("Record")
 
 _STATUS_CODES = {
-    400: "bad_request",
     401: "unauthorized",
     403: "forbidden",
     404: "not_found",
     413: "too_large",
     415: "no_audio",
-    422: "bad_option",
     429: "rate_limit",
-    500: "internal",
     503: "overloaded",
 }
 

@@ -64,7 +64,7 @@ class Access:
         try:
             self._check(scope)
         except ProblemError as problem:
-            return await problem.response()(scope, receive, _with_security(send))
+            return await problem.response(scope)(scope, receive, _with_security(send))
         await self._app(scope, receive, _with_security(send))
 
     def _check(self, scope: Scope) -> None:

@@ -203,7 +203,7 @@ def _add_health(app: ServeApp) -> None:
         "/readyz",
         summary="Whether streams are taken",
         response_model=Status,
-        responses=problems(503),
+        responses=problems("503"),
     )
     async def readyz() -> Status:
         if not (app.is_ready and streams.engine.is_alive):
@@ -244,7 +244,10 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
         Recordings(streams).recognize,
         methods=["POST"],
         summary="Recognize a whole recording",
-        responses={200: {"model": Recognition}, **problems(400, 404, 408, 413, 415, 422, 503)},
+        responses={
+            200: {"model": Recognition},
+            **problems("400", "404", "408", "413", "415", "422", "503"),
+        },
         openapi_extra={
             "requestBody": {
                 "required": True,

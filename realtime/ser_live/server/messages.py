@@ -6,15 +6,7 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    TypeAdapter,
-    ValidationError,
-    WithJsonSchema,
-    create_model,
-)
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.functional_validators import BeforeValidator
 
 from ser_live import stream_protocol
@@ -36,35 +28,28 @@ Message = dict[str, object]
 _MOST_SAMPLES = 2**53  # beyond it JavaScript counts no single samples
 _QUOTED_PATH_PARTS = 4
 
-_SHARE = {"minimum": 0, "maximum": 1}
 _NAME = {"minLength": 1, "maxLength": LONGEST_NAME}
 _FILE_NAME = {"minLength": 1, "maxLength": 255}
+_SHARE = {"maximum": 1}
+_SHARES = ("confidence", "mean_confidence", "probabilities", "raw_probabilities")
 _BOUNDS: dict[str, dict[str, Any]] = {
     "sample_rate_hz": {"minimum": LOWEST_RATE_HZ, "maximum": HIGHEST_RATE_HZ},
     "channels": {"minimum": 1, "maximum": MOST_CHANNELS},
     "hop_seconds": {"minimum": SHORTEST_HOP_SECONDS, "maximum": LONGEST_WINDOW_SECONDS},
     "window_seconds": {"minimum": SHORTEST_WINDOW_SECONDS, "maximum": LONGEST_WINDOW_SECONDS},
-    "labels": _NAME,
-    "label": _NAME,
-    "model": _FILE_NAME,
-    "name": _FILE_NAME,
+    "prior": {"minimum": 1 / MOST_ODDS, "maximum": MOST_ODDS},
+    ORDINARY_NAME: {"maximum": MOST_ODDS},
     "use_channels": {"minLength": 1},
     "channel": {"pattern": "^(left|right|[1-9][0-9]?)$"},
     "stream_id": {"pattern": "^[0-9a-f]{16}$"},
-    "confidence": _SHARE,
-    "mean_confidence": _SHARE,
-    "probabilities": _SHARE,
-    "raw_probabilities": _SHARE,
+    **dict.fromkeys(("label", "labels"), _NAME),
+    **dict.fromkeys(("model", "name"), _FILE_NAME),
+    **dict.fromkeys(_SHARES, _SHARE),
 }
-"""Bounds of values in messages and queries by name, beside those that pydantic checks itself.
+"""Bounds of values in messages and queries, by name, which the engine checks in its own words.
 
-The engine checks them, in its own words; a number without any is a time or a count from 0 on.
+A number without any is a time or a count: from 0 on.
 """
-_KEYWORDS = {
-    "number": ("minimum", "maximum"),
-    "integer": ("minimum", "maximum"),
-    "string": ("minLength", "maxLength", "pattern"),
-}
 
 
 # A text where a number belongs is a mistake, and so is a field that is unknown.
@@ -73,10 +58,6 @@ _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 class _Strict(BaseModel):
     model_config = _STRICT
-
-
-def _odds_schema(lowest: float) -> dict[str, Any]:
-    return {"type": "number", "minimum": lowest, "maximum": MOST_ODDS}
 
 
 def _parsed(prior: object) -> object:
@@ -90,19 +71,10 @@ def _parsed(prior: object) -> object:
 Labels = Annotated[list[str], Field(min_length=2, max_length=MOST_LABELS)]
 """Labels of a model."""
 # A card's own time constant may be longer.
-_Smoothing = Annotated[
-    float, WithJsonSchema({"type": "number", "minimum": 0, "maximum": LONGEST_WINDOW_SECONDS})
-]
+_Smoothing = Annotated[float, Field(json_schema_extra={"maximum": LONGEST_WINDOW_SECONDS})]
 _Odds = Annotated[
     dict[str, float],
-    WithJsonSchema(
-        {
-            "type": "object",
-            "propertyNames": {"type": "string", **_NAME},
-            "properties": {ORDINARY_NAME: _odds_schema(0)},
-            "additionalProperties": _odds_schema(1 / MOST_ODDS),
-        }
-    ),
+    Field(json_schema_extra={"properties": {ORDINARY_NAME: {"type": "number"}}}),
 ]
 
 
@@ -300,12 +272,10 @@ def state_bounds(name: str, schema: dict[str, Any]) -> None:
     for part in parts:
         if isinstance(part, dict):
             state_bounds(name, part)
-    kind = schema.get("type", "")
-    if "enum" in schema or "const" in schema or kind not in _KEYWORDS:
+    if "enum" in schema or "const" in schema:
         return
-    bounds = {"minimum": 0, **_BOUNDS.get(name, {})}
-    for keyword in _KEYWORDS[kind]:
-        if keyword in bounds:
-            schema.setdefault(keyword, bounds[keyword])
-    if schema.get("default", 0) is None:  # it is left out then
+    if (kind := schema.get("type")) in ("number", "integer", "string"):
+        lowest = {} if kind == "string" else {"minimum": 0}
+        schema |= lowest | _BOUNDS.get(name, {}) | schema
+    if schema.get("default", 0) is None and "anyOf" not in schema:  # it is left out then
         del schema["default"]

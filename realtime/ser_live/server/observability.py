@@ -65,7 +65,7 @@ class Metrics:
             "ser_token_heard_seconds", "Seconds of audio recognized, by token", ["token"]
         )
         self._token_refused = counter(
-            "ser_token_refused", "Of these, by token", ["token", "reason"]
+            "ser_token_refused", "Streams and requests refused, by token", ["token", "reason"]
         )
         self.dropped_samples = counter(
             "ser_dropped_samples",

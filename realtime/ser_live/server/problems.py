@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from ser_live.server.observability import logger
 from ser_live.text import quoted, sanitize
@@ -63,54 +63,35 @@ class ProblemError(HTTPException):
         super().__init__(status, detail, headers)
         self.code = code or _CODES.get(status, "other")
 
-    def response(self) -> "ProblemResponse":
-        """Make the answer that tells it."""
-        return ProblemResponse(self)
-
-
-class ProblemResponse(JSONResponse):
-    """The answer to a request that was refused; it leaves its code to metrics and log.
-
-    Parameters
-    ----------
-    error : ProblemError
-        What it tells.
-    """
-
-    media_type = "application/problem+json"
-
-    def __init__(self, error: ProblemError) -> None:
-        status, self._code = error.status_code, error.code
+    def response(self, scope: Scope) -> JSONResponse:
+        """Make the answer that tells it, and leave the code to metrics and log."""
+        status, code = self.status_code, self.code
+        scope["refused"] = code
         title = HTTPStatus(status).phrase
-        problem = Problem(title=title, status=status, detail=error.detail, code=error.code)
-        super().__init__(problem.model_dump(), status, error.headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it."""
-        scope["refused"] = self._code
-        await super().__call__(scope, receive, send)
+        problem = Problem(title=title, status=status, detail=self.detail, code=code).model_dump()
+        return JSONResponse(problem, status, self.headers, media_type="application/problem+json")
 
 
 async def on_http(request: Request, error: Exception) -> Response:
     """Answer with our own problem, or what starlette refuses: a wrong path or method."""
     assert isinstance(error, HTTPException)
     if isinstance(error, ProblemError):
-        return error.response()
+        return error.response(request.scope)
     # Starlette's own words are "Not Found", which helps no reader.
     path = quoted(request.url.path)
     detail = {404: f"there is no {path}", 405: f"{path} does not know {request.method}"}.get(
         error.status_code, sanitize(error.detail)
     )
-    return ProblemError(error.status_code, detail, error.headers).response()
+    return ProblemError(error.status_code, detail, error.headers).response(request.scope)
 
 
-async def on_invalid(_: Request, error: Exception) -> Response:
+async def on_invalid(request: Request, error: Exception) -> Response:
     """Answer what FastAPI refuses: a query that does not fit the document."""
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     place = ".".join(sanitize(part) for part in first["loc"][1:]) or "the request"
     detail = f"{place} is {quoted(first.get('input'))}: {sanitize(first['msg'])}"
-    return ProblemError(422, f"{detail}; see GET /openapi.json").response()
+    return ProblemError(422, f"{detail}; see GET /openapi.json").response(request.scope)
 
 
 async def on_failure(request: Request, error: Exception) -> Response:
@@ -121,4 +102,4 @@ async def on_failure(request: Request, error: Exception) -> Response:
         "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error
     )
     detail = f"the server failed; its log tells more under {request_id}"
-    return ProblemError(500, detail).response()
+    return ProblemError(500, detail).response(request.scope)

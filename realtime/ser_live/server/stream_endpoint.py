@@ -45,7 +45,7 @@ class StreamEndpoint:
         try:
             self._streams.require_room(client)
         except ProblemError as problem:
-            return await problem.response()(scope, receive, send)
+            return await problem.response(scope)(scope, receive, send)
         connection = Connection(receive, send, client.limits)
         stream = Stream(self._streams, connection, scope["request_id"], client)
         with self._streams.opened(stream, client):
