@@ -98,10 +98,13 @@ def filmed(
     size: tuple[int, int] = (80, 24),
     cpu_budget: float | None = None,
     clock: VirtualClock | None = None,
+    block_seconds: float = 0.1,
     between: Callable[[Listener[Prediction], LiveStep], None] = lambda listener, step: None,
 ) -> Film:
     """Film a whole stream; ``between`` is called after each step."""
-    microphone = FakeMicrophone(demo_voice(), faults, seconds=seconds, clock=clock)
+    microphone = FakeMicrophone(
+        demo_voice(), faults, seconds=seconds, block_seconds=block_seconds, clock=clock
+    )
     listener = listen(
         microphone, model=model, cpu_budget=cpu_budget, clock=microphone.clock.monotonic
     )
@@ -117,7 +120,7 @@ def gaps(timeline: str) -> int:
 
 
 def test_a_lost_microphone_is_the_headline_and_counts_while_nothing_comes(tiny_model: Path) -> None:
-    film = filmed(tiny_model, [Unplug(6.0, 12.0)], 30.0)
+    film = filmed(tiny_model, [Unplug(6.0, 12.0)], 30.0, block_seconds=0.02)
     away = [shot for shot in film.shots if 6.5 <= shot.at <= 18.0]
     assert len(away) >= 22
     for shown in away:
@@ -204,7 +207,7 @@ def test_predictions_that_were_left_out_leave_their_marks(tiny_model: Path) -> N
         if 2.75 <= step.seconds < 2.78:  # a reader that sleeps: nothing is lost but the present
             clock.advance(3.0)
 
-    film = filmed(model, [], 12.0, clock=clock, between=sleep)
+    film = filmed(model, [], 12.0, clock=clock, block_seconds=0.02, between=sleep)
     assert "-" in film.shots[-1].timeline
     assert gaps(film.shots[-1].timeline) == 0
 

@@ -93,7 +93,7 @@ class HandFed(GivenSource):
 @in_a_loop
 async def test_it_gives_what_listen_gives(model: OnnxClassifier) -> None:
     def microphone() -> FakeMicrophone:
-        return FakeMicrophone(VOICE, [Unplug(2.0, 1.0)], seconds=10.0)
+        return FakeMicrophone(VOICE, [Unplug(2.0, 1.0)], seconds=10.0, block_seconds=0.1)
 
     async with alisten(microphone(), events=True, model=model) as them:
         got = [item async for item in them]

@@ -65,7 +65,7 @@ def taken(
 
 class TestLatest:
     def test_what_is_too_old_is_left_out_and_counted(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=18.0)
+        microphone = FakeMicrophone(VOICE, seconds=18.0, block_seconds=0.1)
         listener = listening(microphone, model)
         predictions, events = taken(microphone, listener, {7: 5.0})
         everything = StreamRecognizer(model).process(VOICE[: 18 * 16000])
@@ -86,7 +86,7 @@ class TestLatest:
         assert [p.probabilities for p in after] == [p.probabilities for p in wanted]
 
     def test_a_reader_that_is_always_slow_stays_at_the_present(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=30.0)
+        microphone = FakeMicrophone(VOICE, seconds=30.0, block_seconds=0.1)
         listener = listening(microphone, model)
         predictions, _ = taken(microphone, listener, {}, every=0.6)
         # The last second is heard to its end: nothing newer comes.
@@ -120,7 +120,7 @@ class TestLatest:
 
     def test_a_model_that_is_too_slow_skips_audio(self, model: OnnxClassifier) -> None:
         clock = VirtualClock()
-        microphone = FakeMicrophone(VOICE, seconds=60.0, clock=clock)
+        microphone = FakeMicrophone(VOICE, seconds=60.0, block_seconds=0.1, clock=clock)
         slow = SlowModel(model, 0.6, clock)
         listener = listening(microphone, slow, vad=False)
         predictions, events = taken(microphone, listener, {})
@@ -137,7 +137,7 @@ class TestLatest:
 
 class TestBlock:
     def test_everything_is_given_however_late(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=18.0)
+        microphone = FakeMicrophone(VOICE, seconds=18.0, block_seconds=0.1)
         listener = listening(microphone, model, policy="block")
         predictions, events = taken(microphone, listener, {7: 5.0, 30: 5.0})
         assert predictions == offline(model, VOICE[: 18 * 16000])
@@ -149,7 +149,7 @@ class TestBlock:
 
 class TestError:
     def test_lost_audio_is_an_error(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=40.0, buffer_seconds=5.0)
+        microphone = FakeMicrophone(VOICE, seconds=40.0, block_seconds=0.1, buffer_seconds=5.0)
         listener = listening(microphone, model, policy="error")
         for item in itertools.islice(listener, 12):
             assert isinstance(item, Prediction)
@@ -159,7 +159,7 @@ class TestError:
         assert is_accounted(microphone.counters)
 
     def test_late_is_no_error_as_long_as_nothing_is_lost(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=18.0, buffer_seconds=5.0)
+        microphone = FakeMicrophone(VOICE, seconds=18.0, block_seconds=0.1, buffer_seconds=5.0)
         listener = listening(microphone, model, policy="error")
         predictions, _ = taken(microphone, listener, {7: 4.0, 30: 4.0})
         assert len(predictions) >= 72
@@ -200,7 +200,7 @@ class TestBudget:
 
     def test_time_in_which_other_programs_run_is_no_cost(self, model: OnnxClassifier) -> None:
         clock = VirtualClock()
-        microphone = FakeMicrophone(VOICE, seconds=30.0, clock=clock)
+        microphone = FakeMicrophone(VOICE, seconds=30.0, block_seconds=0.1, clock=clock)
         slow = SlowModel(model, 0.2, clock)  # it waits, and works no more than before
         listener = listening(microphone, slow, vad=False, cpu_budget=0.5)
         predictions, events = taken(microphone, listener, {})
@@ -382,7 +382,7 @@ class TestConsumers:
             next(predictions)
 
     def test_a_listener_may_be_left_and_taken_up_again(self, model: OnnxClassifier) -> None:
-        microphone = FakeMicrophone(VOICE, seconds=10.0)
+        microphone = FakeMicrophone(VOICE, seconds=10.0, block_seconds=0.1)
         listener = listening(microphone, model)
         got = [next(listener) for _ in range(5)]
         got += list(listener)
@@ -402,7 +402,7 @@ class TestConsumers:
         self, model: OnnxClassifier, tmp_path: Path
     ) -> None:
         other = write_tiny_model(tmp_path / "other.onnx", tiny_card(name="other"), seed=1)
-        microphone = FakeMicrophone(VOICE, seconds=10.0)
+        microphone = FakeMicrophone(VOICE, seconds=10.0, block_seconds=0.1)
         listener = listening(microphone, model)
         items: list[Prediction | Event] = []
         for item in listener:

@@ -308,7 +308,7 @@ def test_the_last_prediction_comes_before_the_outage(
 ) -> None:
     """Also where the device is back within the hop."""
     faults = [Unplug(3.1, 0.05), Unplug(6.1, 29.0)]
-    microphone = FakeMicrophone(VOICE, faults, seconds=42.0)
+    microphone = FakeMicrophone(VOICE, faults, seconds=42.0, block_seconds=0.1)
     listener = listening(microphone, model, policy=policy, hop_seconds=hop_seconds)
     told = heard(microphone, listener)
     ends = [p.end_seconds for p in told.predictions]
@@ -325,7 +325,9 @@ def test_a_sleep_of_the_system_is_a_gap_as_long(
     model: OnnxClassifier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In an outage, and without one."""
-    microphone = FakeMicrophone(VOICE, [Unplug(3.0, 2.0), Unplug(9.0, 1.0)], seconds=16.0)
+    microphone = FakeMicrophone(
+        VOICE, [Unplug(3.0, 2.0), Unplug(9.0, 1.0)], seconds=16.0, block_seconds=0.1
+    )
     monkeypatch.setattr(
         "ser_live.sources.microphone.asleep_seconds",
         lambda: 3600.0 * ((microphone.device_seconds > 4.0) + (microphone.device_seconds > 13.0)),
@@ -387,7 +389,9 @@ def test_a_device_that_stays_silent_after_the_sleep_is_lost(model: OnnxClassifie
 
 
 def test_back_off_grows_and_a_refusing_device_is_asked_again(model: OnnxClassifier) -> None:
-    microphone = FakeMicrophone(VOICE, [Unplug(2.0, 0.0, refusals=8)], seconds=20.0)
+    microphone = FakeMicrophone(
+        VOICE, [Unplug(2.0, 0.0, refusals=8)], seconds=20.0, block_seconds=0.1
+    )
     told = heard(microphone, listening(microphone, model))
     ((start, end),) = told.gaps()
     assert 8.0 < end - start < 15.0
