@@ -64,7 +64,7 @@ def integers() -> NDArray[np.int16]:
     return np.rint(VOICE * 32767).astype(np.int16)
 
 
-@pytest.fixture(params=["PyAV", "ffmpeg"])
+@pytest.fixture(params=["PyAV", pytest.param("ffmpeg", marks=pytest.mark.integration)])
 def decoder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Let files be decoded by one of the two alone."""
     if request.param == "ffmpeg":
@@ -107,6 +107,7 @@ def test_a_voice_memo_of_a_telephone_is_heard(decoder: str, tmp_path: Path) -> N
     assert difference(heard, Heard(8000, voice[:, np.newaxis]), PADDING_SECONDS) < 1.0
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", LOSSY)
 def test_both_decoders_give_the_same(name: str, tmp_path: Path) -> None:
     if not shutil.which("ffmpeg"):

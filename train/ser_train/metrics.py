@@ -89,18 +89,10 @@ def reliability(
     probabilities: NDArray[np.float64], truth: NDArray[np.intp]
 ) -> tuple[ReliabilityBin, ...]:
     """Group clips by confidence into 15 bins of equal width; empty bins are left out."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
-    place = confidence_bins(confidence)
-    return tuple(
-        ReliabilityBin(
-            float(confidence[place == k].mean()),
-            float(right[place == k].mean()),
-            int((place == k).sum()),
-        )
-        for k in range(ECE_BINS)
-        if (place == k).any()
-    )
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
+    places = confidence_bins(confidence)
+    members = [(confidence[places == k], right[places == k]) for k in np.unique(places)]
+    return tuple(ReliabilityBin(float(c.mean()), float(r.mean()), len(c)) for c, r in members)
 
 
 def calibration_error(probabilities: NDArray[np.float64], truth: NDArray[np.intp]) -> float:

@@ -1,5 +1,6 @@
 """Bytes of audio files on their way to the decoder, read on, and the account of them."""
 
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,12 @@ MOST_JUNK_BYTES = 1 << 18
 PIECE_BYTES = 1 << 16
 TAG_BYTES = 128
 """ID3v1, at the very end."""
+
+
+def wav_head(form: bytes) -> bytes:
+    """Return the head of a WAV file of some format, whose length is not known."""
+    end = struct.pack("<I", END)
+    return b"RIFF" + end + b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + end
 
 
 @dataclass(slots=True)

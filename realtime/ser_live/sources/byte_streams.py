@@ -6,13 +6,13 @@ So a decoder decodes to the end of the data; what may be trusted is kept for the
 import struct
 
 from ser_live.sources.byte_feed import (
-    END,
     LENGTH_UNKNOWN,
     MOST_CHUNKS,
     PIECE_BYTES,
     Account,
     ByteFeed,
     Parts,
+    wav_head,
 )
 from ser_live.sources.containers import HEAD_BYTES, container_of
 from ser_live.sources.mpeg_frames import MPEG_BYTES, has_mpeg, is_mpeg, mpeg_parts
@@ -69,18 +69,9 @@ def _wav(feed: ByteFeed, account: Account) -> Parts:
         return  # decoders of coded blocks go on where the data have ended
     block_bytes = block_bytes or max(1, channels * (bits // 8))
     form += bytes(len(form) % 2)
-    header = (
-        b"RIFF"
-        + struct.pack("<I", END)
-        + b"WAVEfmt "
-        + struct.pack("<I", len(form))
-        + form
-        + b"data"
-        + struct.pack("<I", END)
-    )
     most = size if is_known else LENGTH_UNKNOWN // block_bytes * block_bytes
     while True:
-        yield header
+        yield wav_head(form)
         left = most
         while left and (data := feed.some(min(left, PIECE_BYTES))):
             left -= len(data)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ser_live.errors import SerError
+from ser_live.sources.byte_feed import wav_head
 from ser_live.text import sanitize
 
 INSTALL = "install a decoder for it (pip install 'ser-live[media]', or ffmpeg)"
@@ -93,7 +94,8 @@ class _PyAV(MediaBytes):
 
     def _decoded(self) -> Iterator[bytes]:
         rate_hz, channels = self._track.rate, self._track.channels
-        yield _header(rate_hz, channels)
+        sizes = rate_hz * 4 * channels, 4 * channels, 32
+        yield wav_head(struct.pack("<HHIIHH", 3, channels, rate_hz, *sizes))  # float32
         frames = 0
         for frame in self._frames():
             frames += frame.samples
@@ -178,10 +180,3 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 
 def _words(error: Exception) -> str:
     return sanitize(getattr(error, "strerror", None) or error)
-
-
-def _header(rate_hz: int, channels: int) -> bytes:
-    """Return the head of a WAV file of float32, whose length is not known."""
-    end, size = 0xFFFFFFFF, 4 * channels
-    form = struct.pack("<IHHIIHH", 16, 3, channels, rate_hz, rate_hz * size, size, 32)
-    return b"RIFF" + struct.pack("<I", end) + b"WAVEfmt " + form + b"data" + struct.pack("<I", end)
