@@ -174,7 +174,7 @@ def test_a_replica_goes_in_the_middle_of_ten_streams(
 ) -> None:
     async def calls(url: str, going: serving.ServerProcess) -> list[Told]:
         is_half_told = asyncio.Barrier(11)
-        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(3 * SECONDS), asyncio.TaskGroup() as group:
             ten = [group.create_task(call(url, is_half_told)) for _ in range(10)]
             await is_half_told.wait()
             going.process.send_signal(number)
