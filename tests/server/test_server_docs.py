@@ -54,7 +54,7 @@ def test_events_are_ones_that_exist() -> None:
     line = re.search(r"^Events: (.*?)\n\n", PAGE, re.DOTALL | re.MULTILINE)
     assert line is not None
     names = set(re.findall(r"`(\w+)`", line[1]))
-    assert len(names) == 9
+    assert len(names) == 10
     assert names <= set(typing.get_args(EventKind))
 
 
