@@ -227,7 +227,7 @@ def test_whatever_the_document_allows_and_forbids_is_answered_as_it_says(
     done = subprocess.run(
         [
             sys.executable, "-m", "schemathesis.cli", "run", f"{server.url}/openapi.json",
-            "--max-examples", "50", "--seed", "1", "--no-color",
+            "--max-examples", "50", "--seed", "1", "--no-color", "--request-timeout", "60",
             # Bytes that are no audio are refused, as they should be.
             "--exclude-checks", "positive_data_acceptance",
         ],
