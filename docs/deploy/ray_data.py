@@ -24,4 +24,5 @@ rows = blocks.map_batches(
     num_cpus=1,  # of a worker, which recognizes on one thread
     batch_size=8,
 )
-rows.write_parquet(table, ray_remote_args={"num_cpus": 0})  # the workers may hold all processors
+# A write starts a process for itself. The workers may hold all processors: it must ask for none.
+rows.write_parquet(table, min_rows_per_file=1000, ray_remote_args={"num_cpus": 0})

@@ -14,7 +14,17 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from helpers.server_talk import END, RATE_HZ, VOICE, Talk, blocks, connect, offline, start
+from helpers.server_talk import (
+    END,
+    RATE_HZ,
+    VOICE,
+    Talk,
+    blocks,
+    connect,
+    offline,
+    refusal,
+    start,
+)
 from helpers.serving import FAST_MODEL, Log, Server
 
 pytestmark = pytest.mark.long
@@ -93,6 +103,7 @@ def test_ten_streams_on_two_replicas_of_which_one_drains(
     running: tuple[Server, int],
 ) -> None:
     server, figures_port = running
+    assert refusal(server, origin="https://elsewhere.example") == 403
     with contextlib.ExitStack() as stack:
         streams = [stack.enter_context(connect(server)) for _ in range(10)]
         said = [Talk() for _ in streams]
@@ -112,5 +123,7 @@ def test_ten_streams_on_two_replicas_of_which_one_drains(
     reasons = [talk.ended["reason"] for talk in said]
     assert reasons.count("draining") in shares
     assert reasons.count("draining") + reasons.count("end") == len(streams)
+    told = [any(event["event"] == "draining" for event in talk.events) for talk in said]
+    assert told == [reason == "draining" for reason in reasons]
     wanted = offline(SPOKEN)
     assert [talk.predictions == wanted for talk in said] == [True] * len(streams)
