@@ -21,6 +21,8 @@ BatchKind = Literal["gate", "network"]
 BatchObserver = Callable[[BatchKind, int, float], None]
 """Told of each run: what ran, for how many streams, in how many seconds."""
 
+# So long do patient pieces wait for live ones, and runs stay short after the latest of these.
+_PATIENCE_SECONDS = 1.0
 # Long enough to even out single batches, short enough to see a peak while it lasts.
 _MEMORY_SECONDS = 2.0
 
@@ -34,6 +36,8 @@ class _Job:
     make_steps: Callable[[], Steps]
     result: Future[list[Prediction]]
     submitted_seconds: float
+    is_patient: bool
+    """It waits while others, which are not, have something to do."""
     steps: Steps | None = None
     request: InferenceRequest | None = None
     output: Any = None
@@ -53,6 +57,9 @@ class Engine:
     in one batch. Networks run without Python's lock, so both cores of a small machine have
     something to do. A stream gives the same predictions as alone.
 
+    Live pieces go before patient ones, those of recordings: while any is in work no run of a
+    patient one begins, and between two of them the threads do one step of a patient piece at most.
+
     Parameters
     ----------
     on_batch : callable or None
@@ -68,6 +75,8 @@ class Engine:
         self._waiting: deque[_Job] = deque()
         self._done: list[_Job] = []
         self._requested: list[_Job] = []
+        self._live = 0  # pieces that were submitted and have no result
+        self._live_seconds = -math.inf  # when the latest of them came
         self._closing = False
         self._finished = False
         self._advancing, self._running = _Load(), _Load()
@@ -109,21 +118,26 @@ class Engine:
 
     @property
     def queue_seconds(self) -> float:
-        """Age of the oldest piece that was not taken up; 0 if there is none."""
+        """Age of the oldest live piece that was not taken up; 0 if there is none."""
         with self._something_to_do:
-            oldest = self._waiting[0].submitted_seconds if self._waiting else None
+            live = (job.submitted_seconds for job in self._waiting if not job.is_patient)
+            oldest = next(live, None)
         return 0.0 if oldest is None else time.monotonic() - oldest
 
-    def process(self, recognizer: Recognizer, samples: NDArray[Any]) -> Future[list[Prediction]]:
+    def process(
+        self, recognizer: Recognizer, samples: NDArray[Any], *, is_patient: bool = False
+    ) -> Future[list[Prediction]]:
         """Hand samples to a recognizer; the future gives what its `process` gives or raises.
 
         The array belongs to the engine until then. Pieces of one recognizer are done in order.
         """
-        return self._submit(recognizer, lambda: recognizer.process_steps(samples))
+        return self._submit(recognizer, lambda: recognizer.process_steps(samples), is_patient)
 
-    def flush(self, recognizer: Recognizer) -> Future[list[Prediction]]:
+    def flush(
+        self, recognizer: Recognizer, *, is_patient: bool = False
+    ) -> Future[list[Prediction]]:
         """End a recognizer's stream, as its `flush`."""
-        return self._submit(recognizer, recognizer.flush_steps)
+        return self._submit(recognizer, recognizer.flush_steps, is_patient)
 
     def skip(self, recognizer: Recognizer, samples: int) -> Future[list[Prediction]]:
         """Step over samples that are missing, as the recognizer's `skip`."""
@@ -134,13 +148,16 @@ class Engine:
         return self._submit(recognizer, lambda: _widening(recognizer, hops_per_prediction))
 
     def _submit(
-        self, recognizer: Recognizer, make_steps: Callable[[], Steps]
+        self, recognizer: Recognizer, make_steps: Callable[[], Steps], is_patient: bool = False
     ) -> Future[list[Prediction]]:
-        job = _Job(recognizer, make_steps, Future(), time.monotonic())
+        job = _Job(recognizer, make_steps, Future(), time.monotonic(), is_patient)
         with self._something_to_do:
             if self._closing:
                 raise SerError("the engine was closed; nothing more can be recognized")
             self._waiting.append(job)
+            if not is_patient:
+                self._live += 1
+                self._live_seconds = time.perf_counter()
             self._something_to_do.notify()
         return job.result
 
@@ -153,11 +170,12 @@ class Engine:
             for job in ready:
                 _advance_job(job)
             # A job without a request has its result: the next piece of its stream may begin.
-            in_work -= {id(job.recognizer) for job in ready if job.request is None}
-            if requested := [job for job in ready if job.request is not None]:
-                with self._something_requested:
-                    self._requested += requested
-                    self._something_requested.notify()
+            ended = [job for job in ready if job.request is None]
+            in_work -= {id(job.recognizer) for job in ended}
+            with self._something_requested:
+                self._live -= sum(not job.is_patient for job in ended)
+                self._requested += [job for job in ready if job.request is not None]
+                self._something_requested.notify()
             self._advancing.add(began, time.monotonic())
         with self._something_requested:
             self._finished = True
@@ -167,41 +185,53 @@ class Engine:
         """Wait for outputs, and for the oldest piece of a stream not in work; nothing: the end."""
         with self._something_to_do:
             while True:
-                ready, self._done = self._done, []
-                later: deque[_Job] = deque()
+                # Pieces of one stream are done in order, one at a time.
+                ready, streams = list(self._done), set(in_work)
                 for job in self._waiting:
-                    # Pieces of one stream are done in order, one at a time.
-                    if id(job.recognizer) in in_work:
-                        later.append(job)
-                    else:
-                        in_work.add(id(job.recognizer))
+                    if id(job.recognizer) not in streams:
+                        streams.add(id(job.recognizer))
                         ready.append(job)
-                self._waiting = later
-                if ready or (self._closing and not in_work):
-                    return ready
+                # One patient step at a time: a live piece may come meanwhile.
+                taken = {job for job in ready if not job.is_patient} or {*ready[:1]}
+                if taken or (self._closing and not in_work):
+                    in_work |= {id(job.recognizer) for job in taken}
+                    self._done = [job for job in self._done if job not in taken]
+                    self._waiting = deque(job for job in self._waiting if job not in taken)
+                    return [job for job in ready if job in taken]
                 self._something_to_do.wait()
 
     def _run_networks(self) -> None:
         """Run what can share a batch with the oldest request: the second thread."""
-        waiting: list[_Job] = []
-        while waiting := self._collect(waiting):
+        while batch := self._next_batch():
             began = time.monotonic()
-            # Around the oldest request, so that none waits for ever.
-            batch = [waiting[index] for index in batchable(_requests(waiting))]
             self._run(batch)
-            waiting = [job for job in waiting if job not in batch]
             with self._something_to_do:
                 self._done += batch
                 self._something_to_do.notify()
             self._running.add(began, time.monotonic())
 
-    def _collect(self, waiting: list[_Job]) -> list[_Job]:
-        """Add what was requested meanwhile; wait if there is nothing."""
+    def _next_batch(self) -> list[_Job]:
+        """Wait for requests, and return those of the next run; nothing: the end."""
         with self._something_requested:
-            while not (waiting or self._requested or self._finished):
-                self._something_requested.wait()
-            waiting, self._requested = waiting + self._requested, []
-        return waiting
+            while not (candidates := self._candidates()):
+                if self._finished:
+                    return []
+                self._something_requested.wait(_PATIENCE_SECONDS if self._requested else None)
+            # Around the oldest request, so that none waits for ever.
+            batch = [candidates[index] for index in batchable(_requests(candidates))]
+            self._requested = [job for job in self._requested if job not in batch]
+        return batch
+
+    def _candidates(self) -> list[_Job]:
+        """Return the requests that may run now: the live ones, or patient ones if all are."""
+        live = [job for job in self._requested if not job.is_patient]
+        if live or not self._requested:
+            return live
+        now = time.perf_counter()
+        # A run cannot be stopped for a live piece that comes: it is a short one where some may.
+        most = 1 if now - self._live_seconds < _PATIENCE_SECONDS else None
+        is_turn = not self._live or now - self._requested[0].requested_at > _PATIENCE_SECONDS
+        return self._requested[:most] if is_turn else []
 
     def _run(self, jobs: list[_Job]) -> None:
         requests = _requests(jobs)

@@ -32,6 +32,7 @@ from ser_live.text import quoted
 # A piece holds the engine no longer than that, whatever one stream sends at once.
 _PIECE_SECONDS = 1.0
 _PIECE_VALUES = 1 << 18
+_PIECE_PREDICTIONS = 32
 _MOST_BLOCKS = 256
 _MOST_APART = 8
 # A lag needs no finer times, and a flood of tiny blocks leaves few receipts.
@@ -96,6 +97,8 @@ class RecognitionSession:
             raise SerError(f"labels holds {quoted(unknown[0])}; the model knows {known}")
         self._engine = engine
         self.recognizer = recognizer
+        self.is_patient = is_recording
+        """What is live goes first; may be set between two pieces."""
         self.received_samples = 0  # all of them per channel
         self.processed_samples = 0
         self.skipped_samples = 0
@@ -103,6 +106,7 @@ class RecognitionSession:
         self._labels = options.labels
         self._rate_hz = sample_rate_hz
         # Messages of one piece are held until they are read: no more than may be unsent.
+        most_predictions = min(most_predictions, _PIECE_PREDICTIONS)
         most_hops = max(1, most_predictions // max(1, len(picked)))
         piece_seconds = min(_PIECE_SECONDS, most_hops * recognizer.hop_seconds)
         by_size = _PIECE_VALUES // recognizer.channels
@@ -182,7 +186,7 @@ class RecognitionSession:
 
     async def recognize_piece(self) -> list[Prediction]:
         """Let the engine recognize what waits, a second at most."""
-        future = self._engine.process(self.recognizer, self._take())
+        future = self._engine.process(self.recognizer, self._take(), is_patient=self.is_patient)
         return await asyncio.wrap_future(future)
 
     async def skip(self, samples: int) -> AsyncIterator[Message]:
@@ -196,7 +200,8 @@ class RecognitionSession:
 
     async def flush(self) -> AsyncIterator[Message]:
         """End the stream, and return the messages of all that was not recognized before."""
-        async for message in self._rest(lambda: self._engine.flush(self.recognizer)):
+        flush = partial(self._engine.flush, self.recognizer, is_patient=self.is_patient)
+        async for message in self._rest(flush):
             yield message
         self._events += self._monitor.flush()
         for message in self.messages([]):

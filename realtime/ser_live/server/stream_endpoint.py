@@ -261,9 +261,10 @@ class Stream:
             while overload.must_yield and (ahead := self._ahead_seconds(session)) > 0.0:
                 await self._connection.wait(overload.has_time, ahead)
             began = time.monotonic()
+            session.is_patient = self._ahead_seconds(session) > 0.0
             predictions = await session.recognize_piece()
             # Of a client that is ahead of the clock no prediction can be late.
-            if predictions and self._ahead_seconds(session) <= 0.0:
+            if predictions and not session.is_patient:
                 overload.note(time.monotonic() - began)
             for message in session.messages(predictions):
                 await self._send(message)
