@@ -21,10 +21,12 @@ from ser_live.errors import SerError
 from ser_live.events import Event, EventKind, in_order
 from ser_live.live.input_faults import Gaps, InputMonitor
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.prior import prior_name
 from ser_live.output import json_record
 from ser_live.prediction import Prediction
 from ser_live.server.engine import Engine
-from ser_live.server.messages import Message, MessageError, SessionOptions
+from ser_live.server.messages import Message, MessageError, SessionOptions, StreamLimits
+from ser_live.server.settings import Limits
 from ser_live.sources.pcm import decode_samples
 from ser_live.stream_protocol import SAMPLE_BYTES, SampleFormat
 from ser_live.text import quoted
@@ -103,7 +105,7 @@ class RecognitionSession:
         self.processed_samples = 0
         self.skipped_samples = 0
         self.predictions = 0
-        self._labels = options.labels
+        self._labels, self._prior = options.labels, options.prior
         self._rate_hz = sample_rate_hz
         # Messages of one piece are held until they are read: no more than may be unsent.
         most_predictions = min(most_predictions, _PIECE_PREDICTIONS)
@@ -236,6 +238,23 @@ class RecognitionSession:
             yield self._prediction_message(item)
             if self._utterances is not None:
                 yield from map(self._narrowed, self._utterances.process(item))
+
+    def started(self, stream_id: str, model_name: str, limits: Limits) -> Message:
+        """Return the first message: what the stream runs with."""
+        recognizer = self.recognizer
+        card, delay = recognizer.card, recognizer.stats.delay
+        return {
+            "type": "started",
+            "stream_id": stream_id,
+            "model": {"name": model_name, "labels": list(card.labels), "licence": card.licence},
+            "sample_rate_hz": recognizer.sample_rate_hz,
+            "hop_seconds": recognizer.hop_seconds,
+            "window_seconds": 2.0 * delay.window_seconds,
+            "smoothing_seconds": delay.smoothing_seconds,
+            "delay_seconds": delay.total_seconds,
+            "limits": {name: getattr(limits, name) for name in StreamLimits.model_fields},
+            "prior": prior_name(self._prior, card),
+        }
 
     def account(self) -> Message:
         """Return where every sample went; what still waits is lost now."""

@@ -4,37 +4,63 @@ import asyncio
 import io
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing, contextmanager
+from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from starlette.requests import ClientDisconnect
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
+from ser_live import stream_protocol
 from ser_live.engine.segments import Segment
 from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
 from ser_live.events import EventKind
+from ser_live.model.prior import PriorName
 from ser_live.prediction import Prediction
-from ser_live.server.messages import Message, SessionOptions, mirrored
+from ser_live.server.messages import (
+    Message,
+    SessionOptions,
+    StreamLimits,
+    StreamModel,
+    mirrored,
+)
+from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.settings import Limits
 from ser_live.server.streams import Client, Streams, counted
 from ser_live.sources.audio_reader import WANTED, AudioReader
+from ser_live.stream_protocol import ErrorCode
 from ser_live.text import quoted
 
-_SLOWEST_BYTES_PER_SECOND = 50_000  # else a body that drips would keep its slot for ever
-_BLOCK_VALUES = 1 << 20
-_MOST_PREDICTIONS = 200_000
+LINES = "application/x-ndjson"
+"""Media type of an answer that comes as it is made."""
+
+# Else a body that drips, or an answer that is hardly read, would keep its slot for ever.
+_SLOWEST_BYTES_PER_SECOND = 50_000
+_BLOCK_VALUES = 1 << 17
+# Of one recording in work, beside its body and its answer: decoder, recognizer, a second of audio.
+_WORKING_BYTES = 16 << 20
+_CHUNK_BYTES = 1 << 16
 _FORMATS = f"{WANTED} as the whole body"
 _KINDS = ("prediction", "segment", "utterance", "event")
+
+_Batches = AsyncGenerator[list[Message], None]
+_Chunks = AsyncGenerator[bytes, None]
 
 
 RecordedPrediction = mirrored("RecordedPrediction", Prediction, BaseModel)
 RecordedSegment = mirrored("RecordedSegment", Segment, BaseModel)
 RecordedUtterance = mirrored("RecordedUtterance", Utterance, BaseModel)
+_Started: Any = mirrored(
+    "_Started", stream_protocol.Started, BaseModel,
+    model=StreamModel, limits=StreamLimits, prior=PriorName,
+)  # fmt: skip
+_Ended: Any = mirrored("_Ended", stream_protocol.Ended, BaseModel)
 
 
 class RecordedEvent(BaseModel):
@@ -44,6 +70,28 @@ class RecordedEvent(BaseModel):
     event: EventKind
     at_seconds: float
     detail: str
+
+
+class RecordedStarted(_Started):  # type: ignore[misc]
+    """First line: that of a stream, and the channels of the file."""
+
+    channels: int
+
+
+class RecordedEnded(_Ended):  # type: ignore[misc]
+    """Last line of all that was recognized."""
+
+    notes: list[str]
+    """Damage of the file that was met."""
+
+
+class RecordedError(BaseModel):
+    """Last line where not all was recognized: why."""
+
+    type: Literal["error"]
+    code: ErrorCode
+    detail: str
+    fatal: Literal[True]
 
 
 class Recognition(BaseModel):
@@ -62,6 +110,35 @@ class Recognition(BaseModel):
     """Damage of the file that was met."""
 
 
+def line_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a line of an answer in lines, with nothing to look up elsewhere."""
+    lines: Any = (
+        RecordedStarted | RecordedPrediction | RecordedSegment | RecordedUtterance
+        | RecordedEvent | RecordedEnded | RecordedError
+    )  # fmt: skip
+    schema = TypeAdapter(lines).json_schema(mode="serialization")
+    return {"description": "Of each line", **_resolved(schema, schema.pop("$defs"))}
+
+
+def _resolved(schema: Any, definitions: dict[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_resolved(part, definitions) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return _resolved(definitions[schema["$ref"].rpartition("/")[2]], definitions)
+    return {key: _resolved(part, definitions) for key, part in schema.items()}
+
+
+class _Answer(StreamingResponse):
+    """Answer that is made while it is sent, and given up with its client."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        chunks: Any = self.body_iterator
+        async with aclosing(chunks):
+            await super().__call__(scope, receive, send)
+
+
 class Recordings:
     """Recognize recordings beside the streams, which go first.
 
@@ -76,6 +153,7 @@ class Recordings:
         self._limits = streams.limits
         self._slots = asyncio.Semaphore(streams.limits.max_uploads)
         self._tokens: Counter[str | None] = Counter()
+        self._held_bytes = 0
 
     async def recognize(
         self, request: Request, options: Annotated[SessionOptions, Query()]
@@ -91,50 +169,132 @@ class Recordings:
         if name is not None and self._tokens[name] >= most:
             detail = f"{most} recordings with this token are in work, which is all; try later"
             raise ProblemError(503, detail, {"Retry-After": "5"}, "token_uploads")
-        async with self._slots:
-            with self._streams.metrics.uploads_open.track_inprogress(), counted(self._tokens, name):
-                return await self._recognize(request, options, client)
+        batches = self._batches(request, options, client)
+        if LINES in request.headers.get("accept", ""):
+            chunks, media_type = self._lines(batches, request.scope["request_id"]), LINES
+        else:
+            chunks, media_type = self._document(batches), "application/json"
+        # What is wrong up to here is still a problem with its status.
+        first = await anext(chunks)
+        return _Answer(_joined(first, chunks), media_type=media_type)
 
-    async def _recognize(
-        self, request: Request, options: SessionOptions, client: Client
-    ) -> Response:
-        # Messages are kept as text, not as records: a long recording has a hundred thousand.
-        reader = AudioReader(await self._body(request, client.limits), "the body")
+    async def _lines(self, batches: _Batches, request_id: str) -> _Chunks:
+        """Give records as they come; a reader who is slow holds them up."""
+        clock, sent, waited = asyncio.get_running_loop().time, 0, 0.0
         try:
-            await asyncio.to_thread(reader.__enter__)
-        except SerError as error:
-            raise ProblemError(415, str(error)) from error
-        # Not closed here: a request that is cancelled may leave a thread that still reads.
-        session = await self._session(reader, options)
-        kinds = [kind for kind in _KINDS if kind != "utterance" or options.utterances]
-        told = {kind: list[str]() for kind in kinds}
-        async for message in self._messages(request, reader, session, client):
-            kind = str(message["type"])
-            if kind == "prediction":
-                message["lag_seconds"] = None  # it means nothing here
-                self._streams.metrics.count_prediction(str(message["state"]), None)
-            told[kind].append(json.dumps(message))
-            if len(told["prediction"]) > _MOST_PREDICTIONS:
-                detail = (
-                    f"hop_seconds is {session.recognizer.hop_seconds:g}, which gives more than "
-                    f"{_MOST_PREDICTIONS} predictions; widen it, or send the recording in parts"
-                )
-                raise ProblemError(422, detail)
-        self._streams.metrics.recordings.inc()
-        head = {
-            "model": options.model or self._streams.models.default,
-            "sample_rate_hz": reader.sample_rate_hz,
-            "channels": reader.channels,
-            "seconds": session.seconds,
-            "notes": reader.notes,
-        }
-        # Items are JSON already; to parse and write them again would hold the streams up.
-        lists = (f'"{kind}s": [{", ".join(items)}]' for kind, items in told.items())
-        return Response(
-            f"{json.dumps(head)[:-1]}, {', '.join(lists)}}}", media_type="application/json"
-        )
+            async with aclosing(batches):
+                async for messages in batches:
+                    chunk = _line(*messages)
+                    began = clock()
+                    yield chunk
+                    waited, sent = waited + clock() - began, sent + len(chunk)
+                    most = self._limits.idle_seconds + sent / _SLOWEST_BYTES_PER_SECOND
+                    if waited > most:
+                        detail = f"{sent} bytes were read in {waited:.0f} s; read faster"
+                        raise ProblemError(408, detail, code="slow_reader")
+            return
+        except Exception as error:
+            if not sent:
+                raise
+            failure = error
+        if not isinstance(failure, ProblemError):
+            logger.error("failure", extra={"request_id": request_id}, exc_info=failure)
+            detail = f"recognition failed; the server's log tells more under {request_id}"
+            failure = ProblemError(500, detail)
+        code, detail = failure.code, failure.detail
+        yield _line({"type": "error", "code": code, "detail": detail, "fatal": True})
 
-    async def _body(self, request: Request, limits: Limits) -> io.BytesIO:
+    async def _document(self, batches: _Batches) -> _Chunks:
+        """Give one JSON document, which is kept until it is whole."""
+        most, size = self._limits.max_answer_bytes, 0
+        head: Message = {}
+        # As JSON already: records are many times as large.
+        told = {kind: bytearray() for kind in _KINDS}
+        with self._holding() as hold:
+            async with aclosing(batches):
+                async for messages in batches:
+                    for message in messages:
+                        if (kind := str(message["type"])) not in told:
+                            head |= message
+                            continue
+                        item = b", " + json.dumps(message).encode()
+                        if (size := size + len(item)) > most:
+                            detail = (
+                                f"the answer is larger than {most} bytes; ask for it in lines "
+                                f"(Accept: {LINES}), widen hop_seconds, or send the recording in "
+                                "parts"
+                            )
+                            raise ProblemError(422, detail, code="too_large")
+                        hold(len(item))
+                        told[kind] += item
+            model: Any = head["model"]
+            names = ("sample_rate_hz", "channels", "seconds", "notes")
+            yield json.dumps(
+                {"model": model["name"], **{name: head[name] for name in names}}
+            ).encode()[:-1]
+            for kind, items in told.items():
+                if items or kind != "utterance":
+                    yield f', "{kind}s": ['.encode()
+                    for at in range(2, len(items), _CHUNK_BYTES):
+                        yield bytes(items[at : at + _CHUNK_BYTES])
+                    yield b"]"
+            yield b"}"
+
+    async def _batches(
+        self, request: Request, options: SessionOptions, client: Client
+    ) -> _Batches:
+        """Give the head, the messages of each piece, and the account at the end."""
+        metrics, name = self._streams.metrics, options.model or self._streams.models.default
+        async with self._slots:
+            with (
+                self._holding() as hold,
+                metrics.uploads_open.track_inprogress(),
+                counted(self._tokens, client.token_name),
+            ):
+                hold(_WORKING_BYTES)
+                reader = AudioReader(await self._body(request, client.limits, hold), "the body")
+                try:
+                    await asyncio.to_thread(reader.__enter__)
+                except SerError as error:
+                    raise ProblemError(415, str(error)) from error
+                # Not closed here: a request that is cancelled may leave a thread that still reads.
+                session = await self._session(reader, options)
+                started = session.started(request.scope["request_id"], name, self._limits)
+                yield [{**started, "channels": reader.channels}]
+                async for messages in self._recognized(request, reader, session, client):
+                    for message in messages:
+                        if message["type"] == "prediction":
+                            message["lag_seconds"] = None  # it means nothing here
+                            metrics.count_prediction(str(message["state"]), None)
+                    yield messages
+                metrics.count_heard(session.seconds, client.token_name)
+                metrics.recordings.inc()
+                ended = {"type": "ended", "reason": "end", **session.account()}
+                yield [{**ended, "notes": list(reader.notes)}]
+
+    @contextmanager
+    def _holding(self) -> Iterator[Callable[[int], None]]:
+        """Give a function that counts bytes which are held until the end of the context."""
+        most, held = self._limits.max_recordings_bytes, 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if held + size > most:
+                detail = f"the recording or its answer is too large, wanted at most {most} bytes"
+                raise ProblemError(413, f"{detail} in memory; send it in parts")
+            if self._held_bytes + size > most:
+                detail = f"the recordings in work hold {most} bytes, which is all; try later"
+                raise ProblemError(503, detail, {"Retry-After": "5"}, "memory")
+            held, self._held_bytes = held + size, self._held_bytes + size
+
+        try:
+            yield hold
+        finally:
+            self._held_bytes -= held
+
+    async def _body(
+        self, request: Request, limits: Limits, hold: Callable[[int], None]
+    ) -> io.BytesIO:
         """Read the whole body into memory, and nowhere else."""
         most, patience = limits.max_upload_bytes, limits.idle_seconds
         too_large = ProblemError(413, f"the recording is too large, wanted at most {most} bytes")
@@ -153,6 +313,7 @@ class Recordings:
         try:
             async with asyncio.timeout_at(began + patience) as deadline:
                 async for chunk in request.stream():
+                    hold(len(chunk))
                     size += body.write(chunk)
                     if size > most:
                         raise too_large
@@ -179,17 +340,18 @@ class Recordings:
         except SerError as error:
             raise ProblemError(422, str(error)) from error
 
-    async def _messages(
+    async def _recognized(
         self, request: Request, reader: AudioReader, session: RecognitionSession, client: Client
-    ) -> AsyncIterator[Message]:
-        frames = _BLOCK_VALUES // reader.channels
+    ) -> _Batches:
+        frames = max(1, _BLOCK_VALUES // reader.channels)
         while True:
             try:
                 # Decoding takes long enough to hold all streams up.
                 samples = await asyncio.to_thread(reader.read, frames)
                 session.add(samples)
             except SerError as error:
-                raise ProblemError(422 if reader.frames else 400, str(error)) from error
+                status, code = (422, "bad_frame") if reader.frames else (400, "")
+                raise ProblemError(status, str(error), code=code) from error
             if not len(samples):
                 break
             if session.seconds > (most := client.limits.max_seconds):
@@ -198,11 +360,8 @@ class Recordings:
             while session.is_due:
                 # Between two pieces, so that a long recording gives way within a second.
                 await self._wait_for_turn(request)
-                for message in session.messages(await session.recognize_piece()):
-                    yield message
-        async for message in session.flush():
-            yield message
-        self._streams.metrics.count_heard(session.seconds, client.token_name)
+                yield list(session.messages(await session.recognize_piece()))
+        yield [message async for message in session.flush()]
 
     async def _wait_for_turn(self, request: Request) -> None:
         """Let the streams go first."""
@@ -214,3 +373,14 @@ class Recordings:
         except TimeoutError as error:
             detail = "the streams leave no time for recordings; try again later"
             raise ProblemError(503, detail, {"Retry-After": "60"}, "overloaded") from error
+
+
+async def _joined(first: bytes, rest: _Chunks) -> _Chunks:
+    async with aclosing(rest):
+        yield first
+        async for chunk in rest:
+            yield chunk
+
+
+def _line(*messages: Message) -> bytes:
+    return "".join(f"{json.dumps(message)}\n" for message in messages).encode()

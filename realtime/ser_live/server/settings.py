@@ -82,6 +82,9 @@ class Limits:
     unsent_seconds: float = _seconds(10.0, "in which a reader takes nothing")
     max_upload_bytes: int = _limit(100 << 20, "of a recording", is_of_token=True)
     max_uploads: int = _limit(4, "recordings at a time", is_of_token=True)
+    max_answer_bytes: int = _limit(32 << 20, "of one JSON document about a recording")
+    """Of answers in lines there may be any number: they are not kept."""
+    max_recordings_bytes: int = _limit(256 << 20, "of memory, all recordings and answers together")
 
     def __post_init__(self) -> None:
         check(self)

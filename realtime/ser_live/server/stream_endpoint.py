@@ -7,11 +7,9 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from ser_live.engine.channels import Recognizer
 from ser_live.errors import SerError
-from ser_live.model.prior import prior_name
 from ser_live.server.connection import CloseReason, Connection, GoneError, StopError
-from ser_live.server.messages import Message, MessageError, Skip, Start, StreamLimits, read
+from ser_live.server.messages import Message, MessageError, Skip, Start, read
 from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
@@ -186,27 +184,9 @@ class Stream:
             raise StopError("bad_option", str(error)) from error
         self._session = session
         self._note_drain()
-        await self._connection.send(self._started(start, session.recognizer))
+        name = start.model or self._streams.models.default
+        await self._connection.send(session.started(self.stream_id, name, self._limits))
         return session
-
-    def _started(self, start: Start, recognizer: Recognizer) -> Message:
-        card, delay = recognizer.card, recognizer.stats.delay
-        return {
-            "type": "started",
-            "stream_id": self.stream_id,
-            "model": {
-                "name": start.model or self._streams.models.default,
-                "labels": list(card.labels),
-                "licence": card.licence,
-            },
-            "sample_rate_hz": recognizer.sample_rate_hz,
-            "hop_seconds": recognizer.hop_seconds,
-            "window_seconds": 2.0 * delay.window_seconds,
-            "smoothing_seconds": delay.smoothing_seconds,
-            "delay_seconds": delay.total_seconds,
-            "limits": {name: getattr(self._limits, name) for name in StreamLimits.model_fields},
-            "prior": prior_name(start.prior, card),
-        }
 
     def _note_drain(self) -> None:
         ends_at = self._streams.drain_ends_at
