@@ -21,7 +21,7 @@ BatchKind = Literal["gate", "network"]
 BatchObserver = Callable[[BatchKind, int, float], None]
 """Told of each run: what ran, for how many streams, in how many seconds."""
 
-# So long do patient pieces wait for live ones, and runs stay short after the latest of these.
+# So long may a patient request wait for live pieces, which count as coming for so long.
 _PATIENCE_SECONDS = 1.0
 # Long enough to even out single batches, short enough to see a peak while it lasts.
 _MEMORY_SECONDS = 2.0
@@ -58,7 +58,8 @@ class Engine:
     something to do. A stream gives the same predictions as alone.
 
     Live pieces go before patient ones, those of recordings: while any is in work no run of a
-    patient one begins, and between two of them the threads do one step of a patient piece at most.
+    patient one begins, unless that has waited for a second; and where live ones come, one patient
+    piece is in work at a time.
 
     Parameters
     ----------
@@ -164,14 +165,15 @@ class Engine:
     def _advance(self) -> None:
         """Advance streams from request to request: the first thread."""
         # By id: a job keeps its recognizer alive for as long as that stands here.
-        in_work: set[int] = set()
+        in_work: dict[int, bool] = {}  # and whether its job is patient
         while ready := self._take(in_work):
             began = time.monotonic()
             for job in ready:
                 _advance_job(job)
             # A job without a request has its result: the next piece of its stream may begin.
             ended = [job for job in ready if job.request is None]
-            in_work -= {id(job.recognizer) for job in ended}
+            for job in ended:
+                del in_work[id(job.recognizer)]
             with self._something_requested:
                 self._live -= sum(not job.is_patient for job in ended)
                 self._requested += [job for job in ready if job.request is not None]
@@ -181,24 +183,33 @@ class Engine:
             self._finished = True
             self._something_requested.notify()
 
-    def _take(self, in_work: set[int]) -> list[_Job]:
+    def _take(self, in_work: dict[int, bool]) -> list[_Job]:
         """Wait for outputs, and for the oldest piece of a stream not in work; nothing: the end."""
         with self._something_to_do:
             while True:
                 # Pieces of one stream are done in order, one at a time.
-                ready, streams = list(self._done), set(in_work)
+                ready, streams = list(self._done), {*in_work}
                 for job in self._waiting:
                     if id(job.recognizer) not in streams:
                         streams.add(id(job.recognizer))
                         ready.append(job)
-                # One patient step at a time: a live piece may come meanwhile.
-                taken = {job for job in ready if not job.is_patient} or {*ready[:1]}
-                if taken or (self._closing and not in_work):
-                    in_work |= {id(job.recognizer) for job in taken}
+                if taken := self._first(ready, True in in_work.values()):
+                    in_work |= {id(job.recognizer): job.is_patient for job in taken}
                     self._done = [job for job in self._done if job not in taken]
                     self._waiting = deque(job for job in self._waiting if job not in taken)
-                    return [job for job in ready if job in taken]
+                if taken or (self._closing and not in_work):
+                    return taken
                 self._something_to_do.wait()
+
+    def _first(self, ready: list[_Job], has_patient: bool) -> list[_Job]:
+        """Return the live pieces, or else one step of a patient one: a live one may come."""
+        live = [job for job in ready if not job.is_patient]
+        if live or not ready:
+            return live
+        # Where live ones come, they find no more than one patient piece in work.
+        is_shared = time.perf_counter() - self._live_seconds < _PATIENCE_SECONDS
+        begun = [job for job in ready if job.steps is not None]
+        return (begun if is_shared and has_patient else ready)[:1]
 
     def _run_networks(self) -> None:
         """Run what can share a batch with the oldest request: the second thread."""
@@ -227,11 +238,8 @@ class Engine:
         live = [job for job in self._requested if not job.is_patient]
         if live or not self._requested:
             return live
-        now = time.perf_counter()
-        # A run cannot be stopped for a live piece that comes: it is a short one where some may.
-        most = 1 if now - self._live_seconds < _PATIENCE_SECONDS else None
-        is_turn = not self._live or now - self._requested[0].requested_at > _PATIENCE_SECONDS
-        return self._requested[:most] if is_turn else []
+        waited = time.perf_counter() - self._requested[0].requested_at
+        return self._requested if not self._live or waited > _PATIENCE_SECONDS else []
 
     def _run(self, jobs: list[_Job]) -> None:
         requests = _requests(jobs)

@@ -17,7 +17,7 @@ if __name__ == "__main__":
 from ser_live.command_line import Parser, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.model.catalog import DEFAULT_MODEL, find_model
-from tools.load import churn, hostile, streams
+from tools.load import beside, churn, hostile, streams
 from tools.load.client import make_voice
 from tools.load.server import server_at
 from tools.report import Report, check_report_path
@@ -26,7 +26,7 @@ _EPILOG = """\
 exit codes: 0 all that is promised was kept, 1 something was not, 2 a mistake in the options or no
 server, 130 Ctrl-C, 143 SIGTERM.
 """
-_TOOLS = {"streams": streams, "churn": churn, "hostile": hostile}
+_TOOLS = {"streams": streams, "beside": beside, "churn": churn, "hostile": hostile}
 _EXIT_CODES = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
 
@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot be, before anything is started."""
-    names = ("first", "step", "most", "wanted", "cycles", "at_once", "speak", "minutes", "seconds")
+    names = ("first", "step", "most", "wanted", "cycles", "at_once", "speak", "minutes", "seconds",
+             "streams", "uploads", "rounds")  # fmt: skip
     for name in names:
         if not 0 < (value := getattr(arguments, name, 1)) < 1e7:
             raise SerError(f"--{name.replace('_', '-')} is {value:g}, wanted more than 0")
@@ -121,6 +122,13 @@ def _parser() -> argparse.ArgumentParser:
     _number(ramp, "--wanted", 80, "streams that are promised")
     _number(ramp, "--limit-ms", 100.0, "promised p95, from the last sample of a hop")
     ramp.add_argument("--continuous", action="store_true", help="speech without its pauses")
+    guests = tools.add_parser("beside", help="live streams alone, beside uploads, beside a drain")
+    _number(guests, "--streams", 10, "live streams")
+    _number(guests, "--uploads", 4, "recordings at a time, each posted again at its end")
+    _number(guests, "--rounds", 5, "of both")
+    _number(guests, "--seconds", 8.0, "measured each time")
+    _number(guests, "--settle", 2.0, "seconds before that")
+    guests.add_argument("--drain", action="store_true", help="let the server drain at the end")
     visits = tools.add_parser("churn", help="connect, speak and leave, politely or not")
     _number(visits, "--cycles", 10_000, "sessions in all")
     _number(visits, "--at-once", 16, "sessions at any moment")
@@ -130,7 +138,7 @@ def _parser() -> argparse.ArgumentParser:
     _number(attacks, "--at-once", 8, "attackers at any moment")
     for tool in (visits, attacks):
         _number(tool, "--seed", 0, "of what clients do")
-    for tool in (ramp, visits, attacks):
+    for tool in (ramp, guests, visits, attacks):
         tool.epilog = _EPILOG
         _number(tool, "--rate", 16000, "samples per second")
         _number(tool, "--block-ms", 100, "milliseconds of a message")
