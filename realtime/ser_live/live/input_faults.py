@@ -33,6 +33,7 @@ _NARROW_BAND = (
     "8 kHz is the band of a telephone; expect the figures by telephone, some points lower"
 )
 _FORMAT_VALUES = 1 << 12
+_MOST_VALUES = 1 << 19  # a second of 64 channels at 384 kHz would be 100 MB
 _ONE_CHANNEL = "use_channels 'split' recognizes each one apart, 'left' the first one alone"
 
 
@@ -82,7 +83,8 @@ class InputMonitor:
 
     Of a recording each finding is told once, and at its end how often it came. Shares, means and
     powers are those of whole seconds of the stream, so the findings are the same however it is
-    cut into blocks, which are kept for that long.
+    cut into blocks, which are kept for that long. Of a second with more than half a million values
+    the beginning is judged.
 
     Parameters
     ----------
@@ -109,6 +111,7 @@ class InputMonitor:
         self.channels = channels
         self._picked = picked
         self._heard_channels = len(picked) or channels
+        self._judged_frames = min(sample_rate_hz, _MOST_VALUES // self._heard_channels)
         self.is_recording = is_recording
         self._silence_hint = f"; {silence_hint}" if silence_hint and not is_recording else ""
         self._silent_seconds = _SILENT_SECONDS_OF_RECORDING if is_recording else _SILENT_SECONDS
@@ -141,7 +144,8 @@ class InputMonitor:
         samples = samples[:, self._picked] if self._picked else samples
         while start < len(samples):
             block = samples[start : start + self.sample_rate_hz - self._frames]  # of this second
-            self._blocks.append(block)
+            if self._frames < self._judged_frames:  # an empty slice would keep all of the block
+                self._blocks.append(block[: self._judged_frames - self._frames])
             self._frames += len(block)
             start += len(block)
             self._end_frame = start_frame + start
@@ -164,14 +168,14 @@ class InputMonitor:
         """Judge the second that has come together, and begin the next one."""
         second = np.concatenate(self._blocks)
         start, self._heard_values = self._heard_values, self._heard_values + second.size
-        self._blocks, self._frames = [], 0
+        frames, self._blocks, self._frames = self._frames, [], 0
         values = as_float(second)
         is_told = self.sample_rate_hz > _NARROW_HZ or self._told["input_narrow_band"]
         details: dict[EventKind, str] = {
             "input_silent": self._silence(values.ravel()),
             "input_narrow_band": "" if is_told else _NARROW_BAND,
         }
-        if 2 * len(second) >= self.sample_rate_hz:  # a shorter rest tells nothing else
+        if 2 * frames >= self.sample_rate_hz:  # a shorter rest tells nothing else
             details["input_format"] = self._format(second.ravel(), start)
             is_wrong = details["input_format"] or self._told["input_format"]
             if not is_wrong:  # else levels mean nothing
@@ -188,7 +192,7 @@ class InputMonitor:
 
     def _silence(self, values: NDArray[np.float32]) -> str:
         """Find that a value has stayed the same for long, on all channels."""
-        long_values = round(self._silent_seconds * self.sample_rate_hz) * self._heard_channels
+        long_values = round(self._silent_seconds * self._judged_frames) * self._heard_channels
         changes = np.flatnonzero(values[1:] != values[:-1]) + 1
         before = self._constant_values if values[0] == self._level else 0
         first = before + int(changes[0] if changes.size else values.size)
@@ -201,7 +205,7 @@ class InputMonitor:
         return f"every sample is {values[0]:g} for {self._silent_seconds:g} s{self._silence_hint}"
 
     def _clipping(self, clipped: int) -> str:
-        share = clipped / self.sample_rate_hz
+        share = clipped / self._judged_frames
         clips = share >= _CLIPPED_SHARE
         quiet = self._seconds_since_clipping >= _QUIET_SECONDS
         self._seconds_since_clipping = 0 if clips else self._seconds_since_clipping + 1
