@@ -224,7 +224,7 @@ class Recordings:
                                 f"(Accept: {LINES}), widen hop_seconds, or send the recording in "
                                 "parts"
                             )
-                            raise ProblemError(422, detail, code="too_large")
+                            raise ProblemError(413, detail)
                         hold(len(item))
                         told[kind] += item
             model: Any = head["model"]
@@ -240,9 +240,7 @@ class Recordings:
                     yield b"]"
             yield b"}"
 
-    async def _batches(
-        self, request: Request, options: SessionOptions, client: Client
-    ) -> _Batches:
+    async def _batches(self, request: Request, options: SessionOptions, client: Client) -> _Batches:
         """Give the head, the messages of each piece, and the account at the end."""
         metrics, name = self._streams.metrics, options.model or self._streams.models.default
         async with self._slots:
