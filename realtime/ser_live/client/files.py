@@ -4,17 +4,19 @@ import http.client
 import json
 import os
 import urllib.parse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser_live.client.address import DEFAULT_SERVER, Address
-from ser_live.client.messages import event, prediction, record, refused, unreachable
+from ser_live.client.messages import ServerError, decode, record, refused, unreachable
 from ser_live.engine.segments import Segment
 from ser_live.engine.utterances import Utterance, UtteranceChoice
 from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
+from ser_live.stream_protocol import Ended, Started
 from ser_live.text import sanitize
 
 _TIMEOUT_SECONDS = 600.0
@@ -95,19 +97,10 @@ def recognize_file(
         "use_channels": use_channels,
     }  # fmt: skip
     query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)
-    status, body = _post(address, Path(path), query, timeout_seconds)
-    if status != http.HTTPStatus.OK:
-        raise refused(address, status, body)
-    try:
-        return _recognition(body)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SerError(
-            f"{address}: no answer of POST /v1/recognize ({sanitize(repr(error))}); is that a "
-            "server of ser-live, of about this version?"
-        ) from error
+    return _posted(address, Path(path), query, timeout_seconds)
 
 
-def _post(address: Address, path: Path, query: str, timeout_seconds: float) -> tuple[int, bytes]:
+def _posted(address: Address, path: Path, query: str, timeout_seconds: float) -> Recognition:
     kind = http.client.HTTPSConnection if address.is_secure else http.client.HTTPConnection
     connection = kind(address.host, address.port, timeout=timeout_seconds)
     try:
@@ -117,6 +110,7 @@ def _post(address: Address, path: Path, query: str, timeout_seconds: float) -> t
     with recording:
         headers = {
             **address.headers,
+            "Accept": "application/x-ndjson",  # no server has to keep an answer for us
             "Content-Type": "application/octet-stream",
             "Content-Length": str(path.stat().st_size),
         }
@@ -124,9 +118,16 @@ def _post(address: Address, path: Path, query: str, timeout_seconds: float) -> t
         try:
             _send(connection, target, recording, headers)
             answer = connection.getresponse()
-            return answer.status, answer.read()
+            if answer.status != http.HTTPStatus.OK:
+                raise refused(address, answer.status, answer.read())
+            return _recognition(answer)
         except (OSError, http.client.HTTPException) as error:
             raise unreachable(address, error) from error
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise SerError(
+                f"{address}: no answer of POST /v1/recognize ({sanitize(repr(error))}); is that a "
+                "server of ser-live, of about this version?"
+            ) from error
         finally:
             connection.close()
 
@@ -142,14 +143,24 @@ def _send(
             raise
 
 
-def _recognition(body: bytes) -> Recognition:
-    answer = json.loads(body)
+def _recognition(lines: Iterable[bytes]) -> Recognition:
+    found: dict[type, list[Any]] = {Prediction: [], Segment: [], Event: [], Utterance: []}
+    head: dict[str, Any] = {}
+    for line in lines:
+        item = decode(line)
+        if isinstance(item, ServerError):
+            raise item
+        if isinstance(item, Started | Ended):
+            head |= json.loads(line)
+        else:
+            found[type(item)].append(item)
     return record(
         Recognition,
-        answer,
-        predictions=tuple(map(prediction, answer["predictions"])),
-        segments=tuple(record(Segment, told) for told in answer["segments"]),
-        events=tuple(map(event, answer["events"])),
-        notes=tuple(answer.get("notes", ())),
-        utterances=tuple(record(Utterance, told) for told in answer.get("utterances", ())),
+        head,
+        model=head["model"]["name"],
+        predictions=tuple(found[Prediction]),
+        segments=tuple(found[Segment]),
+        events=tuple(found[Event]),
+        notes=tuple(head["notes"]),
+        utterances=tuple(found[Utterance]),
     )
