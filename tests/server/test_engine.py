@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -19,6 +20,8 @@ from ser_live.engine.inference import MOST_WINDOWS_TOGETHER
 from ser_live.live.listener import Listener
 from ser_live.model.catalog import find_model
 from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.prior import Outputs
+from ser_live.server import engine as engines
 from ser_live.server.engine import Engine
 from ser_live.testing import Crash, FakeMicrophone, Overrun, SlowModel, demo_voice, tiny_card
 from ser_live.testing.models import tiny_graph, with_golden, write_graph
@@ -216,6 +219,59 @@ def test_a_cancelled_piece_is_left_out(model: OnnxClassifier, engine: Engine) ->
     assert waiting.cancel()
     running.result(60.0)
     assert slow.stats.seconds == 2.0
+
+
+class NotedModel(OnnxClassifier):
+    """A model that notes when it is asked; its first run waits until it may go on."""
+
+    def __init__(self, model: OnnxClassifier, name: str, notes: list[str]) -> None:
+        self._name, self._notes = name, notes
+        self.has_begun, self.may_go_on = threading.Event(), threading.Event()
+        self.may_go_on.set()
+        super().__init__(model._session, model.card, model.where)
+        self._notes.clear()  # the golden test
+
+    def batch_outputs(self, windows: NDArray[np.float32], options: Any = None) -> Outputs:
+        self._notes.append(self._name)
+        self.has_begun.set()
+        assert self.may_go_on.wait(60.0)
+        return super().batch_outputs(windows, options)
+
+
+def test_live_pieces_go_before_patient_ones(
+    model: OnnxClassifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_PATIENCE_SECONDS", 1e9)  # however slow the machine is
+    notes: list[str] = []
+    patient = [NotedModel(model, name, notes) for name in ("first", "second", "third")]
+    live = NotedModel(model, "live", notes)
+    speakers = [StreamRecognizer(own, vad=False) for own in (*patient, live)]
+    begun = engine.process(speakers[3], VOICE[:16000])  # from now on live ones may come
+    begun.result(60.0)
+    notes.clear()
+    patient[0].may_go_on.clear()
+    patient[0].has_begun.clear()
+    piece = VOICE[: 2 * 16000]
+    slow = [engine.process(one, piece, is_patient=True) for one in speakers[:3]]
+    assert patient[0].has_begun.wait(60.0)
+    quick = engine.process(speakers[3], VOICE[16000 : 3 * 16000])
+    patient[0].may_go_on.set()
+    assert len(quick.result(60.0)) == 8
+    # One run was under way; the others of its piece come next, and then the other pieces in turn.
+    wait(slow, 60.0)
+    assert notes == ["first", *["live"] * 8, *["first"] * 4, *["second"] * 5, *["third"] * 5]
+    for future in slow:
+        assert future.result() == StreamRecognizer(model, vad=False).process(piece)
+
+
+def test_a_live_piece_behind_a_patient_one_of_its_stream_is_done(
+    model: OnnxClassifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines, "_PATIENCE_SECONDS", 0.1)
+    recognizer = StreamRecognizer(model, vad=False)
+    futures = [engine.process(recognizer, VOICE[:32000], is_patient=True)]
+    futures.append(engine.process(recognizer, VOICE[32000:64000]))
+    assert gathered(futures) == StreamRecognizer(model, vad=False).process(VOICE[:64000])
 
 
 @pytest.mark.parametrize("has_engine", [False, True], ids=["model", "engine"])
