@@ -249,7 +249,7 @@ export class SerStream extends EventTarget {
  *     segments, events and, where they were asked for, utterances
  * @throws {SerServerError}
  */
-export async function recognize(url, recording, { token = "", signal, ...options } = {}) {
+export async function recognize(url, recording, { token = "", signal, onMessage, ...options } = {}) {
   const address = new URL(url);
   for (const [name, value] of Object.entries(named(options))) {
     for (const one of [value].flat()) {

@@ -56,7 +56,7 @@ export class Colours {
   #tone(label) {
     this.#probe.dataset.tone = toneOf(label, this.labels);
     const [fill, ink] = [this.#read("var(--fill)"), this.#read("var(--ink)")];
-    return { fill, ink, tint: this.#read("color-mix(in srgb, var(--fill) 14%, transparent)") };
+    return { fill, ink, tint: this.#read("color-mix(in srgb, var(--fill) 10%, transparent)") };
   }
 
   #read(value) {

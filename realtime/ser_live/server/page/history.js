@@ -2,6 +2,7 @@
 
 const LEVELS_PER_SECOND = 100;
 const MOST_PREDICTIONS = 100_000; // seven hours at four a second
+const LATE_SECONDS = 2;
 const UNCERTAIN = "uncertain";
 
 export class History extends EventTarget {
@@ -13,6 +14,9 @@ export class History extends EventTarget {
   /** Forget everything: as new. */
   clear(name = "") {
     this.name = name;
+    this.recognizedAt = new Date();
+    this.model = "";
+    this.isUnsaved = false; // it holds what cannot be had again
     this.labels = [];
     this.predictions = [];
     this.segments = [];
@@ -113,12 +117,20 @@ export class History extends EventTarget {
     };
   }
 
-  /** The prediction whose hop a time lies in, or null: in a gap. */
+  /** Segments up to now, the open one too. */
+  get allSegments() {
+    const { segments, openSegment } = this;
+    return openSegment ? [...segments, openSegment] : segments;
+  }
+
+  /** The prediction whose hop a time lies in, or the last just before; null: in a gap. */
   at(seconds) {
     const isIn = ({ start_seconds: start, end_seconds: end }) =>
-      seconds >= start && seconds < (end ?? Infinity);
+      seconds >= start && (seconds < (end ?? Infinity) || end === this.seconds);
     if (this.gaps.some(isIn)) return null;
-    return this.predictions[firstBehind(this.predictions, seconds)] ?? null;
+    const found = this.predictions[firstBehind(this.predictions, seconds)];
+    const last = this.predictions.at(-1); // audio behind it waits for its hop, or ends
+    return found ?? (last?.end_seconds > seconds - LATE_SECONDS ? last : undefined);
   }
 
   /** The greatest level between two times, 0 to 1. */
@@ -180,6 +192,17 @@ export function firstBehind(records, seconds) {
     else low = middle + 1;
   }
   return low;
+}
+
+/** Seconds of each label of segments between two times. */
+export function secondsOf(segments, fromSeconds, toSeconds) {
+  const sums = new Map();
+  for (let at = firstBehind(segments, fromSeconds); segments[at]?.start_seconds < toSeconds; at++) {
+    const { start_seconds: start, end_seconds: end, label } = segments[at];
+    const seconds = Math.min(end, toSeconds) - Math.max(start, fromSeconds);
+    sums.set(label, (sums.get(label) ?? 0) + seconds);
+  }
+  return sums;
 }
 
 function shifted(message, offsetSeconds) {

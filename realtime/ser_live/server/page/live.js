@@ -8,8 +8,13 @@ const SPOKEN_MILLISECONDS = 3000; // least time between two announcements
 const MOST_FIGURES = 2400; // ten minutes at four a second
 
 const STATE_WORDS = {
-  silence: ["silence", "no speech"],
-  warming_up: ["listening…", "the first result needs a second of speech"],
+  silence: () => ["silence", "no speech"],
+  warming_up: () => ["listening…", "the first result needs a second of speech"],
+  uncertain: (label, percent) => [
+    `maybe ${label}`,
+    `too uncertain to name: of 100 such moments about ${percent} are ${label}`,
+  ],
+  speech: (label, percent) => [label, `${percent}\u00a0% sure`],
 };
 
 /** The current emotion, or that of a time the person points at. */
@@ -42,12 +47,11 @@ export class Headline {
   /** Show a result; for how long it has held, or at what time it was. */
   show(prediction, labels, { heldSeconds = 0, atSeconds = null } = {}) {
     const { state, label, confidence } = prediction;
-    const isUnsure = state === "uncertain";
-    const [word, what] = STATE_WORDS[state] ?? [isUnsure ? `${label}?` : label, ""];
-    const sure = `${Math.round(100 * confidence)} % sure`;
-    const clauses = what ? [what] : [isUnsure ? `uncertain, ${sure}` : sure];
-    const isHeld = heldSeconds >= 1 && state !== "warming_up";
-    if (isHeld) clauses.push(`for ${Math.floor(heldSeconds)} s`);
+    const percent = Math.round(100 * confidence);
+    const [word, what] = STATE_WORDS[state](label, percent);
+    const clauses = [what];
+    const isHeld = heldSeconds >= 1 && ["speech", "silence"].includes(state);
+    if (isHeld) clauses.push(`for ${Math.floor(heldSeconds)}\u00a0s`);
     if (prediction.degraded) clauses.push("with audio missing");
     this.#show({
       word,
@@ -57,7 +61,7 @@ export class Headline {
       share: confidence,
       when: atSeconds === null ? "Now" : `At ${clock(atSeconds, 1)}`,
     });
-    const words = label === null ? word.replace("…", "") : `${word} ${clauses[0]}`;
+    const words = label === null ? word.replace("…", "") : `${word} ${percent} % sure`;
     if (atSeconds === null) this.announce(words, word);
   }
 

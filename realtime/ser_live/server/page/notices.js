@@ -33,6 +33,16 @@ export function hideNotice() {
   write($("notice"), "");
 }
 
+/** Ask whether the results of a session may go. */
+export async function askToDiscard() {
+  const dialog = $("ask");
+  if (dialog.open) return false;
+  dialog.returnValue = "";
+  dialog.showModal();
+  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
+  return dialog.returnValue === "discard";
+}
+
 /** Let the person close a trouble and give a token; then is called when there is a new one. */
 export function listenToNotices(then) {
   $("trouble-close").addEventListener("click", () => ($("trouble").hidden = true));

@@ -6,16 +6,18 @@ import { $, write } from "./dom.js";
 import { FORMATS, save } from "./exports.js";
 import { History, labelOf } from "./history.js";
 import { Bars, Headline, Quantiles } from "./live.js";
-import { hideNotice, hideTrouble, listenToNotices, notice, showTrouble } from "./notices.js";
+import { askToDiscard, hideNotice, hideTrouble, listenToNotices, notice } from "./notices.js";
+import { showTrouble } from "./notices.js";
 import { Recording } from "./recording.js";
-import { Rows } from "./rows.js";
+import { Rows, Totals } from "./rows.js";
 import { Session } from "./session.js";
 import { Microphone, Player } from "./sources.js";
 import { Timeline, timelineWords } from "./timeline.js";
 import { currentToken, takeToken } from "./token.js";
-import { clock, EVENT_WORDS, refusedWords } from "./words.js";
+import { clock, EVENT_WORDS, progressWords, refusedWords } from "./words.js";
 
 const BASE = new URL("./", document.baseURI);
+const READY_WORDS = $("detail").textContent;
 const LATE_SECONDS = 4;
 const RUNNING = ["asking", "connecting", "live", "away"];
 const STATUS_WORDS = {
@@ -26,11 +28,17 @@ const STATUS_WORDS = {
   over: "ready",
 };
 
+const NOT_HEARD = {
+  null: ["missing audio", "nothing was recognized here"],
+  undefined: ["no result", "there is none of this moment, or none yet"],
+};
+
 const history = new History();
 const timeline = new Timeline($("timeline"), history);
 const headline = new Headline($("now"), $("spoken"));
 const bars = new Bars($("bars"));
 const rows = new Rows($("rows"), history);
+const totals = new Totals($("totals"), history);
 const lags = new Quantiles();
 const rounds = new Quantiles();
 let session = null;
@@ -44,7 +52,13 @@ function isRunning() {
   return RUNNING.includes(session?.state);
 }
 
+/** Whether emotions were heard that cannot be had again. */
+function isUnsaved() {
+  return history.isUnsaved && history.allSegments.length > 0;
+}
+
 async function begin(source) {
+  if (isUnsaved() && !(await askToDiscard())) return;
   await session?.stop();
   if (source instanceof Microphone) {
     recording?.cancel();
@@ -57,7 +71,10 @@ async function begin(source) {
   const mine = (session = new Session(BASE, history, source, options()));
   mine.addEventListener("state", ({ detail }) => onState(source, detail));
   mine.addEventListener("started", ({ detail }) => onStarted(detail.message));
-  mine.addEventListener("prediction", ({ detail }) => onPrediction(detail));
+  mine.addEventListener("prediction", ({ detail }) => {
+    history.isUnsaved = source instanceof Microphone;
+    onPrediction(detail);
+  });
   mine.addEventListener("event", ({ detail }) => notice(EVENT_WORDS[detail.message.event]));
   mine.addEventListener("fault", ({ detail }) => showTrouble(detail.message.detail));
   source.addEventListener("muted", () => notice("The system has muted the microphone."));
@@ -89,7 +106,7 @@ const ON_STATE = {
     hideNotice();
     if (words) showTrouble(words, token);
     nameTimeline();
-    rows.update();
+    showTables();
   },
 };
 
@@ -139,10 +156,15 @@ function showFigures() {
   write($("lost"), history.predictions.length ? `${history.lostSeconds.toFixed(1)} s` : "–");
 }
 
+function showTables() {
+  totals.update();
+  if ($("segments").open) rows.update();
+}
+
 /** A server that is connected and says nothing must not look like one that is sure. */
 function onTick() {
   if (!isRunning()) return;
-  if ($("segments").open) rows.update();
+  showTables();
   if (session.state === "away") showFigures();
   const seconds = (performance.now() - heardAt) / 1000;
   if (session.state !== "live" || seconds < LATE_SECONDS || timeline.cursor !== null) return;
@@ -151,13 +173,21 @@ function onTick() {
 }
 
 async function openRecording(file) {
+  if (isUnsaved() && !(await askToDiscard())) return;
   await session?.stop();
   recording?.cancel();
   hideTrouble();
   const mine = (recording = new Recording(file));
-  showRecording(`Recognizing ${file.name} …`, true);
+  const began = performance.now();
+  const showProgress = (share) => {
+    const words = progressWords(share, (performance.now() - began) / 1000);
+    showRecording(`Recognizing ${file.name}: ${words || "…"}`, true);
+    if (share >= 0) $("progress").value = share;
+  };
+  $("progress").removeAttribute("value");
+  showProgress(NaN);
   try {
-    const words = await mine.recognize(BASE, history, options());
+    const words = await mine.recognize(BASE, history, options(), showProgress);
     showRecording(words, false);
     showWhole();
   } catch (error) {
@@ -176,13 +206,14 @@ function showWhole() {
   timeline.point(first ? first.end_seconds - 0.01 : 0);
   headline.announce(`recognized, ${timelineWords(history)}`, "recognized");
   nameTimeline();
-  rows.update();
+  showTables();
 }
 
 function showRecording(words, isBusy) {
   $("recording").hidden = false;
   $("recording").setAttribute("aria-busy", String(isBusy));
   write($("recording-words"), words);
+  $("progress").hidden = !isBusy;
   $("play").hidden = isBusy;
   $("recording-cancel").hidden = !isBusy;
 }
@@ -192,7 +223,7 @@ function onCursor() {
   if (atSeconds !== null) {
     const found = history.at(atSeconds);
     if (found) headline.show(found, history.labels, { atSeconds });
-    else headline.say("missing audio", "nothing was recognized here", `At ${clock(atSeconds, 1)}`);
+    else headline.say(...NOT_HEARD[found], `At ${clock(atSeconds, 1)}`);
     bars.show(found);
   } else if (!isRunning()) {
     showStopped();
@@ -206,7 +237,7 @@ function onCursor() {
 function showStopped() {
   bars.show(null);
   if (history.seconds) headline.say("stopped", "the timeline stays here, to inspect and export");
-  else headline.say("ready", "Press Start and speak.");
+  else headline.say("ready", READY_WORDS);
 }
 
 function onHistory() {
@@ -273,6 +304,7 @@ function listenToBrowser() {
   addEventListener("hashchange", () => takeToken() && offerModels());
   addEventListener("online", () => session?.retryNow());
   addEventListener("pagehide", () => session?.stop());
+  addEventListener("beforeunload", (event) => isUnsaved() && event.preventDefault());
   addEventListener("keydown", (event) => {
     if (event.key === "Escape" && !event.defaultPrevented) timeline.follow();
   });

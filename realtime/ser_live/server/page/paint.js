@@ -1,5 +1,6 @@
 /** Draws a part of the timeline: the waveform, and the emotions over it. */
 
+import { secondsOf } from "./history.js";
 import { clock } from "./words.js";
 
 const BAR_PIXELS = 4; // a bar of the waveform with its gap
@@ -8,6 +9,9 @@ const STEP_PIXELS = 72; // least distance of two times
 const TOP = 26; // names stand above the waveform
 const BOTTOM = 24; // times stand below it
 const HATCH_PIXELS = 7;
+const OVERVIEW_PIXELS = 4; // a second in fewer: names and bars of a few seconds would not be seen
+const COLUMN_PIXELS = 12; // least width of a column of the overview
+const LINE_PIXELS = 14; // of a name from the bottom to the top
 
 /**
  * @param {CanvasRenderingContext2D} to scaled to CSS pixels
@@ -25,14 +29,15 @@ export function paint(to, view, history, colours) {
   to.font = `500 12px ${colours.font}`;
   to.textBaseline = "middle";
   drawTimes(scene);
-  const segments = visible(history.segments, scene);
-  const { openSegment } = history;
-  if (openSegment) segments.push(...visible([openSegment], scene));
+  const segments = visible(history.allSegments, scene);
   const gaps = visible(history.gaps.map((gap) => ended(gap, history.seconds)), scene);
-  drawStates(scene);
-  for (const segment of segments) drawSegment(scene, segment);
-  drawWaveform(scene, segments, gaps);
-  for (const segment of segments) drawName(scene, segment);
+  if (scale < OVERVIEW_PIXELS) drawShares(scene, segments);
+  else {
+    drawStates(scene);
+    for (const segment of segments) drawSegment(scene, segment);
+    drawWaveform(scene, segments, gaps);
+    for (const segment of segments) drawName(scene, segment);
+  }
   for (const gap of gaps) drawGap(scene, gap);
   if (view.cursor !== null) drawCursor(scene);
   if (history.seconds === 0) drawNothing(scene);
@@ -49,8 +54,7 @@ function drawNothing({ to, width, middle, colours }) {
 }
 
 function drawTimes({ to, width, height, seconds, start, until, x, colours }) {
-  const most = (seconds * STEP_PIXELS) / width;
-  const step = STEPS_SECONDS.find((one) => one >= most) ?? STEPS_SECONDS.at(-1);
+  const step = stepOf((seconds * STEP_PIXELS) / width);
   to.textAlign = "center";
   for (let at = Math.ceil(start / step) * step; at <= until; at += step) {
     const place = Math.round(x(at)) + 0.5;
@@ -61,6 +65,29 @@ function drawTimes({ to, width, height, seconds, start, until, x, colours }) {
     const half = to.measureText(words).width / 2;
     to.fillText(words, Math.min(Math.max(place, half), width - half), height - BOTTOM / 2 + 2);
   }
+}
+
+/** The emotions of each column in shares of its time, over each other; silence stays empty. */
+function drawShares(scene, segments) {
+  const { to, history, x, start, until, width, height, seconds, colours } = scene;
+  const step = stepOf((seconds * COLUMN_PIXELS) / width);
+  const last = Math.min(until, history.seconds);
+  for (let from = Math.floor(start / step) * step; from < last; from += step) {
+    const end = Math.min(from + step, history.seconds);
+    const sums = secondsOf(segments, from, end);
+    const [left, columnWidth] = [x(from) + 0.5, Math.max(1, x(end) - x(from) - 1)];
+    let bottom = height - BOTTOM;
+    for (const label of [...history.labels, "uncertain"]) {
+      const size = ((height - TOP - BOTTOM) * (sums.get(label) ?? 0)) / (end - from);
+      bottom -= size;
+      const { fill, tint } = colours.of(label);
+      cover(scene, label, label === "uncertain" ? tint : fill, left, bottom, columnWidth, size);
+    }
+  }
+  const columns = step < 60 ? `${step} s` : `${step / 60} min`;
+  to.textAlign = "right";
+  to.fillStyle = colours.muted;
+  to.fillText(`shares of each ${columns}`, width - 2, TOP - 11);
 }
 
 /** Silence is a thin line, and the second before the first result a dotted one. */
@@ -83,19 +110,24 @@ function drawStates({ to, history, x, middle, width, height, start, until, colou
   }
 }
 
-function drawSegment({ to, x, height, width, colours }, segment) {
+function drawSegment(scene, segment) {
+  const { to, x, height, width, colours } = scene;
   const [left, right] = inside(x, segment, width);
   const tone = colours.of(segment.label);
-  to.fillStyle = tone.tint;
-  to.fillRect(left, TOP, right - left, height - TOP - BOTTOM);
-  if (segment.label === "uncertain") {
-    to.fillStyle = colours.hatch(tone.fill, x(0), HATCH_PIXELS);
-    to.fillRect(left, TOP, right - left, height - TOP - BOTTOM);
-  }
+  cover(scene, segment.label, tone.tint, left, TOP, right - left, height - TOP - BOTTOM);
   to.fillStyle = tone.fill;
   to.fillRect(left, height - BOTTOM, right - left, 4);
   to.fillStyle = tone.ink;
   to.fillRect(left, TOP, Math.min(1, right - left), height - TOP - BOTTOM + 4);
+}
+
+/** Fill a place for a label; what is uncertain is hatched. */
+function cover({ to, x, colours }, label, fill, ...place) {
+  to.fillStyle = fill;
+  to.fillRect(...place);
+  if (label !== "uncertain") return;
+  to.fillStyle = colours.hatch(colours.of(label).fill, x(0), HATCH_PIXELS);
+  to.fillRect(...place);
 }
 
 /** Bars stand still on the clock: scrolling moves them and never changes their heights. */
@@ -124,15 +156,26 @@ function drawWaveform(scene, segments, gaps) {
 }
 
 /** Names in letters, because colours alone are not for everybody. */
-function drawName({ to, x, width, colours }, segment) {
+function drawName({ to, x, width, height, colours }, segment) {
   const [left, right] = inside(x, segment, width);
-  const percent = `${Math.round(100 * segment.mean_confidence)} %`;
+  const { label } = segment;
+  const percent = label === "uncertain" ? "" : `  ${Math.round(100 * segment.mean_confidence)} %`;
   to.textAlign = "left";
-  to.fillStyle = colours.of(segment.label).ink;
+  to.fillStyle = colours.of(label).ink;
   const fits = (words) => to.measureText(words).width <= right - left - 4;
-  const words = [`${segment.label}  ${percent}`, segment.label].find(fits);
-  if (words) to.fillText(words, left + 2, TOP - 11);
-  else if (right - left > 10) to.fillText(segment.label[0], left + 2, TOP - 11);
+  const words = [label + percent, label].find(fits);
+  if (words) to.fillText(words, Math.max(0, left) + 2, TOP - 11);
+  if (words || right - left < LINE_PIXELS) return;
+  // Upright where it is too narrow, on a rim that keeps it off the waveform.
+  to.save();
+  to.translate(left + LINE_PIXELS / 2 + 1, height - BOTTOM - 4);
+  to.rotate(-Math.PI / 2);
+  to.lineWidth = 4;
+  to.lineJoin = "round";
+  to.strokeStyle = colours.card;
+  to.strokeText(label, 0, 0);
+  to.fillText(label, 0, 0);
+  to.restore();
 }
 
 function drawGap({ to, x, width, height, middle, colours }, gap) {
@@ -175,6 +218,10 @@ function disc(to, x, y, radius) {
 
 function inside(x, { start_seconds: start, end_seconds: end }, width) {
   return [Math.max(-4, x(start)), Math.min(width + 4, x(end))];
+}
+
+function stepOf(leastSeconds) {
+  return STEPS_SECONDS.find((one) => one >= leastSeconds) ?? STEPS_SECONDS.at(-1);
 }
 
 function visible(records, { start, until }) {

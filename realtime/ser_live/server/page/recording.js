@@ -1,11 +1,18 @@
-/** A recording that was dropped or chosen: the server decodes it, and all of it is shown. */
+/** A recording that was dropped or chosen: the server decodes it, or else this browser. */
 
-import { recognize } from "./client.js";
+import { recognize, SerStream } from "./client.js";
 import { LevelMeter } from "./history.js";
-import { decodeForLevels } from "./sources.js";
+import { streamUrl } from "./session.js";
+import { decode, durationOf } from "./sources.js";
 import { clock, fileWords } from "./words.js";
 
 const MOST_BYTES_FOR_LEVELS = 60e6; // a browser holds the samples of all of it at once
+const MOST_SECONDS_TO_DECODE = 3 * 3600; // as above
+const LEVELS_RATE_HZ = 8000;
+const STREAM_RATE_HZ = 24_000; // what models hear, and room for the browser's plain filter
+const BLOCK_SECONDS = 8; // timers of a page in the background go once a second
+const AHEAD_SECONDS = 30;
+const NOT_READ = [413, 415]; // too large, or no format of the server's
 
 export class Recording {
   #abort = new AbortController();
@@ -18,45 +25,103 @@ export class Recording {
   /**
    * Let the server recognize it, and fill a history with the answer.
    *
+   * @param {function(number)} onProgress is given the share that is done, or NaN
    * @returns {Promise<string>} words on what it is
    * @throws {Error} in words; AbortError after `cancel`
    */
-  async recognize(base, history, options) {
+  async recognize(base, history, options, onProgress) {
     const { file } = this;
-    const url = new URL("v1/recognize", base);
+    const { signal } = this.#abort;
+    const seconds = await durationOf(file);
+    const onMessage = ({ end_seconds: end }) => onProgress(end / seconds);
     let answer;
     try {
-      answer = await recognize(url, file, { ...options, signal: this.#abort.signal });
+      const url = new URL("v1/recognize", base);
+      answer = await recognize(url, file, { ...options, signal, onMessage }).catch((error) => {
+        if (!NOT_READ.includes(error.status) || seconds > MOST_SECONDS_TO_DECODE) throw error;
+        return this.#stream(base, options, onProgress, error);
+      });
     } catch (error) {
-      if (error.name === "AbortError") throw error;
+      if (signal.aborted) throw new DOMException("cancelled", "AbortError");
       throw Object.assign(new Error(fileWords(error, file.name, Boolean(options.token))), {
         wantsToken: error.status === 401,
       });
     }
-    const levels = await this.#levels();
-    if (this.#abort.signal.aborted) throw new DOMException("cancelled", "AbortError");
+    const decoded = answer.decoded ?? (await this.#decodedForLevels());
+    if (signal.aborted) throw new DOMException("cancelled", "AbortError");
     history.clear(file.name);
     fill(history, answer);
-    if (levels) history.addLevels(levels);
-    return `${file.name}, ${clock(answer.seconds)}, ${answer.sample_rate_hz / 1000} kHz`;
+    if (decoded) {
+      const meter = new LevelMeter(decoded.sampleRate, 1);
+      history.addLevels(meter.process(decoded.getChannelData(0)));
+    }
+    const rate = answer.decoded ? "decoded by this browser" : `${answer.sample_rate_hz / 1000} kHz`;
+    return `${file.name}, ${clock(answer.seconds)}, ${rate}`;
   }
 
   cancel() {
     this.#abort.abort();
   }
 
-  async #levels() {
-    if (this.file.size > MOST_BYTES_FOR_LEVELS) return null;
-    const decoded = await decodeForLevels(this.file);
-    if (!decoded) return null;
-    return new LevelMeter(decoded.sampleRateHz, 1).process(decoded.samples);
+  async #decodedForLevels() {
+    return this.file.size > MOST_BYTES_FOR_LEVELS ? null : decode(this.file, LEVELS_RATE_HZ);
+  }
+
+  /** Stream what this browser decodes, never far ahead of the results. */
+  async #stream(base, options, onProgress, refusal) {
+    const decoded = await decode(this.file, STREAM_RATE_HZ);
+    if (!decoded) throw refusal;
+    const { duration: seconds, length } = decoded;
+    const channels = Math.min(2, decoded.numberOfChannels);
+    const form = { sampleRateHz: STREAM_RATE_HZ, channels, format: "s16le" };
+    const stream = new SerStream(streamUrl(base), { ...form, ...options });
+    this.#abort.signal.addEventListener("abort", () => stream.close());
+    const told = [];
+    for (const type of ["prediction", "segment", "utterance", "event"]) {
+      stream.addEventListener(type, ({ detail }) => told.push(detail));
+    }
+    let heardSeconds = 0;
+    stream.addEventListener("prediction", ({ detail }) => {
+      heardSeconds = detail.end_seconds;
+      onProgress(heardSeconds / seconds);
+    });
+    const isStarted = new Promise((resolve) => stream.addEventListener("started", resolve));
+    let isOver = false;
+    const over = stream.finished.catch(() => {}).then(() => (isOver = true));
+    await Promise.race([isStarted, over]);
+    const { max_bytes_per_second: rate, max_frame_bytes: most } = stream.started?.limits ?? {};
+    const step = Math.min(BLOCK_SECONDS * STREAM_RATE_HZ, Math.floor(most / (2 * channels)));
+    const began = performance.now();
+    for (let at = 0; at < length && !isOver; at += step) {
+      const isEarly = () =>
+        at / STREAM_RATE_HZ > heardSeconds + AHEAD_SECONDS ||
+        performance.now() - began < (2000 * channels * at) / rate;
+      while (isEarly() && !isOver) await new Promise((go) => setTimeout(go, 20));
+      stream.send(interleaved(decoded, channels, at, Math.min(at + step, length)));
+      await stream.drained();
+    }
+    await stream.end(); // which tells why, if it broke
+    return { told, decoded, seconds, model: stream.started.model.name };
   }
 }
 
-function fill(history, { predictions, segments, utterances = [], events, seconds }) {
-  const known = predictions.find((one) => one.probabilities)?.probabilities ?? {};
+function interleaved(decoded, channels, from, to) {
+  const block = new Int16Array((to - from) * channels);
+  for (let channel = 0; channel < channels; channel++) {
+    const samples = decoded.getChannelData(channel);
+    for (let at = from; at < to; at++) {
+      const value = Math.round(32768 * samples[at]);
+      block[(at - from) * channels + channel] = Math.max(-32768, Math.min(32767, value));
+    }
+  }
+  return block;
+}
+
+function fill(history, { model, predictions, segments, utterances = [], events, told, seconds }) {
+  const records = told ?? [...predictions, ...segments, ...utterances, ...events];
+  const known = records.find((one) => one.probabilities)?.probabilities ?? {};
   history.labels = Object.keys(known);
-  const records = [...predictions, ...segments, ...utterances, ...events];
+  history.model = model;
   const when = (one) => one.end_seconds ?? one.at_seconds;
   records.sort((one, other) => when(one) - when(other));
   for (const message of records) history.add(message);

@@ -1,7 +1,8 @@
 /** Table of segments, utterances and events: the timeline as text, for screen readers too. */
 
 import { toneOf } from "./colours.js";
-import { element } from "./dom.js";
+import { element, write } from "./dom.js";
+import { secondsOf } from "./history.js";
 import { clock } from "./words.js";
 
 const MOST_ROWS = 500;
@@ -47,5 +48,33 @@ export class Rows {
       element("td", "", entry.label ? `${Math.round(100 * share)} %` : ""),
     );
     return row;
+  }
+}
+
+/** Seconds of each label in a table; then of what has none, and of missing audio. */
+export class Totals {
+  constructor(place, history) {
+    Object.assign(this, { place, history, body: place.querySelector("tbody") });
+  }
+
+  update() {
+    const { allSegments, lostSeconds, labels, seconds } = this.history;
+    const sums = secondsOf(allSegments, 0, seconds);
+    const named = [...sums].reduce((sum, [, one]) => sum + one, 0);
+    const order = [...labels, "uncertain"].filter((label) => sums.get(label));
+    const entries = order.map((label) => [label, sums.get(label), toneOf(label, labels)]);
+    entries.push(["silence, warming up", Math.max(0, seconds - named - lostSeconds), ""]);
+    if (lostSeconds) entries.push(["missing audio", lostSeconds, ""]);
+    this.place.hidden = seconds === 0;
+    while (this.body.rows.length > entries.length) this.body.lastChild.remove();
+    entries.forEach(([name, of, tone], at) => {
+      const row = this.body.rows[at] ?? this.body.insertRow();
+      while (row.cells.length < 3) row.insertCell();
+      if (tone) row.cells[0].dataset.tone = tone;
+      else delete row.cells[0].dataset.tone;
+      write(row.cells[0], name);
+      write(row.cells[1], `${of.toFixed(1)} s`);
+      write(row.cells[2], `${Math.round((100 * of) / seconds)} %`);
+    });
   }
 }

@@ -2,7 +2,7 @@
 
 import { request, SerStream } from "./client.js";
 import { LevelMeter } from "./history.js";
-import { closedWords, NOT_UPGRADED, refusedWords } from "./words.js";
+import { closedWords, NOT_UPGRADED, refusedWords, STOPPED_AWAY } from "./words.js";
 
 const RETRY_SECONDS = [0.5, 1, 2, 4, 5];
 const FINISH_MILLISECONDS = 10_000;
@@ -58,6 +58,7 @@ export class Session extends EventTarget {
   /** End it; results of everything sent come before. */
   async stop(words = "") {
     if (["ending", "over"].includes(this.state)) return;
+    if (this.state === "away") words ||= STOPPED_AWAY;
     const wasAsking = this.state === "asking";
     this.#enter("ending");
     clearTimeout(this.#timer);
@@ -82,9 +83,7 @@ export class Session extends EventTarget {
 
   #connect() {
     const { sampleRateHz, channels } = this.source;
-    const url = new URL("v1/stream", this.base);
-    url.protocol = url.protocol.replace("http", "ws");
-    const stream = new SerStream(url, { sampleRateHz, channels, ...this.options });
+    const stream = new SerStream(streamUrl(this.base), { sampleRateHz, channels, ...this.options });
     const take = ({ detail }) => this.history.add(detail, this.#offset / sampleRateHz);
     stream.addEventListener("started", ({ detail }) => this.#onStarted(stream, detail));
     for (const type of ["prediction", "segment", "utterance", "event"]) {
@@ -109,6 +108,7 @@ export class Session extends EventTarget {
     this.#next = null;
     this.#tries = 0;
     this.history.labels = message.model.labels;
+    this.history.model = message.model.name;
     this.#tell("started", { message });
     if (this.state !== "ending") this.#enter("live");
   }
@@ -205,4 +205,11 @@ export class Session extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Where a server takes streams. */
+export function streamUrl(base) {
+  const url = new URL("v1/stream", base);
+  url.protocol = url.protocol.replace("http", "ws");
+  return url;
 }

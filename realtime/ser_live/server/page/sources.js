@@ -4,7 +4,6 @@ import { microphoneWords, NO_CAPTURE, NO_MICROPHONE_HERE } from "./words.js";
 import { NO_SECURE_PAGE, Trouble } from "./words.js";
 
 const CAPTURE = new URL("./capture.js", import.meta.url);
-const LEVELS_RATE_HZ = 8000;
 
 /**
  * Blocks of audio at the browser's own rate. Events, each with its `detail`:
@@ -150,14 +149,24 @@ export async function microphones() {
   return devices.filter(isOwn).map(({ deviceId, label }) => ({ deviceId, label }));
 }
 
-/** The samples of a recording for its waveform, mono; null where the browser cannot read it. */
-export async function decodeForLevels(file) {
+/** A recording at another rate as an AudioBuffer; null where the browser cannot read it. */
+export async function decode(file, sampleRateHz) {
   try {
-    const context = new OfflineAudioContext(1, 1, LEVELS_RATE_HZ);
-    const recording = await context.decodeAudioData(await file.arrayBuffer());
-    const samples = recording.getChannelData(0);
-    return { samples, sampleRateHz: recording.sampleRate };
+    const context = new OfflineAudioContext(1, 1, sampleRateHz);
+    return await context.decodeAudioData(await file.arrayBuffer());
   } catch {
     return null;
   }
+}
+
+/** How long a recording is, by its head; NaN where the browser cannot tell. */
+export async function durationOf(file) {
+  const player = new Audio();
+  const isKnown = new Promise((resolve) => {
+    player.onloadedmetadata = player.onerror = resolve;
+  });
+  player.src = URL.createObjectURL(file);
+  await isKnown;
+  URL.revokeObjectURL(player.src);
+  return player.duration;
 }

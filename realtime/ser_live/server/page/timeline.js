@@ -66,9 +66,11 @@ export class Timeline extends EventTarget {
     this.point(null);
   }
 
-  /** Show fewer (factor below 1) or more seconds. */
-  zoom(factor, around = 0.5) {
-    const { start, seconds } = this.view();
+  /** Show fewer (factor below 1) or more seconds around a place, 0 to 1; else around the cursor. */
+  zoom(factor, place = null) {
+    const { start, seconds, cursor } = this.view();
+    const pointed = ((cursor ?? -1) - start) / seconds;
+    const around = place ?? (pointed >= 0 && pointed <= 1 ? pointed : 0.5);
     const most = Math.max(this.#usualSeconds, this.history.seconds);
     const wanted = Math.min(Math.max(seconds * factor, LEAST_SECONDS), most);
     const moved = start + (seconds - wanted) * around;
@@ -159,7 +161,7 @@ export class Timeline extends EventTarget {
     const ratio = window.devicePixelRatio || 1;
     canvas.width = Math.round(canvas.clientWidth * ratio);
     canvas.height = Math.round(canvas.clientHeight * ratio);
-    this.request();
+    this.#paint(); // at once: that has made it empty
   }
 
   #onFrame() {
@@ -170,6 +172,10 @@ export class Timeline extends EventTarget {
         this.request();
       }, FRAME_MILLISECONDS);
     }
+    this.#paint();
+  }
+
+  #paint() {
     const view = this.view();
     if (!view.width) return;
     this.#colours ??= new Colours(this.canvas.parentElement, this.history.labels);

@@ -96,12 +96,23 @@ export const NOT_UPGRADED = {
     "headers Upgrade and Connection.",
 };
 
+export const STOPPED_AWAY =
+  "Stopped while the server was away: what was said since then was not recognized.";
+
 /** Say why a file could not be recognized. */
 export function fileWords(error, name, hasToken) {
   if (error.status === 0 || error.status === 401) {
     return `${name}: ${refusedWords(error, hasToken).words}`;
   }
   return `${name}: ${error.message}`;
+}
+
+/** Say how far something is, and how long it will take by the pace up to now. */
+export function progressWords(share, secondsSoFar) {
+  const percent = `${Math.floor(100 * share)} %`;
+  if (!(share > 0) || secondsSoFar < 1) return share >= 0 ? percent : "";
+  const left = Math.ceil((secondsSoFar * (1 - share)) / share);
+  return `${percent}, about ${left < 60 ? `${left} s` : `${clock(left)} min`} left`;
 }
 
 /** Seconds as a clock: 1:05, 1:02:03, with tenths on demand. */
