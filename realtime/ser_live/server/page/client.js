@@ -245,8 +245,9 @@ export class SerStream extends EventTarget {
  * @param {string|URL} url of /v1/recognize
  * @param {Blob|ArrayBuffer} recording an audio file
  * @param {object} [options] token, signal (of an AbortController), and those of SerStream
+ * @param {function(object)} [options.onMessage] is given `started`, results as they come, `ended`
  * @returns {Promise<object>} model, sample_rate_hz, channels, seconds, and as lists predictions,
- *     segments, events and, where they were asked for, utterances
+ *     segments, events and, where they were asked for, utterances; with onMessage: `ended`
  * @throws {SerServerError}
  */
 export async function recognize(url, recording, { token = "", signal, onMessage, ...options } = {}) {
@@ -258,7 +259,22 @@ export async function recognize(url, recording, { token = "", signal, onMessage,
     }
   }
   const headers = { "Content-Type": recording.type || "application/octet-stream" };
-  return request(address, { token, signal, method: "POST", body: recording, headers });
+  const sent = { token, signal, method: "POST", body: recording, headers };
+  if (!onMessage) return request(address, sent);
+  headers.Accept = "application/x-ndjson";
+  const answer = await answerOf(address, sent);
+  let last = {};
+  let rest = "";
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const read = () => reader.read().catch(() => ({ done: true }));
+  for (let part = await read(); !part.done; part = await read()) {
+    const lines = (rest + part.value).split("\n");
+    rest = lines.pop();
+    for (const line of lines) onMessage((last = JSON.parse(line)));
+  }
+  signal?.throwIfAborted();
+  if (last.type === "ended") return last;
+  throw new SerServerError(last.detail ?? "the answer broke off", { code: last.code });
 }
 
 /**
@@ -269,7 +285,11 @@ export async function recognize(url, recording, { token = "", signal, onMessage,
  * @returns {Promise<object>}
  * @throws {SerServerError} status 0: it did not answer
  */
-export async function request(url, { token = "", headers = {}, ...options } = {}) {
+export async function request(url, options) {
+  return (await answerOf(url, options)).json();
+}
+
+async function answerOf(url, { token = "", headers = {}, ...options } = {}) {
   if (token) headers = { ...headers, Authorization: `Bearer ${token}` };
   let answer;
   try {
@@ -278,9 +298,9 @@ export async function request(url, { token = "", headers = {}, ...options } = {}
     if (error.name === "AbortError") throw error;
     throw new SerServerError("the server does not answer");
   }
-  const body = await answer.json().catch(() => ({}));
-  if (answer.ok) return body;
+  if (answer.ok) return answer;
   const { status } = answer;
+  const body = await answer.json().catch(() => ({}));
   throw new SerServerError(body.detail || body.title || `the server says ${status}`, { status });
 }
 

@@ -14,7 +14,7 @@ const STATE_WORDS = {
     `maybe ${label}`,
     `too uncertain to name: of 100 such moments about ${percent} are ${label}`,
   ],
-  speech: (label, percent) => [label, `${percent}\u00a0% sure`],
+  speech: (label, percent) => [label, `${percent} % sure`],
 };
 
 /** The current emotion, or that of a time the person points at. */
@@ -51,7 +51,7 @@ export class Headline {
     const [word, what] = STATE_WORDS[state](label, percent);
     const clauses = [what];
     const isHeld = heldSeconds >= 1 && ["speech", "silence"].includes(state);
-    if (isHeld) clauses.push(`for ${Math.floor(heldSeconds)}\u00a0s`);
+    if (isHeld) clauses.push(`for ${Math.floor(heldSeconds)} s`);
     if (prediction.degraded) clauses.push("with audio missing");
     this.#show({
       word,

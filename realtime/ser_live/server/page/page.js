@@ -106,7 +106,8 @@ const ON_STATE = {
     hideNotice();
     if (words) showTrouble(words, token);
     nameTimeline();
-    showTables();
+    totals.update();
+    rows.update();
   },
 };
 
@@ -156,15 +157,11 @@ function showFigures() {
   write($("lost"), history.predictions.length ? `${history.lostSeconds.toFixed(1)} s` : "–");
 }
 
-function showTables() {
-  totals.update();
-  if ($("segments").open) rows.update();
-}
-
 /** A server that is connected and says nothing must not look like one that is sure. */
 function onTick() {
   if (!isRunning()) return;
-  showTables();
+  totals.update();
+  if ($("segments").open) rows.update();
   if (session.state === "away") showFigures();
   const seconds = (performance.now() - heardAt) / 1000;
   if (session.state !== "live" || seconds < LATE_SECONDS || timeline.cursor !== null) return;
@@ -206,7 +203,8 @@ function showWhole() {
   timeline.point(first ? first.end_seconds - 0.01 : 0);
   headline.announce(`recognized, ${timelineWords(history)}`, "recognized");
   nameTimeline();
-  showTables();
+  totals.update();
+  rows.update();
 }
 
 function showRecording(words, isBusy) {

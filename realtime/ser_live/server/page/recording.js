@@ -13,6 +13,7 @@ const STREAM_RATE_HZ = 24_000; // what models hear, and room for the browser's p
 const BLOCK_SECONDS = 8; // timers of a page in the background go once a second
 const AHEAD_SECONDS = 30;
 const NOT_READ = [413, 415]; // too large, or no format of the server's
+const RESULTS = ["prediction", "segment", "utterance", "event"];
 
 export class Recording {
   #abort = new AbortController();
@@ -33,13 +34,21 @@ export class Recording {
     const { file } = this;
     const { signal } = this.#abort;
     const seconds = await durationOf(file);
-    const onMessage = ({ end_seconds: end }) => onProgress(end / seconds);
-    let answer;
+    const told = [];
+    const onMessage = (message) => {
+      told.push(message);
+      if (message.type === "prediction") onProgress(message.end_seconds / seconds);
+    };
+    let decoded = null;
+    let ended;
     try {
       const url = new URL("v1/recognize", base);
-      answer = await recognize(url, file, { ...options, signal, onMessage }).catch((error) => {
+      ended = await recognize(url, file, { ...options, signal, onMessage }).catch(async (error) => {
         if (!NOT_READ.includes(error.status) || seconds > MOST_SECONDS_TO_DECODE) throw error;
-        return this.#stream(base, options, onProgress, error);
+        decoded = await decode(file, STREAM_RATE_HZ);
+        if (decoded) return this.#stream(base, options, decoded, onMessage);
+        error.message += "; this browser cannot decode it, either";
+        throw error;
       });
     } catch (error) {
       if (signal.aborted) throw new DOMException("cancelled", "AbortError");
@@ -47,44 +56,39 @@ export class Recording {
         wantsToken: error.status === 401,
       });
     }
-    const decoded = answer.decoded ?? (await this.#decodedForLevels());
+    const started = told.find(({ type }) => type === "started");
+    const rate = decoded ? "decoded by this browser" : `${started.sample_rate_hz / 1000} kHz`;
+    if (!decoded && file.size < MOST_BYTES_FOR_LEVELS) decoded = await decode(file, LEVELS_RATE_HZ);
     if (signal.aborted) throw new DOMException("cancelled", "AbortError");
     history.clear(file.name);
-    fill(history, answer);
+    history.labels = started.model.labels;
+    history.model = started.model.name;
+    for (const one of told) if (RESULTS.includes(one.type)) history.add(one);
+    history.reach(ended.seconds);
     if (decoded) {
       const meter = new LevelMeter(decoded.sampleRate, 1);
       history.addLevels(meter.process(decoded.getChannelData(0)));
     }
-    const rate = answer.decoded ? "decoded by this browser" : `${answer.sample_rate_hz / 1000} kHz`;
-    return `${file.name}, ${clock(answer.seconds)}, ${rate}`;
+    return `${file.name}, ${clock(ended.seconds)}, ${rate}`;
   }
 
   cancel() {
     this.#abort.abort();
   }
 
-  async #decodedForLevels() {
-    return this.file.size > MOST_BYTES_FOR_LEVELS ? null : decode(this.file, LEVELS_RATE_HZ);
-  }
-
-  /** Stream what this browser decodes, never far ahead of the results. */
-  async #stream(base, options, onProgress, refusal) {
-    const decoded = await decode(this.file, STREAM_RATE_HZ);
-    if (!decoded) throw refusal;
-    const { duration: seconds, length } = decoded;
+  /** Stream what this browser has decoded, never far ahead of the results. */
+  async #stream(base, options, decoded, onMessage) {
     const channels = Math.min(2, decoded.numberOfChannels);
     const form = { sampleRateHz: STREAM_RATE_HZ, channels, format: "s16le" };
     const stream = new SerStream(streamUrl(base), { ...form, ...options });
     this.#abort.signal.addEventListener("abort", () => stream.close());
-    const told = [];
-    for (const type of ["prediction", "segment", "utterance", "event"]) {
-      stream.addEventListener(type, ({ detail }) => told.push(detail));
-    }
     let heardSeconds = 0;
-    stream.addEventListener("prediction", ({ detail }) => {
-      heardSeconds = detail.end_seconds;
-      onProgress(heardSeconds / seconds);
-    });
+    for (const type of ["started", ...RESULTS]) {
+      stream.addEventListener(type, ({ detail }) => {
+        onMessage(detail);
+        heardSeconds = detail.end_seconds ?? heardSeconds;
+      });
+    }
     const isStarted = new Promise((resolve) => stream.addEventListener("started", resolve));
     let isOver = false;
     const over = stream.finished.catch(() => {}).then(() => (isOver = true));
@@ -92,16 +96,15 @@ export class Recording {
     const { max_bytes_per_second: rate, max_frame_bytes: most } = stream.started?.limits ?? {};
     const step = Math.min(BLOCK_SECONDS * STREAM_RATE_HZ, Math.floor(most / (2 * channels)));
     const began = performance.now();
-    for (let at = 0; at < length && !isOver; at += step) {
+    for (let at = 0; at < decoded.length && !isOver; at += step) {
       const isEarly = () =>
         at / STREAM_RATE_HZ > heardSeconds + AHEAD_SECONDS ||
         performance.now() - began < (2000 * channels * at) / rate;
       while (isEarly() && !isOver) await new Promise((go) => setTimeout(go, 20));
-      stream.send(interleaved(decoded, channels, at, Math.min(at + step, length)));
+      stream.send(interleaved(decoded, channels, at, Math.min(at + step, decoded.length)));
       await stream.drained();
     }
-    await stream.end(); // which tells why, if it broke
-    return { told, decoded, seconds, model: stream.started.model.name };
+    return stream.end(); // which tells why, if it broke
   }
 }
 
@@ -115,15 +118,4 @@ function interleaved(decoded, channels, from, to) {
     }
   }
   return block;
-}
-
-function fill(history, { model, predictions, segments, utterances = [], events, told, seconds }) {
-  const records = told ?? [...predictions, ...segments, ...utterances, ...events];
-  const known = records.find((one) => one.probabilities)?.probabilities ?? {};
-  history.labels = Object.keys(known);
-  history.model = model;
-  const when = (one) => one.end_seconds ?? one.at_seconds;
-  records.sort((one, other) => when(one) - when(other));
-  for (const message of records) history.add(message);
-  history.reach(seconds);
 }
