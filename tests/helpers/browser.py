@@ -144,8 +144,9 @@ class Browser(webdriver.Chrome):
         self.find(place).click()
 
     def press_start(self, place: str, words: str) -> None:
-        """Press the button that starts and stops; wait until words can be read somewhere."""
+        """Press the button that starts and stops, whatever results go; wait until words come."""
         self.click("#start")
+        self.run("document.querySelector('#ask[open]')?.close('discard')")
         self.wait_for(place, words)
 
     def press(self, key: str) -> None:
@@ -218,6 +219,31 @@ class Browser(webdriver.Chrome):
             x,
         )
         return self.text("#emotion")
+
+    def best_share(self) -> float:
+        """Return the greatest share that the bars show."""
+        shares = self.run(
+            "return [...document.querySelectorAll('#bars .share')].map((one) => one.textContent)"
+        )
+        return max(float(share.split()[0]) / 100 for share in shares)
+
+    def broken_words(self) -> list[str]:
+        """Return the words that are seen on more than one line each."""
+        words: list[str] = self.run(
+            """const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+            const broken = [];
+            for (let text; (text = texts.nextNode()); ) {
+                for (const { 0: word, index } of text.data.matchAll(/\\S+/g)) {
+                    const place = document.createRange();
+                    place.setStart(text, index);
+                    place.setEnd(text, index + word.length);
+                    const tops = [...place.getClientRects()].map(({ top }) => Math.round(top));
+                    if (new Set(tops).size > 1) broken.push(word);
+                }
+            }
+            return broken;"""
+        )
+        return words
 
     def colors_at(self, x: float, y: float) -> set[tuple[int, int, int]]:
         """Colours of a small square of the timeline, on the card; y 0 is its top, 1 its bottom."""

@@ -2,8 +2,13 @@
 
 import csv
 import io
+import math
+import shutil
+import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,7 +104,9 @@ def test_a_dropped_file_is_what_the_server_says_of_it(
         last = (segment["end_seconds"] - 0.1) / wanted["seconds"]  # the first of it may warm up
         said = page.what_is_at(last)
         if segment["label"] == "uncertain":
-            assert said.endswith("?")  # the best guess
+            assert said.startswith("maybe ")
+            guess, percent = said.split()[1], round(100 * page.best_share())
+            assert f"of 100 such moments about {percent} are {guess}" in page.text("#detail")
             continue
         assert said == segment["label"]
         page.click("#follow") if page.find("#follow").is_displayed() else None
@@ -146,7 +153,26 @@ def test_the_exports_are_those_of_the_command_line(
     table = format_of("a.csv", tuple(labels))
     assert isinstance(table, Format)
     wanted = table.head + "".join(table.text(one) for one in predictions)
-    assert numbers(demo_page.save("csv", ".csv")) == numbers(wanted)
+    rows = numbers(demo_page.save("csv", ".csv"))
+    assert [row[:-2] for row in rows] == numbers(wanted)
+    source = demo_page.records()[0]
+    assert source.pop("type") == "source"
+    assert source["name"] == DEMO_PATH.name
+    assert source["model"] == serving.FAST_MODEL
+    assert {tuple(row[-2:]) for row in rows[1:]} == {(source["name"], source["recognized_at"])}
+
+
+@pytest.mark.parametrize(
+    ("form", "ending"), [("csv", "csv"), ("jsonl", "jsonl"), ("audacity", "txt")]
+)
+def test_the_name_of_an_export_tells_date_and_source(
+    demo_page: browser.Browser, form: str, ending: str
+) -> None:
+    demo_page.click(f"[data-format={form}]")
+    found = demo_page.wait(lambda: [*demo_page.downloads.glob(f"*.{ending}")], "download")
+    found[0].unlink()
+    when = datetime.strptime(found[0].stem, f"{DEMO_PATH.stem}-%Y-%m-%d-%H-%M").astimezone()
+    assert abs(datetime.now(UTC) - when) < timedelta(hours=1)
 
 
 def numbers(table: str) -> list[list[str | float]]:
@@ -276,8 +302,157 @@ def test_the_timeline_is_moved_in_by_keys(demo_page: browser.Browser) -> None:
     assert spoken == f"At 0:02.0, neutral, {demo_page.text('#detail')}"
     timeline.send_keys(END)
     assert demo_page.text("#when").startswith("At 0:19")
+    assert demo_page.text("#emotion") == "silence"  # what the last hop said
     timeline.send_keys(Keys.ESCAPE)
     assert demo_page.text("#emotion") == "stopped"
+
+
+def test_a_zoom_keeps_what_is_pointed_at_in_view(demo_page: browser.Browser) -> None:
+    timeline = demo_page.find("#timeline")
+    timeline.send_keys(HOME + RIGHT * 8)
+    for keys in ("+++", "---", "+" * 4, "0"):
+        timeline.send_keys(keys)
+        assert timeline.get_attribute("aria-valuenow") == "2.0"
+        # The head of the cursor alone reaches between names and segments.
+        assert demo_page.run(
+            """const canvas = document.getElementById("timeline");
+            const copy = new OffscreenCanvas(canvas.width, 1).getContext("2d");
+            copy.drawImage(canvas, 0, -24);
+            const { data } = copy.getImageData(0, 0, canvas.width, 1);
+            return data.some((value, at) => at % 4 === 3 && value === 255);"""
+        )
+
+
+def test_names_in_a_narrow_timeline_are_whole(page: browser.Browser) -> None:
+    page.resize(360, 740)
+    page.run(
+        """window.drawn = new Set();
+        const draw = CanvasRenderingContext2D.prototype.fillText;
+        CanvasRenderingContext2D.prototype.fillText = function (words, ...rest) {
+            window.drawn.add(words);
+            draw.call(this, words, ...rest);
+        };"""
+    )
+    page.choose(DEMO_PATH, "#recording", "demo.ogg, 0:20")
+    page.run_async("await new Promise(requestAnimationFrame)")
+    named = {words for words in page.run("return [...window.drawn]") if words[0].isalpha()}
+    labels = {record["label"] for record in of_type(page.records(), "segment")}
+    assert {words.split("  ")[0] for words in named - {"no audio yet"}} == labels
+
+
+@pytest.fixture
+def long_recording(tmp_path: Path) -> Path:
+    """The demo, so often that its segments are narrow in a view of all."""
+    samples, rate_hz = soundfile.read(DEMO_PATH, dtype="int16")
+    file = tmp_path / "long.wav"
+    soundfile.write(file, np.tile(samples, 6), rate_hz, subtype="PCM_16")
+    return file
+
+
+def test_a_long_recording_tells_how_far_it_is_and_shows_shares(
+    server: serving.Server, page: browser.Browser, long_recording: Path
+) -> None:
+    page.resize(360, 740)
+    page.run(
+        """window.told = [];
+        const words = document.getElementById("recording-words");
+        const bar = document.getElementById("progress");
+        new MutationObserver(() => window.told.push([words.textContent, bar.value]))
+            .observe(words, { childList: true });"""
+    )
+    page.choose(long_recording, "#recording", "long.wav, 1:5")
+    told = page.run("return window.told")[1:-1]
+    percents = [int(words.split(": ")[1].split(" %")[0]) for words, _ in told]
+    assert percents == sorted(percents)
+    assert len(set(percents)) > 5
+    assert any(words.endswith(" left") for words, _ in told)
+    for percent, (_, value) in zip(percents, told, strict=True):
+        assert 0 <= 100 * value - percent < 1
+
+    wanted = server.recognized(long_recording.read_bytes())
+    seconds, spans = wanted["seconds"], wanted["segments"]
+
+    rows = page.run(
+        "return [...document.querySelectorAll('#totals tbody tr')].map("
+        "(row) => [...row.cells].map((cell) => cell.textContent))"
+    )
+    whole = seconds_by_label(spans)
+    whole["silence, warming up"] = seconds - sum(whole.values())
+    assert {name: float(text.split()[0]) for name, text, _ in rows} == pytest.approx(
+        whole, abs=0.06
+    )
+
+    # Neutral is the lowest part of a column; its colour ends where its share does.
+    step, top, bottom, height = 5.0, 26, 24, 160
+    ink = (0x89, 0x8C, 0x9B)
+    for start in np.arange(0.0, seconds - step, step):
+        share = seconds_by_label(spans, start, start + step).get("neutral", 0.0) / step
+        edge = height - bottom - share * (height - top - bottom)
+        x = (start + step / 2) / seconds
+        if share > 0.1:
+            assert ink in page.colors_at(x, (edge + 6) / height)
+        if share < 0.85:
+            assert ink not in page.colors_at(x, (edge - 8) / height)
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg makes the files")
+@pytest.mark.parametrize(("ending", "codec"), [("m4a", "aac"), ("webm", "libopus")])
+def test_what_the_server_cannot_read_is_decoded_by_the_browser(
+    server: serving.Server, page: browser.Browser, tmp_path: Path, ending: str, codec: str
+) -> None:
+    memo = tmp_path / f"memo.{ending}"
+    command = ["ffmpeg", "-v", "error", "-i", str(DEMO_PATH), "-c:a", codec, str(memo)]
+    subprocess.run(command, check=True)
+    assert server.post(memo.read_bytes()).status_code == 415
+    page.choose(memo, "#recording", "decoded by this browser")
+    decoded = memo.with_suffix(".wav")
+    subprocess.run(["ffmpeg", "-v", "error", "-i", str(memo), str(decoded)], check=True)
+    wanted = seconds_by_label(server.recognized(decoded.read_bytes())["segments"])
+    heard = seconds_by_label(of_type(page.records(), "segment"))
+    assert sum(heard.values()) == pytest.approx(sum(wanted.values()), abs=0.5)
+    assert heard["neutral"] == pytest.approx(wanted["neutral"], abs=2.0)
+
+
+def seconds_by_label(
+    segments: list[dict[str, Any]], start: float = 0.0, end: float = math.inf
+) -> dict[str, float]:
+    """Seconds of each label between two times."""
+    sums: dict[str, float] = {}
+    for one in segments:
+        inside = min(one["end_seconds"], end) - max(one["start_seconds"], start)
+        sums[one["label"]] = sums.get(one["label"], 0.0) + max(0.0, inside)
+    return sums
+
+
+def test_a_first_visit_says_what_the_page_does_and_what_not(page: browser.Browser) -> None:
+    words = page.text("#detail")
+    assert "which emotion a voice sounds like, not what a person feels" in words
+    page.press_start("#trouble", "No microphone")
+    assert page.text("#detail") == words
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("state", ["new", "file", "open", "asking"])
+def test_no_word_is_broken_and_axe_finds_nothing(
+    page: browser.Browser, state: str, theme: str
+) -> None:
+    axe = pytest.importorskip("axe_core_python")
+    page.resize(360, 740)
+    page.prefer(color_scheme=theme)
+    page.wait_for("#bars", "neutral")
+    if state != "new":
+        page.choose(DEMO_PATH, "#recording", "demo.ogg, 0:20")
+    if state == "open":
+        page.press_start("#trouble", "No microphone")
+        page.run("for (const one of document.querySelectorAll('details')) one.open = true")
+        page.run("document.getElementById('token-form').hidden = false")
+    if state == "asking":
+        page.run("document.getElementById('ask').showModal()")
+    assert page.broken_words() == []
+    assert is_free_of_overflow(page)
+    page.run((Path(axe.__file__).parent / "axe.min.js").read_text("utf-8"))
+    found = page.run_async("return (await axe.run()).violations")
+    assert [(one["id"], [node["html"] for node in one["nodes"]]) for one in found] == []
 
 
 def test_everything_is_reached_and_pressed_by_keys(demo_page: browser.Browser) -> None:

@@ -78,7 +78,7 @@ def test_words_stand_out(theme: str, background: str) -> None:
     behind = color(background, theme)
     for name in ("text", "muted", "danger"):
         assert contrast(color(name, theme), behind) >= 4.5, name
-    assert contrast(color("edge", theme), behind) >= 2.9  # borders of what can be pressed
+    assert contrast(color("edge", theme), behind) >= 3.0  # borders of what can be pressed
 
 
 @pytest.mark.parametrize("theme", THEMES)
@@ -86,7 +86,10 @@ def test_words_stand_out(theme: str, background: str) -> None:
 def test_names_of_emotions_stand_out(theme: str, label: str) -> None:
     ink, fill, card = color("ink", theme, label), color("fill", theme, label), color("card", theme)
     assert contrast(ink, card) >= 4.5
-    assert contrast(ink, 0.1 * fill + 0.9 * card) >= 3.0  # behind the large word
+    tint = 0.1 * fill + 0.9 * card  # behind the large word, and behind a segment
+    assert contrast(ink, tint) >= 3.0
+    for behind in (card, color("page", theme), tint):  # the page's is that of an empty bar
+        assert contrast(fill, behind) >= 3.0
 
 
 @pytest.mark.parametrize("theme", THEMES)

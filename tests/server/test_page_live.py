@@ -18,6 +18,8 @@ from ser_live.sources import DEMO_PATH
 
 pytest.importorskip("selenium")
 
+from selenium.webdriver import Keys
+
 from helpers import browser
 from helpers.browser import of_type
 
@@ -149,6 +151,10 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         second.terminate()
         page.wait_for("#status", "server away")
         page.press_start("#status", "ready")  # from here on the timeline stands still
+        assert "Reconnecting" not in page.text("#trouble")
+        assert "Stopped while the server was away" in page.text("#trouble")
+        page.find("#timeline").send_keys(Keys.END)
+        assert page.text("#emotion") == "missing audio"
         page.click("#all")
         gap = next(record for record in page.records() if record["type"] == "event")
         assert gap["event"] == "gap"
@@ -163,6 +169,30 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         assert len(page.colors_at(missing[len(missing) // 2], 0.25)) > 2  # lines, not emptiness
         ends = [record["end_seconds"] for record in page.records() if "index" in record]
         assert ends == sorted(ends)  # one clock over both streams
+
+
+def test_results_go_only_if_one_lets_them(
+    server: serving.Server, opened: Open, voice: Path
+) -> None:
+    page = opened(server.url, voice)
+    leave = (
+        "const leaving = new Event('beforeunload', { cancelable: true });"
+        "dispatchEvent(leaving); return leaving.defaultPrevented"
+    )
+    assert not page.run(leave)
+    page.press_start("#now", "% sure")
+    page.choose(DEMO_PATH, "#ask", "not exported")
+    page.click("#ask button[value='']")
+    assert page.text("#status").startswith("listening to")  # all goes on
+    assert page.run(leave)
+    page.press_start("#emotion", "stopped")
+    page.click("#start")
+    page.wait_for("#ask", "not exported")
+    page.press(Keys.ESCAPE)
+    assert page.find("#start").text == "Start listening"
+    assert of_type(page.records(), "segment")  # an export: they are safe now
+    assert not page.run(leave)
+    page.choose(DEMO_PATH, "#recording", "demo.ogg, 0:20")
 
 
 def test_a_muted_microphone_is_told_in_words(

@@ -14,7 +14,7 @@ import { Session } from "./session.js";
 import { Microphone, Player } from "./sources.js";
 import { Timeline, timelineWords } from "./timeline.js";
 import { currentToken, takeToken } from "./token.js";
-import { clock, EVENT_WORDS, progressWords, refusedWords } from "./words.js";
+import { clock, EVENT_WORDS, Progress, refusedWords } from "./words.js";
 
 const BASE = new URL("./", document.baseURI);
 const READY_WORDS = $("detail").textContent;
@@ -175,16 +175,15 @@ async function openRecording(file) {
   recording?.cancel();
   hideTrouble();
   const mine = (recording = new Recording(file));
-  const began = performance.now();
-  const showProgress = (share) => {
-    const words = progressWords(share, (performance.now() - began) / 1000);
-    showRecording(`Recognizing ${file.name}: ${words || "…"}`, true);
-    if (share >= 0) $("progress").value = share;
-  };
   $("progress").removeAttribute("value");
-  showProgress(NaN);
+  showRecording(`Recognizing ${file.name} …`, true);
+  const progress = new Progress();
   try {
-    const words = await mine.recognize(BASE, history, options(), showProgress);
+    const words = await mine.recognize(BASE, history, options(), (share) => {
+      if (recording !== mine || !(share >= 0)) return;
+      showRecording(`Recognizing ${file.name}: ${progress.words(share)}`, true);
+      $("progress").value = share;
+    });
     showRecording(words, false);
     showWhole();
   } catch (error) {

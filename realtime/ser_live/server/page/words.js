@@ -107,12 +107,17 @@ export function fileWords(error, name, hasToken) {
   return `${name}: ${error.message}`;
 }
 
-/** Say how far something is, and how long it will take by the pace up to now. */
-export function progressWords(share, secondsSoFar) {
-  const percent = `${Math.floor(100 * share)} %`;
-  if (!(share > 0) || secondsSoFar < 1) return share >= 0 ? percent : "";
-  const left = Math.ceil((secondsSoFar * (1 - share)) / share);
-  return `${percent}, about ${left < 60 ? `${left} s` : `${clock(left)} min`} left`;
+/** Says how far something is, and how long it will take by its pace since the first result. */
+export class Progress {
+  words(share) {
+    const now = performance.now() / 1000;
+    this.first ??= { share, now };
+    const [done, seconds] = [share - this.first.share, now - this.first.now];
+    const percent = `${Math.floor(100 * share)} %`;
+    if (seconds < 1) return percent;
+    const left = Math.ceil((seconds * (1 - share)) / done);
+    return `${percent}, about ${left < 60 ? `${left} s` : `${clock(left)} min`} left`;
+  }
 }
 
 /** Seconds as a clock: 1:05, 1:02:03, with tenths on demand. */
