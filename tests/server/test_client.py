@@ -1,6 +1,7 @@
 """The Python client against the real server: what it gives is what the recognizer gives."""
 
 import asyncio
+import contextlib
 import dataclasses
 import doctest
 import importlib
@@ -362,6 +363,38 @@ def test_another_program_is_there() -> None:
             Stream(server).__enter__()
         with pytest.raises(SerError):
             recognize_file(__file__, server)
+
+
+@pytest.mark.integration
+def test_a_stream_goes_on_where_its_server_is_replaced() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        options = ("--port", free.getsockname()[1], "--drain-seconds", 0)
+    half = 4 * RATE_HZ + 100
+    recognizer = StreamRecognizer(serving.FAST_MODEL)
+    recognizer.skip(half)
+    after = recognizer.process(INTEGERS[half:]) + recognizer.flush()
+    with contextlib.ExitStack() as open_ones:
+        with serving.server(*options) as old:
+            stream = open_ones.enter_context(Stream(old.url, reconnect_seconds=60.0))
+            stream.send(INTEGERS[:half])
+            items: list[Item] = []
+            while len(predictions(items)) < 16:
+                items.append(next(stream))
+        with serving.server(*options):
+            for start in range(half, len(INTEGERS), 1600):
+                stream.send(INTEGERS[start : start + 1600])
+            stream.end()
+            items += stream
+    assert predictions(items) == offline(INTEGERS[:half]) + after
+    (gap,) = [item for item in items if isinstance(item, Event) and item.kind == "gap"]
+    assert gap.at_seconds == half / RATE_HZ
+    assert gap.detail.startswith("0.000 s are missing")
+    assert (stream.ended.skipped_samples, stream.ended.seconds) == (half, 8.0)
+    with serving.server(*options) as last, Stream(last.url, reconnect_seconds=0.5) as stream:
+        last.running.should_exit = True
+        with pytest.raises(SerError, match="cannot reach the server"):
+            list(stream)
 
 
 @pytest.mark.integration

@@ -168,7 +168,9 @@ class BaseStream:
         if isinstance(message, ServerError):
             raise message
         if isinstance(message, Ended):
-            if message.reason == "draining" and self._reconnect_seconds and not self._has_ended:
+            end_sample = round(message.seconds * self._told["sample_rate_hz"])
+            is_answered = self._has_ended and end_sample >= self._sent_samples
+            if message.reason == "draining" and self._reconnect_seconds and not is_answered:
                 self._heard_seconds = message.seconds
                 return None  # the close that follows leads to another server
             self.ended = message
