@@ -165,9 +165,9 @@ def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> Non
         engine = server.running.app.streams.engine
         process = engine.process
 
-        def seen(*arguments: Any) -> Any:
+        def seen(*arguments: Any, **options: Any) -> Any:
             is_begun.set()
-            return process(*arguments)
+            return process(*arguments, **options)
 
         monkeypatch.setattr(engine, "process", seen)
         posted = threads.submit(server.recognized, wav)
