@@ -116,7 +116,13 @@ def test_the_document_is_valid_and_states_its_bounds(document: Schema) -> None:
     for title, part in document["components"]["schemas"].items():
         for name, inner in parts(title, part):
             require_bounds(name, inner)
-    options = document["paths"]["/v1/recognize"]["post"]["parameters"]
+    recognize = document["paths"]["/v1/recognize"]["post"]
+    line = recognize["responses"]["200"]["content"]["application/x-ndjson"]["schema"]
+    whole = jsonschema.Draft202012Validator(line | {"components": document["components"]})
+    error = {"type": "error", "code": "too_slow", "detail": "", "fatal": True}
+    assert not whole.is_valid(error)
+    whole.validate(error | {"code": "too_long"})
+    options = recognize["parameters"]
     start = SCHEMA["$defs"]["Start"]["properties"]
     for option in options:
         for name, inner in parts(option["name"], option["schema"]):

@@ -27,11 +27,11 @@ from ser_live.server.access import Access
 from ser_live.server.engine import Engine
 from ser_live.server.models import Models
 from ser_live.server.observability import Metrics, Requests, logger
-from ser_live.server.openapi import completed, problems
+from ser_live.server.openapi import LINE_REF, completed, problems
 from ser_live.server.page_files import PageFiles
 from ser_live.server.problems import ProblemError, on_failure, on_http, on_invalid
 from ser_live.server.proxies import RootPath, with_mapped
-from ser_live.server.recording_endpoint import LINES, Recognition, Recordings, line_schema
+from ser_live.server.recording_endpoint import LINES, Recognition, Recordings
 from ser_live.server.settings import Settings
 from ser_live.server.stream_endpoint import StreamEndpoint
 from ser_live.server.streams import Streams
@@ -245,7 +245,7 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
         methods=["POST"],
         summary="Recognize a whole recording",
         responses={
-            200: {"model": Recognition, "content": {LINES: {"schema": line_schema()}}},
+            200: {"model": Recognition, "content": {LINES: {"schema": {"$ref": LINE_REF}}}},
             **problems("400", "404", "408", "413", "415", "422", "503"),
         },
         openapi_extra={

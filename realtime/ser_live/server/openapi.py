@@ -5,7 +5,10 @@ from typing import Any
 from ser_live.server.access import GUARDED
 from ser_live.server.messages import state_bounds
 from ser_live.server.problems import Problem
+from ser_live.server.recording_endpoint import LINE
 
+_REF = "#/components/schemas/{model}"
+LINE_REF = _REF.format(model="Line")
 _TEXT = {"schema": {"type": "string"}}
 _HEADERS: dict[str, dict[str, Any]] = {
     "401": {"WWW-Authenticate": _TEXT},
@@ -16,7 +19,7 @@ _HEADERS: dict[str, dict[str, Any]] = {
 
 def problems(*statuses: str) -> dict[int | str, dict[str, Any]]:
     """Return the responses of an operation that are problems, by status."""
-    schema = {"$ref": "#/components/schemas/Problem"}
+    schema = {"$ref": _REF.format(model="Problem")}
     return {
         status: {
             "description": "A problem, and its `code` tells which",
@@ -30,7 +33,9 @@ def problems(*statuses: str) -> dict[int | str, dict[str, Any]]:
 def completed(document: dict[str, Any], *, is_guarded: bool) -> dict[str, Any]:
     """Add what holds for all operations to FastAPI's document, in place."""
     components = document["components"]
-    components["schemas"]["Problem"] = Problem.model_json_schema()
+    line = LINE.json_schema(ref_template=_REF, mode="serialization")
+    components["schemas"] |= line.pop("$defs")
+    components["schemas"] |= {"Line": line, "Problem": Problem.model_json_schema()}
     components["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     for name, schema in components["schemas"].items():
         state_bounds(name, schema)

@@ -60,7 +60,7 @@ _Started: Any = mirrored(
     "_Started", stream_protocol.Started, BaseModel,
     model=StreamModel, limits=StreamLimits, prior=PriorName,
 )  # fmt: skip
-_Ended: Any = mirrored("_Ended", stream_protocol.Ended, BaseModel)
+_Ended: Any = mirrored("_Ended", stream_protocol.Ended, BaseModel, reason=stream_protocol.Reason)
 
 
 class RecordedEvent(BaseModel):
@@ -110,24 +110,12 @@ class Recognition(BaseModel):
     """Damage of the file that was met."""
 
 
-def line_schema() -> dict[str, Any]:
-    """Return the JSON Schema of a line of an answer in lines, with nothing to look up elsewhere."""
-    lines: Any = (
-        RecordedStarted | RecordedPrediction | RecordedSegment | RecordedUtterance
-        | RecordedEvent | RecordedEnded | RecordedError
-    )  # fmt: skip
-    schema = TypeAdapter(lines).json_schema(mode="serialization")
-    return {"description": "Of each line", **_resolved(schema, schema.pop("$defs"))}
-
-
-def _resolved(schema: Any, definitions: dict[str, Any]) -> Any:
-    if isinstance(schema, list):
-        return [_resolved(part, definitions) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if "$ref" in schema:
-        return _resolved(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    return {key: _resolved(part, definitions) for key, part in schema.items()}
+_LINES: Any = (
+    RecordedStarted | RecordedPrediction | RecordedSegment | RecordedUtterance
+    | RecordedEvent | RecordedEnded | RecordedError
+)  # fmt: skip
+LINE: TypeAdapter[Any] = TypeAdapter(_LINES)
+"""Line of an answer in lines."""
 
 
 class _Answer(StreamingResponse):
