@@ -142,13 +142,17 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         page.wait_for("#status", "server away")
         page.wait_for("#trouble", "The server does not answer")
         assert page.text("#emotion") == "no connection"
-    with serving.process("--port", port) as second:
+    with serving.process("--port", port, "--drain-seconds", 600, ends_well=False) as second:
         page.wait_for("#status", "listening to")
         page.wait_for("#now", "Now")
         assert page.find("#trouble").is_displayed() is False
         last = page.records()[-1]
         page.wait(lambda: page.records()[-1] != last, "further predictions")
         second.terminate()
+        page.wait_for("#notice", "going to stop")
+        last = page.records()[-1]
+        page.wait(lambda: page.records()[-1] != last, "predictions while it drains")
+        second.terminate()  # the second signal ends it at once
         page.wait_for("#status", "server away")
         page.press_start("#status", "ready")  # from here on the timeline stands still
         assert "Reconnecting" not in page.text("#trouble")

@@ -45,7 +45,7 @@ export const EVENT_WORDS = {
   input_format: "The audio came in another format than it was declared in.",
   input_narrow_band: "8 kHz, as by telephone: results are less certain than at a full band.",
   overload: "The server is overloaded: results are late.",
-  draining: "The server is going to stop: this session goes on for a while, then on another server.",
+  draining: "The server is going to stop: results go on for a while, then this page connects anew.",
   hop_changed: "The server has changed the interval of results because of its load.",
 };
 
