@@ -24,6 +24,6 @@ EXPOSE 8321
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s --retries=3 \
     CMD sed -z '1,/ser-serve$/d' /proc/1/cmdline | xargs -0 ser-serve --check-health || exit 1
 # Exec form: SIGTERM reaches the server, which lets open streams end. Docker waits ten seconds only:
-# stop with `docker stop --time 55`, or give the server less with --drain-seconds.
+# stop with `docker stop --time 60`, or give the server less with --drain-seconds.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["ser-serve", "--host", "0.0.0.0"]

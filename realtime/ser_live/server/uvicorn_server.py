@@ -27,7 +27,7 @@ from ser_live.text import sanitize
 _BACKLOG = 2048
 _BUFFER_BYTES = 1 << 18
 _GOODBYE_SECONDS = 3.0
-_LEAST_SECONDS = 10
+_LEAST_SECONDS = 5
 """For recordings in work, when the streams have ended."""
 _PING_SECONDS = 20.0
 HEAD_SECONDS = 10.0
