@@ -1,9 +1,11 @@
 """A fault of the server's own is told as such, and stays with those whom it concerns."""
 
 import contextlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
@@ -73,6 +75,15 @@ def test_an_engine_that_has_ended_is_neither_healthy_nor_ready() -> None:
         for path in ("/healthz", "/readyz"):
             answer = server.get(path)
             assert (answer.status_code, answer.json()["code"]) == (503, "internal")
+
+
+def test_a_recording_in_lines_ends_with_it(server: serving.Server) -> None:
+    url, headers = f"{server.url}/v1/recognize?model=fragile", {"Accept": "application/x-ndjson"}
+    answer = httpx.post(url, content=DEMO_PATH.read_bytes(), headers=headers, timeout=60)
+    last = json.loads(answer.text.splitlines()[-1])
+    assert (answer.status_code, last["type"], last["code"]) == (200, "error", "internal")
+    assert answer.headers["x-request-id"] in last["detail"]
+    assert "fragile.onnx" not in answer.text
 
 
 def test_other_streams_do_not_notice(server: serving.Server) -> None:

@@ -134,6 +134,18 @@ class TestStreams:
         assert next_due(1000.3, 0.0, voice) == pytest.approx(1000.5)
 
 
+@integration
+def test_live_streams_beside_uploads_and_a_drain() -> None:
+    words = "beside --model emotion-light --streams 2 --uploads 2 --rounds 1 --seconds 2 --settle 1"
+    _, figures, tables = run_main(f"{words} --drain")
+    missed = [name for name, figure in figures.items() if figure["is_met"] is False]
+    assert all("to the median alone" in name or "ratios" in name for name in missed)
+    assert figures["bytes of answers meanwhile"]["value"] > 0
+    assert figures["latency beside a drain"]["value"]["count"] > 4
+    (row,) = tables["Rounds"]["rows"]
+    assert min(latency["count"] for latency in row[:2]) > 4
+
+
 class TestLiveClient:
     @integration
     def test_notes_what_comes_when_and_what_does_not_come(self, voice: Voice) -> None:
@@ -286,6 +298,7 @@ class TestCommand:
             ("load streams --pid 1", "belongs to the --server"),
             ("load streams --report report", "wanted a name like report.md"),
             ("load churn --cycles 0", "--cycles is 0"),
+            ("load beside --uploads 0", "--uploads is 0"),
             ("load churn --model nothing", "there is no model 'nothing'"),
             ("load hostile --minutes 0", "--minutes is 0"),
             ("load hostile --server http://127.0.0.1:1", "no healthy server there"),

@@ -68,9 +68,11 @@ def _measured(arguments: argparse.Namespace) -> Report:
     hop_ms, is_continuous = round(1000.0 * arguments.hop), getattr(arguments, "continuous", False)
     voice = make_voice(arguments.rate, arguments.block_ms, hop_ms, arguments.model, is_continuous)
     options: tuple[str, ...] = ()
+    model = arguments.model or DEFAULT_MODEL  # however few the machine carries of it
     if arguments.tool == "streams":
-        model = arguments.model or DEFAULT_MODEL  # however few the machine carries of it
         options = ("--max-streams", str(arguments.most + 16), "--model", model)
+    elif arguments.tool == "beside":
+        options = ("--drain-seconds", "60", "--model", model)
     else:
         find_model(arguments.model)  # predictions are compared with those that it gives here
     if arguments.tool == "hostile":

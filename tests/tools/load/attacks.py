@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import io
 import json
 import re
 import struct
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import soundfile
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.frames import Opcode
@@ -228,6 +230,16 @@ def _cut_recording(a: Attacker) -> Awaitable[None]:
     return a.send_raw(a.upload(body[: len(body) // 2], len(body)))
 
 
+def _answer_bomb(a: Attacker) -> Awaitable[None]:
+    """Ask much of a file that holds nothing, and do not wait for the answer."""
+    body, channels = io.BytesIO(), int(a.choice(1, 8))
+    soundfile.write(body, np.zeros((4_800_000, channels), np.int16), 8000, format="FLAC")
+    path = f"/v1/recognize?hop_seconds=0.01&utterances=provisional&use_channels={channels}"
+    accept = a.choice(b"Accept: application/x-ndjson", b"Accept: application/json")
+    length = f"Content-Length: {len(body.getvalue())}".encode()
+    return a.send_raw(a.request("POST", path, accept, length) + body.getvalue())
+
+
 def _random_messages(a: Attacker) -> Awaitable[None]:
     """Say what is right and what is wrong, in any order."""
     start = a.voice.start_message()
@@ -293,6 +305,7 @@ ATTACKS: dict[str, Callable[[Attacker], Awaitable[None]]] = {
         a.request("POST", "/v1/recognize", b"Transfer-Encoding: chunked"), a.choice(*_BAD_CHUNKS)
     ),
     "cut recording": _cut_recording,
+    "answer bomb": _answer_bomb,
     "random messages": _random_messages,
     "bad options": lambda a: a.say(
         {**a.voice.start_message(), a.choice(*_FIELDS): a.choice(*_BAD_VALUES)}, begins=False
