@@ -3,7 +3,6 @@
 import asyncio
 import io
 import json
-from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import aclosing, contextmanager
 from typing import Annotated, Any, Literal
@@ -32,7 +31,7 @@ from ser_live.server.observability import logger
 from ser_live.server.problems import ProblemError
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.settings import Limits
-from ser_live.server.streams import Client, Streams, counted
+from ser_live.server.streams import Client, Streams
 from ser_live.sources.audio_reader import WANTED, AudioReader
 from ser_live.stream_protocol import ErrorCode
 from ser_live.text import quoted
@@ -139,8 +138,8 @@ class Recordings:
     def __init__(self, streams: Streams) -> None:
         self._streams = streams
         self._limits = streams.limits
-        self._slots = asyncio.Semaphore(streams.limits.max_uploads)
-        self._tokens: Counter[str | None] = Counter()
+        self._in_work: list[str | None] = []  # the name of each one's token
+        streams.metrics.uploads_open.set_function(lambda: len(self._in_work))
         self._held_bytes = 0
 
     async def recognize(
@@ -149,12 +148,12 @@ class Recordings:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
         # Refused, not queued: a queue of uploads would only fill the memory.
-        if self._slots.locked():
+        if len(self._in_work) >= self._limits.max_uploads:
             detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
             raise ProblemError(503, detail, {"Retry-After": "5"}, "uploads")
         client = self._streams.client(request.scope)
         name, most = client.token_name, client.limits.max_uploads
-        if name is not None and self._tokens[name] >= most:
+        if name is not None and self._in_work.count(name) >= most:
             detail = f"{most} recordings with this token are in work, which is all; try later"
             raise ProblemError(503, detail, {"Retry-After": "5"}, "token_uploads")
         batches = self._batches(request, options, client)
@@ -231,12 +230,9 @@ class Recordings:
     async def _batches(self, request: Request, options: SessionOptions, client: Client) -> _Batches:
         """Give the head, the messages of each piece, and the account at the end."""
         metrics, name = self._streams.metrics, options.model or self._streams.models.default
-        async with self._slots:
-            with (
-                self._holding() as hold,
-                metrics.uploads_open.track_inprogress(),
-                counted(self._tokens, client.token_name),
-            ):
+        self._in_work.append(client.token_name)
+        try:
+            with self._holding() as hold:
                 hold(_WORKING_BYTES)
                 reader = AudioReader(await self._body(request, client.limits, hold), "the body")
                 try:
@@ -257,6 +253,8 @@ class Recordings:
                 metrics.recordings.inc()
                 ended = {"type": "ended", "reason": "end", **session.account()}
                 yield [{**ended, "notes": list(reader.notes)}]
+        finally:
+            self._in_work.remove(client.token_name)
 
     @contextmanager
     def _holding(self) -> Iterator[Callable[[int], None]]:

@@ -46,7 +46,7 @@ class StreamEndpoint:
             return await problem.response(scope)(scope, receive, send)
         connection = Connection(receive, send, client.limits)
         stream = Stream(self._streams, connection, scope["request_id"], client)
-        with self._streams.opened(stream, client):
+        with self._streams.opened(stream):
             # A client that offers another protocol, or none, is taken as well.
             is_offered = SUBPROTOCOL in scope["subprotocols"]
             await send(
@@ -90,7 +90,7 @@ class Stream:
         self.stream_id = stream_id
         self._streams = streams
         self._metrics = streams.metrics
-        self._client, self._limits = client, client.limits
+        self.client, self._limits = client, client.limits
         self._connection = connection
         self._session: RecognitionSession | None = None
         self._format: SampleFormat = "s16le"
@@ -101,9 +101,9 @@ class Stream:
 
     async def run(self) -> None:
         """Carry on the conversation to its end, whatever that is."""
-        extra = {"stream_id": self.stream_id, "client": self._client.address}
-        if self._client.token_name is not None:
-            extra["token_name"] = self._client.token_name
+        extra = {"stream_id": self.stream_id, "client": self.client.address}
+        if self.client.token_name is not None:
+            extra["token_name"] = self.client.token_name
         logger.info("stream opened", extra=extra)
         reason: str = "disconnect"
         try:
@@ -328,7 +328,7 @@ class Stream:
             return {}
         rate_hz = session.recognizer.sample_rate_hz
         seconds = session.processed_samples / rate_hz
-        self._metrics.count_heard(seconds, self._client.token_name)
+        self._metrics.count_heard(seconds, self.client.token_name)
         if session.lost_samples:
             self._metrics.dropped_samples.labels(reason).inc(session.lost_samples)
         return session.account()

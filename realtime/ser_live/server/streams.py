@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -37,19 +36,6 @@ class Client:
     """Its token's, else the server's."""
 
 
-@contextmanager
-def counted(counts: Counter[str | None], key: str | None) -> Iterator[None]:
-    """Count one more under a key while the body runs."""
-    counts[key] += 1
-    try:
-        yield
-    finally:
-        counts[key] -= 1
-        # Else the counter would keep every address that ever connected.
-        if not counts[key]:
-            del counts[key]
-
-
 class Streams:
     """The streams that are open, and what they share.
 
@@ -77,8 +63,6 @@ class Streams:
         """When the open streams are ended, by the monotonic clock; None: it does not drain."""
         self._is_empty = asyncio.Event()
         self._open: set[Stream] = set()
-        self._addresses: Counter[str | None] = Counter()
-        self._tokens: Counter[str | None] = Counter()
         metrics.streams_open.set_function(lambda: len(self._open))
 
     def __len__(self) -> int:
@@ -99,14 +83,17 @@ class Streams:
         self._require_work(self.drain_ends_at is not None)
         if client is None:
             return
-        address, most_of_token = client.address, client.limits.max_streams
-        if len(self._open) >= most:
+        address, name, most_of_token = client.address, client.token_name, client.limits.max_streams
+        others = [stream.client for stream in self._open]
+        if len(others) >= most:
             self._refuse("streams", f"{most} streams are open, which is all; try later")
         # Behind a proxy all clients have one address: there is no limit unless it is asked for.
-        if most_per_address is not None and self._addresses[address] >= most_per_address:
+        of_address = sum(other.address == address for other in others)
+        if most_per_address is not None and of_address >= most_per_address:
             detail = f"{most_per_address} streams are open from {address}, which is all; end one"
             self._refuse("address", detail)
-        if client.token_name is not None and self._tokens[client.token_name] >= most_of_token:
+        of_token = sum(other.token_name == name for other in others)
+        if name is not None and of_token >= most_of_token:
             detail = f"{most_of_token} streams are open with this token, which is all; end one"
             self._refuse("token_streams", detail)
 
@@ -122,16 +109,13 @@ class Streams:
             self._refuse("overloaded", detail)
 
     @contextmanager
-    def opened(self, stream: "Stream", client: Client) -> Iterator[None]:
+    def opened(self, stream: "Stream") -> Iterator[None]:
         """Count a stream among the open ones."""
         self._open.add(stream)
         self._is_empty.clear()
         try:
-            with (
-                counted(self._addresses, client.address),
-                counted(self._tokens, client.token_name),
-                self.metrics.token_streams.labels(client.token_name or "").track_inprogress(),
-            ):
+            name = stream.client.token_name or ""
+            with self.metrics.token_streams.labels(name).track_inprogress():
                 yield
         finally:
             self._open.discard(stream)
