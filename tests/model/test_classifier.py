@@ -24,7 +24,7 @@ from ser_live.engine.spectrum import PowerSpectrum
 from ser_live.model import classifier as classifier_module
 from ser_live.model.card import SpectrumSpec
 from ser_live.model.catalog import find_model, model_files
-from ser_live.model.classifier import OnnxClassifier, encode_golden, load_shared
+from ser_live.model.classifier import OnnxClassifier, encode_golden, load_shared, read_card
 from ser_live.model.onnx_check import MOST_NODE_BYTES, MOST_NODES, MOST_PARTS, check_graph
 from ser_live.model.onnx_session import MOST_MEMORY_BYTES, open_session
 from ser_live.sources import DEMO_PATH
@@ -40,6 +40,7 @@ def test_a_model_loads_and_answers(tmp_path: Path) -> None:
     assert probabilities.dtype == np.float32
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-6)
     assert "tiny" in repr(classifier)
+    assert read_card(classifier.where) == classifier.card
 
 
 def test_nan_from_the_network_is_an_error(tmp_path: Path) -> None:
@@ -90,9 +91,10 @@ def test_files_that_are_no_model(tmp_path: Path) -> None:
     path = tmp_path / "damaged.onnx"
     for content in (b"", b"hello", whole[: len(whole) // 2], bytes(1000)):
         path.write_bytes(content)
-        with pytest.raises(SerError) as caught:
-            OnnxClassifier.load(path)
-        check_message(caught.value, f"{path}: ")
+        for read in (OnnxClassifier.load, read_card):
+            with pytest.raises(SerError) as caught:
+                read(path)
+            check_message(caught.value, f"{path}: ")
     for nothing in (tmp_path / "missing.onnx", tmp_path, "missing"):
         with pytest.raises(
             SerError, match=r"there is no model '.*'; wanted a path .*emotion-light"
@@ -336,6 +338,8 @@ def test_names_that_are_no_utf8_are_an_error(tmp_path: Path) -> None:
         path.write_bytes(data.replace(name, b"\xff" * len(name)))
         with pytest.raises(SerError, match=r"damaged\.onnx: .* UTF-8"):
             OnnxClassifier.load(path)
+    with pytest.raises(SerError, match=r"damaged\.onnx: .* UTF-8"):
+        read_card(path)
 
 
 @pytest.mark.parametrize("number", range(6))

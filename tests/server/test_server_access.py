@@ -124,6 +124,7 @@ MISTAKES = {
     "origin": ("--origin", "friend.example"),
     "model": ("--model", "nonesuch"),
     "broken model": ("--model", str(Path(__file__).with_suffix(".onnx"))),
+    "broken second model": ("--model", serving.FAST_MODEL, "--model", __file__),
     "key alone": ("--key", "key.pem"),
     "certificate": ("--certificate", "/nonesuch.pem", "--key", "/nonesuch.pem"),
     "no certificate": ("--certificate", __file__, "--key", __file__),

@@ -16,6 +16,7 @@ from unittest import mock
 import httpx
 import jsonschema
 import numpy as np
+import onnx
 import pytest
 import soundfile
 from starlette.requests import Request
@@ -31,6 +32,8 @@ from ser_live.server.settings import Limits
 from ser_live.server.streams import Client
 from ser_live.sources import DEMO_PATH
 from ser_live.sources.audio_reader import AudioReader
+from ser_live.testing import tiny_card
+from ser_live.testing.models import write_graph
 
 pytestmark = pytest.mark.integration
 
@@ -72,6 +75,17 @@ def test_models_are_told(server: serving.Server) -> None:
     told = [(model["name"], model["default"]) for model in models]
     assert told == [(serving.FAST_MODEL, True), *others]
     assert all(len(model["labels"]) >= 7 and model["licence"] for model in models)
+
+
+def test_models_are_told_without_their_networks(tmp_path: Path) -> None:
+    card = tiny_card(name="weightless")
+    nothing = onnx.ModelProto()  # loaded, it would be refused
+    write_graph(tmp_path / "weightless.onnx", nothing, card.to_json())
+    with serving.server(
+        "--model", serving.FAST_MODEL, "--model", tmp_path / "weightless.onnx"
+    ) as two:
+        told = {model["name"]: model for model in two.get("/v1/models").json()}
+    assert told["weightless"]["labels"] == list(card.labels)
 
 
 def test_a_recording_of_any_kind_is_recognized(server: serving.Server) -> None:

@@ -6,8 +6,8 @@ import os
 import threading
 import time
 import zlib
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ser_live.errors import SerError
 from ser_live.model.card import METADATA_KEY, GoldenTest, ModelCard
 from ser_live.model.catalog import find_model
-from ser_live.model.onnx_check import LARGEST_FILE_BYTES
+from ser_live.model.onnx_check import LARGEST_FILE_BYTES, read_metadata
 from ser_live.model.onnx_session import open_session, reason, stopping_after
 from ser_live.model.prior import ORDINARY_NAME, Outputs
 from ser_live.text import quoted, sanitize
@@ -70,6 +70,19 @@ def classify(requests: Sequence[WindowRequest]) -> list[Outputs]:
         Outputs(row, None if ordinary is None else ordinary[number])
         for number, row in enumerate(outputs.probabilities)
     ]
+
+
+def read_card(model: str | os.PathLike[str]) -> ModelCard:
+    """Read the card alone of a model, as `OnnxClassifier.load` does, without its network.
+
+    Raises
+    ------
+    SerError
+        If the file is missing, unreadable or truncated, or carries no valid card.
+    """
+    path = find_model(model)
+    with _names_of(str(path)):
+        return _card_of(_read(path), str(path))
 
 
 def output_names(card: ModelCard) -> tuple[str, ...]:
@@ -124,19 +137,10 @@ class OnnxClassifier:
         """
         path = find_model(model)
         where = str(path)
-        session = open_session(_read(path), where)
-        try:
-            text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
-            if text is None:
-                raise SerError(
-                    f"{where}: no model card inside (metadata key {METADATA_KEY!r}); "
-                    "make the file with ser-export"
-                )
-            return cls(session, ModelCard.from_json(text, where), where)
-        except UnicodeDecodeError as error:
-            raise SerError(
-                f"{where}: a name in the graph or its metadata is no UTF-8; export the model again"
-            ) from error
+        data = _read(path)
+        session = open_session(data, where)
+        with _names_of(where):
+            return cls(session, _card_of(data, where), where)
 
     def __repr__(self) -> str:
         card = self.card
@@ -363,6 +367,26 @@ def golden_test(spectrum: NDArray[np.float16], outputs: Outputs) -> GoldenTest:
 def encode_golden(spectrum: NDArray[np.float16]) -> str:
     """Pack a golden test's input of shape (frames, bins)."""
     return base64.b64encode(zlib.compress(spectrum.astype("<f2").tobytes(), 9)).decode("ascii")
+
+
+def _card_of(data: bytes, where: str) -> ModelCard:
+    text = read_metadata(data, where).get(METADATA_KEY)
+    if text is None:
+        raise SerError(
+            f"{where}: no model card inside (metadata key {METADATA_KEY!r}); "
+            "make the file with ser-export"
+        )
+    return ModelCard.from_json(text, where)
+
+
+@contextmanager
+def _names_of(where: str) -> Iterator[None]:
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise SerError(
+            f"{where}: a name in the graph or its metadata is no UTF-8; export the model again"
+        ) from error
 
 
 def _read(path: Path) -> bytes:

@@ -112,11 +112,32 @@ def check_graph(model: bytes, where: str) -> None:
             raise DamagedError
         _check(graphs[0])
     except DamagedError:
-        raise SerError(
-            f"{where}: no ONNX model, or part of one; export or download it again"
-        ) from None
+        raise _no_model(where) from None
     except SerError as error:
         raise SerError(f"{where}: {error}") from None
+
+
+def read_metadata(model: bytes, where: str) -> dict[str, str]:
+    """Return the texts that a model carries beside its graph, without loading that.
+
+    Raises
+    ------
+    SerError
+        If it is no ONNX model.
+    UnicodeDecodeError
+        If a text is no UTF-8.
+    """
+    texts = {}
+    try:
+        for number, value in fields(memoryview(model)):
+            if number == 14 and isinstance(value, memoryview):
+                entry = dict(fields(bytes(value)))
+                key, text = entry.get(1, b""), entry.get(2, b"")
+                if isinstance(key, bytes) and isinstance(text, bytes):
+                    texts[key.decode()] = text.decode()
+    except DamagedError:
+        raise _no_model(where) from None
+    return texts
 
 
 def _check(graph: memoryview) -> None:
@@ -267,6 +288,10 @@ def _is_above_zero(tensor: memoryview) -> bool:
                 return False
             numbers += np.frombuffer(value, f"<i{width}").tolist()
     return bool(numbers) and all(0 < number < 1 << 31 for number in numbers)
+
+
+def _no_model(where: str) -> SerError:
+    return SerError(f"{where}: no ONNX model, or part of one; export or download it again")
 
 
 def _refusal(what: str, wanted: str) -> SerError:

@@ -225,8 +225,8 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
     schema = messages.schema()
 
     @app.get("/v1/models", summary="What can be asked for", response_model=list[ServedModel])
-    async def served_models() -> list[ServedModel]:
-        return [await _served(streams.models, name) for name in streams.models.names]
+    def served_models() -> list[ServedModel]:  # in a thread: it reads files
+        return [_served(streams.models, name) for name in streams.models.names]
 
     @app.get(
         "/v1/schema",
@@ -280,8 +280,8 @@ async def _running(app: ServeApp) -> AsyncIterator[None]:
         await asyncio.to_thread(engine.close)
 
 
-async def _served(models: Models, name: str) -> ServedModel:
-    card = (await models.get(name)).card
+def _served(models: Models, name: str) -> ServedModel:
+    card = models.card(name)
     return ServedModel(
         name=name,
         labels=list(card.labels),

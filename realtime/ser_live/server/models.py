@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ser_live.errors import SerError
+from ser_live.model.card import ModelCard
 from ser_live.model.catalog import DEFAULT_MODEL, LIGHT_MODEL, find_model, model_files
-from ser_live.model.classifier import OnnxClassifier
+from ser_live.model.classifier import OnnxClassifier, read_card
 from ser_live.text import quoted
 
 # Above four fifths of busy time streams are refused (see `overload`); a hop is a quarter second.
@@ -29,7 +30,7 @@ class Models:
     Raises
     ------
     SerError
-        If one does not exist, or two have the same name.
+        If one does not exist or has no valid card, or two have the same name.
     """
 
     def __init__(self, given: Sequence[str] = ()) -> None:
@@ -44,11 +45,27 @@ class Models:
         self.default = named[0].stem if named else DEFAULT_MODEL
         self._loaded: dict[str, OnnxClassifier] = {}
         self._loading: dict[str, asyncio.Lock] = {}
+        # The default is loaded at the start anyway.
+        self._cards = {file.stem: read_card(file) for file in named[1:]}
 
     @property
     def names(self) -> tuple[str, ...]:
         """Names that clients may ask for, the default first."""
         return (self.default, *(name for name in self._files if name != self.default))
+
+    def card(self, name: str) -> ModelCard:
+        """Return the card of one of `names`; for that alone no network is loaded.
+
+        Raises
+        ------
+        SerError
+            If the file has no valid one.
+        """
+        if name in self._loaded:
+            return self._loaded[name].card
+        if name not in self._cards:
+            self._cards[name] = read_card(self._files[name])
+        return self._cards[name]
 
     def load_default(self) -> OnnxClassifier:
         """Load the default model now, with its self-test, or raise SerError."""
