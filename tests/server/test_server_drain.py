@@ -3,10 +3,12 @@
 import contextlib
 import json
 import signal
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from websockets.exceptions import ConnectionClosed
@@ -175,3 +177,36 @@ def test_a_recording_in_work_is_finished(monkeypatch: pytest.MonkeyPatch) -> Non
         assert not posted.done()
         server.running.should_exit = True
     assert len(posted.result()["predictions"]) > 150
+
+
+@pytest.mark.parametrize(
+    ("number", "seconds"), [(signal.SIGTERM, 0), (signal.SIGINT, 600)], ids=["SIGTERM", "SIGINT"]
+)
+def test_recordings_that_are_not_done_in_time_are_told(
+    number: signal.Signals, seconds: float
+) -> None:
+    """One is in work, one gives lines, of one the body still comes."""
+    wav = serving.recording(np.tile(VOICE, (40, 1)), RATE_HZ, "PCM_16")
+    lines = {"Accept": "application/x-ndjson"}
+    with (
+        serving.process("--drain-seconds", seconds) as server,
+        ThreadPoolExecutor() as threads,
+        socket.create_connection((server.host, server.port), 60) as slow,
+    ):
+        slow.sendall(b"POST /v1/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+        url, work = f"{server.url}/v1/recognize?hop_seconds=0.01", threads.submit
+        document = work(httpx.post, url, content=wav, timeout=60)
+        answer = work(httpx.post, url, content=wav, headers=lines, timeout=60)
+        while server.figure("ser_uploads_open") < 3:
+            pass
+        server.process.send_signal(number)
+        problem = document.result()
+        assert (problem.status_code, problem.json()["code"]) == (503, "draining")
+        said = slow.makefile().read()
+        assert said.startswith("HTTP/1.1 503")
+        assert '"code":"draining"' in said
+        assert answer.result().status_code == 200
+        first, *_, last = map(json.loads, answer.result().text.splitlines())
+        assert (first["type"], last["type"], last["code"]) == ("started", "error", "draining")
+        assert server.wait() == 0
+        assert "Traceback" not in server.log.text

@@ -4,7 +4,7 @@ import asyncio
 import io
 import json
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, contextmanager, suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
@@ -45,6 +45,7 @@ _BLOCK_VALUES = 1 << 17
 # Of one recording in work, beside its body and its answer: decoder, recognizer, a second of audio.
 _WORKING_BYTES = 16 << 20
 _CHUNK_BYTES = 1 << 16
+_GOODBYE_SECONDS = 1.0
 _FORMATS = f"{WANTED} as the whole body"
 _KINDS = ("prediction", "segment", "utterance", "event")
 
@@ -123,7 +124,15 @@ class _Answer(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         chunks: Any = self.body_iterator
         async with aclosing(chunks):
-            await super().__call__(scope, receive, send)
+            try:
+                await super().__call__(scope, receive, send)
+            except asyncio.CancelledError:
+                # The server has waited long enough. Who reads lines is told, if it still reads.
+                if self.media_type == LINES:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_GOODBYE_SECONDS):
+                            last = _error_line(_cut_off())
+                            await send({"type": "http.response.body", "body": last})
 
 
 class Recordings:
@@ -162,7 +171,10 @@ class Recordings:
         else:
             chunks, media_type = self._document(batches), "application/json"
         # What is wrong up to here is still a problem with its status.
-        first = await anext(chunks)
+        try:
+            first = await anext(chunks)
+        except asyncio.CancelledError as error:
+            raise _cut_off() from error
         return _Answer(_joined(first, chunks), media_type=media_type)
 
     async def _lines(self, batches: _Batches, request_id: str) -> _Chunks:
@@ -188,8 +200,7 @@ class Recordings:
             logger.error("failure", extra={"request_id": request_id}, exc_info=failure)
             detail = f"recognition failed; the server's log tells more under {request_id}"
             failure = ProblemError(500, detail)
-        code, detail = failure.code, failure.detail
-        yield _line({"type": "error", "code": code, "detail": detail, "fatal": True})
+        yield _error_line(failure)
 
     async def _document(self, batches: _Batches) -> _Chunks:
         """Give one JSON document, which is kept until it is whole."""
@@ -364,6 +375,17 @@ async def _joined(first: bytes, rest: _Chunks) -> _Chunks:
         yield first
         async for chunk in rest:
             yield chunk
+
+
+def _cut_off() -> ProblemError:
+    """Say why a server that stops gives a recording up; it alone cancels requests."""
+    detail = "the server stops, and the recording was not done in time; send it again in a while"
+    return ProblemError(503, detail, {"Retry-After": "5"}, "draining")
+
+
+def _error_line(problem: ProblemError) -> bytes:
+    code, detail = problem.code, problem.detail
+    return _line({"type": "error", "code": code, "detail": detail, "fatal": True})
 
 
 def _line(*messages: Message) -> bytes:

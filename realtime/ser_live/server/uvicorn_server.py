@@ -118,7 +118,6 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Let streams, their connections and recordings in work end, then stop."""
-        settings, began = self.app.settings, time.monotonic()
         await asyncio.wrap_future(self.app.begin_drain())
         # Cut off in the middle of a goodbye, clients would lose what was said last.
         ending = [
@@ -128,7 +127,7 @@ class Server(uvicorn.Server):
         ]
         if ending:
             await asyncio.wait(ending, timeout=_GOODBYE_SECONDS)
-        left = settings.drain_delay + settings.drain_seconds - (time.monotonic() - began)
+        left = (self.app.streams.drain_ends_at or 0.0) - time.monotonic()
         self.config.timeout_graceful_shutdown = max(_LEAST_SECONDS, round(left))
         await super().shutdown(sockets)
 
