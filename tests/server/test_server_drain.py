@@ -193,7 +193,9 @@ def test_recordings_that_are_not_done_in_time_are_told(
         ThreadPoolExecutor() as threads,
         socket.create_connection((server.host, server.port), 60) as slow,
     ):
-        slow.sendall(b"POST /v1/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx")
+        slow.sendall(
+            b"POST /v1/recognize HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nx"
+        )
         url, work = f"{server.url}/v1/recognize?hop_seconds=0.01", threads.submit
         document = work(httpx.post, url, content=wav, timeout=60)
         answer = work(httpx.post, url, content=wav, headers=lines, timeout=60)
