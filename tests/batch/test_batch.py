@@ -37,7 +37,7 @@ def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).mkdir()
     soundfile.write(folder / "a.wav", voice[:80000], 16000)
     soundfile.write(folder / "b.flac", np.stack([voice, np.roll(voice, 50000)], 1)[:64000], 16000)
-    soundfile.write(folder / "more" / "c \u00e9.OGG", voice[40000:], 16000, format="OGG")
+    soundfile.write(folder / "more" / "c \u00e9.OGG", voice[40000:120000], 16000, format="OGG")
     soundfile.write(folder / ".cache" / "hidden.wav", voice[:8000], 16000)
     whole = (folder / "a.wav").read_bytes()
     (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])

@@ -69,6 +69,7 @@ def soundless(environment: dict[str, str], tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.usefixtures("quick")
 class TestHealthyMachine:
+    @pytest.mark.usefixtures("one_model")
     def test_a_line_per_finding_and_a_verdict_without_colours(self) -> None:
         done = call("doctor", "--no-microphone")
         assert done.returncode == 0, done.stdout
@@ -116,6 +117,7 @@ class TestHealthyMachine:
 
     def test_the_engine_recognizes_the_demo_and_has_room(self) -> None:
         findings = findings_of("--model", "emotion-light")
+        assert findings["model emotion"]["verdict"] == findings["packages"]["verdict"] == "ok"
         assert findings["engine"]["figures"]["states"]["speech"] >= 1
         assert 0.3 < findings["speech gate"]["figures"]["speech_share"] < 0.9
         figures = findings["headroom"]["figures"]

@@ -29,7 +29,7 @@ from ser_live.testing.models import tiny_graph, with_golden, write_graph
 VOICE = demo_voice()
 RATES = (16000, 48000, 8000, 44100)
 VOICES = {rate: demo_voice(rate) for rate in RATES}
-SECONDS = 4
+SECONDS = 3
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +68,22 @@ def gathered(futures: list[Future[list[Prediction]]]) -> list[Prediction]:
 
 def test_streams_in_company_are_bitwise_as_alone(model: OnnxClassifier) -> None:
     sizes: dict[str, list[int]] = {"gate": [], "network": []}
-    streams = range(24)
-    recognizers = [StreamRecognizer(model, voice_of(stream)[0]) for stream in streams]
+    streams = [*range(8)] * 2  # pairs make full runs of the network likely
+    voices = [voice_of(stream) for stream in streams]
+    recognizers = [StreamRecognizer(model, rate) for rate, _ in voices]
     futures: list[list[Future[list[Prediction]]]] = [[] for _ in streams]
-    with Engine(lambda kind, size, _: sizes[kind].append(size)) as engine:
-        for block in range(SECONDS * 5):
-            for stream, recognizer in enumerate(recognizers):
-                rate, voice = voice_of(stream)
-                part = voice[block * rate // 5 : (block + 1) * rate // 5]
-                futures[stream].append(engine.process(recognizer, part))
-        for stream, recognizer in enumerate(recognizers):
-            futures[stream].append(engine.flush(recognizer))
+    engine = Engine(lambda kind, size, _: sizes[kind].append(size))
+    for block in range(SECONDS * 5):
+        for (rate, voice), recognizer, own in zip(voices, recognizers, futures, strict=True):
+            part = voice[block * rate // 5 : (block + 1) * rate // 5]
+            own.append(engine.process(recognizer, part))
+    for recognizer, own in zip(recognizers, futures, strict=True):
+        own.append(engine.flush(recognizer))
+    with engine:  # all are there when it starts: they share runs
         got = [gathered(of_stream) for of_stream in futures]
-    for stream in streams:
-        assert got[stream] == alone(model, stream)
+    assert got == [alone(model, stream) for stream in streams]
     assert max(sizes["gate"]) > 4
-    assert max(sizes["network"]) == MOST_WINDOWS_TOGETHER
+    assert 2 < max(sizes["network"]) <= MOST_WINDOWS_TOGETHER
 
 
 def test_skips_and_wider_hops_take_their_turn(model: OnnxClassifier, engine: Engine) -> None:
@@ -104,10 +104,10 @@ def test_skips_and_wider_hops_take_their_turn(model: OnnxClassifier, engine: Eng
 
 def test_a_mistake_in_one_stream_is_its_own(model: OnnxClassifier, engine: Engine) -> None:
     good, bad = StreamRecognizer(model), StreamRecognizer(model)
-    fine = engine.process(good, VOICE)
+    fine = engine.process(good, VOICE[: 4 * 16000])
     with pytest.raises(SerError, match="NaN"):
         engine.process(bad, np.full(100, np.nan, np.float32)).result(60.0)
-    assert fine.result(60.0) == StreamRecognizer(model).process(VOICE)
+    assert fine.result(60.0) == StreamRecognizer(model).process(VOICE[: 4 * 16000])
     assert engine.process(bad, VOICE[:16000]).result(60.0)
 
 
@@ -176,34 +176,34 @@ def test_a_model_whose_bits_depend_on_the_batch_is_asked_singly(tmp_path: Path) 
     assert set(sizes["network"]) == {1}
 
 
-def test_a_stage_does_not_contain_the_wait_for_others(model: OnnxClassifier) -> None:
-    slow = [StreamRecognizer(SlowModel(model, 0.03), vad=False) for _ in range(4)]
+def test_a_stage_does_not_contain_the_wait_for_others(tiny: OnnxClassifier) -> None:
+    slow = [StreamRecognizer(SlowModel(tiny, 0.03), vad=False) for _ in range(4)]
     runs: list[float] = []
     with Engine(lambda _, __, seconds: runs.append(seconds)) as engine:
         wait([engine.process(one, VOICE[: 2 * 16000]) for one in slow], 60.0)
     stages = [{stage.name: stage for stage in one.stats.stages} for one in slow]
     assert all(0.03 <= one["inference"].p50_seconds <= 1.1 * max(runs) for one in stages)
     assert max(one["queue"].p50_seconds for one in stages) > 0.05
-    alone = StreamRecognizer(model, vad=False)
+    alone = StreamRecognizer(tiny, vad=False)
     alone.process(VOICE[:16000])
     assert "queue" not in {stage.name for stage in alone.stats.stages}
 
 
-def test_what_was_submitted_is_finished_when_it_closes(model: OnnxClassifier) -> None:
+def test_what_was_submitted_is_finished_when_it_closes(tiny: OnnxClassifier) -> None:
     engine = Engine()
     engine.start()
-    futures = [engine.process(StreamRecognizer(model), VOICE) for _ in range(4)]
+    futures = [engine.process(StreamRecognizer(tiny), VOICE) for _ in range(4)]
     engine.close()
     engine.close()
     assert all(future.done() for future in futures)
     with pytest.raises(SerError, match="closed"):
-        engine.flush(StreamRecognizer(model))
+        engine.flush(StreamRecognizer(tiny))
 
 
-def test_it_tells_how_busy_it_is(model: OnnxClassifier, engine: Engine) -> None:
+def test_it_tells_how_busy_it_is(tiny: OnnxClassifier, engine: Engine) -> None:
     assert engine.busy_share == 0.0
     assert engine.queue_seconds == 0.0
-    slow = StreamRecognizer(SlowModel(model, 0.05), vad=False)
+    slow = StreamRecognizer(SlowModel(tiny, 0.06), vad=False)
     first = engine.process(slow, VOICE[: 4 * 16000])
     second = engine.process(slow, VOICE[: 4 * 16000])
     wait([first], 60.0)
@@ -212,8 +212,8 @@ def test_it_tells_how_busy_it_is(model: OnnxClassifier, engine: Engine) -> None:
     assert 0.5 < engine.busy_share <= 1.0
 
 
-def test_a_cancelled_piece_is_left_out(model: OnnxClassifier, engine: Engine) -> None:
-    slow = StreamRecognizer(SlowModel(model, 0.2), vad=False)
+def test_a_cancelled_piece_is_left_out(tiny: OnnxClassifier, engine: Engine) -> None:
+    slow = StreamRecognizer(SlowModel(tiny, 0.1), vad=False)
     running = engine.process(slow, VOICE[: 2 * 16000])
     waiting = engine.process(slow, VOICE[: 2 * 16000])
     assert waiting.cancel()
@@ -239,12 +239,12 @@ class NotedModel(OnnxClassifier):
 
 
 def test_live_pieces_go_before_patient_ones(
-    model: OnnxClassifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tiny: OnnxClassifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "_PATIENCE_SECONDS", 1e9)  # however slow the machine is
     notes: list[str] = []
-    patient = [NotedModel(model, name, notes) for name in ("first", "second", "third")]
-    live = NotedModel(model, "live", notes)
+    patient = [NotedModel(tiny, name, notes) for name in ("first", "second", "third")]
+    live = NotedModel(tiny, "live", notes)
     speakers = [StreamRecognizer(own, vad=False) for own in (*patient, live)]
     begun = engine.process(speakers[3], VOICE[:16000])  # from now on live ones may come
     begun.result(60.0)
@@ -261,17 +261,17 @@ def test_live_pieces_go_before_patient_ones(
     wait(slow, 60.0)
     assert notes == ["first", *["live"] * 8, *["first"] * 4, *["second"] * 5, *["third"] * 5]
     for future in slow:
-        assert future.result() == StreamRecognizer(model, vad=False).process(piece)
+        assert future.result() == StreamRecognizer(tiny, vad=False).process(piece)
 
 
 def test_a_live_piece_behind_a_patient_one_of_its_stream_is_done(
-    model: OnnxClassifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
+    tiny: OnnxClassifier, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines, "_PATIENCE_SECONDS", 0.1)
-    recognizer = StreamRecognizer(model, vad=False)
+    recognizer = StreamRecognizer(tiny, vad=False)
     futures = [engine.process(recognizer, VOICE[:32000], is_patient=True)]
     futures.append(engine.process(recognizer, VOICE[32000:64000]))
-    assert gathered(futures) == StreamRecognizer(model, vad=False).process(VOICE[:64000])
+    assert gathered(futures) == StreamRecognizer(tiny, vad=False).process(VOICE[:64000])
 
 
 @pytest.mark.parametrize("has_engine", [False, True], ids=["model", "engine"])
