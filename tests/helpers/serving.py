@@ -194,6 +194,7 @@ def process(
     with subprocess.Popen(
         [sys.executable, "-m", "ser_live.server", "--port", "0", *_words(options, model)],
         env={**os.environ, "PYTHONPATH": str(SOURCE_ROOT)},
+        stdin=subprocess.DEVNULL,  # as a service, whatever terminal the tests have
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -1,6 +1,8 @@
 """The samples of docs/deploy for systemd, compose and Kubernetes: valid, and true of the server."""
 
+import errno
 import json
+import platform
 import re
 import shlex
 import shutil
@@ -15,6 +17,7 @@ import pytest
 
 from ser_live.server.settings import Settings, parse
 from ser_live.server.streams import _FLUSH_SECONDS
+from ser_live.server.uvicorn_server import _GOODBYE_SECONDS, _LEAST_SECONDS
 
 yaml = pytest.importorskip("yaml")
 
@@ -25,7 +28,9 @@ TOKEN = "a-token-of-the-tests"
 
 def stop_seconds(settings: Settings) -> float:
     """Return how long a server may take to stop."""
-    return settings.drain_delay + settings.drain_seconds + _FLUSH_SECONDS
+    return settings.drain_delay + settings.drain_seconds + (
+        _FLUSH_SECONDS + _GOODBYE_SECONDS + _LEAST_SECONDS
+    )
 
 
 def documents(name: str) -> list[dict[str, Any]]:
@@ -58,6 +63,32 @@ def test_the_unit_starts_the_server_and_waits_for_its_end(tmp_path: Path) -> Non
     assert (settings.root_path, settings.hosts) == ("/ser", ("voice.example",))
     assert float(unit_value("TimeoutStopSec")) > stop_seconds(settings)
     assert "-HUP" in unit_value("ExecReload")
+
+
+# All of @resources on x86-64, from ioprio_set to setrlimit.
+_FILTERED = """
+import ctypes, os, struct, sys
+numbers, outcome = [251, 237, 256, 279, 203, 314, 142, 144, 238, 141, 160], int(sys.argv[1])
+rules = [(0x20, 0, 0, 0), *((0x15, 11 - at, 0, n) for at, n in enumerate(numbers))]
+rules += [(6, 0, 0, 0x7FFF0000), (6, 0, 0, outcome)]
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", 14, ctypes.addressof(code)))
+system = ctypes.CDLL(None)
+assert system.prctl(38, 1, 0, 0, 0) == 0 and system.prctl(22, 2, program, 0, 0) == 0
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(
+    (platform.system(), platform.machine()) != ("Linux", "x86_64"), reason="numbers of x86-64"
+)
+def test_the_server_can_be_loaded_under_the_units_filter() -> None:
+    """Where the unit kills for a system call that is filtered, it is numpy that dies."""
+    assert "SystemCallFilter=~@privileged @resources" in UNIT.read_text("utf-8")
+    refused = 0x0005_0000 | getattr(errno, unit_value("SystemCallErrorNumber"))
+    command = [sys.executable, "-c", _FILTERED, str(refused)]
+    subprocess.run([*command, "-c", "import ser_live.server.uvicorn_server"], check=True)
 
 
 def test_compose_waits_for_the_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,11 @@
 
 import contextlib
 import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -269,3 +272,20 @@ def test_bytes_that_are_no_http_and_no_websocket_do_no_harm(server: serving.Serv
             assert b" 500 " not in answer
     assert talk(server, [start(), *blocks(SHORT, 4000), END]).predictions == offline(SHORT)
     assert not [line for line in server.log.lines() if line["level"] == "error"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the system has no such limit")
+def test_as_many_files_may_be_open_as_streams_and_waiting_clients_need() -> None:
+    code = (
+        "import logging, resource as r; from ser_live.server.uvicorn_server import _allow_files\n"
+        "logging.basicConfig(format='%(message)s: %(detail)s')\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (150, 600))\n"
+        "for wanted in (100, 500, 900):\n"
+        "    _allow_files(wanted)\n"
+        "    print(*r.getrlimit(r.RLIMIT_NOFILE))\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines() == ["150 600", "500 600", "600 600"]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("few files: 600 files may be open, wanted 900 for --max-streams")

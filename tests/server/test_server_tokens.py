@@ -227,3 +227,13 @@ def test_tokens_rotate_without_a_restart_and_open_streams_keep_on(file: Path) ->
         assert said.close_code == 1000
         for secret in (ALICE, BOB, CAROL):
             assert secret not in server.log.text
+
+
+@pytest.mark.integration
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="the system has no such signal")
+def test_a_service_without_a_file_of_tokens_outlives_a_reload() -> None:
+    with serving.process() as server, connect(server) as stream:
+        os.kill(server.pid, signal.SIGHUP)
+        for message in (start(), *blocks(SHORT, 5000), END):
+            stream.send(message)
+        assert listen(stream).close_code == 1000

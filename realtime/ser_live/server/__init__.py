@@ -6,6 +6,7 @@
 """
 
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -41,8 +42,10 @@ def _serve(argv: Sequence[str] | None) -> int:
     from ser_live.server.settings import parse  # noqa: PLC0415
 
     settings = parse(argv)
-    if settings.tokens is not None and hasattr(signal, "SIGHUP"):
-        # It would end the process; the file is read after this.
+    is_service = sys.stdin is None or not sys.stdin.isatty()
+    if (settings.tokens is not None or is_service) and hasattr(signal, "SIGHUP"):
+        # It would end the process, as it shall where a terminal is closed. The file of tokens is
+        # read after this; without one a service that is reloaded goes on.
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _extra():
         from ser_live.server.uvicorn_server import serve  # noqa: PLC0415 - --help needs none of it

@@ -7,6 +7,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -19,7 +20,7 @@ from uvicorn.server import ServerState
 
 from ser_live.errors import SerError
 from ser_live.server.app import ServeApp, create_app
-from ser_live.server.observability import log_to_stderr
+from ser_live.server.observability import log_to_stderr, logger
 from ser_live.server.settings import OWN_NAMES, Settings
 from ser_live.text import sanitize
 
@@ -29,6 +30,8 @@ _BUFFER_BYTES = 1 << 18
 _GOODBYE_SECONDS = 3.0
 _LEAST_SECONDS = 5
 """For recordings in work, when the streams have ended."""
+_OWN_FILES = 100
+"""Of the process itself, beside those of connections."""
 _PING_SECONDS = 20.0
 HEAD_SECONDS = 10.0
 """From the connection, or from the last answer, to a whole head of a request."""
@@ -86,7 +89,9 @@ class Server(uvicorn.Server):
         app = create_app(settings)
         super().__init__(_config(app, settings))
         # Also for the streams that all come back at once after a restart.
-        self.server_state = _State(most_waiting=2 * settings.limits.max_streams + 200)
+        most = settings.limits.max_streams
+        self.server_state = _State(most_waiting=2 * most + 200)
+        _allow_files(most + self.server_state.most_waiting + _OWN_FILES)
         self.app = app
         self._announce = announce
         self._listener = _listener(settings)
@@ -138,6 +143,27 @@ class Server(uvicorn.Server):
         self.should_exit = True
         # Now: the main loop looks ten times a second. Who presses Ctrl-C does not want to wait.
         self.app.begin_drain(0.0 if sig == signal.SIGINT else None)
+
+
+def _allow_files(wanted: int) -> None:
+    """Raise the limit of open files, or warn: at it clients are dropped, and no line tells."""
+    try:
+        import resource  # noqa: PLC0415 - not on Windows, which has no such limit
+    except ModuleNotFoundError:
+        return
+    number, endless = resource.RLIMIT_NOFILE, resource.RLIM_INFINITY
+    allowed, allowable = resource.getrlimit(number)
+    if endless != allowed < wanted:
+        found = wanted if allowable == endless else min(wanted, allowable)
+        with suppress(OSError, ValueError):
+            resource.setrlimit(number, (found, allowable))
+            allowed = found
+        if allowed < wanted:
+            detail = (
+                f"{allowed} files may be open, wanted {wanted} for --max-streams; allow more "
+                "(ulimit -n, LimitNOFILE=), or take fewer streams"
+            )
+            logger.warning("few files", extra={"detail": detail})
 
 
 def _config(app: ServeApp, settings: Settings) -> uvicorn.Config:
