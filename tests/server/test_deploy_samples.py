@@ -28,9 +28,8 @@ TOKEN = "a-token-of-the-tests"
 
 def stop_seconds(settings: Settings) -> float:
     """Return how long a server may take to stop."""
-    return settings.drain_delay + settings.drain_seconds + (
-        _FLUSH_SECONDS + _GOODBYE_SECONDS + _LEAST_SECONDS
-    )
+    after_seconds = _FLUSH_SECONDS + _GOODBYE_SECONDS + _LEAST_SECONDS
+    return settings.drain_delay + settings.drain_seconds + after_seconds
 
 
 def documents(name: str) -> list[dict[str, Any]]:
