@@ -11,7 +11,12 @@ const RATE_HZ = 16000;
 const FRAME_BYTES = 2; // of one channel as s16le
 const MOST_UNSENT_BYTES = RATE_HZ * FRAME_BYTES;
 
-const address = new URL(process.argv[2] ?? "http://127.0.0.1:8321");
+const given = process.argv[2] ?? "http://127.0.0.1:8321";
+if (!/^https?:/.test(given) || !URL.canParse(given)) {
+  console.error(`${given} is no address of a server; wanted one like http://127.0.0.1:8321`);
+  process.exit(1);
+}
+const address = new URL(given);
 const token = new URLSearchParams(address.hash.slice(1)).get("token");
 const url = address.href.split("#")[0].replace(/^http/, "ws").replace(/\/?$/, "/v1/stream");
 // A token goes as a subprotocol: this kind of WebSocket has no headers.

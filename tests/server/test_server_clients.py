@@ -87,6 +87,12 @@ def test_a_client_that_is_refused_says_so(command: list[str], server: serving.Se
     assert server.url.partition("//")[2] in done.stderr.decode()
 
 
+def test_a_client_without_a_right_address_says_so(command: list[str]) -> None:
+    (line,) = run(command, "nonsense").stderr.decode().splitlines()
+    assert "nonsense" in line
+    assert "is no address of a server; wanted one like http://127.0.0.1:8321" in line
+
+
 @pytest.fixture
 def site() -> Iterator[str]:
     """Another site that has the page of the browser's client."""

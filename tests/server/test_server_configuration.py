@@ -30,9 +30,12 @@ def test_an_option_counts_before_a_variable_and_that_before_the_file(
     assert found.limits.max_streams == found.asked_streams == 2
     assert (found.port, found.host) == (1, "127.0.0.1")
     assert found.origins == ("https://a.example",)
+    as_people_type = parse(["--origin", "https://A.Example:443/", "--allow-host", "Voice.Example"])
+    assert as_people_type.origins == found.origins
+    assert as_people_type.hosts == ("voice.example",)
     assert parse(["--max-streams", "3"]).limits.max_streams == 3
     other = file.with_name("other.toml")
-    other.write_text("max_seconds = 9\n")
+    other.write_text("max_seconds = 9\n", "utf-8-sig")
     found = parse(["--config", str(other)])
     assert (found.port, found.limits.max_seconds) == (Settings().port, 9.0)
 
@@ -75,6 +78,9 @@ MISTAKES = {
     "port = 65536": "port is 65536, wanted 0 to 65535",
     'origin = "https://a"': "origin is 'https://a', wanted a list",
     "origin = [1]": "origin is 1, wanted something like https://name",
+    'origin = ["https://*.example"]': "wanted something like https://name",
+    'allow_host = ["a.example:80"]': "wanted a name like voice.example, without scheme and port",
+    'allow_host = ["https://a.example"]': "wanted a name like voice.example",
     'log_level = "loud"': "log_level is 'loud', wanted one of debug, info",
     'certificate = "/none.pem"': "certificate is '/none.pem', wanted a PEM file",
     "port =": "is no TOML (Invalid value (at",
@@ -99,6 +105,10 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     for path in (tmp_path, tmp_path / "none.toml"):
         line = error_of(call("--config", str(path), main=main), "ser-serve")
         assert f"{path}: cannot read it (" in line
+    huge = tmp_path / "huge.toml"
+    huge.write_bytes(b"#" * (2**20 + 1))
+    line = error_of(call("--config", str(huge), main=main), "ser-serve")
+    assert f"{huge}: is larger than 1048576 bytes" in line
 
 
 @pytest.mark.parametrize(

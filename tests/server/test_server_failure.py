@@ -78,7 +78,7 @@ def test_an_engine_that_has_ended_is_neither_healthy_nor_ready() -> None:
 
 
 def test_a_recording_in_lines_ends_with_it(server: serving.Server) -> None:
-    url, headers = f"{server.url}/v1/recognize?model=fragile", {"Accept": "application/x-ndjson"}
+    url, headers = f"{server.url}/v1/recognize?model=fragile", {"Accept": "Application/X-NDJSON"}
     answer = httpx.post(url, content=DEMO_PATH.read_bytes(), headers=headers, timeout=60)
     last = json.loads(answer.text.splitlines()[-1])
     assert (answer.status_code, last["type"], last["code"]) == (200, "error", "internal")

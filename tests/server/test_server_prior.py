@@ -77,7 +77,8 @@ def test_what_is_no_prior_is_refused_in_words(server: serving.Server, tmp_path: 
     for text in ("often", "{", '{"sad": [' + "[" * 3000, "[1]", "8"):
         answer = server.post(path.read_bytes(), prior=text)
         assert answer.status_code == 422
-        assert "prior" in answer.json()["detail"]
+        assert answer.json()["detail"].startswith("prior is ")
+        assert 'wanted everyday, even, or odds like {"neutral": 3}' in answer.json()["detail"]
 
 
 def test_the_list_of_models_tells_their_priors(server: serving.Server) -> None:

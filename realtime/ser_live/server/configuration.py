@@ -17,6 +17,7 @@ from ser_live.text import quoted, sanitize
 PREFIX = "SER_"
 CONFIG_FLAG = "--config"
 CONFIG_VARIABLE = f"{PREFIX}CONFIG"
+_LARGEST_FILE_BYTES = 2**20
 _UNITS = {int: "N", float: "S"}
 
 Value = TypeVar("Value")
@@ -189,7 +190,14 @@ def read_toml(path: str) -> dict[str, Any]:
         If it cannot be read or is no TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text("utf-8"))
+        with Path(path).open("rb") as file:
+            data = file.read(_LARGEST_FILE_BYTES + 1)
+        if len(data) > _LARGEST_FILE_BYTES:
+            raise SerError(
+                f"{sanitize(path)}: is larger than {_LARGEST_FILE_BYTES} bytes, wanted a TOML file"
+            )
+        # Some editors of Windows put a mark before the text.
+        return tomllib.loads(data.decode("utf-8-sig"))
     except OSError as error:
         reason = f"cannot read it ({sanitize(error.strerror)})"
     except (ValueError, RecursionError) as error:

@@ -4,10 +4,11 @@ import json
 import typing
 from contextlib import suppress
 from dataclasses import fields
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
 from pydantic.functional_validators import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from ser_live import stream_protocol
 from ser_live.engine.recognizer import SHORTEST_HOP_SECONDS, SHORTEST_WINDOW_SECONDS
@@ -62,10 +63,12 @@ class _Strict(BaseModel):
 
 def _parsed(prior: object) -> object:
     """Read odds that came as text, as in a query."""
-    if isinstance(prior, str) and prior.startswith("{"):
-        with suppress(ValueError, RecursionError):
-            return json.loads(prior)
-    return prior
+    if not isinstance(prior, str) or prior in get_args(NamedPrior):
+        return prior
+    with suppress(ValueError, RecursionError):
+        if isinstance(odds := json.loads(prior), dict):
+            return odds
+    raise PydanticCustomError("prior", 'wanted everyday, even, or odds like {"neutral": 3}')
 
 
 Labels = Annotated[list[str], Field(min_length=2, max_length=MOST_LABELS)]

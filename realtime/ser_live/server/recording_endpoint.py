@@ -166,7 +166,7 @@ class Recordings:
             detail = f"{most} recordings with this token are in work, which is all; try later"
             raise ProblemError(503, detail, {"Retry-After": "5"}, "token_uploads")
         batches = self._batches(request, options, client)
-        if LINES in request.headers.get("accept", ""):
+        if LINES in request.headers.get("accept", "").lower():
             chunks, media_type = self._lines(batches, request.scope["request_id"]), LINES
         else:
             chunks, media_type = self._document(batches), "application/json"

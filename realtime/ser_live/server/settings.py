@@ -45,7 +45,9 @@ Exit codes: 0 stopped, 1 not healthy, 2 a mistake, told on stderr.
 """
 # Letters that stand unchanged in an address, a header and a subprotocol.
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]{16,200}")
-_ORIGIN = re.compile(r"https?://[^/\s]+/*")
+# As browsers send them: letters beyond ASCII as xn--.
+_ORIGIN = re.compile(r"https?://([\w.-]+|\[[\da-f:.]+\])(:\d{1,5})?/*", re.ASCII | re.IGNORECASE)
+_HOST = re.compile(r"[\w.-]+|[\da-f]*:[\da-f.]*:[\da-f:.]*", re.ASCII | re.IGNORECASE)
 _ROOT_PATH = re.compile(r"(/[A-Za-z0-9._~-]+)*/*")
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -122,12 +124,13 @@ class Settings:
     )  # fmt: skip
     origins: Sequence[str] = setting(
         (), "another site whose pages may connect", group="for whom", key="origin", metavar="URL",
-        wanted="something like https://name", fits=_ORIGIN.fullmatch,
+        wanted="something like https://name.example", fits=_ORIGIN.fullmatch,
     )  # fmt: skip
     """Web pages from elsewhere that may connect, as ``https://name``."""
-    hosts: Sequence[str] = _text(
+    hosts: Sequence[str] = setting(
         (), "another name of the server, behind a proxy",
         group="for whom", key="allow_host", metavar="NAME",
+        wanted="a name like voice.example, without scheme and port", fits=_HOST.fullmatch,
     )  # fmt: skip
     """Names under which the server is known, beside its own."""
     root_path: str = setting(
@@ -161,8 +164,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         check(self)
-        # Browsers send it without the slash that people copy.
-        object.__setattr__(self, "origins", tuple(url.rstrip("/") for url in self.origins))
+        object.__setattr__(self, "origins", tuple(map(_as_browsers_send, self.origins)))
+        object.__setattr__(self, "hosts", tuple(name.lower() for name in self.hosts))
         object.__setattr__(self, "root_path", self.root_path.rstrip("/"))
 
     @property
@@ -186,6 +189,11 @@ class Settings:
 
 
 TABLE = (*settings_of(Settings), *settings_of(Limits))
+
+
+def _as_browsers_send(origin: str) -> str:
+    origin = origin.rstrip("/").lower()
+    return origin.removesuffix(":443" if origin.startswith("https") else ":80")
 
 
 def parse(argv: Sequence[str] | None) -> Settings:
