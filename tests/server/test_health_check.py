@@ -76,3 +76,9 @@ def test_what_answers_otherwise_is_not_healthy() -> None:
         done = call("--check-health", "--port", server.port, main=main)
     assert done.returncode == 1
     assert "503" in done.stderr
+
+
+def test_a_port_that_is_not_known_is_a_mistake() -> None:
+    done = call("--check-health", "--port", 0, main=main)
+    assert done.returncode == 2
+    assert "give the port that the server printed" in done.stderr

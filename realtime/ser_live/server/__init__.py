@@ -8,7 +8,7 @@
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -46,7 +46,8 @@ def _serve(argv: Sequence[str] | None) -> int:
     if (settings.tokens is not None or is_service) and hasattr(signal, "SIGHUP"):
         # It would end the process, as it shall where a terminal is closed. The file of tokens is
         # read after this; without one a service that is reloaded goes on.
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with suppress(ValueError):  # in another thread than the main one there are no signals
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with _extra():
         from ser_live.server.uvicorn_server import serve  # noqa: PLC0415 - --help needs none of it
     return serve(settings)

@@ -215,6 +215,11 @@ def parse(argv: Sequence[str] | None) -> Settings:
         print(shown(TABLE, given))
         raise SystemExit(0)
     if flags["check_health"]:
+        if not settings.port:
+            raise SerError(
+                "--check-health asks at --port, and 0 is any free one; give the port that the "
+                "server printed"
+            )
         from ser_live.server.health_check import check_health  # noqa: PLC0415 - needed here alone
 
         raise SystemExit(check_health(settings))
