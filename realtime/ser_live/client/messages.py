@@ -90,15 +90,9 @@ def decode(text: str | bytes) -> Started | Ended | Item | ServerError:
         ) from error
 
 
-def prediction(message: dict[str, Any]) -> Prediction:
-    """Make the record of its JSON values."""
+def _prediction(message: dict[str, Any]) -> Prediction:
     timing = message.get("timing")
     return record(Prediction, message, timing=timing and record(Timing, timing))
-
-
-def event(message: dict[str, Any]) -> Event:
-    """Make the record of its JSON values."""
-    return Event(message["event"], message["at_seconds"], message["detail"])
 
 
 def _started(message: dict[str, Any]) -> Started:
@@ -115,10 +109,10 @@ def record(wanted: Callable[..., Record], message: dict[str, Any], **made: objec
 
 _DECODERS: dict[str, Callable[[dict[str, Any]], Started | Ended | Item | ServerError]] = {
     "started": _started,
-    "prediction": prediction,
+    "prediction": _prediction,
     "segment": functools.partial(record, Segment),
     "utterance": functools.partial(record, Utterance),
-    "event": event,
+    "event": lambda message: Event(message["event"], message["at_seconds"], message["detail"]),
     "error": lambda message: ServerError(message["code"], message["detail"], message["fatal"]),
     "ended": functools.partial(record, Ended),
 }

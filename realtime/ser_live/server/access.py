@@ -117,7 +117,6 @@ class Access:
             401,
             f"{came} came; wanted the header 'Authorization: Bearer TOKEN' with the token that "
             "the server printed or was given (in a browser: the subprotocol bearer.TOKEN)",
-            {"WWW-Authenticate": "Bearer"},
         )
 
 

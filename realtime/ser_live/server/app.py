@@ -37,6 +37,7 @@ from ser_live.server.stream_endpoint import StreamEndpoint
 from ser_live.server.streams import Streams
 from ser_live.server.tokens import Tokens
 
+_SCHEMA = "application/schema+json"
 _DESCRIPTION = """\
 Emotion in speech. Recordings go to `POST /v1/recognize`; live audio goes to the WebSocket
 `/v1/stream`, whose messages are described by `GET /v1/schema`."""
@@ -46,10 +47,6 @@ class Status(BaseModel):
     """State of the server."""
 
     status: str
-
-
-class _SchemaResponse(JSONResponse):
-    media_type = "application/schema+json"
 
 
 class ServedModel(BaseModel):
@@ -207,7 +204,7 @@ def _add_health(app: ServeApp) -> None:
     )
     async def readyz() -> Status:
         if not (app.is_ready and streams.engine.is_alive):
-            raise ProblemError(503, "the engine does not run", {"Retry-After": "5"}, "internal")
+            raise ProblemError(503, "the engine does not run", code="internal")
         streams.require_ready()
         return Status(status="ready")
 
@@ -231,11 +228,11 @@ def _add_api(app: FastAPI, streams: Streams) -> None:
     @app.get(
         "/v1/schema",
         summary="JSON Schema of the messages of a stream",
-        response_class=_SchemaResponse,
-        responses={200: {"content": {_SchemaResponse.media_type: {"schema": {"type": "object"}}}}},
+        response_class=Response,
+        responses={200: {"content": {_SCHEMA: {"schema": {"type": "object"}}}}},
     )
-    async def stream_schema() -> _SchemaResponse:
-        return _SchemaResponse(schema)
+    async def stream_schema() -> Response:
+        return JSONResponse(schema, media_type=_SCHEMA)
 
     body = {"schema": {"type": "string", "format": "binary"}}
     app.add_api_route(

@@ -2,6 +2,7 @@
 
 import ssl
 import sys
+from contextlib import closing
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 
 from ser_live.server.settings import OWN_NAMES, PROGRAM, Settings
@@ -13,21 +14,19 @@ _TIMEOUT_SECONDS = 4.0
 def check_health(settings: Settings) -> int:
     """Ask the server that runs with these settings; return 0, or 1 and say what came."""
     host = OWN_NAMES.get(settings.host, settings.host)
-    if settings.certificate is None:
-        connection = HTTPConnection(host, settings.port, _TIMEOUT_SECONDS)
-    else:
+    connection = HTTPConnection(host, settings.port, timeout=_TIMEOUT_SECONDS)
+    if settings.certificate is not None:
         # The certificate is for the public name, and this is the machine itself.
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = HTTPSConnection(host, settings.port, timeout=_TIMEOUT_SECONDS, context=context)
     try:
-        connection.request("GET", "/healthz")
-        answer = connection.getresponse()
-        came = f"{answer.status} {answer.reason}"
+        with closing(connection):
+            connection.request("GET", "/healthz")
+            answer = connection.getresponse()
+            came = f"{answer.status} {answer.reason}"
     except (OSError, HTTPException) as error:
         came = sanitize(error)
-    finally:
-        connection.close()
     if came == "200 OK":
         return 0
     print(f"{PROGRAM}: {host} port {settings.port} is not healthy: {came}", file=sys.stderr)

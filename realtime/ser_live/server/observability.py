@@ -132,10 +132,10 @@ class Metrics:
         method = scope.get("method", "GET")  # a WebSocket has none
         self._requests.labels(method if method in _METHODS else "other", route, str(status)).inc()
         self._request_seconds.labels(route).observe(seconds)
-        if "refused" in scope and "token_name" in scope:
-            self._token_refused.labels(scope["token_name"], scope["refused"]).inc()
-        if "refused" in scope:
-            self._refused[scope["type"]].labels(scope["refused"]).inc()
+        if reason := scope.get("refused"):
+            self._refused[scope["type"]].labels(reason).inc()
+            if "token_name" in scope:
+                self._token_refused.labels(scope["token_name"], reason).inc()
 
     def show(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Let a gauge be asked for its value when the figures are read."""

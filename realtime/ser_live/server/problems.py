@@ -27,6 +27,9 @@ _CODES = {
 }
 
 
+_HEADERS = {401: {"WWW-Authenticate": "Bearer"}, 503: {"Retry-After": "5"}}
+
+
 class Problem(BaseModel):
     """The body of every error of the HTTP part, as RFC 9457 has it."""
 
@@ -52,7 +55,7 @@ class ProblemError(HTTPException):
     detail : str
         One line: what came, what was wanted, what to do.
     headers : mapping or None
-        To send with it.
+        To send with it; None: those that the status calls for.
     code : str
         One word for programs, metrics and the log; empty: that of the status.
     """
@@ -60,7 +63,7 @@ class ProblemError(HTTPException):
     def __init__(
         self, status: int, detail: str, headers: Mapping[str, str] | None = None, code: str = ""
     ) -> None:
-        super().__init__(status, detail, headers)
+        super().__init__(status, detail, headers or _HEADERS.get(status))
         self.code = code or _CODES.get(status, "other")
 
     def response(self, scope: Scope) -> JSONResponse:
@@ -96,10 +99,12 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 async def on_failure(request: Request, error: Exception) -> Response:
     """Answer what went wrong in the server itself; the log alone says what it was."""
+    return failed(error, request.scope.get("request_id", "")).response(request.scope)
+
+
+def failed(error: Exception, request_id: str) -> ProblemError:
+    """Log what went wrong in the server itself, and return what the client is told of it."""
     # The reason may name files of the server: the client gets the log's key alone.
-    request_id = request.scope.get("request_id", "")
-    logger.error(
-        "failure", extra={"request_id": request_id, "why": sanitize(error)}, exc_info=error
-    )
-    detail = f"the server failed; its log tells more under {request_id}"
-    return ProblemError(500, detail).response(request.scope)
+    extra = {"request_id": request_id, "why": sanitize(error)}
+    logger.error("failure", extra=extra, exc_info=error)
+    return ProblemError(500, f"the server failed; its log tells more under {request_id}")

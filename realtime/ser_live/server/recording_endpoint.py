@@ -27,8 +27,7 @@ from ser_live.server.messages import (
     StreamModel,
     mirrored,
 )
-from ser_live.server.observability import logger
-from ser_live.server.problems import ProblemError
+from ser_live.server.problems import ProblemError, failed
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.settings import Limits
 from ser_live.server.streams import Client, Streams
@@ -159,12 +158,12 @@ class Recordings:
         # Refused, not queued: a queue of uploads would only fill the memory.
         if len(self._in_work) >= self._limits.max_uploads:
             detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
-            raise ProblemError(503, detail, {"Retry-After": "5"}, "uploads")
+            raise ProblemError(503, detail, code="uploads")
         client = self._streams.client(request.scope)
         name, most = client.token_name, client.limits.max_uploads
         if name is not None and self._in_work.count(name) >= most:
             detail = f"{most} recordings with this token are in work, which is all; try later"
-            raise ProblemError(503, detail, {"Retry-After": "5"}, "token_uploads")
+            raise ProblemError(503, detail, code="token_uploads")
         batches = self._batches(request, options, client)
         if LINES in request.headers.get("accept", "").lower():
             chunks, media_type = self._lines(batches, request.scope["request_id"]), LINES
@@ -191,16 +190,11 @@ class Recordings:
                     if waited > most:
                         detail = f"{sent} bytes were read in {waited:.0f} s; read faster"
                         raise ProblemError(408, detail, code="slow_reader")
-            return
         except Exception as error:
             if not sent:
                 raise
-            failure = error
-        if not isinstance(failure, ProblemError):
-            logger.error("failure", extra={"request_id": request_id}, exc_info=failure)
-            detail = f"recognition failed; the server's log tells more under {request_id}"
-            failure = ProblemError(500, detail)
-        yield _error_line(failure)
+            problem = error if isinstance(error, ProblemError) else failed(error, request_id)
+            yield _error_line(problem)
 
     async def _document(self, batches: _Batches) -> _Chunks:
         """Give one JSON document, which is kept until it is whole."""
@@ -279,7 +273,7 @@ class Recordings:
                 raise ProblemError(413, f"{detail} in memory; send it in parts")
             if self._held_bytes + size > most:
                 detail = f"the recordings in work hold {most} bytes, which is all; try later"
-                raise ProblemError(503, detail, {"Retry-After": "5"}, "memory")
+                raise ProblemError(503, detail, code="memory")
             held, self._held_bytes = held + size, self._held_bytes + size
 
         try:
@@ -380,7 +374,7 @@ async def _joined(first: bytes, rest: _Chunks) -> _Chunks:
 def _cut_off() -> ProblemError:
     """Say why a server that stops gives a recording up; it alone cancels requests."""
     detail = "the server stops, and the recording was not done in time; send it again in a while"
-    return ProblemError(503, detail, {"Retry-After": "5"}, "draining")
+    return ProblemError(503, detail, code="draining")
 
 
 def _error_line(problem: ProblemError) -> bytes:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from starlette.types import Scope
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from ser_live.server.stream_endpoint import Stream
 
 _TICK_SECONDS = 0.5
-_RETRY_SECONDS = "5"
 _FLUSH_SECONDS = 10.0
 """For streams that are ended by a drain."""
 
@@ -86,16 +85,17 @@ class Streams:
         address, name, most_of_token = client.address, client.token_name, client.limits.max_streams
         others = [stream.client for stream in self._open]
         if len(others) >= most:
-            self._refuse("streams", f"{most} streams are open, which is all; try later")
+            detail = f"{most} streams are open, which is all; try later"
+            raise ProblemError(503, detail, code="streams")
         # Behind a proxy all clients have one address: there is no limit unless it is asked for.
         of_address = sum(other.address == address for other in others)
         if most_per_address is not None and of_address >= most_per_address:
             detail = f"{most_per_address} streams are open from {address}, which is all; end one"
-            self._refuse("address", detail)
+            raise ProblemError(503, detail, code="address")
         of_token = sum(other.token_name == name for other in others)
         if name is not None and of_token >= most_of_token:
             detail = f"{most_of_token} streams are open with this token, which is all; end one"
-            self._refuse("token_streams", detail)
+            raise ProblemError(503, detail, code="token_streams")
 
     def require_ready(self) -> None:
         """Raise ProblemError (503) if new streams should go elsewhere."""
@@ -103,10 +103,11 @@ class Streams:
 
     def _require_work(self, is_ending: bool) -> None:
         if is_ending:
-            self._refuse("draining", "the server is stopping; connect again in a while")
+            detail = "the server is stopping; connect again in a while"
+            raise ProblemError(503, detail, code="draining")
         if self.overload.is_refusing:
             detail = "the server has all the work that it can do; try again later"
-            self._refuse("overloaded", detail)
+            raise ProblemError(503, detail, code="overloaded")
 
     @contextmanager
     def opened(self, stream: "Stream") -> Iterator[None]:
@@ -150,6 +151,3 @@ class Streams:
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
                     await self._is_empty.wait()
-
-    def _refuse(self, reason: str, detail: str) -> NoReturn:
-        raise ProblemError(503, detail, {"Retry-After": _RETRY_SECONDS}, reason)
