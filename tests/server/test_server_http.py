@@ -1,7 +1,6 @@
 """HTTP: recordings, health, the documents, and problems in words."""
 
 import asyncio
-import contextlib
 import gzip
 import io
 import re
@@ -27,6 +26,7 @@ from helpers.serving import recording
 from ser_live.model.catalog import model_files
 from ser_live.model.classifier import OnnxClassifier
 from ser_live.server.messages import SessionOptions
+from ser_live.server.problems import ProblemError
 from ser_live.server.recording_endpoint import Recordings
 from ser_live.server.settings import Limits
 from ser_live.server.streams import Client
@@ -279,7 +279,7 @@ def test_a_request_that_is_cancelled_leaves_the_decoder_to_its_thread(
         task = asyncio.create_task(Recordings(streams).recognize(request, SessionOptions()))
         await asyncio.to_thread(has_begun.wait, 10.0)
         task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with pytest.raises(ProblemError, match="the server stops"):
             await task
         may_read.set()
 
