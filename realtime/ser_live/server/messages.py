@@ -169,9 +169,7 @@ class ErrorMessage(_Numbered):
 
 
 # Made from the records that are sent: so the schema cannot fall behind them.
-def mirrored(
-    name: str, record: type, base: type[BaseModel] = _Numbered, **narrower: Any
-) -> type[BaseModel]:
+def _mirrored(name: str, record: type, **narrower: Any) -> type[BaseModel]:
     """Make the message that holds exactly the fields of a record, some of a narrower type."""
     hints = typing.get_type_hints(record) | narrower
     own: dict[str, Any] = {field.name: (hints[field.name], ...) for field in fields(record)}
@@ -180,16 +178,16 @@ def mirrored(
     kind = record.__name__.lower()
     own["type"] = (Literal[kind], ...)
     told, _, _ = (record.__doc__ or "").partition("Examples\n")  # those are of Python
-    return create_model(name, __base__=base, __doc__=told.strip(), **own)
+    return create_model(name, __base__=_Numbered, __doc__=told.strip(), **own)
 
 
-PredictionMessage = mirrored("PredictionMessage", Prediction)
-SegmentMessage = mirrored("SegmentMessage", Segment)
-UtteranceMessage = mirrored("UtteranceMessage", Utterance)
-Started = mirrored(
+PredictionMessage = _mirrored("PredictionMessage", Prediction)
+SegmentMessage = _mirrored("SegmentMessage", Segment)
+UtteranceMessage = _mirrored("UtteranceMessage", Utterance)
+Started = _mirrored(
     "Started", stream_protocol.Started, model=StreamModel, limits=StreamLimits, prior=PriorName
 )
-Ended = mirrored("Ended", stream_protocol.Ended, reason=stream_protocol.Reason)
+Ended = _mirrored("Ended", stream_protocol.Ended, reason=stream_protocol.Reason)
 
 ClientMessage = Start | Skip | End
 _FROM_CLIENT: TypeAdapter[ClientMessage] = TypeAdapter(

@@ -8,31 +8,19 @@ from contextlib import aclosing, contextmanager, suppress
 from typing import Annotated, Any, Literal
 
 from fastapi import Query, Request
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, create_model
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
 
-from ser_live import stream_protocol
-from ser_live.engine.segments import Segment
-from ser_live.engine.utterances import Utterance
 from ser_live.errors import SerError
-from ser_live.events import EventKind
-from ser_live.model.prior import PriorName
-from ser_live.prediction import Prediction
-from ser_live.server.messages import (
-    Message,
-    SessionOptions,
-    StreamLimits,
-    StreamModel,
-    mirrored,
-)
+from ser_live.server import messages as stream_messages
+from ser_live.server.messages import Message, SessionOptions
 from ser_live.server.problems import ProblemError, failed
 from ser_live.server.recognition_session import RecognitionSession
 from ser_live.server.settings import Limits
 from ser_live.server.streams import Client, Streams
 from ser_live.sources.audio_reader import WANTED, AudioReader
-from ser_live.stream_protocol import ErrorCode
 from ser_live.text import quoted
 
 LINES = "application/x-ndjson"
@@ -52,45 +40,17 @@ _Batches = AsyncGenerator[list[Message], None]
 _Chunks = AsyncGenerator[bytes, None]
 
 
-RecordedPrediction = mirrored("RecordedPrediction", Prediction, BaseModel)
-RecordedSegment = mirrored("RecordedSegment", Segment, BaseModel)
-RecordedUtterance = mirrored("RecordedUtterance", Utterance, BaseModel)
-_Started: Any = mirrored(
-    "_Started", stream_protocol.Started, BaseModel,
-    model=StreamModel, limits=StreamLimits, prior=PriorName,
-)  # fmt: skip
-_Ended: Any = mirrored("_Ended", stream_protocol.Ended, BaseModel, reason=stream_protocol.Reason)
+def _recorded(message: type[BaseModel], **others: Any) -> Any:
+    """Make the model of a message as it is about a recording: without a number."""
+    own = {name: (f.annotation, f) for name, f in message.model_fields.items() if name != "number"}
+    name = f"Recorded{message.__name__.removesuffix('Message')}"
+    return create_model(name, __doc__=message.__doc__, **own | others)
 
 
-class RecordedEvent(BaseModel):
-    """Event, as on a stream."""
-
-    type: Literal["event"]
-    event: EventKind
-    at_seconds: float
-    detail: str
-
-
-class RecordedStarted(_Started):  # type: ignore[misc]
-    """First line: that of a stream, and the channels of the file."""
-
-    channels: int
-
-
-class RecordedEnded(_Ended):  # type: ignore[misc]
-    """Last line of all that was recognized."""
-
-    notes: list[str]
-    """Damage of the file that was met."""
-
-
-class RecordedError(BaseModel):
-    """Last line where not all was recognized: why."""
-
-    type: Literal["error"]
-    code: ErrorCode
-    detail: str
-    fatal: Literal[True]
+RecordedPrediction = _recorded(stream_messages.PredictionMessage)
+RecordedSegment = _recorded(stream_messages.SegmentMessage)
+RecordedUtterance = _recorded(stream_messages.UtteranceMessage)
+RecordedEvent = _recorded(stream_messages.EventMessage)
 
 
 class Recognition(BaseModel):
@@ -104,15 +64,20 @@ class Recognition(BaseModel):
     segments: list[RecordedSegment]  # type: ignore[valid-type]
     utterances: list[RecordedUtterance] = []  # type: ignore[valid-type]
     """Only where the query asks for them."""
-    events: list[RecordedEvent]
+    events: list[RecordedEvent]  # type: ignore[valid-type]
     notes: list[str]
     """Damage of the file that was met."""
 
 
 _LINES: Any = (
-    RecordedStarted | RecordedPrediction | RecordedSegment | RecordedUtterance
-    | RecordedEvent | RecordedEnded | RecordedError
-)  # fmt: skip
+    _recorded(stream_messages.Started, channels=(int, ...))
+    | RecordedPrediction
+    | RecordedSegment
+    | RecordedUtterance
+    | RecordedEvent
+    | _recorded(stream_messages.Ended, notes=(list[str], ...))
+    | _recorded(stream_messages.ErrorMessage, fatal=(Literal[True], ...))
+)
 LINE: TypeAdapter[Any] = TypeAdapter(_LINES)
 """Line of an answer in lines."""
 
