@@ -62,6 +62,8 @@ def test_the_unit_starts_the_server_and_waits_for_its_end(tmp_path: Path) -> Non
     assert (settings.root_path, settings.hosts) == ("/ser", ("voice.example",))
     assert float(unit_value("TimeoutStopSec")) > stop_seconds(settings)
     assert "-HUP" in unit_value("ExecReload")
+    # It would hide /proc/stat, without which there are no metrics of the process.
+    assert "\nProcSubset=" not in UNIT.read_text("utf-8")
 
 
 # All of @resources on x86-64, from ioprio_set to setrlimit.
