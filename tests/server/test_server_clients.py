@@ -120,7 +120,7 @@ def test_a_page_of_another_site_listens_where_it_may(site: str, tmp_path: Path) 
         window.get(page % closed.url)
         window.click("#start")
         window.wait_for("#label", f"start it with --origin {site}")
-        window.get(page % server.url)
+        window.get(page % f"{server.url}/")  # as it is printed
         window.click("#start")
         window.wait_for("#label", " %")
         window.click("#stop")

@@ -35,6 +35,14 @@ def test_every_option_is_told(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"^\| `{option}` \|.*\| {default} \|$", told, re.MULTILINE), option
 
 
+def test_variables_of_commands_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = re.findall(r"(?<=-e )(SER_\w+)=(\S+)", section("In a container"))
+    assert told
+    for name, value in told:
+        monkeypatch.setenv(name, value)
+    assert parse([]).is_guarded
+
+
 def test_every_error_is_told_with_its_close_code() -> None:
     told = section("Streams")
     for code in typing.get_args(ErrorCode):
