@@ -400,6 +400,35 @@ def test_a_long_recording_tells_how_far_it_is_and_shows_shares(
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg makes the files")
+def test_a_recording_that_is_cancelled_while_the_browser_decodes_is_not_streamed(
+    page: browser.Browser, tmp_path: Path
+) -> None:
+    memo = tmp_path / "memo.m4a"
+    command = ["ffmpeg", "-v", "error", "-i", str(DEMO_PATH), "-c:a", "aac", str(memo)]
+    subprocess.run(command, check=True, timeout=60)
+    page.run(
+        """window.streams = 0;
+        window.WebSocket = class extends WebSocket {
+            constructor(...given) { super(...given); window.streams += 1; }
+        };
+        const { decodeAudioData } = OfflineAudioContext.prototype;
+        OfflineAudioContext.prototype.decodeAudioData = async function (...given) {
+            await new Promise((go) => (window.decodeNow = go));
+            return decodeAudioData.apply(this, given);
+        };"""
+    )
+    page.find("#file").send_keys(str(memo))
+    page.wait(lambda: page.run("return Boolean(window.decodeNow)"), "decoder at work")
+    page.click("#recording-cancel")
+    assert not page.find("#recording").is_displayed()
+    page.run("window.decodeNow(); window.decodeNow = null")
+    page.find("#file").send_keys(str(DEMO_PATH))
+    page.wait(lambda: page.run("return Boolean(window.decodeNow)"), "answer of the server")
+    page.run("window.decodeNow()")
+    page.wait_for("#recording", "demo.ogg, 0:20")
+    assert page.run("return window.streams") == 0
+
+
 @pytest.mark.parametrize(("ending", "codec"), [("m4a", "aac"), ("webm", "libopus")])
 def test_what_the_server_cannot_read_is_decoded_by_the_browser(
     server: serving.Server, page: browser.Browser, tmp_path: Path, ending: str, codec: str

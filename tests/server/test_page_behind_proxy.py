@@ -87,7 +87,7 @@ def test_scripts_that_are_refused_are_told_on_the_page(shown: Shown, path: str) 
     page.wait(lambda: page.find("#unscripted").is_displayed(), "message")
     assert "The scripts of this page did not come" in page.text("#unscripted")
     assert not page.find("#start").is_enabled()
-    assert "ready" not in page.text("#status")
+    page.wait(lambda: "ready" not in page.text("body"), "page without what does not work")
     page.complaints()  # of what was refused
 
 

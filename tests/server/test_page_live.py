@@ -148,12 +148,19 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         assert page.find("#trouble").is_displayed() is False
         last = page.records()[-1]
         page.wait(lambda: page.records()[-1] != last, "further predictions")
+        page.run(  # notices that pass do so at once
+            """const wait = window.setTimeout.bind(window);
+            window.setTimeout = (then, time, ...given) =>
+                wait(then, time === 15000 ? 0 : time, ...given);"""
+        )
         second.terminate()
         page.wait_for("#notice", "going to stop")
         last = page.records()[-1]
         page.wait(lambda: page.records()[-1] != last, "predictions while it drains")
+        assert "going to stop" in page.text("#notice")
         second.terminate()  # the second signal ends it at once
         page.wait_for("#status", "server away")
+        assert not page.text("#notice")
         page.press_start("#status", "ready")  # from here on the timeline stands still
         assert "Reconnecting" not in page.text("#trouble")
         assert "Stopped while the server was away" in page.text("#trouble")
@@ -292,6 +299,9 @@ def test_a_token_is_asked_for_and_kept_out_of_the_address(opened: Open, voice: P
         page = opened(guarded.url, voice)
         page.press_start("#trouble", "The server requires a token")
         page.find("#token").send_keys("not-this-one-0123456789")
+        page.click("#token-form button")
+        page.press_start("#trouble", "does not accept this token")
+        page.find("#token").send_keys("“copied (with quotes)”")  # no header or stream can carry it
         page.click("#token-form button")
         page.press_start("#trouble", "does not accept this token")
         page.get("about:blank")

@@ -21,12 +21,12 @@ export function hideTrouble() {
   $("token-form").hidden = true;
 }
 
-/** Tell something that passes; nothing where there are no words. */
-export function notice(words) {
+/** Tell something that passes, or lasts until it is hidden; nothing where there are no words. */
+export function notice(words, lasts = false) {
   if (!words) return;
   write($("notice"), words);
   clearTimeout(timer);
-  timer = setTimeout(hideNotice, NOTICE_MILLISECONDS);
+  if (!lasts) timer = setTimeout(hideNotice, NOTICE_MILLISECONDS);
 }
 
 export function hideNotice() {
@@ -48,7 +48,7 @@ export function listenToNotices(then) {
   $("trouble-close").addEventListener("click", () => ($("trouble").hidden = true));
   $("token-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    keepToken($("token").value.trim());
+    keepToken($("token").value);
     $("token").value = "";
     hideTrouble();
     then();

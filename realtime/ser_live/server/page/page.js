@@ -60,10 +60,7 @@ function isUnsaved() {
 async function begin(source) {
   if (isUnsaved() && !(await askToDiscard())) return;
   await session?.stop();
-  if (source instanceof Microphone) {
-    recording?.cancel();
-    $("recording").hidden = true;
-  }
+  if (source instanceof Microphone) closeRecording();
   timeline.follow();
   hideTrouble();
   clearFigures();
@@ -75,7 +72,9 @@ async function begin(source) {
     history.isUnsaved = source instanceof Microphone;
     onPrediction(detail);
   });
-  mine.addEventListener("event", ({ detail }) => notice(EVENT_WORDS[detail.message.event]));
+  mine.addEventListener("event", ({ detail: { message } }) => {
+    notice(EVENT_WORDS[message.event], message.event === "draining");
+  });
   mine.addEventListener("fault", ({ detail }) => showTrouble(detail.message.detail));
   source.addEventListener("muted", () => notice("The system has muted the microphone."));
   await mine.start();
@@ -93,12 +92,14 @@ const ON_STATE = {
     heardAt = performance.now();
   },
   away: ({ words }) => {
+    hideNotice();
     if (timeline.cursor === null) {
       headline.say("no connection", "the server is away; audio is missing meanwhile", "Now");
       bars.show(null);
     }
     headline.announce("the server is away", "away");
-    showTrouble(`${words} Reconnecting; audio is missing on the timeline meanwhile.`);
+    const sentence = words.endsWith(".") ? words : `${words}.`;
+    showTrouble(`${sentence} Reconnecting; audio is missing on the timeline meanwhile.`);
   },
   ending: () => {},
   over: ({ words, token }) => {
@@ -193,6 +194,13 @@ async function openRecording(file) {
   }
 }
 
+/** Forget the file; of one that is in work nothing comes any more. */
+function closeRecording() {
+  recording?.cancel();
+  recording = null;
+  $("recording").hidden = true;
+}
+
 function showWhole() {
   clearFigures();
   if (history.labels.length) bars.reset(history.labels);
@@ -285,7 +293,7 @@ function listenToControls() {
     $("file").value = ""; // the same one may be chosen again
   });
   $("play").addEventListener("click", () => begin(new Player(recording.file)));
-  $("recording-cancel").addEventListener("click", () => recording.cancel());
+  $("recording-cancel").addEventListener("click", closeRecording);
   $("follow").addEventListener("click", () => timeline.follow());
   $("closer").addEventListener("click", () => timeline.zoom(0.5));
   $("further").addEventListener("click", () => timeline.zoom(2));
@@ -313,6 +321,7 @@ function listenToBrowser() {
 
 $("unscripted").remove();
 $("start").disabled = false;
+showStopped();
 write($("status-words"), STATUS_WORDS.over);
 takeToken();
 write($("host"), location.host);

@@ -46,6 +46,7 @@ export class Recording {
       ended = await recognize(url, file, { ...options, signal, onMessage }).catch(async (error) => {
         if (!NOT_READ.includes(error.status) || seconds > MOST_SECONDS_TO_DECODE) throw error;
         decoded = await decode(file, STREAM_RATE_HZ);
+        signal.throwIfAborted(); // nothing ends a decoder before its end
         if (decoded) return this.#stream(base, options, decoded, onMessage);
         error.message += "; this browser cannot decode it, either";
         throw error;

@@ -20,7 +20,9 @@ export function takeToken() {
 }
 
 /** Use a token for as long as this tab is open. */
-export function keepToken(given) {
+export function keepToken(typed) {
+  // Servers have no tokens of other characters, and neither a stream nor a header can carry them.
+  const given = typed.trim().replace(/[^\w.~-]/g, "%");
   token = given;
   try {
     sessionStorage.setItem(KEY, given);
