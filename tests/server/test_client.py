@@ -5,6 +5,7 @@ import contextlib
 import dataclasses
 import doctest
 import importlib
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -332,6 +333,75 @@ def test_a_recording_that_is_too_large_hears_why(tmp_path: Path) -> None:
         with pytest.raises(ServerError) as caught:
             recognize_file(path, small.url)
         assert caught.value.code == "too_large"
+
+
+@pytest.mark.integration
+def test_a_recording_may_come_through_a_pipe(server: serving.Server, tmp_path: Path) -> None:
+    path, pipe = tmp_path / "talk.wav", tmp_path / "pipe"
+    soundfile.write(path, INTEGERS, RATE_HZ)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        threads.submit(pipe.write_bytes, path.read_bytes())
+        assert list(recognize_file(pipe, server.url).predictions) == offline(INTEGERS)
+
+
+_BEGUN = b"""{"type": "started", "stream_id": "1", "sample_rate_hz": 16000, "channels": 1, \
+"hop_seconds": 0.25, "window_seconds": 5.0, "smoothing_seconds": 1.0, "vad": true, \
+"prior": "even", "delay_seconds": 0.5, "limits": {}, \
+"model": {"name": "m", "labels": ["a", "b"], "licence": ""}}
+{"type": "event", "event": "input_silent", "at_seconds": 1.0, "detail": "silent"}
+"""
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("body", [_BEGUN, _BEGUN[:-9], _BEGUN[:-80]])
+@pytest.mark.parametrize("is_chunked", [True, False])
+def test_an_answer_that_is_cut_is_a_lost_connection(
+    tmp_path: Path, body: bytes, is_chunked: bool
+) -> None:
+    path = tmp_path / "talk.wav"
+    path.write_bytes(b"RIFF")
+    head = b"HTTP/1.1 200 OK\r\n"
+    if is_chunked:
+        head, body = head + b"Transfer-Encoding: chunked\r\n", b"%x\r\n" % len(body) + body
+    with ThreadPoolExecutor() as threads, socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer() -> None:
+            with other.accept()[0] as line:
+                told = b""
+                while not told.endswith(b"\r\n\r\nRIFF"):
+                    told += line.recv(4096)
+                line.sendall(head + b"\r\n" + body)
+
+        threads.submit(answer)
+        with pytest.raises(ServerError, match="connection was lost before") as caught:
+            recognize_file(path, f"http://127.0.0.1:{other.getsockname()[1]}")
+        assert caught.value.code == "connection_lost"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        *[({"timeout_seconds": bad}, "timeout_seconds is") for bad in (0, -1, "x", math.inf)],
+        ({"token": "a\nb"}, "the token has"),
+        ({"token": "\N{SNOWMAN}"}, "the token has"),
+        ({"labels": 5}, "the options of the stream are|labels"),
+        ({"prior": object()}, "the options of the"),
+        ({"prior": {"happy": object()}}, "the options of the"),
+    ],
+)
+def test_options_that_cannot_be_sent(options: Any, told: str) -> None:
+    with pytest.raises(SerError, match=told):
+        Stream(**options)._start_message()
+    if "labels" not in options:  # of which any text may be sent
+        with pytest.raises(SerError, match=told):
+            recognize_file(__file__, "http://127.0.0.1:9", **options)
+
+
+@pytest.mark.parametrize("bad", [-1, "x", None, math.nan])
+def test_no_reconnecting_for_less_than_no_time(bad: Any) -> None:
+    with pytest.raises(SerError, match=r"reconnect_seconds is .* wanted 0 to inf"):
+        Stream(reconnect_seconds=bad)
 
 
 @pytest.mark.integration

@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import re
 import socket
 import time
 from collections.abc import Iterator
@@ -121,11 +122,28 @@ def test_each_line_fits_the_document(server: serving.Server) -> None:
 
 
 def test_what_fails_before_the_first_line_is_a_problem(server: serving.Server) -> None:
-    for body, status in ((b"no audio", 415), (b"", 400)):
+    no_samples = serving.recording(VOICE[:0], RATE_HZ)
+    for body, status in ((b"no audio", 415), (b"", 400), (no_samples, 400)):
         answer = httpx.post(
             f"{server.url}/v1/recognize", content=body, headers={"Accept": LINES}, timeout=60
         )
         assert (answer.status_code, answer.json()["status"]) == (status, status)
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"utterances": "maybe"}, "utterances is 'maybe': .* boolean, .*, or .*'provisional'"),
+        ({"prior": "wrong"}, "prior is 'wrong': .*'everyday' or 'even', or .* dictionary"),
+        ({"hop_seconds": "x"}, "hop_seconds is 'x': .* number"),
+    ],
+)
+def test_all_that_an_option_may_be_is_told(
+    server: serving.Server, options: dict[str, str], told: str
+) -> None:
+    answer = server.post(quiet(1), **options)
+    assert answer.status_code == 422
+    assert re.match(told, answer.json()["detail"])
 
 
 def test_what_fails_in_the_middle_is_the_last_line(server: serving.Server) -> None:

@@ -1,5 +1,6 @@
 """Address of a server, and the headers that it asks for."""
 
+import re
 import urllib.parse
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from ser_live.text import quoted
 DEFAULT_SERVER = "http://127.0.0.1:8321"
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+# Of a header's value; a proxy in front may take other ones than ser-serve.
+_TOKEN = re.compile("[!-~]*")
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -38,7 +41,7 @@ class Address:
         Raises
         ------
         SerError
-            If it is no such address.
+            If it is no such address, or the token cannot be one.
         """
         try:
             parts = urllib.parse.urlsplit(server)
@@ -48,12 +51,18 @@ class Address:
         if parts.scheme not in _PORTS or not parts.hostname:
             raise _no_address(server)
         found = urllib.parse.parse_qs(parts.fragment).get("token", [None])[0]
+        token = found if token is None else str(token)
+        if not _TOKEN.fullmatch(token or ""):
+            raise SerError(
+                "the token has a space, a line's end or no ASCII in it; wanted the one that "
+                "ser-serve takes: letters, digits and . _ ~ -"
+            )
         return cls(
             is_secure=parts.scheme in ("https", "wss"),
             host=parts.hostname,
             port=_PORTS[parts.scheme] if port is None else port,
             folder=parts.path.rstrip("/"),
-            token=found if token is None else token,
+            token=token,
         )
 
     def __str__(self) -> str:
@@ -79,6 +88,22 @@ class Address:
     def headers(self) -> dict[str, str]:
         """Headers that show the token."""
         return {} if self.token is None else {"Authorization": f"Bearer {self.token}"}
+
+
+def require_timeout(seconds: float) -> float:
+    """Return the patience with a server, or raise SerError if no socket can wait so long."""
+    return require_seconds("timeout_seconds", seconds, 0.001, 1_000_000)
+
+
+def require_seconds(name: str, seconds: float, least: float, most: float) -> float:
+    """Return seconds of an option, or raise SerError if they are not within the bounds."""
+    try:
+        is_right = least <= seconds <= most
+    except TypeError:
+        is_right = False
+    if not is_right:
+        raise SerError(f"{name} is {quoted(seconds)}, wanted {least} to {most} seconds")
+    return seconds
 
 
 def _no_address(server: object) -> SerError:

@@ -1,13 +1,14 @@
 """Base of both streams: messages both ways, without the connection that carries them."""
 
 import json
+import math
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypedDict, Union, Unpack
 
-from ser_live.client.address import DEFAULT_SERVER, Address
+from ser_live.client.address import DEFAULT_SERVER, Address, require_seconds, require_timeout
 from ser_live.client.messages import Item, ServerError, decode
 from ser_live.engine.utterances import UtteranceChoice
 from ser_live.errors import SerError
@@ -102,8 +103,11 @@ class BaseStream:
 
     def __init__(self, server: str = DEFAULT_SERVER, **options: Unpack[StreamOptions]) -> None:
         self._address = Address.parse(server, options.get("token"))
-        self._timeout_seconds = options.get("timeout_seconds", _TIMEOUT_SECONDS)
-        self._reconnect_seconds = options.get("reconnect_seconds", 0.0)
+        self._timeout_seconds = require_timeout(options.get("timeout_seconds", _TIMEOUT_SECONDS))
+        reconnect_seconds = options.get("reconnect_seconds", 0.0)
+        self._reconnect_seconds = require_seconds(
+            "reconnect_seconds", reconnect_seconds, 0, math.inf
+        )
         told = {k: v for k, v in options.items() if k not in _OWN_OPTIONS}
         self._told: dict[str, Any] = {**_USUAL, **told}
         self._format = require_sample_format(self._told["format"])
@@ -133,10 +137,10 @@ class BaseStream:
 
     def _start_message(self) -> str:
         told = {**self._told}
-        # A single text is left to the server, which says what is wrong with it.
-        if not isinstance(told.get("labels"), str | None):
-            told["labels"] = list(told["labels"])
         try:
+            # A single text is left to the server, which says what is wrong with it.
+            if not isinstance(told.get("labels"), str | None):
+                told["labels"] = list(told["labels"])
             return json.dumps({"type": "start", **told}, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise SerError(

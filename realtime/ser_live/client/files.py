@@ -1,15 +1,17 @@
 """A whole recording, over HTTP."""
 
+import contextlib
 import http.client
+import io
 import json
 import os
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from ser_live.client.address import DEFAULT_SERVER, Address
+from ser_live.client.address import DEFAULT_SERVER, Address, require_timeout
 from ser_live.client.messages import ServerError, decode, record, refused, unreachable
 from ser_live.engine.segments import Segment
 from ser_live.engine.utterances import Utterance, UtteranceChoice
@@ -17,7 +19,7 @@ from ser_live.errors import SerError
 from ser_live.events import Event
 from ser_live.prediction import Prediction
 from ser_live.stream_protocol import Ended, Started
-from ser_live.text import sanitize
+from ser_live.text import quoted, sanitize
 
 _TIMEOUT_SECONDS = 600.0
 
@@ -84,35 +86,50 @@ def recognize_file(
     Raises
     ------
     ServerError
-        If the server will not have it.
+        If the server will not have it; ``connection_lost`` where the answer is not whole.
     SerError
-        If the file cannot be read, or no server answers.
+        If the file or an option cannot be sent, or no server answers.
     """
     address = Address.parse(server, token)
-    told = {
+    told: dict[str, Any] = {
         "model": model, "hop_seconds": hop_seconds, "window_seconds": window_seconds,
         "smoothing_seconds": smoothing_seconds, "vad": None if vad is None else str(vad).lower(),
-        "prior": prior if isinstance(prior, str | None) else json.dumps(dict(prior)),
-        "labels": labels, "utterances": str(utterances).lower() if utterances else None,
+        "prior": prior, "labels": labels,
+        "utterances": str(utterances).lower() if utterances else None,
         "use_channels": use_channels,
     }  # fmt: skip
-    query = urllib.parse.urlencode({k: v for k, v in told.items() if v is not None}, doseq=True)
-    return _posted(address, Path(path), query, timeout_seconds)
+    told = {k: v for k, v in told.items() if v is not None}
+    try:
+        if not isinstance(prior, str | None):
+            told["prior"] = json.dumps(dict(prior))
+        query = urllib.parse.urlencode(told, doseq=True)
+    except (TypeError, ValueError) as error:
+        raise SerError(
+            f"the options of the recording are {quoted(told)}, wanted texts and numbers "
+            f"({sanitize(error)})"
+        ) from error
+    return _posted(address, Path(path), query, require_timeout(timeout_seconds))
 
 
 def _posted(address: Address, path: Path, query: str, timeout_seconds: float) -> Recognition:
     kind = http.client.HTTPSConnection if address.is_secure else http.client.HTTPConnection
     connection = kind(address.host, address.port, timeout=timeout_seconds)
     try:
-        recording = path.open("rb")
-    except OSError as error:
-        raise SerError(f"{sanitize(path)}: cannot read it ({error.strerror or error})") from error
+        recording: BinaryIO = path.open("rb")
+        if not path.is_file():  # of a pipe nothing tells how long it is
+            with recording:
+                recording = io.BytesIO(recording.read())
+        size = recording.seek(0, os.SEEK_END)
+        recording.seek(0)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise SerError(f"{sanitize(path)}: cannot read it ({reason})") from error
     with recording:
         headers = {
             **address.headers,
             "Accept": "application/x-ndjson",  # no server has to keep an answer for us
             "Content-Type": "application/octet-stream",
-            "Content-Length": str(path.stat().st_size),
+            "Content-Length": str(size),
         }
         target = f"{address.folder}/v1/recognize" + (f"?{query}" if query else "")
         try:
@@ -120,7 +137,7 @@ def _posted(address: Address, path: Path, query: str, timeout_seconds: float) ->
             answer = connection.getresponse()
             if answer.status != http.HTTPStatus.OK:
                 raise refused(address, answer.status, answer.read())
-            return _recognition(answer)
+            return _recognition(address, answer)
         except (OSError, http.client.HTTPException) as error:
             raise unreachable(address, error) from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -143,10 +160,18 @@ def _send(
             raise
 
 
-def _recognition(lines: Iterable[bytes]) -> Recognition:
+def _whole(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Give the lines that came whole: where the connection is lost, the last one may be cut."""
+    with contextlib.suppress(ConnectionError, http.client.IncompleteRead):
+        for line in lines:
+            if line.endswith(b"\n"):
+                yield line
+
+
+def _recognition(address: Address, lines: Iterable[bytes]) -> Recognition:
     found: dict[type, list[Any]] = {Prediction: [], Segment: [], Event: [], Utterance: []}
     head: dict[str, Any] = {}
-    for line in lines:
+    for line in _whole(lines):
         item = decode(line)
         if isinstance(item, ServerError):
             raise item
@@ -154,6 +179,9 @@ def _recognition(lines: Iterable[bytes]) -> Recognition:
             head |= json.loads(line)
         else:
             found[type(item)].append(item)
+    if head and "notes" not in head:
+        lost = "the connection was lost before the answer was whole; send the recording again"
+        raise ServerError("connection_lost", f"{address}: {lost}")
     return record(
         Recognition,
         head,

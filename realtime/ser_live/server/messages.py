@@ -2,6 +2,7 @@
 
 import json
 import typing
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args
@@ -229,17 +230,36 @@ def read(text: str) -> ClientMessage:
         return _FROM_CLIENT.validate_json(text)
     except ValidationError as error:
         # One line for one mistake; the rest shows when it is mended.
-        first = error.errors(include_url=False, include_context=False)[0]
+        errors = error.errors(include_url=False, include_context=False)
+    first = errors[0]
     if first["type"] == "json_invalid":
         raise MessageError(
             "bad_json",
             f"{quoted(text)} is no JSON ({sanitize(first['msg'])}); wanted one object",
         )
-    place = ".".join(sanitize(part) for part in first["loc"][:_QUOTED_PATH_PARTS]) or "the message"
-    raise MessageError(
-        "bad_message",
-        f"{place} is {quoted(first['input'])}: {sanitize(first['msg'])}; see GET /v1/schema",
+    raise MessageError("bad_message", f"{mistake(errors, 'the message')}; see GET /v1/schema")
+
+
+def mistake(errors: Sequence[Any], whole: str, from_part: int = 0) -> str:
+    """Tell the first of pydantic's errors in one line.
+
+    Parameters
+    ----------
+    errors : sequence of dict
+        What may be of several types has one for each, of which all are told.
+    whole : str
+        Name of what has no place within it.
+    from_part : int
+        Part of the place that is told first.
+    """
+    first, most = errors[0], _QUOTED_PATH_PARTS
+    reasons = dict.fromkeys(
+        sanitize(one["msg"]) for one in errors if one["loc"][:2] == first["loc"][:2]
     )
+    if len(reasons) > 1:
+        most = 2  # what follows are the types, in pydantic's words
+    place = ".".join(sanitize(part) for part in first["loc"][from_part:most]) or whole
+    return f"{place} is {quoted(first.get('input'))}: {', or '.join(reasons)}"
 
 
 def schema() -> dict[str, Any]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Scope
 
+from ser_live.server.messages import mistake
 from ser_live.server.observability import logger
 from ser_live.text import quoted, sanitize
 
@@ -91,9 +92,7 @@ async def on_http(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """Answer what FastAPI refuses: a query that does not fit the document."""
     assert isinstance(error, RequestValidationError)
-    first = error.errors()[0]
-    place = ".".join(sanitize(part) for part in first["loc"][1:]) or "the request"
-    detail = f"{place} is {quoted(first.get('input'))}: {sanitize(first['msg'])}"
+    detail = mistake(error.errors(), "the request", 1)
     return ProblemError(422, f"{detail}; see GET /openapi.json").response(request.scope)
 
 

@@ -198,7 +198,7 @@ class Recordings:
             yield b"}"
 
     async def _batches(self, request: Request, options: SessionOptions, client: Client) -> _Batches:
-        """Give the head, the messages of each piece, and the account at the end."""
+        """Give the head with the first piece's messages, those of each other, and the account."""
         metrics, name = self._streams.metrics, options.model or self._streams.models.default
         self._in_work.append(client.token_name)
         try:
@@ -212,13 +212,15 @@ class Recordings:
                 # Not closed here: a request that is cancelled may leave a thread that still reads.
                 session = await self._session(reader, options)
                 started = session.started(request.scope["request_id"], name, self._limits)
-                yield [{**started, "channels": reader.channels}]
+                head: list[Message] = [{**started, "channels": reader.channels}]
                 async for messages in self._recognized(request, reader, session, client):
                     for message in messages:
                         if message["type"] == "prediction":
                             message["lag_seconds"] = None  # it means nothing here
                             metrics.count_prediction(str(message["state"]), None)
-                    yield messages
+                    # Not before: what fails at the first piece is a problem with its status.
+                    yield head + messages
+                    head = []
                 metrics.count_heard(session.seconds, client.token_name)
                 metrics.recordings.inc()
                 ended = {"type": "ended", "reason": "end", **session.account()}

@@ -176,7 +176,7 @@ class AudioReader:
 
     def _decode_media(self, stream: Any, kind: str | None, reason: str) -> None:
         """Go on with what FFmpeg decodes of a file that libsndfile refuses for a reason."""
-        advice = advice_on(kind, f"convert it, as in 'ffmpeg -i {self.name} OUT.wav'")
+        advice = advice_on(kind, "convert it, as in 'ffmpeg -i FILE OUT.wav'")
         path = Path(self._source) if self._by_media else None  # type: ignore[arg-type]
         if path is not None and is_media(kind, path.suffix):
             try:
