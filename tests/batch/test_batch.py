@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import math
 import pickle
 import sys
 from dataclasses import replace
@@ -272,6 +273,17 @@ class TestTableWorker:
         nothing: list[Any] = [None]  # a null of Parquet
         (row,) = TableWorker(model=tiny_model)({"path": nothing}).to_pylist()
         assert row["error"] == "None is no path of an audio file"
+
+    def test_pyarrows_table_and_numbers_among_its_paths(
+        self, calls: Path, tiny_model: Path
+    ) -> None:
+        pyarrow = pytest.importorskip("pyarrow")
+        worker, path = TableWorker(model=tiny_model), calls / "a.wav"
+        paths: list[Any] = [path, 5, math.nan]
+        rows = worker({"path": paths}).to_pylist()
+        assert [row["path"] for row in rows] == [str(path), "5", "nan"]
+        assert [bool(row["error"]) for row in rows] == [False, True, True]
+        assert worker(pyarrow.table({"path": [str(path)]})).to_pylist() == rows[:1]
 
     def test_mistakes_are_told(
         self, tiny_model: Path, calls: Path, monkeypatch: pytest.MonkeyPatch

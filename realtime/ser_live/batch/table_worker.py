@@ -37,8 +37,13 @@ class TableWorker:
         self._kind: RowKind = kind
         self._worker = Worker(utterances=kind == "utterance", **options)
 
-    def __call__(self, batch: Mapping[str, Iterable[str]]) -> Any:
+    def __call__(self, batch: Any) -> Any:
         """Recognize the recordings of the column ``path``.
+
+        Parameters
+        ----------
+        batch : mapping of str to iterables, pyarrow.Table or pandas.DataFrame
+            A table of paths.
 
         Returns
         -------
@@ -51,9 +56,15 @@ class TableWorker:
         SerError
             If there is no such column, no pyarrow, or the options or the model are of no use.
         """
-        if "path" not in batch:
-            raise SerError(f"the columns are {', '.join(batch)}, wanted one named path")
+        table: Mapping[str, Iterable[Any]]
+        table = batch.to_pydict() if hasattr(batch, "to_pydict") else batch  # pyarrow's
+        if "path" not in table:
+            raise SerError(f"the columns are {', '.join(table)}, wanted one named path")
         columns = columns_of(self._kind, self._worker.classifier.card.labels)
-        results = map(self._worker, batch["path"])
+        # A number is no path, which its own row tells.
+        texts: Iterable[Any] = (
+            path if isinstance(path, str | bytes | None) else str(path) for path in table["path"]
+        )
+        results = map(self._worker, texts)
         rows = (flat(row) for result in results for row in rows_of(result, self._kind))
         return arrow_table(columns, [*rows])
