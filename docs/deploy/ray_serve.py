@@ -17,7 +17,7 @@ from ser_live.server import create_app
 @serve.deployment(
     num_replicas=2,
     max_ongoing_requests=250,  # more than --max-streams: the application refuses in words
-    graceful_shutdown_timeout_s=45,  # more than --drain-delay and --drain-seconds together
+    graceful_shutdown_timeout_s=60,  # more than --drain-delay and --drain-seconds together
     ray_actor_options={"num_cpus": 1},
 )
 @serve.ingress(create_app)

@@ -30,7 +30,7 @@ class Setting:
     told: str
     """Words of its help."""
     wanted: str
-    """What fits, in an error."""
+    """Words of what fits, in an error."""
     fits: Callable[[Any], object] = lambda value: True
     """True for a value that fits."""
     key: str = ""

@@ -100,7 +100,7 @@ class RecognitionSession:
         self._engine = engine
         self.recognizer = recognizer
         self.is_patient = is_recording
-        """What is live goes first; may be set between two pieces."""
+        """Live streams go first; may be set between two pieces."""
         self.received_samples = 0  # all of them per channel
         self.processed_samples = 0
         self.skipped_samples = 0

@@ -59,7 +59,7 @@ def serve(settings: Settings) -> int:
 
 
 class _State(ServerState):
-    """What connections share: also which of them have no request, the oldest first."""
+    """State that connections share: also those without a request, the oldest first."""
 
     def __init__(self, most_waiting: int) -> None:
         super().__init__()
