@@ -134,7 +134,7 @@ def test_what_fails_before_the_first_line_is_a_problem(server: serving.Server) -
     ("options", "told"),
     [
         ({"utterances": "maybe"}, "utterances is 'maybe': .* boolean, .*, or .*'provisional'"),
-        ({"prior": "wrong"}, "prior is 'wrong': .*'everyday' or 'even', or .* dictionary"),
+        ({"prior": "wrong"}, "prior is 'wrong': wanted everyday, even, or odds like"),
         ({"hop_seconds": "x"}, "hop_seconds is 'x': .* number"),
     ],
 )
