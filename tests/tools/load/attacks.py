@@ -163,8 +163,7 @@ class Attacker:
             for message in (*start, *messages):
                 if connection.transport.is_closing():
                     break
-                data = message if isinstance(message, bytes) else text_frame(message)
-                connection.transport.write(data)
+                _write(connection, message if isinstance(message, bytes) else text_frame(message))
                 await asyncio.sleep(pause_seconds)
 
     async def flood(self, data: bytes, listens: bool = True) -> None:
@@ -172,14 +171,20 @@ class Attacker:
         loop = asyncio.get_running_loop()
         async with self.stream() as connection:
             transport = connection.transport
-            transport.write(text_frame(self.voice.start_message()))
+            _write(connection, text_frame(self.voice.start_message()))
             if not listens:
                 transport.pause_reading()
             deadline = loop.time() + _FLOOD_SECONDS
             while not transport.is_closing() and loop.time() < deadline:
                 if transport.get_write_buffer_size() < _MOST_UNSENT_BYTES:
-                    transport.write(data)
+                    _write(connection, data)
                 await asyncio.sleep(0.001)
+
+
+def _write(connection: ClientConnection, data: bytes) -> None:
+    """Write past the library, unless the server has closed the stream meanwhile."""
+    with contextlib.suppress(RuntimeError):  # of uvloop: behind our own end, which answers a close
+        connection.transport.write(data)
 
 
 async def _listen(connection: ClientConnection, heard: list[dict[str, Any]]) -> None:
