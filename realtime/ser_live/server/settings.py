@@ -7,6 +7,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -215,15 +216,22 @@ def parse(argv: Sequence[str] | None) -> Settings:
         print(shown(TABLE, given))
         raise SystemExit(0)
     if flags["check_health"]:
-        if not settings.port:
-            raise SerError(
-                "--check-health asks at --port, and 0 is any free one; give the port that the "
-                "server printed"
-            )
-        from ser_live.server.health_check import check_health  # noqa: PLC0415 - needed here alone
-
-        raise SystemExit(check_health(settings))
+        raise SystemExit(_told_health(settings))
     return settings
+
+
+def _told_health(settings: Settings) -> int:
+    """Return 0 if the server that runs with these settings is healthy, or 1 and say what came."""
+    from ser_live.server.health_check import check_health  # noqa: PLC0415 - needed here alone
+
+    host, port = OWN_NAMES.get(settings.host, settings.host), settings.port
+    if not port:
+        raise SerError("--check-health asks at --port, and 0 is any free one; give the port that "
+                       "the server printed")  # fmt: skip
+    if came := check_health(host, port, is_secure=settings.certificate is not None):
+        print(f"{PROGRAM}: {host} port {port} is not healthy: {came}", file=sys.stderr)
+        return 1
+    return 0
 
 
 def _made(given: Mapping[str, Given]) -> Settings:
