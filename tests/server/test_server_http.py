@@ -4,9 +4,11 @@ import asyncio
 import gzip
 import io
 import re
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,6 +134,24 @@ def test_what_cannot_be_recognized_is_refused_in_words(server: serving.Server, n
 def test_a_body_without_a_length_is_bounded_too(server: serving.Server) -> None:
     pieces = (b"\0" * 100_000 for _ in range(30))
     problem(server.post(pieces), 413)
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [("POST /v1/recognize", 413), ("POST /v1/models", 405), ("POST /nowhere", 404)],
+)
+def test_an_answer_reaches_who_still_sends(server: serving.Server, head: str, status: int) -> None:
+    size, piece = 300_000_000, bytes(1 << 16)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as client:
+        words = f"{head} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n"
+        client.sendall(f"{words}Content-Length: {size}\r\n\r\n".encode())
+        # So much that the server has answered, and would have closed, before the last of it.
+        for _ in range(20):
+            client.sendall(piece)
+            time.sleep(0.02)
+        answer = client.recv(1 << 16).decode()
+    assert answer.startswith(f"HTTP/1.1 {status}")
+    assert answer.endswith("}")
 
 
 def test_a_form_is_refused_with_the_right_way(server: serving.Server) -> None:

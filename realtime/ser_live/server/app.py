@@ -36,6 +36,7 @@ from ser_live.server.settings import Settings
 from ser_live.server.stream_endpoint import StreamEndpoint
 from ser_live.server.streams import Streams
 from ser_live.server.tokens import Tokens
+from ser_live.server.unread_bodies import UnreadBodies
 
 _SCHEMA = "application/schema+json"
 _DESCRIPTION = """\
@@ -180,6 +181,7 @@ def create_app(settings: Settings | None = None) -> ServeApp:
     # Before the log, the limits and the origin's check hear of a client.
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=with_mapped(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path)
+    app.add_middleware(UnreadBodies)
     return app
 
 
