@@ -1,13 +1,12 @@
 """Source that keeps on disk what another one delivers."""
 
 import logging
-import operator
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from ser_live import __version__
 from ser_live.engine.channels import UseChannels
@@ -19,11 +18,6 @@ from ser_live.recording.sidecar import Session, sidecar_path
 from ser_live.sources.contract import Block, Expectant, Notice, Source, SourceCounters
 
 _LOG = logging.getLogger(__name__)
-
-
-def _of_source(name: str) -> Any:
-    """Make a property that is the source's."""
-    return property(operator.attrgetter(f"source.{name}"))
 
 
 class Recorder:
@@ -116,11 +110,30 @@ class Recorder:
             if files is not None and self.is_whole:
                 files.end()
 
-    name: str = _of_source("name")
-    sample_rate_hz: int = _of_source("sample_rate_hz")
-    channels: int = _of_source("channels")
-    is_live: bool = _of_source("is_live")
-    counters: SourceCounters = _of_source("counters")
+    @property
+    def name(self) -> str:
+        """Name of the source, for people."""
+        return self.source.name
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the source."""
+        return self.source.sample_rate_hz
+
+    @property
+    def channels(self) -> int:
+        """Channels of the source."""
+        return self.source.channels
+
+    @property
+    def is_live(self) -> bool:
+        """The source cannot wait."""
+        return self.source.is_live
+
+    @property
+    def counters(self) -> SourceCounters:
+        """Account of every frame of the source up to now."""
+        return self.source.counters
 
     @property
     def notes(self) -> tuple[str, ...]:

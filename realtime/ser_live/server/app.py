@@ -181,6 +181,7 @@ def create_app(settings: Settings | None = None) -> ServeApp:
     # Before the log, the limits and the origin's check hear of a client.
     app.add_middleware(ProxyHeadersMiddleware, trusted_hosts=with_mapped(settings.trusted_proxies))
     app.add_middleware(RootPath, root_path=settings.root_path)
+    # Outside of the log: an answer is given when it is out, not when its connection ends.
     app.add_middleware(UnreadBodies)
     return app
 

@@ -195,8 +195,9 @@ class Engine:
                         ready.append(job)
                 if taken := self._first(ready, True in in_work.values()):
                     in_work |= {id(job.recognizer): job.is_patient for job in taken}
-                    self._done = [job for job in self._done if job not in taken]
-                    self._waiting = deque(job for job in self._waiting if job not in taken)
+                    gone = set(taken)
+                    self._done = [job for job in self._done if job not in gone]
+                    self._waiting = deque(job for job in self._waiting if job not in gone)
                 if taken or (self._closing and not in_work):
                     return taken
                 self._something_to_do.wait()

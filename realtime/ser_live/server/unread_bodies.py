@@ -28,7 +28,7 @@ class UnreadBodies:
         """Pass requests on, and hold the end of an answer back while the body comes."""
         if scope["type"] != "http" or not _ANNOUNCING & {name for name, _ in scope["headers"]}:
             return await self._app(scope, receive, send)
-        is_over = False
+        is_over = is_held = False
 
         async def receive_noting() -> Message:
             nonlocal is_over
@@ -36,16 +36,17 @@ class UnreadBodies:
             is_over = is_over or not message.get("more_body", False)
             return message
 
-        async def send_reading_on(message: Message) -> None:
+        async def send_without_end(message: Message) -> None:
+            nonlocal is_held
             is_last = message["type"] == "http.response.body" and not message.get("more_body")
-            if is_last and not is_over:
-                await send({**message, "more_body": True})  # all of it, but for the end
-                message = {"type": "http.response.body"}
-                # Cancelled: the server ends now, and the answer is out.
-                with suppress(TimeoutError, asyncio.CancelledError):
-                    async with asyncio.timeout(_LINGER_SECONDS):
-                        while not is_over:
-                            await receive_noting()
-            await send(message)
+            is_held = is_last and not is_over
+            await send({**message, "more_body": True} if is_held else message)
 
-        await self._app(scope, receive_noting, send_reading_on)
+        await self._app(scope, receive_noting, send_without_end)
+        if is_held:
+            # Cancelled: the server ends now, and the answer is out.
+            with suppress(TimeoutError, asyncio.CancelledError):
+                async with asyncio.timeout(_LINGER_SECONDS):
+                    while not is_over:
+                        await receive_noting()
+            await send({"type": "http.response.body"})
