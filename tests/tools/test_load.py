@@ -136,7 +136,7 @@ class TestStreams:
 
 @integration
 def test_live_streams_beside_uploads_and_a_drain() -> None:
-    words = "beside --model emotion-light --streams 2 --uploads 2 --rounds 1 --seconds 2 --settle 1"
+    words = "beside --streams 2 --uploads 2 --rounds 1 --seconds 2 --settle 1"
     _, figures, tables = run_main(f"{words} --drain")
     missed = [name for name, figure in figures.items() if figure["is_met"] is False]
     assert all("to the median alone" in name or "ratios" in name for name in missed)

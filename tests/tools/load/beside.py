@@ -27,7 +27,7 @@ measures the streams alone and then beside the uploads; the ratio is that of a r
 
 async def measure(options: argparse.Namespace, voice: Voice, server: Server) -> Report:
     """Measure as the options of the command say."""
-    recorder, taken = Recorder(), [0]
+    model, recorder, taken = voice.model or server.model(), Recorder(), [0]
     clients = [
         LiveClient(server.address, voice, recorder, number * _BLOCKS_BETWEEN)
         for number in range(options.streams)
@@ -66,7 +66,7 @@ async def measure(options: argparse.Namespace, voice: Voice, server: Server) -> 
                     at_most("its p95 to the median alone", ratio, "", _MOST_RATIO)]  # fmt: skip
     rows = [(*pair, ratio) for pair, ratio in zip(rounds, ratios, strict=True)]
     tables = {"Rounds": Table(("alone", "beside uploads", "ratio"), rows)}
-    return Report("Live streams first", voice.model or server.model(), figures, tables, _NOTE)
+    return Report("Live streams first", model, figures, tables, _NOTE)
 
 
 async def _watched(recorder: Recorder, options: argparse.Namespace) -> StageLatency:
