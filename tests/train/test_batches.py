@@ -46,7 +46,7 @@ def test_a_label_is_as_frequent_as_the_batches_have_it(drawn_equally: bool) -> N
     clips += [Clip(Path("a"), ("happy", "sad")[i % 2], "y/1", "y") for i in range(24)]
     corpora = [clip.corpus for clip in clips] if drawn_equally else None
     targets = Targets(clips, ("happy", "sad"), 0.0, False, 1.0, corpora)
-    source = FeatureSource(np.zeros((len(clips), 1, 1), np.float32))
+    source = FeatureSource(np.zeros((len(clips), 1, 1), np.float32).__getitem__)
     batches = Batches(source, targets, 8, 0.0, 0, corpora)
     drawn = np.concatenate([b.targets for epoch in range(200) for b in batches.epoch(epoch)])
     np.testing.assert_allclose(np.exp(targets.offsets[0]), drawn.mean(axis=0), atol=0.01)
@@ -58,7 +58,7 @@ def numbered(corpora: list[str], batch_clips: int) -> Batches:
     clips = [Clip(Path("a"), "happy", f"{name}/1", name) for name in corpora]
     targets = Targets(clips, ("happy", "sad"), 0.0, mask_missing=False)
     places = np.arange(len(clips), dtype=np.float32).reshape(-1, 1, 1)
-    return Batches(FeatureSource(places), targets, batch_clips, 0.0, 0, corpora)
+    return Batches(FeatureSource(places.__getitem__), targets, batch_clips, 0.0, 0, corpora)
 
 
 def test_an_epoch_draws_as_many_clips_of_each_corpus_as_the_smallest_has() -> None:
@@ -105,6 +105,6 @@ def test_batches_depend_on_seed_and_epoch_alone(tmp_path: Path) -> None:
 
 def test_an_error_in_the_background_is_raised_in_front() -> None:
     targets = Targets([Clip(Path("a"), "happy", "x/1", "x")] * 3, ("happy", "sad"), 0.0, False)
-    batches = Batches(FeatureSource(np.zeros((1, 4), np.float32)), targets, 3, 0.0, 0)
+    batches = Batches(FeatureSource(np.zeros((1, 4), np.float32).__getitem__), targets, 3, 0.0, 0)
     with pytest.raises(IndexError):
         list(batches.epoch(0))

@@ -122,11 +122,11 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
     report.note(describe(task.prepared.clips, task.split, task.labels))
     if task.talk:
         report.note(f"ordinary talk, {describe(task.talk.clips, task.talk_split, (NEUTRAL,))}")
-    trained = _train(task, report)
-    calibrated = _calibrate(task, trained)
+    heard, trained = _train(task, report)
+    calibrated = _calibrate(heard, trained)
     chosen, measured = task.split.test, None
     if chosen:
-        measured = measure(trained.model, task.prepared, chosen, task.labels, whole=False)
+        measured = measure(trained.model, heard.prepared, chosen, task.labels, whole=False)
     _save(task, trained, calibrated, measured, report)
     return measured.scores if measured else None
 
@@ -175,17 +175,21 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
     return _Task(job, prepared, split, talk, talk_split, labels, tuple(published), answers)
 
 
-def _train(task: _Task, report: Reporter) -> Trained:
+def _train(task: _Task, report: Reporter) -> tuple[_Task, Trained]:
+    """Train the model, and return the task with all recordings as that hears them."""
     job, prepared, split = task.job, task.prepared, task.split
     recipe = prepared.network.with_length(job.epochs, job.batch_clips).recipe
     settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
     trained = train(prepared, split, settings, job.run_folder, report)
-    if not task.talk:
-        return trained
+    prepared = prepared.heard_by(trained.model)
+    talk = task.talk.heard_by(trained.model) if task.talk else None
+    task = dataclasses.replace(task, prepared=prepared, talk=talk)
+    if not talk:
+        return task, trained
     report.note("learning to tell ordinary talk")
-    talk, chosen = task.talk, task.talk_split.training
+    chosen = task.talk_split.training
     model = with_ordinary_head(trained.model, prepared, split.training, talk, chosen, job.seed)
-    return dataclasses.replace(trained, model=model)
+    return task, dataclasses.replace(trained, model=model)
 
 
 def _calibrate(task: _Task, trained: Trained) -> Calibrated:

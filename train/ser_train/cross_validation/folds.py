@@ -19,11 +19,12 @@ from ser_train.metrics import fit_temperature
 from ser_train.models.registry import Network
 from ser_train.models.size import measure_size
 from ser_train.progress import Reporter
-from ser_train.training.checkpoint import CHECKPOINT, Settings
+from ser_train.training.checkpoint import Settings
 from ser_train.training.fine_tuning import adapt_network, forget
 from ser_train.training.loop import Trained
 from ser_train.training.members import train
 from ser_train.training.pretrained import FirstModel, load_first
+from ser_train.training.upper_blocks import checkpoints
 
 _HEARD_SECONDS = (1.0, 1.5, 2.0, 3.0)
 _DIGITS = 5
@@ -64,9 +65,13 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         start = time.monotonic()
         trained = _trained(plan, first, fold, report)
         seconds = round(time.monotonic() - start, 1)
+        fold = dataclasses.replace(fold, prepared=fold.prepared.heard_by(trained.model))
         row = _row(plan, fold, trained, _temperature(trained.model, fold), seconds)
         plan.ledger.append(row, _posteriors(trained.model, fold))
-        (fold.folder / CHECKPOINT).unlink(missing_ok=True)
+        for checkpoint in checkpoints(fold.folder):
+            checkpoint.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # logs are in it
+                checkpoint.parent.rmdir()
         if first:
             forget(fold.folder, first)
         with contextlib.suppress(OSError):  # other folds' checkpoints are in it

@@ -1,7 +1,7 @@
 """Training batches: the same for the same seed, epoch and clips, on any number of threads."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -114,12 +114,13 @@ class FeatureSource:
 
     Parameters
     ----------
-    windows : ndarray, shape (clips, windows, ...), float32
+    windows_of : callable
+        From the index of a clip to its windows, shape (windows, ...), float32.
     seed : int
     """
 
-    def __init__(self, windows: NDArray[np.float32], seed: int = 0) -> None:
-        self._windows = windows
+    def __init__(self, windows_of: Callable[[int], NDArray[np.float32]], seed: int = 0) -> None:
+        self._windows_of = windows_of
         self._seed = seed
 
     def draw(
@@ -130,7 +131,8 @@ class FeatureSource:
 
     def _window(self, index: int, epoch: int) -> NDArray[np.float32]:
         random = np.random.default_rng((self._seed, epoch, index + 1))
-        window: NDArray[np.float32] = self._windows[index, random.integers(self._windows.shape[1])]
+        windows = self._windows_of(index)
+        window: NDArray[np.float32] = windows[random.integers(len(windows))]
         return window
 
 

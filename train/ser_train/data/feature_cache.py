@@ -5,7 +5,7 @@ import inspect
 import json
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -52,6 +52,27 @@ class ClipFeatures(Loaded):
     """(windows, ...), the first one as it is heard in a test, all for training."""
 
 
+class FeaturesOnDemand(Sequence[ClipFeatures]):
+    """Features of clips that are read or computed when they are asked for: all are too many.
+
+    Parameters
+    ----------
+    count : int
+    load : callable
+        From the index of a clip.
+    """
+
+    def __init__(self, count: int, load: Callable[[int], ClipFeatures]) -> None:
+        self._count = count
+        self._load = load
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._load(index)
+
+
 class FeatureCache:
     """Compute the features of clips and keep them.
 
@@ -62,7 +83,7 @@ class FeatureCache:
     network : Network
         With a front end; networks that share it share the files.
     front_end : keras.Model
-        From the spectrum to what that layer gives.
+        From the spectrum to what that layer gives; in its precision that is stored.
     sampling : WindowSampling or None
         How further windows are cut for training; of it the speeds and the shortest and longest
         duration count, with ``waveforms`` all but the speeds. None: the first window alone.
@@ -84,6 +105,7 @@ class FeatureCache:
         from ser_train.models.inference import Inference  # noqa: PLC0415 - takes seconds
 
         self._front_end = Inference(front_end)
+        self._dtype = front_end.output.dtype
         self._folder = folder / "features"
         self._network = network
         self._sampling = sampling
@@ -119,12 +141,13 @@ class FeatureCache:
             random = np.random.default_rng(int(content[:16], 16))
             cut = self._changed_windows if self._waveforms else self._windows
             inputs = list(cut(clip.path, samples, random, others))
-            features = self._front_end.process(inputs).astype(np.float32)
+            features = self._front_end.process(inputs).astype(self._dtype)
             save = partial(np.savez, windows=features, content=content, has_speech=speaks)
             write_atomically(file, save)
         with np.load(file) as saved:
             content, speaks = str(saved["content"]), bool(saved["has_speech"])
-            return ClipFeatures(clip, content, speaks, saved["windows"])
+            windows = saved["windows"].astype(np.float32, copy=False)
+            return ClipFeatures(clip, content, speaks, windows)
 
     def _others(self, clip: Clip) -> list[Clip]:
         """Choose recordings of the same speaker, by names: other lists mostly give the same."""

@@ -14,7 +14,7 @@ from ser_live.model.card import SAMPLE_RATE_HZ, GateSpec
 from ser_train.corpora import Clip
 from ser_train.progress import Reporter
 
-_THREADS = 2
+THREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ def load_each(
         If a recording is broken and not to be left out, or if none is left.
     """
     loaded = []
-    with report.counting(what, len(clips)) as advance, ThreadPoolExecutor(_THREADS) as pool:
+    with report.counting(what, len(clips)) as advance, ThreadPoolExecutor(THREADS) as pool:
         futures = [pool.submit(load, clip) for clip in clips]
         try:
             for future in futures:

@@ -1,6 +1,10 @@
 """From clips to what a network is fed with: cached, without duplicates."""
 
+import dataclasses
+import functools
+import math
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,15 +12,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_train.corpora import Clip
 from ser_train.data.acoustics import CODECS
 from ser_train.data.batches import FeatureSource, InputSource, WindowSource
-from ser_train.data.feature_cache import ClipFeatures, FeatureCache
-from ser_train.data.loading import load_each
+from ser_train.data.feature_cache import ClipFeatures, FeatureCache, FeaturesOnDemand
+from ser_train.data.loading import THREADS, load_each
 from ser_train.data.spectra import ClipSpectra, SpectrumCache, heard_bounds
 from ser_train.data.splits import Split
 from ser_train.data.waveform_augmentation import codecs_there
-from ser_train.models.recipe import Recipe
+from ser_train.models.recipe import Recipe, UpperBlocks, WindowSampling
 from ser_train.models.registry import Network
 from ser_train.models.training_record import marks_of
 from ser_train.progress import Reporter
@@ -29,7 +34,9 @@ class Prepared:
     network: Network
     clips: tuple[Clip, ...]
     spectra: tuple[ClipSpectra, ...] = ()
-    features: tuple[ClipFeatures, ...] = ()
+    features: Sequence[ClipFeatures] = ()
+    below: Sequence[ClipFeatures] = ()
+    """What reaches the blocks of an encoder that are to be trained, if any are."""
 
     def chosen(self, indices: Sequence[int]) -> list[Clip]:
         """Return some of the clips."""
@@ -51,13 +58,31 @@ class Prepared:
     def source(self, chosen: Sequence[int], recipe: Recipe, seed: int) -> InputSource:
         """Return the training inputs of the chosen clips."""
         if self.features:
-            return FeatureSource(np.stack([self.features[k].windows for k in chosen]), seed)
+            return FeatureSource(lambda place: self.features[chosen[place]].windows, seed)
         spectra = [self.spectra[index] for index in chosen]
         return WindowSource(spectra, recipe, self.network.spectrum, seed)
 
     def feature_array(self, chosen: Sequence[int]) -> NDArray[np.float32]:
         """Stack the features of the first windows of the chosen clips."""
         return np.stack([self.features[index].windows[0] for index in chosen])
+
+    def heard_by(self, model: Any) -> "Prepared":
+        """Return the same clips with the features that the trained encoder of a model gives."""
+        trained = self.network.recipe.upper
+        if not (trained and self.below):
+            return self
+        from ser_train.models.inference import Inference, upper_blocks_of  # noqa: PLC0415 - Keras
+
+        upper = Inference(upper_blocks_of(model, self.network, trained))
+
+        @functools.cache
+        def load(index: int) -> ClipFeatures:
+            below = self.below[index]
+            windows = upper.process(below.windows).astype(np.float32)
+            return dataclasses.replace(below, windows=windows)
+
+        features = FeaturesOnDemand(len(self.below), load)
+        return dataclasses.replace(self, features=features, below=())
 
     def speech(self, index: int, longest_seconds: float | None) -> NDArray[np.float32]:
         """Return what a network hears of a clip in a test: the beginning of its speech.
@@ -117,12 +142,24 @@ def prepare(
         report.note(
             f"libsndfile writes no {' and no '.join(sorted(missing))}: left out of training"
         )
-    front_end = front_end_of(network)
-    cache = FeatureCache(
-        cache_folder, network, front_end, windows if train else None, waveforms, clips
-    )
-    features = load_each(clips, cache.load, "features", report, skip)
-    return Prepared(network, tuple(item.clip for item in features), features=features)
+
+    def cache_of(front_end: Any) -> FeatureCache:
+        cut = windows if train else None
+        return FeatureCache(cache_folder, network, front_end, cut, waveforms, clips)
+
+    features = load_each(clips, cache_of(front_end_of(network)).load, "features", report, skip)
+    prepared = Prepared(network, tuple(item.clip for item in features), features=features)
+    if not (train and network.recipe.upper):
+        return prepared
+    cache, kept = cache_of(below_upper_blocks(network, network.recipe.upper)), prepared.clips
+    with (
+        report.counting("features below", len(kept)) as advance,
+        ThreadPoolExecutor(THREADS) as pool,
+    ):
+        for _ in pool.map(cache.load, kept):
+            advance()
+    below = FeaturesOnDemand(len(kept), lambda index: cache.load(kept[index]))
+    return dataclasses.replace(prepared, below=below)
 
 
 def front_end_of(network: Network) -> Any:
@@ -131,3 +168,17 @@ def front_end_of(network: Network) -> Any:
 
     model = network.build(2, network.spectrum.bins)
     return keras.Model(model.input, model.get_layer(network.front_end).output)
+
+
+def below_upper_blocks(network: Network, upper: UpperBlocks) -> Any:
+    """Build the part of a network before the blocks that are to be trained, as a model."""
+    import keras  # noqa: PLC0415 - takes seconds
+
+    from ser_train.layers import LowerBlocks  # noqa: PLC0415 - Keras
+
+    recipe, front_end = network.recipe, front_end_of(network)
+    longest = (recipe.windows or WindowSampling()).longest_seconds, network.window.seconds
+    frames = max(longest) * SAMPLE_RATE_HZ / network.spectrum.hop_samples
+    encoder = front_end.get_layer(network.front_end)
+    below = LowerBlocks(encoder, upper.blocks, math.ceil(frames / 2))
+    return keras.Model(front_end.input, below(front_end.input))

@@ -8,17 +8,19 @@ from ser_train.layers.head import (
 )
 from ser_train.layers.mel_and_pitch import FloorSubtraction, LogMel, MelAndPitch, Pitchgram
 from ser_train.layers.pooled193 import Pooled193
-from ser_train.layers.speech_encoder import SpeechEncoder
+from ser_train.layers.speech_encoder import LowerBlocks, SpeechEncoder, UpperBlocks
 
 __all__ = [
     "AttentiveStatistics",
     "FloorSubtraction",
     "LogMeanProbability",
     "LogMel",
+    "LowerBlocks",
     "MelAndPitch",
     "Pitchgram",
     "Pooled193",
     "SpeechEncoder",
     "Temperature",
+    "UpperBlocks",
     "with_probabilities",
 ]

@@ -7,6 +7,7 @@ supervision. 2022 (the encoder).
 Vaswani et al.: Attention is all you need. 2017 (the blocks).
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -93,6 +94,11 @@ class SpeechEncoder(layers.Layer):  # type: ignore[misc]
 
         Frames of digital silence count nowhere: they pad the windows of a batch.
         """
+        _, pooled = _through(self._blocks, *self.embed(power))
+        return ops.concatenate(pooled, axis=-1)
+
+    def embed(self, power: Any) -> tuple[Any, Any]:
+        """Map power to (batch, time, units) before the blocks, and which of it is heard."""
         heard = ops.cast(ops.max(power, axis=-1) > 0.0, power.dtype)
         rows = _gelu(self._conv1(_neighbours(self._log_mel(power), 1)))
         x = ops.reshape(rows, (-1, ops.shape(power)[1], self.units))
@@ -100,15 +106,7 @@ class SpeechEncoder(layers.Layer):  # type: ignore[misc]
         time = ops.shape(heard)[1]
         rows = _gelu(self._conv2(_neighbours(x, 2)))
         positions = ops.cast(self.positions[:time], power.dtype)
-        x = ops.reshape(rows, (-1, time, self.units)) + positions
-        rows = ops.reshape(x, (-1, self.units))
-        mask = (1.0 - heard[:, None, None, :]) * _MASKED_SCORE
-        shares = heard / ops.maximum(ops.sum(heard, axis=-1, keepdims=True), 1.0)
-        pooled = []
-        for block in self._blocks:
-            rows = block(rows, mask)
-            pooled += _statistics(ops.reshape(rows, (-1, time, self.units)), shares)
-        return ops.concatenate(pooled, axis=-1)
+        return ops.reshape(rows, (-1, time, self.units)) + positions, heard
 
     def get_config(self) -> dict[str, Any]:
         """Return the constructor's arguments, as Keras saves them."""
@@ -118,6 +116,60 @@ class SpeechEncoder(layers.Layer):  # type: ignore[misc]
     def save_own_variables(self, store: Any) -> None:
         """Store the positions."""
         _save_halves(self, store)
+
+
+class LowerBlocks(layers.Layer):  # type: ignore[misc]
+    """What an encoder gives below its last blocks, in half precision: theirs is trained on it.
+
+    Parameters
+    ----------
+    encoder : SpeechEncoder
+        Stays as it is.
+    upper : int
+        Number of the last blocks.
+    time : int
+        Rows that shorter windows are filled up to with zeros.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, upper: int, time: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.encoder, self.upper, self.time = encoder, upper, time
+
+    def call(self, power: Any) -> Any:
+        """Map power to (batch, 2 per block + time, units): statistics of each block, then rows."""
+        x, heard = self.encoder.embed(power)
+        x, pooled = _through(self.encoder._blocks[: -self.upper], x, heard)
+        x = ops.pad(x * heard[..., None], ((0, 0), (0, self.time - ops.shape(x)[1]), (0, 0)))
+        statistics = [ops.expand_dims(row, 1) for row in pooled]
+        return ops.cast(ops.concatenate([*statistics, x], axis=1), "float16")
+
+    def get_config(self) -> dict[str, Any]:
+        """Return all that decides the output beside the weights."""
+        return {"encoder": self.encoder.get_config(), "upper": self.upper, "time": self.time}
+
+
+class UpperBlocks(layers.Layer):  # type: ignore[misc]
+    """The last blocks of an encoder, from what `LowerBlocks` gives to the encoder's statistics.
+
+    Parameters
+    ----------
+    encoder : SpeechEncoder
+        Its blocks learn here, not copies of them.
+    upper : int
+        Number of the last blocks.
+    """
+
+    def __init__(self, encoder: SpeechEncoder, upper: int, **options: Any) -> None:
+        super().__init__(**options)
+        self.lower = 2 * (encoder.blocks - upper)
+        self._blocks = encoder._blocks[-upper:]
+
+    def call(self, below: Any) -> Any:
+        """Map (batch, rows, units) to (batch, 2 * units * blocks)."""
+        x = below[:, self.lower :]
+        heard = ops.cast(ops.any(x != 0.0, axis=-1), x.dtype)
+        _, pooled = _through(self._blocks, x, heard)
+        return ops.concatenate([*(below[:, row] for row in range(self.lower)), *pooled], axis=-1)
 
 
 @keras.saving.register_keras_serializable(package="ser_train")
@@ -227,6 +279,19 @@ def _neighbours(x: Any, stride: int) -> Any:
     ends = (-2, -1, None)
     taps = [padded[:, first:end:stride] for first, end in enumerate(ends)]
     return ops.reshape(ops.concatenate(taps, axis=-1), (-1, _TAPS * x.shape[-1]))
+
+
+def _through(blocks: Sequence[TransformerBlock], x: Any, heard: Any) -> tuple[Any, list[Any]]:
+    """Map (batch, time, units) to the same behind the blocks, and the statistics of each."""
+    shape = (-1, *ops.shape(x)[1:])
+    mask = (1.0 - heard[:, None, None, :]) * _MASKED_SCORE
+    shares = heard / ops.maximum(ops.sum(heard, axis=-1, keepdims=True), 1.0)
+    rows, pooled = ops.reshape(x, (-1, x.shape[-1])), []
+    for block in blocks:
+        rows = block(rows, mask)
+        x = ops.reshape(rows, shape)
+        pooled += _statistics(x, shares)
+    return x, pooled
 
 
 def _gelu(x: Any) -> Any:

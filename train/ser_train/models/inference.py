@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from ser_live.model.classifier import output_names
 from ser_live.model.prior import Outputs
+from ser_train import layers
 from ser_train.models.keras_file import load_model
+from ser_train.models.recipe import UpperBlocks
 from ser_train.models.registry import Network
 
 
@@ -28,6 +30,13 @@ def side_by_side(model: Any, layers: Sequence[str]) -> Any:
     """Join the outputs (batch, columns) of some layers of a model."""
     columns = [model.get_layer(name).output for name in layers]
     return keras.ops.concatenate(columns, axis=1) if columns[1:] else columns[0]
+
+
+def upper_blocks_of(model: Any, network: Network, upper: UpperBlocks) -> Any:
+    """Return the last blocks of a model's encoder, from what reaches them to all statistics."""
+    encoder = model.get_layer(network.front_end)
+    below = keras.Input((None, encoder.units), name="below")
+    return keras.Model(below, layers.UpperBlocks(encoder, upper.blocks)(below))
 
 
 class Inference:

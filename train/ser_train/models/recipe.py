@@ -14,7 +14,7 @@ from ser_live.text import sanitize
 
 _AT_MOST_ONE = ("probability", "share", "smoothing", "momentum", "balance")
 """Ends of the names of numbers that are at most 1."""
-_AT_LEAST_ONE = ("epochs", "clips", "voices")
+_AT_LEAST_ONE = ("epochs", "clips", "voices", "blocks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,18 @@ class WindowSampling:
 
 
 @dataclass(frozen=True, slots=True)
+class UpperBlocks:
+    """Training of the last blocks of a pretrained encoder, and further of the head, after it."""
+
+    blocks: int = 1
+    epochs: int = 12
+    batch_clips: int = 32
+    learning_rate: float = 3e-5
+    weight_decay: float = 0.05
+    ema_momentum: float = 0.995
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """Optimiser, schedule and data of one training."""
 
@@ -133,6 +145,8 @@ class Recipe:
     """Through such a front end, changed copies of a clip beside its first window; None: ``windows``
     cuts further ones at each of its speeds."""
     augmentation: Augmentation | None = None
+    upper: UpperBlocks | None = None
+    """None: a pretrained encoder stays as it is published."""
     mixed_precision: bool = False
     """True: products and convolutions are trained in bfloat16, all else and the weights in
     float32. It pays on a GPU that has units for it."""

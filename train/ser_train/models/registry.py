@@ -74,8 +74,17 @@ class Network:
         return dataclasses.replace(self, recipe=recipe)
 
     def with_settings(self, settings: Sequence[tuple[str, str]]) -> "Network":
-        """Return the network with other values in its recipe, as `recipe.with_settings` reads."""
-        return dataclasses.replace(self, recipe=with_settings(self.recipe, settings))
+        """Return the network with other values in its recipe, as `recipe.with_settings` reads.
+
+        Raises
+        ------
+        SerError
+            As that does, or if blocks of an encoder are to learn where there is none.
+        """
+        recipe = with_settings(self.recipe, settings)
+        if recipe.upper != self.recipe.upper and not self.is_pretrained:
+            raise SerError(f"the network {self.name} has no encoder: leave out recipe.upper")
+        return dataclasses.replace(self, recipe=recipe)
 
     def with_encoder(self, path: Path | None) -> "Network":
         """Return the network with the weights of an encoder file in its front end.
@@ -300,7 +309,8 @@ def network_of(card: ModelCard) -> Network:
         )
     else:
         network = find_network(card.network)
-    return dataclasses.replace(network, spectrum=card.spectrum, window=card.window)
+    recipe = dataclasses.replace(network.recipe, upper=None)  # its encoder stays as it was trained
+    return dataclasses.replace(network, spectrum=card.spectrum, window=card.window, recipe=recipe)
 
 
 def create_model(name: str, n_labels: int) -> Any:

@@ -11,6 +11,7 @@ from ser_train.models.registry import find_network
 from ser_train.progress import Reporter
 from ser_train.training.checkpoint import CHECKPOINT, Checkpoint, Settings, Snapshot
 from ser_train.training.loop import Trained, fresh_model, learn
+from ser_train.training.upper_blocks import train_upper_blocks
 
 _SEED_STEP = 1000
 """From one member's seed to the next one's."""
@@ -30,7 +31,11 @@ def train(
     training, names = split.training, prepared.network.members
     if not names:
         model = fresh_model(prepared, training, settings)
-        return learn(model, prepared, split, settings, run_folder, report)
+        trained = learn(model, prepared, split, settings, run_folder, report)
+        if not settings.recipe.upper:
+            return trained
+        upper = settings.recipe.upper
+        return train_upper_blocks(upper, trained, prepared, split, settings, run_folder, report)
     checkpoint = Checkpoint(run_folder, prepared, training, settings)
     finished = checkpoint.restore()
     checkpoint.save(finished)
