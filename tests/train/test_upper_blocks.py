@@ -18,7 +18,7 @@ from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import measure
 from ser_train.models.emotion_whisper import build_emotion_whisper
 from ser_train.models.keras_file import load_model
-from ser_train.models.recipe import UpperBlocks, WaveformAugmentation
+from ser_train.models.recipe import ORDINARY_HEAD, UpperBlocks, WaveformAugmentation
 from ser_train.models.registry import NETWORKS
 
 SIZES = {"blocks": 2, "units": 8, "heads": 2, "inner_units": 12}
@@ -41,9 +41,14 @@ def small_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FitJob:
         waveforms=WaveformAugmentation(copies=2),
         upper=UpperBlocks(epochs=2, batch_clips=4, learning_rate=0.01),
     )
-    pooled = {"front_end": "encoder", "pooled": "encoder"}
     tiny_network.register(
-        monkeypatch, build=build, recipe=recipe, spectrum=SpectrumSpec(fft_samples=400), **pooled
+        monkeypatch,
+        build=build,
+        recipe=recipe,
+        spectrum=SpectrumSpec(fft_samples=400),
+        front_end="encoder",
+        pooled="encoder",
+        ordinary=dataclasses.replace(ORDINARY_HEAD, steps=20, copies=2),
     )
     corpus = tiny_corpora.write_ravdess(tmp_path / "ravdess", range(1, 7), ["neutral", "sad"])
     return tiny_network.job(Recordings((corpus,)), tmp_path)
@@ -73,6 +78,12 @@ def test_the_last_block_learns_alone_and_goes_on_from_its_checkpoint(
     kept = [np.array_equal(a, b) for a, b in zip(learnt, published, strict=True)]
     of_block = (len(kept) - 5) // 2
     assert kept == [True] * (5 + of_block) + [False] * of_block
+    again = dataclasses.replace(job, output=tmp_path / "again.keras", run_folder=tmp_path / "again")
+    with pytest.raises(KeyboardInterrupt):
+        fit(again, Notes("epoch 1/2", after="last 1 of the encoder's blocks"))
+    fit(dataclasses.replace(again, resume=True), notes := Notes())
+    assert "going on after epoch 1 of 2" in notes.notes
+    tiny_network.require_equal(*map(tiny_network.weights, (job.output, again.output)))
     pretrained = dataclasses.replace(NETWORKS["tiny"], is_pretrained=True)
     monkeypatch.setitem(NETWORKS, "tiny", pretrained)
     own = pretrained.with_front_end_of(model)
@@ -82,13 +93,6 @@ def test_the_last_block_learns_alone_and_goes_on_from_its_checkpoint(
     assert scores is not None
     assert scores.nll == pytest.approx(measured.scores.nll, rel=0.01)
 
-    again = dataclasses.replace(job, output=tmp_path / "again.keras", run_folder=tmp_path / "again")
-    with pytest.raises(KeyboardInterrupt):
-        fit(again, Notes("epoch 1/2", after="last 1 of the encoder's blocks"))
-    fit(dataclasses.replace(again, resume=True), notes := Notes())
-    assert "going on after epoch 1 of 2" in notes.notes
-    tiny_network.require_equal(*map(tiny_network.weights, (job.output, again.output)))
-    monkeypatch.setitem(NETWORKS, "tiny", pretrained)
     settings = (("recipe.upper.epochs", "2"),)
     adaptation = dataclasses.replace(
         job, ordinary=(), output=tmp_path / "b.keras", run_folder=tmp_path / "b", settings=settings
