@@ -122,7 +122,7 @@ def test_streams_go_past_a_full_replica_to_the_other(
         for _ in range(4):
             open_ones.enter_context(Stream(proxy.url))
         assert [one.figure("ser_streams_open") for one in pair] == [2, 2]
-        with pytest.raises(ServerError, match="2 streams are open"):
+        with pytest.raises(ServerError, match="2 of 2 streams are open"):
             Stream(proxy.url).__enter__()
 
 

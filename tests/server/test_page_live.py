@@ -141,7 +141,7 @@ def test_a_server_that_goes_and_comes_back_leaves_a_gap(opened: Open, voice: Pat
         first.process.kill()
         page.wait_for("#status", "server away")
         page.wait_for("#trouble", "The server does not answer")
-        assert page.text("#emotion") == "no connection"
+        assert page.text("#emotion") == "not connected"
     with serving.process("--port", port, "--drain-seconds", 600, ends_well=False) as second:
         page.wait_for("#status", "listening to")
         page.wait_for("#now", "Now")
@@ -318,7 +318,7 @@ def test_a_full_server_is_told_and_tried_again(opened: Open, voice: Path) -> Non
         first = opened(small.url, voice)
         first.press_start("#status", "listening to")
         second = opened(small.url, voice)
-        second.press_start("#trouble", "1 streams are open, which is all")
+        second.press_start("#trouble", "1 of 1 streams are open")
         first.press_start("#emotion", "stopped")
         second.wait_for("#status", "listening to")
         assert second.find("#trouble").is_displayed() is False

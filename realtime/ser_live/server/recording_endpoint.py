@@ -121,13 +121,14 @@ class Recordings:
         """Take an audio file as the body; give predictions, segments and events of all of it."""
         self._streams.require_room()
         # Refused, not queued: a queue of uploads would only fill the memory.
-        if len(self._in_work) >= self._limits.max_uploads:
-            detail = f"{self._limits.max_uploads} recordings are in work, which is all; try later"
+        most = self._limits.max_uploads
+        if len(self._in_work) >= most:
+            detail = f"{most} of {most} recordings are in work; try later"
             raise ProblemError(503, detail, code="uploads")
         client = self._streams.client(request.scope)
         name, most = client.token_name, client.limits.max_uploads
         if name is not None and self._in_work.count(name) >= most:
-            detail = f"{most} recordings with this token are in work, which is all; try later"
+            detail = f"with this token {most} of {most} recordings are in work; try later"
             raise ProblemError(503, detail, code="token_uploads")
         batches = self._batches(request, options, client)
         if LINES in request.headers.get("accept", "").lower():

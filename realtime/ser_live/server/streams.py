@@ -85,16 +85,16 @@ class Streams:
         address, name, most_of_token = client.address, client.token_name, client.limits.max_streams
         others = [stream.client for stream in self._open]
         if len(others) >= most:
-            detail = f"{most} streams are open, which is all; try later"
+            detail = f"no place is free: {len(others)} of {most} streams are open; try later"
             raise ProblemError(503, detail, code="streams")
         # Behind a proxy all clients have one address: there is no limit unless it is asked for.
         of_address = sum(other.address == address for other in others)
         if most_per_address is not None and of_address >= most_per_address:
-            detail = f"{most_per_address} streams are open from {address}, which is all; end one"
+            detail = f"from {address} {of_address} of {most_per_address} streams are open; end one"
             raise ProblemError(503, detail, code="address")
         of_token = sum(other.token_name == name for other in others)
         if name is not None and of_token >= most_of_token:
-            detail = f"{most_of_token} streams are open with this token, which is all; end one"
+            detail = f"with this token {of_token} of {most_of_token} streams are open; end one"
             raise ProblemError(503, detail, code="token_streams")
 
     def require_ready(self) -> None:

@@ -94,7 +94,7 @@ const ON_STATE = {
   away: ({ words }) => {
     hideNotice();
     if (timeline.cursor === null) {
-      headline.say("no connection", "the server is away; audio is missing meanwhile", "Now");
+      headline.say("not connected", "trying again; audio is missing meanwhile", "Now");
       bars.show(null);
     }
     headline.announce("the server is away", "away");
