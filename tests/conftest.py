@@ -1,5 +1,6 @@
 """Fixtures for all tests."""
 
+import gc
 import importlib
 import os
 import re
@@ -28,6 +29,8 @@ settings.register_profile(
 settings.register_profile("thorough", settings.get_profile("repeatable"), max_examples=1000)
 settings.load_profile("repeatable")
 
+gc.disable()  # to look through all that is imported, again and again, takes seconds
+
 if worker := os.environ.get("PYTEST_XDIST_WORKER"):
     # Two processes that compile librosa's kernels at once would spoil the cache that they share.
     caches = Path(__file__).parent.parent / ".pytest_cache"
@@ -51,6 +54,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
         return None
     marks = _MARK_OF_A_FILE.findall(collection_path.read_text("utf-8"))
     return any(f"not {mark}" in config.option.markexpr for mark in marks) or None
+
+
+def pytest_collection_finish() -> None:
+    """Collect garbage again, but never what was imported."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
