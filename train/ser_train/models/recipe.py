@@ -111,7 +111,7 @@ class UpperBlocks:
     blocks: int = 1
     epochs: int = 12
     batch_clips: int = 32
-    learning_rate: float = 3e-5
+    learning_rate: float = 1e-4
     weight_decay: float = 0.05
     ema_momentum: float = 0.995
 
