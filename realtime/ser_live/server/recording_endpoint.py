@@ -205,7 +205,7 @@ class Recordings:
         try:
             with self._holding() as hold:
                 hold(_WORKING_BYTES)
-                reader = AudioReader(await self._body(request, client.limits, hold), "the body")
+                reader = AudioReader(await self._body(request, client.limits, hold), "the file")
                 try:
                     await asyncio.to_thread(reader.__enter__)
                 except SerError as error:
@@ -281,7 +281,7 @@ class Recordings:
             detail = f"{size} bytes came in {patience:g} s and more; send faster"
             raise ProblemError(408, detail, {"Connection": "close"}) from error
         if not size:
-            raise ProblemError(400, f"the body is empty; {_FORMATS}")
+            raise ProblemError(400, f"the recording is empty; {_FORMATS}")
         body.seek(0)
         return body
 
