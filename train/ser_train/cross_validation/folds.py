@@ -68,15 +68,14 @@ def run_folds(plan: Plan, missing: Sequence[tuple[int, int]], report: Reporter) 
         fold = dataclasses.replace(fold, prepared=fold.prepared.heard_by(trained.model))
         row = _row(plan, fold, trained, _temperature(trained.model, fold), seconds)
         plan.ledger.append(row, _posteriors(trained.model, fold))
-        for checkpoint in checkpoints(fold.folder):
+        kept = checkpoints(fold.folder)
+        for checkpoint in kept:
             checkpoint.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # logs are in it
-                checkpoint.parent.rmdir()
         if first:
             forget(fold.folder, first)
-        with contextlib.suppress(OSError):  # other folds' checkpoints are in it
-            fold.folder.rmdir()
-            fold.folder.parent.rmdir()
+        for folder in (*(checkpoint.parent for checkpoint in kept), fold.folder.parent):
+            with contextlib.suppress(OSError):  # logs, or other folds' checkpoints, are in it
+                folder.rmdir()
         report.note(f"{name}: finished")
 
 
