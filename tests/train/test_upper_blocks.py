@@ -13,7 +13,7 @@ from ser_live import SerError
 from ser_live.model.card import SpectrumSpec
 from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob, fit
-from ser_train.data.prepare import prepare
+from ser_train.data.prepare import below_upper_blocks, prepare
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import measure
 from ser_train.models.emotion_whisper import build_emotion_whisper
@@ -99,6 +99,12 @@ def test_the_last_block_learns_alone_and_goes_on_from_its_checkpoint(
     )
     with pytest.raises(SerError, match=r"keeps the encoder as it is: leave out recipe\.upper"):
         adapt(adaptation, job.output, Notes())
+
+
+def test_more_blocks_than_there_are_are_refused(job: FitJob) -> None:
+    network = NETWORKS[job.network]
+    with pytest.raises(SerError, match=r"blocks is 3, wanted at most the 2 blocks of the encoder"):
+        below_upper_blocks(network, UpperBlocks(blocks=3))
 
 
 def test_what_has_no_encoder_is_refused() -> None:

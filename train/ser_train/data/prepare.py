@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ser_live.errors import SerError
 from ser_live.model.card import SAMPLE_RATE_HZ
 from ser_train.corpora import Clip
 from ser_train.data.acoustics import CODECS
@@ -147,18 +148,20 @@ def prepare(
         cut = windows if train else None
         return FeatureCache(cache_folder, network, front_end, cut, waveforms, clips)
 
+    upper = network.recipe.upper if train else None
+    cache = cache_of(below_upper_blocks(network, upper)) if upper else None
     features = load_each(clips, cache_of(front_end_of(network)).load, "features", report, skip)
     prepared = Prepared(network, tuple(item.clip for item in features), features=features)
-    if not (train and network.recipe.upper):
+    if cache is None:
         return prepared
-    cache, kept = cache_of(below_upper_blocks(network, network.recipe.upper)), prepared.clips
+    kept, load_below = prepared.clips, cache.load
     with (
         report.counting("features below", len(kept)) as advance,
         ThreadPoolExecutor(THREADS) as pool,
     ):
-        for _ in pool.map(cache.load, kept):
+        for _ in pool.map(load_below, kept):
             advance()
-    below = FeaturesOnDemand(len(kept), lambda index: cache.load(kept[index]))
+    below = FeaturesOnDemand(len(kept), lambda index: load_below(kept[index]))
     return dataclasses.replace(prepared, below=below)
 
 
@@ -171,7 +174,13 @@ def front_end_of(network: Network) -> Any:
 
 
 def below_upper_blocks(network: Network, upper: UpperBlocks) -> Any:
-    """Build the part of a network before the blocks that are to be trained, as a model."""
+    """Build the part of a network before the blocks that are to be trained, as a model.
+
+    Raises
+    ------
+    SerError
+        If the encoder has fewer blocks.
+    """
     import keras  # noqa: PLC0415 - takes seconds
 
     from ser_train.layers import LowerBlocks  # noqa: PLC0415 - Keras
@@ -180,5 +189,10 @@ def below_upper_blocks(network: Network, upper: UpperBlocks) -> Any:
     longest = (recipe.windows or WindowSampling()).longest_seconds, network.window.seconds
     frames = max(longest) * SAMPLE_RATE_HZ / network.spectrum.hop_samples
     encoder = front_end.get_layer(network.front_end)
+    if upper.blocks > encoder.blocks:
+        raise SerError(
+            f"recipe.upper.blocks is {upper.blocks}, wanted at most the {encoder.blocks} blocks of "
+            "the encoder"
+        )
     below = LowerBlocks(encoder, upper.blocks, math.ceil(frames / 2))
     return keras.Model(front_end.input, below(front_end.input))
