@@ -11,13 +11,12 @@ from helpers import tiny_corpora, tiny_network
 from helpers.notes import Notes
 from ser_live import SerError
 from ser_live.model.card import SpectrumSpec
-from ser_train.commands.adapt import adapt
 from ser_train.commands.fit import FitJob, fit
 from ser_train.data.prepare import below_upper_blocks, prepare
 from ser_train.data.recordings import Recordings
 from ser_train.evaluation.calibration import measure
 from ser_train.models.emotion_whisper import build_emotion_whisper
-from ser_train.models.keras_file import load_model
+from ser_train.models.keras_file import load_model, require_one_start
 from ser_train.models.recipe import ORDINARY_HEAD, UpperBlocks, WaveformAugmentation
 from ser_train.models.registry import NETWORKS
 
@@ -93,13 +92,6 @@ def test_the_last_block_learns_alone_and_goes_on_from_its_checkpoint(
     assert scores is not None
     assert scores.nll == pytest.approx(measured.scores.nll, rel=0.01)
 
-    settings = (("recipe.upper.epochs", "2"),)
-    adaptation = dataclasses.replace(
-        job, ordinary=(), output=tmp_path / "b.keras", run_folder=tmp_path / "b", settings=settings
-    )
-    with pytest.raises(SerError, match=r"keeps the encoder as it is: leave out recipe\.upper"):
-        adapt(adaptation, job.output, Notes())
-
 
 def test_more_blocks_than_there_are_are_refused(job: FitJob) -> None:
     network = NETWORKS[job.network]
@@ -107,6 +99,8 @@ def test_more_blocks_than_there_are_are_refused(job: FitJob) -> None:
         below_upper_blocks(network, UpperBlocks(blocks=3))
 
 
-def test_what_has_no_encoder_is_refused() -> None:
+def test_an_encoder_is_wanted_and_stays_in_an_adaptation(tmp_path: Path) -> None:
     with pytest.raises(SerError, match=r"emotion-tcn has no encoder: leave out recipe\.upper"):
         NETWORKS["emotion-tcn"].with_settings([("recipe.upper.epochs", "2")])
+    with pytest.raises(SerError, match=r"keeps the encoder as it is: leave out recipe\.upper"):
+        require_one_start("", tmp_path / "a.keras", settings=(("recipe.upper.blocks", "2"),))

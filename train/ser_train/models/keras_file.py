@@ -192,6 +192,8 @@ def require_one_start(
         raise SerError("--encoder goes with --network: the model of --init has its encoder inside")
     if init and {"recipe.epochs", "recipe.batch_clips"} & dict(settings).keys():
         raise SerError("with --init give --epochs and --batch: the recipe decides neither")
+    if init and any(field.startswith("recipe.upper") for field, _ in settings):
+        raise SerError("an adaptation keeps the encoder as it is: leave out recipe.upper")
 
 
 def fingerprint(path: Path) -> str:

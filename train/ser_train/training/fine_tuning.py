@@ -5,7 +5,6 @@ import dataclasses
 import math
 from pathlib import Path
 
-from ser_live.errors import SerError
 from ser_train.data.prepare import Prepared
 from ser_train.data.splits import Split
 from ser_train.models.recipe import Recipe
@@ -62,8 +61,6 @@ def adapt_network(
     Trained
         With the records of both stages.
     """
-    if settings.recipe.upper:
-        raise SerError("an adaptation keeps the encoder as it is: leave out recipe.upper")
     stages = stages_for(settings.recipe, len(split.training), epochs, batch_clips)
     make_repeatable(settings.seed)
     model = relabelled(first, settings.labels)
