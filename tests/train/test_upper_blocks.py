@@ -55,12 +55,12 @@ def small_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FitJob:
 
 @pytest.mark.parametrize("upper", [1, 2])
 def test_below_and_above_are_the_encoder(upper: int) -> None:
-    from ser_train.layers import LowerBlocks, UpperBlocks  # noqa: PLC0415 - Keras takes seconds
+    from ser_train.layers import LowerEncoder, UpperEncoder  # noqa: PLC0415 - Keras takes seconds
 
     encoder = build(2, 201).get_layer("encoder")
     power = np.random.default_rng(1).exponential(size=(2, 61, 201)).astype(np.float32)
     power[1, 41:] = 0.0
-    parted = UpperBlocks(encoder, upper)(LowerBlocks(encoder, upper, time=50)(power))
+    parted = UpperEncoder(encoder, upper)(LowerEncoder(encoder, upper, time=50)(power))
     np.testing.assert_allclose(parted, encoder(power), rtol=5e-3, atol=5e-3)
 
 

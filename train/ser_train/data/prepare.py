@@ -183,7 +183,7 @@ def below_upper_blocks(network: Network, upper: UpperBlocks) -> Any:
     """
     import keras  # noqa: PLC0415 - takes seconds
 
-    from ser_train.layers import LowerBlocks  # noqa: PLC0415 - Keras
+    from ser_train.layers import LowerEncoder  # noqa: PLC0415 - Keras
 
     recipe, front_end = network.recipe, front_end_of(network)
     longest = (recipe.windows or WindowSampling()).longest_seconds, network.window.seconds
@@ -194,5 +194,5 @@ def below_upper_blocks(network: Network, upper: UpperBlocks) -> Any:
             f"recipe.upper.blocks is {upper.blocks}, wanted at most the {encoder.blocks} blocks of "
             "the encoder"
         )
-    below = LowerBlocks(encoder, upper.blocks, math.ceil(frames / 2))
+    below = LowerEncoder(encoder, upper.blocks, math.ceil(frames / 2))
     return keras.Model(front_end.input, below(front_end.input))

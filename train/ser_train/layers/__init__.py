@@ -8,19 +8,19 @@ from ser_train.layers.head import (
 )
 from ser_train.layers.mel_and_pitch import FloorSubtraction, LogMel, MelAndPitch, Pitchgram
 from ser_train.layers.pooled193 import Pooled193
-from ser_train.layers.speech_encoder import LowerBlocks, SpeechEncoder, UpperBlocks
+from ser_train.layers.speech_encoder import LowerEncoder, SpeechEncoder, UpperEncoder
 
 __all__ = [
     "AttentiveStatistics",
     "FloorSubtraction",
     "LogMeanProbability",
     "LogMel",
-    "LowerBlocks",
+    "LowerEncoder",
     "MelAndPitch",
     "Pitchgram",
     "Pooled193",
     "SpeechEncoder",
     "Temperature",
-    "UpperBlocks",
+    "UpperEncoder",
     "with_probabilities",
 ]

@@ -118,7 +118,7 @@ class SpeechEncoder(layers.Layer):  # type: ignore[misc]
         _save_halves(self, store)
 
 
-class LowerBlocks(layers.Layer):  # type: ignore[misc]
+class LowerEncoder(layers.Layer):  # type: ignore[misc]
     """What an encoder gives below its last blocks, in half precision: theirs is trained on it.
 
     Parameters
@@ -148,8 +148,8 @@ class LowerBlocks(layers.Layer):  # type: ignore[misc]
         return {"encoder": self.encoder.get_config(), "upper": self.upper, "time": self.time}
 
 
-class UpperBlocks(layers.Layer):  # type: ignore[misc]
-    """The last blocks of an encoder, from what `LowerBlocks` gives to the encoder's statistics.
+class UpperEncoder(layers.Layer):  # type: ignore[misc]
+    """The last blocks of an encoder, from what `LowerEncoder` gives to the encoder's statistics.
 
     Parameters
     ----------

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ser_live.model.classifier import output_names
 from ser_live.model.prior import Outputs
-from ser_train import layers
+from ser_train.layers import UpperEncoder
 from ser_train.models.keras_file import load_model
 from ser_train.models.recipe import UpperBlocks
 from ser_train.models.registry import Network
@@ -36,7 +36,7 @@ def upper_blocks_of(model: Any, network: Network, upper: UpperBlocks) -> Any:
     """Return the last blocks of a model's encoder, from what reaches them to all statistics."""
     encoder = model.get_layer(network.front_end)
     below = keras.Input((None, encoder.units), name="below")
-    return keras.Model(below, layers.UpperBlocks(encoder, upper.blocks)(below))
+    return keras.Model(below, UpperEncoder(encoder, upper.blocks)(below))
 
 
 class Inference:

@@ -32,10 +32,11 @@ def train(
     if not names:
         model = fresh_model(prepared, training, settings)
         trained = learn(model, prepared, split, settings, run_folder, report)
-        if not settings.recipe.upper:
-            return trained
-        upper = settings.recipe.upper
-        return train_upper_blocks(upper, trained, prepared, split, settings, run_folder, report)
+        if upper := settings.recipe.upper:
+            trained = train_upper_blocks(
+                upper, trained, prepared, split, settings, run_folder, report
+            )
+        return trained
     checkpoint = Checkpoint(run_folder, prepared, training, settings)
     finished = checkpoint.restore()
     checkpoint.save(finished)

@@ -129,11 +129,16 @@ def with_labels(model: Any, old: Sequence[str], new: Sequence[str]) -> Any:
         if layer.name in head:
             _carry_over(layer, twin, old, new)
         else:
-            twin.set_weights(layer.get_weights())
-        if isinstance(twin, keras.layers.Normalization):
-            twin.finalize_state()  # it computes with copies of its weights
+            copy_weights(layer, twin)
     copy.get_layer("temperature").temperature.assign(1.0)
     return copy
+
+
+def copy_weights(layer: Any, twin: Any) -> None:
+    """Give a layer the weights of another one that is built alike."""
+    twin.set_weights(layer.get_weights())
+    if isinstance(twin, keras.layers.Normalization):
+        twin.finalize_state()  # it computes with copies of its weights
 
 
 def _carry_over(layer: Any, twin: Any, old: Sequence[str], new: Sequence[str]) -> None:

@@ -13,6 +13,7 @@ from ser_train.models.recipe import UpperBlocks
 from ser_train.progress import Reporter
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.loop import Trained, learn
+from ser_train.training.pretrained import copy_weights
 
 _FOLDER = "upper-blocks"
 
@@ -65,9 +66,7 @@ def train_upper_blocks(
     twins, x = [type(layer).from_config(layer.get_config()) for layer in after], blocks.output
     for layer, twin in zip(after, twins, strict=True):
         x = twin(x)
-        twin.set_weights(layer.get_weights())
-        if isinstance(twin, keras.layers.Normalization):
-            twin.finalize_state()  # it computes with copies of its weights
+        copy_weights(layer, twin)
     recipe = dataclasses.replace(settings.recipe, mixup=0.0, upper=None, **changes)
     history = learn(
         keras.Model(blocks.input, x),
@@ -80,7 +79,7 @@ def train_upper_blocks(
         report,
     ).history
     for layer, twin in zip(after, twins, strict=True):
-        layer.set_weights(twin.get_weights())
+        copy_weights(twin, layer)
     encoder.set_weights([w.astype(np.float16) for w in encoder.get_weights()])  # as it is stored
     return Trained(model, trained.history + history)
 
