@@ -132,10 +132,11 @@ def test_a_row_of_a_batch_has_the_bits_that_it_has_alone(width: int) -> None:
     assert join_prior(Outputs(shares, ordinary), labels, Prior()) is shares
 
 
+@pytest.mark.parametrize("odds", [1000.0, 1e-50])
 @pytest.mark.parametrize("ordinary", [0.0, 1.0, 1e-45])
-def test_a_network_that_is_sure_of_what_is_ordinary(ordinary: float) -> None:
+def test_a_network_that_is_sure_of_what_is_ordinary(ordinary: float, odds: float) -> None:
     outputs = Outputs(np.full((1, 4), 0.25, np.float32), np.array([[ordinary]], np.float32))
-    joined = join_prior(outputs, LABELS, Prior({}, 1000.0))
+    joined = join_prior(outputs, LABELS, Prior({}, odds))
     wanted = [1.0, 0.0, 0.0, 0.0] if ordinary == 1.0 else [0.25] * 4
     np.testing.assert_allclose(joined, [wanted], atol=1e-6)
 
@@ -144,7 +145,14 @@ WRONG: dict[str, tuple[dict[str, object], str]] = {
     "a word": ({"prior": "often"}, "prior is 'often', wanted 'everyday', 'even' or {label: odds}"),
     "a number": ({"prior": 8}, "prior is 8, wanted"),
     "an array": ({"prior": np.ones(4)}, "prior is array"),
-    "a stranger": ({"prior": {"bored": 2.0}}, "prior names 'bored', wanted labels of"),
+    "a stranger": (
+        {"prior": {"bored": 2.0}},
+        f"prior names 'bored', wanted labels of {', '.join(LABELS)}, ordinary",
+    ),
+    "numpy's": (
+        {"prior": {"sad": np.float32(2)}},
+        "prior of 'sad' is np.float32(2.0), wanted a plain number, 0.001 to 1000",
+    ),
     "nothing": ({"prior": {"sad": 0.0}}, "prior of 'sad' is 0.0, wanted 0.001 to 1000"),
     "a negative": ({"prior": {"sad": -1}}, "prior of 'sad' is -1, wanted"),
     "no number": ({"prior": {"sad": float("nan")}}, "prior of 'sad' is nan, wanted"),

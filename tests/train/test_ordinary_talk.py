@@ -110,6 +110,7 @@ def test_the_command_measures_chosen_speakers_and_refuses_mistakes(
         ([*command, str(talks / "nowhere")], "nowhere is missing, wanted a folder with recordings"),
         ([*command, "--speakers", "eve"], "no speaker 'eve'"),
         ([*command, "--stream"], "not allowed with argument --ordinary"),
+        ([*command, "--corpus", ".", "--drop", "sad"], "leave out --corpus, --drop"),
         (["evaluate", "nothing", *command[2:]], "there is no model 'nothing'"),
     ):
         assert cli.main(arguments) == 2

@@ -42,6 +42,32 @@ def test_without_the_extra_one_line_names_it(
 
 
 @pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("--network emotion-whisper", "give its file with --encoder"),
+        ("--network emotion-tcn --encoder mine.csv", "has no encoder to fill"),
+        ("--network emotion-whisper --encoder mine.csv", "no encoder can be read"),
+        ("--network emotion-tcn --ordinary none", "none is missing"),
+    ],
+)
+def test_the_encoder_and_talk_are_looked_at_before_tensorflow(
+    words: str,
+    reason: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    monkeypatch.chdir(tmp_path)
+    Path("mine.csv").write_text("path,label,speaker\na.wav,happy,Ann\nb.wav,sad,Bob\n")
+    assert cli.main(["fit", "-o", "a.keras", "--corpus", "mine.csv", *words.split()]) == 2
+    text = capsys.readouterr().err
+    assert text.startswith("ser-train: error: ")
+    assert reason in text
+    assert text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
     ("arguments", "reason"),
     [
         (["fit", "--network", "emotion-tcn", "-o", "a.keras"], "--train-dir"),

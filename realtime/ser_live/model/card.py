@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ser_live.errors import SerError
 from ser_live.model.json_records import record_from_json
-from ser_live.text import quoted
+from ser_live.text import quoted, sanitize
 
 METADATA_KEY = "ser.card"
 KERAS_MEMBER = "ser.card.json"
@@ -53,11 +53,13 @@ def require_odds(
     """Raise SerError unless odds are of known labels, and each within the bounds."""
     for label, value in odds.items():
         if label not in labels:
-            raise SerError(f"{where} names {quoted(label)}, wanted labels of {quoted([*labels])}")
+            wanted = sanitize(", ".join(labels))
+            raise SerError(f"{where} names {quoted(label)}, wanted labels of {wanted}")
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not (is_number and lowest <= value <= MOST_ODDS):
+            what = "" if is_number else "a plain number, "
             raise SerError(
-                f"{where} of {label!r} is {quoted(value)}, wanted {lowest:g} to {MOST_ODDS:g}"
+                f"{where} of {label!r} is {quoted(value)}, wanted {what}{lowest:g} to {MOST_ODDS:g}"
             )
 
 

@@ -14,6 +14,8 @@ from ser_live.text import quoted
 ORDINARY_NAME = "ordinary"
 """Name of a network's second output, and of its odds in a prior that a caller gives."""
 
+_TINY = np.finfo(np.float32).tiny
+
 NamedPrior = Literal["everyday", "even"]
 """The card's odds, or none."""
 
@@ -65,7 +67,8 @@ def prior_of(choice: PriorChoice, card: ModelCard) -> Prior:
         raise SerError(f"prior is {quoted(choice)}, wanted 'everyday', 'even' or {{label: odds}}")
     odds = dict(choice)
     ordinary_odds = odds.pop(ORDINARY_NAME, 0.0) if card.ordinary_odds else 0.0
-    require_odds("prior", odds, card.labels)
+    names = (*card.labels, ORDINARY_NAME) if card.ordinary_odds else card.labels
+    require_odds("prior", odds, names)
     require_odds("prior", {ORDINARY_NAME: ordinary_odds}, (ORDINARY_NAME,), lowest=0.0)
     return Prior(odds, ordinary_odds)
 
@@ -92,7 +95,8 @@ def join_prior(outputs: Outputs, labels: tuple[str, ...], prior: Prior) -> NDArr
         joined = joined * np.array([prior.odds.get(label, 1.0) for label in labels], np.float32)
         joined /= joined.sum(axis=-1, keepdims=True)
     if outputs.ordinary is not None and prior.ordinary_odds:
-        likely = np.float32(prior.ordinary_odds) * outputs.ordinary
+        # Odds that vanish in float32 would leave 0 / 0 where a network is quite sure.
+        likely = max(np.float32(prior.ordinary_odds), _TINY) * outputs.ordinary
         share = likely / (likely + (1 - outputs.ordinary))
         joined = (1 - share) * joined
         joined[..., labels.index(NEUTRAL)] += share[..., 0]

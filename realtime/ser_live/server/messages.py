@@ -7,7 +7,15 @@ from contextlib import suppress
 from dataclasses import fields
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    Strict,
+    TypeAdapter,
+    ValidationError,
+    create_model,
+)
 from pydantic.functional_validators import BeforeValidator
 from pydantic_core import PydanticCustomError
 
@@ -77,7 +85,7 @@ Labels = Annotated[list[str], Field(min_length=2, max_length=MOST_LABELS)]
 # A card's own time constant may be longer.
 _Smoothing = Annotated[float, Field(json_schema_extra={"maximum": LONGEST_WINDOW_SECONDS})]
 _Odds = Annotated[
-    dict[str, float],
+    dict[str, Annotated[float, Strict()]],  # a text is no number, in a query either
     Field(json_schema_extra={"properties": {ORDINARY_NAME: {"type": "number"}}}),
 ]
 

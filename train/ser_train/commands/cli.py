@@ -132,7 +132,7 @@ def _fit(options: argparse.Namespace) -> None:
     if options.init:
         read_record(options.init)
     elif ":" not in options.network:
-        find_network(options.network).with_settings(options.settings)
+        find_network(options.network).with_settings(options.settings).with_encoder(options.encoder)
     _require_recordings(options)
     _start_tensorflow(options.threads)
     from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
@@ -215,18 +215,25 @@ def _compare(options: argparse.Namespace) -> None:
 def _require_recordings(options: argparse.Namespace) -> None:
     """Check the recordings that are named, before TensorFlow takes its seconds."""
     from ser_train.commands import arguments  # noqa: PLC0415
+    from ser_train.corpora import find_talk  # noqa: PLC0415
 
-    replace(arguments.recordings_of(options), note=lambda text: None).find()
+    for path in options.ordinary:
+        find_talk(path)
+    if options.command != "evaluate" or not options.ordinary:
+        replace(arguments.recordings_of(options), note=lambda text: None).find()
 
 
 def _evaluate(options: argparse.Namespace) -> None:
     from ser_train.models.keras_file import read_record  # noqa: PLC0415
 
     ways = [way for way in ("stream", "conditions", "ordinary") if vars(options)[way]]
+    names = ("corpus", "train-dir", "manifest", "map", "drop")
+    idle = [f"--{name}" for name in names if vars(options)[name.replace("-", "_")]]
+    if options.ordinary and idle:
+        raise SerError(f"--ordinary names its own recordings: leave out {', '.join(idle)}")
     if options.model.suffix == ".keras" or not ways:
         read_record(options.model)
-        if not options.ordinary:
-            _require_recordings(options)
+        _require_recordings(options)
         _start_tensorflow(None, options.network)
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415
