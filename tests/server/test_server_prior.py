@@ -74,7 +74,10 @@ def test_what_is_no_prior_is_refused_in_words(server: serving.Server, tmp_path: 
         with pytest.raises(ServerError, match="prior") as caught:
             recognize_file(path, server.url, prior=odds)
         assert caught.value.code == "bad_option"
-    for text in ("often", "{", '{"sad": [' + "[" * 3000, "[1]", "8", '{"sad": "2"}'):
+    answer = server.post(path.read_bytes(), prior='{"sad": "2"}')
+    assert answer.status_code == 422
+    assert "should be a valid number" in answer.json()["detail"]
+    for text in ("often", "{", '{"sad": [' + "[" * 3000, "[1]", "8"):
         answer = server.post(path.read_bytes(), prior=text)
         assert answer.status_code == 422
         assert answer.json()["detail"].startswith("prior is ")

@@ -84,6 +84,7 @@ def test_the_encoder_and_talk_are_looked_at_before_tensorflow(
         ),
         (["fit", "--network", "no:build", "--init", "a.keras", "-o", "b.keras"], "no such file"),
         (["evaluate", "no.keras", "--train-dir", "."], "no such file"),
+        (["evaluate", "emotion", "--train-dir", "."], "--stream, --conditions or --ordinary"),
         (["report", "."], "holds no finished fold"),
         (["ensemble", "no.keras", "-o", "all.keras"], "at least 2 models, got 1"),
         (["ensemble", "no.keras", "no.keras", "-o", "all.onnx"], "ends in .keras"),

@@ -15,6 +15,7 @@ from ser_live import __version__
 from ser_live.command_line import USER_ERROR, Parser, Signals, Stopped, exit_code_of
 from ser_live.errors import SerError
 from ser_live.standard_streams import stdout_failure
+from ser_live.text import sanitize
 from ser_train.models.silent_stderr import silent_stderr
 from ser_train.progress import Reporter
 
@@ -231,7 +232,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     idle = [f"--{name}" for name in names if vars(options)[name.replace("-", "_")]]
     if options.ordinary and idle:
         raise SerError(f"--ordinary names its own recordings: leave out {', '.join(idle)}")
-    if options.model.suffix == ".keras" or not ways:
+    if not ways and options.model.suffix != ".keras":
+        raise SerError(
+            f"{sanitize(options.model)} is no .keras file: measure an exported model with "
+            "--stream, --conditions or --ordinary"
+        )
+    if options.model.suffix == ".keras":
         read_record(options.model)
         _require_recordings(options)
         _start_tensorflow(None, options.network)
