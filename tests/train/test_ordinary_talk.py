@@ -19,7 +19,8 @@ from ser_train.data.recordings import Recordings
 from ser_train.evaluation.clips import Evaluation
 from ser_train.evaluation.live.conditions import CLEAN
 from ser_train.evaluation.live.hearing import PRIORS, hear
-from ser_train.evaluation.live.ordinary import UNCERTAIN, sum_up
+from ser_train.evaluation.live.ordinary import UNCERTAIN, TalkFigures, sum_up
+from ser_train.reports.conditions import talk_lines
 
 LABELS = ("neutral", "calm", "sad")
 
@@ -57,7 +58,11 @@ def test_shares_are_means_over_speakers_with_their_interval() -> None:
     half = 4.302653 * np.std([0, 0.5, 0.25], ddof=1) / np.sqrt(3)  # t of two degrees of freedom
     assert (bounds.low, bounds.high) == pytest.approx((0.0, 0.25 + half))
     assert sum_up(CLEAN, "even", counts[:2], LABELS).emotion.interval is None
-    assert sum_up(CLEAN, "even", [], LABELS).hops == 0
+    nothing = sum_up(CLEAN, "even", [Counter()], LABELS)
+    figures = TalkFigures("a model", "one speaker", 1, (said, nothing))
+    *_, heard, unheard = talk_lines(figures)
+    assert unheard.split() == ["clean", "even", "0", "0"]
+    assert len(heard.split()) > 4
 
 
 def test_both_priors_hear_what_each_would_hear_alone(everyday: Path) -> None:

@@ -122,7 +122,9 @@ def _table(figures: TalkFigures) -> Table:
 def _row(said: Said) -> tuple[str, ...]:
     told = sorted(said.sure.items(), key=lambda item: -item[1])
     labels = ", ".join(f"{name} {100 * share:.0f}" for name, share in told if share >= _FEWEST_TOLD)
-    shares = (*_cells(said.emotion), *_cells(said.neutral), percent(said.uncertain.mean))
+    shares = [*_cells(said.emotion), *_cells(said.neutral), percent(said.uncertain.mean)]
+    if not said.hops:  # nothing was heard: no share is known, not even that of 0 %
+        shares = [""] * len(shares)
     return (said.condition, said.prior, *shares, str(said.speakers), str(said.hops), labels)
 
 
