@@ -101,6 +101,39 @@ def test_talk_is_told_and_emotion_stays_as_it_is(
     assert "chats" not in file.card.metrics[0].protocol
 
 
+def test_further_acted_emotion_is_no_talk_to_the_head(job: FitJob, tmp_path: Path) -> None:
+    for person in range(4):
+        path = tmp_path / "stage" / f"{person}.wav"
+        tiny_corpora.write_sound(path, "angry", 200 + person, seconds=1.5)
+    fit(job, notes := Notes())
+    assert any("name others with --acted PATH" in note for note in notes.notes)
+    more = dataclasses.replace(
+        job,
+        acted=(tmp_path / "stage", tmp_path / "ravdess"),
+        output=tmp_path / "more.keras",
+        run_folder=tmp_path / "more",
+        test_speakers=(*(job.test_speakers or ()), "stage/3"),
+    )
+    fit(more, notes := Notes())
+    assert not any("--acted" in note for note in notes.notes)
+    assert any(n.startswith("acted beside it, training: 3 clips of 3") for n in notes.notes)
+    stage, talk = heard(tmp_path / "stage", "3.wav"), heard(tmp_path / "chats", "4.wav")
+    before, after = (outputs(path, stage + talk) for path in (job.output, more.output))
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one[:, :2], other[:, :2])
+    assert before[0][0, 2] > 0.5 > after[0][0, 2]
+    assert after[1][0, 2] > 0.5
+    file = load_model(more.output)
+    assert [(c.name, c.clips) for c in file.card.corpora] == [
+        ("chats", 3),
+        ("ravdess", 8),
+        ("stage", 3),
+    ]
+    assert file.record is not None
+    assert {"stage/0", "stage/1", "stage/2"} <= {*file.record.training_speakers}
+    assert "stage/3" in file.record.test_speakers
+
+
 def test_the_head_is_the_same_again(job: FitJob, tmp_path: Path) -> None:
     fit(job, Notes())
     again = dataclasses.replace(job, output=tmp_path / "b.keras", run_folder=tmp_path / "b")

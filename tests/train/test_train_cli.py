@@ -48,6 +48,8 @@ def test_without_the_extra_one_line_names_it(
         ("--network emotion-tcn --encoder mine.csv", "has no encoder to fill"),
         ("--network emotion-whisper --encoder mine.csv", "no encoder can be read"),
         ("--network emotion-tcn --ordinary none", "none is missing"),
+        ("--network emotion-tcn --ordinary mine.csv --acted none", "none is missing"),
+        ("--network emotion-tcn --acted .", "give --ordinary too"),
     ],
 )
 def test_the_encoder_and_talk_are_looked_at_before_tensorflow(

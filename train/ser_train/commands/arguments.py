@@ -96,6 +96,12 @@ def add_fit(parser: argparse.ArgumentParser) -> None:
         help="talk without labels, a folder or a table path[,label][,speaker] (.csv): a second "
         "head learns to tell it from the other recordings (repeatable)",
     )
+    add(
+        "--acted",
+        **_FOLDERS | {"metavar": "PATH"},
+        help="further acted emotion, as --ordinary, that this head alone hears beside the other "
+        "recordings: one corpus it would know by its room (repeatable)",
+    )
     add("--mask-missing-labels", **_SWITCH, help="leave labels that a corpus lacks out of its loss")
     add("--name", help="name in the model card (default: the network's)")
     add("--licence", help="licence of the weights, SPDX (default: the strictest corpus's)")

@@ -130,6 +130,8 @@ def _fit(options: argparse.Namespace) -> None:
     if output.suffix != ".keras":
         raise SerError(f"-o names {output}, wanted a file that ends in .keras")
     require_one_start(options.network, options.init, options.encoder, options.settings)
+    if options.acted and not options.ordinary:
+        raise SerError("--acted is for the head that tells ordinary talk: give --ordinary too")
     if options.init:
         read_record(options.init)
     elif ":" not in options.network:
@@ -218,7 +220,7 @@ def _require_recordings(options: argparse.Namespace) -> None:
     from ser_train.commands import arguments  # noqa: PLC0415
     from ser_train.corpora import find_talk  # noqa: PLC0415
 
-    for path in options.ordinary:
+    for path in (*options.ordinary, *vars(options).get("acted", ())):
         find_talk(path)
     if options.command != "evaluate" or not options.ordinary:
         replace(arguments.recordings_of(options), note=lambda text: None).find()

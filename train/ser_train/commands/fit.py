@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ser_live.errors import SerError
 from ser_live.model.card import NEUTRAL, Calibration, Metric, ModelCard, SmoothingSpec
@@ -23,7 +24,7 @@ from ser_train.evaluation.calibration import (
 )
 from ser_train.metrics import Scores
 from ser_train.models.keras_file import save_model
-from ser_train.models.registry import find_network
+from ser_train.models.registry import Network, find_network
 from ser_train.models.training_record import TrainingRecord, join_marks
 from ser_train.progress import Reporter
 from ser_train.reports.markdown import score_lines, write_json
@@ -37,7 +38,7 @@ from ser_train.reports.plots import draw_curves, draw_measured
 from ser_train.training.checkpoint import CHECKPOINT, Settings
 from ser_train.training.loop import Trained
 from ser_train.training.members import train
-from ser_train.training.ordinary_head import hearing_talk, with_ordinary_head
+from ser_train.training.ordinary_head import Heard, hearing_talk, with_ordinary_head
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,8 @@ class FitJob(TrainingJob):
     run_folder: Path
     ordinary: tuple[Path, ...] = ()
     """Tables and folders of talk, which a second head learns to tell; its labels do not count."""
+    acted: tuple[Path, ...] = ()
+    """The same of acted emotion that this head alone hears."""
     validation_speakers: tuple[str, ...] | None = None
     """None: one of twelve of each corpus."""
     test_speakers: tuple[str, ...] | None = None
@@ -84,15 +87,32 @@ class FitJob(TrainingJob):
 
 
 @dataclass(frozen=True, slots=True)
+class _Part:
+    """Recordings of one kind, and their roles."""
+
+    prepared: Prepared
+    split: Split
+
+    @property
+    def training(self) -> Heard:
+        """The clips that train."""
+        return self.prepared, self.split.training
+
+    def heard_by(self, model: Any) -> "_Part":
+        """Return the same with what a trained encoder gives."""
+        return _Part(self.prepared.heard_by(model), self.split)
+
+
+@dataclass(frozen=True, slots=True)
 class _Task:
     """One training, ready to start."""
 
     job: FitJob
-    prepared: Prepared
-    split: Split
-    talk: Prepared | None
-    """Ordinary talk beside acted clips."""
-    talk_split: Split
+    own: _Part
+    talk: _Part | None
+    """Ordinary talk, for the second head."""
+    further: _Part | None
+    """Acted clips that this head alone hears."""
     labels: tuple[str, ...]
     published: tuple[Metric, ...]
     """Of cross-validations, for the card."""
@@ -119,14 +139,24 @@ def fit(job: FitJob, report: Reporter) -> Scores | None:
             "or give another folder with --run-dir"
         )
     task = _prepare(job, report)
-    report.note(describe(task.prepared.clips, task.split, task.labels))
-    if task.talk:
-        report.note(f"ordinary talk, {describe(task.talk.clips, task.talk_split, (NEUTRAL,))}")
+    report.note(describe(task.own.prepared.clips, task.own.split, task.labels))
+    for part, what in ((task.talk, "ordinary talk"), (task.further, "acted beside it")):
+        if part:
+            report.note(f"{what}, {describe(part.prepared.clips, part.split, (NEUTRAL,))}")
+    if (
+        task.talk
+        and not task.further
+        and len({clip.corpus for clip in task.own.prepared.clips}) == 1
+    ):
+        report.warn(
+            "one corpus of acted emotion stands against ordinary talk, so that emotion in other "
+            "rooms will be taken for talk; name others with --acted PATH"
+        )
     heard, trained = _train(task, report)
     calibrated = _calibrate(heard, trained)
-    chosen, measured = task.split.test, None
+    chosen, measured = task.own.split.test, None
     if chosen:
-        measured = measure(trained.model, heard.prepared, chosen, task.labels, whole=False)
+        measured = measure(trained.model, heard.own.prepared, chosen, task.labels, whole=False)
     _save(task, trained, calibrated, measured, report)
     return measured.scores if measured else None
 
@@ -154,55 +184,71 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
     network.require_exportable(labels_of(found))
     published = [m for folder in folders for m in cross_validated_metrics(folder, network.name)]
     spoken = tuple(clip for path in job.ordinary for clip in find_talk(path))
-    kept = set(only_named((*found, *spoken), job.named))
-    acted = [clip for clip in found if clip in kept]
-    prepared = prepare(acted, network, job.cache_folder, report, job.skip_broken)
-    talk = None
+    others = [clip for path in job.acted for clip in find_talk(path)]
+    paths = {clip.path.resolve() for clip in found}
+    others = [
+        dataclasses.replace(c, label=NEUTRAL) for c in others if c.path.resolve() not in paths
+    ]
+    kept = set(only_named((*found, *spoken, *others), job.named))
+
+    def heard(clips: Sequence[Clip], network: Network) -> Prepared:
+        chosen = [clip for clip in clips if clip in kept]
+        return prepare(chosen, network, job.cache_folder, report, job.skip_broken)
+
+    prepared = [heard(found, network)]
     if spoken:
-        own, hearing = [clip for clip in spoken if clip in kept], hearing_talk(network)
-        talk = prepare(own, hearing, job.cache_folder, report, job.skip_broken)
+        prepared.append(heard(spoken, hearing_talk(network)))
+        prepared += [heard(others, network)] if others else []
     named = dataclasses.replace(job.named, test=job.test_speakers or ())
-    clips = (*prepared.clips, *(talk.clips if talk else ()))
-    split, talk_split = choose_roles(clips, named).parted(len(prepared.clips))
-    labels = labels_of(prepared.clips)
-    if talk and not (NEUTRAL in labels and talk_split.training and split.training):
+    split = choose_roles([clip for part in prepared for clip in part.clips], named)
+    parts = []
+    for part in prepared:
+        role, split = split.parted(len(part.clips))
+        parts.append(_Part(part, role))
+    own, *beside = parts
+    talk, further = (*beside, None, None)[:2]
+    labels = labels_of(prepared[0].clips)
+    if talk and not (NEUTRAL in labels and talk.split.training and own.split.training):
         raise SerError(
             f"--ordinary wants recordings with the label {NEUTRAL!r} beside talk, and speakers of "
             "both that train"
         )
-    by_folds = folders and not split.validation
+    by_folds = folders and not own.split.validation
     answers = answers_of_folds(folders[0], labels) if by_folds else None
-    return _Task(job, prepared, split, talk, talk_split, labels, tuple(published), answers)
+    return _Task(job, own, talk, further, labels, tuple(published), answers)
 
 
 def _train(task: _Task, report: Reporter) -> tuple[_Task, Trained]:
     """Train the model, and return the task with all recordings as that hears them."""
-    job, prepared, split = task.job, task.prepared, task.split
-    recipe = prepared.network.with_length(job.epochs, job.batch_clips).recipe
+    job, network = task.job, task.own.prepared.network
+    recipe = network.with_length(job.epochs, job.batch_clips).recipe
     settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
-    trained = train(prepared, split, settings, job.run_folder, report)
-    prepared = prepared.heard_by(trained.model)
-    talk = task.talk.heard_by(trained.model) if task.talk else None
-    task = dataclasses.replace(task, prepared=prepared, talk=talk)
+    trained = train(task.own.prepared, task.own.split, settings, job.run_folder, report)
+    model = trained.model
+    own = task.own.heard_by(model)
+    talk, further = (part and part.heard_by(model) for part in (task.talk, task.further))
+    task = dataclasses.replace(task, own=own, talk=talk, further=further)
     if not talk:
         return task, trained
     report.note("learning to tell ordinary talk")
-    chosen = task.talk_split.training
-    model = with_ordinary_head(trained.model, prepared, split.training, talk, chosen, job.seed)
+    acted = [part.training for part in (own, further) if part]
+    model = with_ordinary_head(model, acted, talk.training, network, job.seed)
     return task, dataclasses.replace(trained, model=model)
 
 
 def _calibrate(task: _Task, trained: Trained) -> Calibrated:
-    model, answers, validation = trained.model, task.answers, task.split.validation
+    model, answers, own = trained.model, task.answers, task.own.prepared
+    validation = task.own.split.validation
     if validation:
-        answers = answers_of_speakers(model, task.prepared, validation, task.labels)
+        answers = answers_of_speakers(model, own, validation, task.labels)
     calibrated = (
         calibrate(model, answers) if answers else Calibrated(Calibration(), SmoothingSpec())
     )
-    if not (task.talk and validation and task.talk_split.validation):
+    if not (task.talk and validation and task.talk.split.validation):
         return calibrated
+    talk = task.talk
     threshold = everyday_threshold(
-        model, task.prepared, validation, task.talk, task.talk_split.validation, task.labels
+        model, own, validation, talk.prepared, talk.split.validation, task.labels
     )
     smoothing = dataclasses.replace(calibrated.smoothing, uncertain_below=threshold)
     return dataclasses.replace(calibrated, smoothing=smoothing)
@@ -234,19 +280,15 @@ def _save(
             **training_figures(job, trained, calibrated),
         },
     )
-    prepared, split = task.prepared, task.split
-    clips = prepared.chosen(split.training)
-    speakers, marks = split.speakers(prepared.clips), prepared.marks(split)
+    parts = [part for part in (task.own, task.talk, task.further) if part]
+    clips = [clip for part in parts for clip in part.prepared.chosen(part.split.training)]
+    spoke = (part.split.speakers(part.prepared.clips) for part in parts)
+    trains, validates, tests = (sum(role, ()) for role in zip(*spoke, strict=True))
+    network, marks = task.own.prepared.network, [p.prepared.marks(p.split) for p in parts]
+    card = make_card(network, clips, labels, calibrated, metrics + task.published)
     if task.talk:
-        clips += task.talk.chosen(task.talk_split.training)
-        others = task.talk_split.speakers(task.talk.clips)
-        speakers = tuple(a + b for a, b in zip(speakers, others, strict=True))
-        marks = join_marks(marks, task.talk.marks(task.talk_split))
-    card = make_card(prepared.network, clips, labels, calibrated, metrics + task.published)
-    if task.talk:
-        card = everyday_card(card, prepared.network)
-    trains, validates, tests = speakers
-    record = TrainingRecord(trains, validates, tests, job.seed, marks)
+        card = everyday_card(card, network)
+    record = TrainingRecord(trains, validates, tests, job.seed, join_marks(*marks))
     save_model(job.output, trained.model, job.on_card(card), record)
     report.note(f"wrote {job.output}; curves and figures are in {folder}")
 

@@ -20,6 +20,8 @@ from ser_train.models.registry import NETWORKS, Network
 from ser_train.training.loop import make_repeatable
 from ser_train.training.optimizer import Optimizer
 
+Heard = tuple[Prepared, Sequence[int]]
+
 _DRAWN_AT_ONCE = 32
 _SMALLEST_DEVIATION = 1e-4
 
@@ -47,12 +49,7 @@ def hearing_talk(network: Network) -> Network:
 
 
 def with_ordinary_head(
-    model: Any,
-    acted: Prepared,
-    acted_training: Sequence[int],
-    talk: Prepared,
-    talk_training: Sequence[int],
-    seed: int,
+    model: Any, acted: Sequence[Heard], talk: Heard, network: Network, seed: int
 ) -> Any:
     """Train the head, half of each batch ordinary and of the rest as much of each corpus.
 
@@ -60,10 +57,10 @@ def with_ordinary_head(
     ----------
     model : keras.Model
         Stays as it is.
-    acted, talk : Prepared
-        ``talk`` for the network that `hearing_talk` gives.
-    acted_training, talk_training : sequence of int
-        Indices of their clips.
+    acted, talk : Heard
+        Clips and the indices of those that train; ``talk`` for the network that `hearing_talk`
+        gives. The more acted corpora, the less the head knows them by their rooms.
+    network : Network
     seed : int
 
     Returns
@@ -72,16 +69,14 @@ def with_ordinary_head(
         To the model's own "probabilities" and "ordinary" (batch, 1): probability of talk where
         both are equally frequent.
     """
-    network = acted.network
     head = network.ordinary
     make_repeatable(seed)
-    corpora = [acted.clips[index].corpus for index in acted_training]
-    places = np.array(acted_training)
-    groups = [
-        _pooled(model, acted, places[np.array(corpora) == name].tolist(), head.acted_copies, seed)
-        for name in sorted(set(corpora))
-    ]
-    groups.append(_pooled(model, talk, talk_training, head.copies, seed))
+    groups = []
+    for prepared, training in acted:
+        for name in sorted({clip.corpus for clip in prepared.chosen(training)}):
+            own = [index for index in training if prepared.clips[index].corpus == name]
+            groups.append(_pooled(model, prepared, own, head.acted_copies, seed))
+    groups.append(_pooled(model, *talk, head.copies, seed))
     pooled = np.concatenate(groups)
     mean = pooled.mean(axis=0, dtype=np.float64)
     deviation = pooled.std(axis=0, dtype=np.float64) + _SMALLEST_DEVIATION
