@@ -5,7 +5,7 @@ import inspect
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -136,6 +136,7 @@ def _fit(options: argparse.Namespace) -> None:
         read_record(options.init)
     elif ":" not in options.network:
         find_network(options.network).with_settings(options.settings).with_encoder(options.encoder)
+    _require_talk((*options.ordinary, *options.acted))
     _require_recordings(options)
     _start_tensorflow(options.threads)
     from ser_train.commands.adapt import adapt  # noqa: PLC0415 - TensorFlow takes seconds
@@ -218,12 +219,15 @@ def _compare(options: argparse.Namespace) -> None:
 def _require_recordings(options: argparse.Namespace) -> None:
     """Check the recordings that are named, before TensorFlow takes its seconds."""
     from ser_train.commands import arguments  # noqa: PLC0415
+
+    replace(arguments.recordings_of(options), note=lambda text: None).find()
+
+
+def _require_talk(paths: Iterable[Path]) -> None:
     from ser_train.corpora import find_talk  # noqa: PLC0415
 
-    for path in (*options.ordinary, *vars(options).get("acted", ())):
+    for path in paths:
         find_talk(path)
-    if options.command != "evaluate" or not options.ordinary:
-        replace(arguments.recordings_of(options), note=lambda text: None).find()
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -241,7 +245,9 @@ def _evaluate(options: argparse.Namespace) -> None:
         )
     if options.model.suffix == ".keras":
         read_record(options.model)
-        _require_recordings(options)
+        _require_talk(options.ordinary)
+        if not options.ordinary:
+            _require_recordings(options)
         _start_tensorflow(None, options.network)
     from ser_train.commands import evaluate  # noqa: PLC0415 - Matplotlib takes a second
     from ser_train.evaluation.clips import Evaluation  # noqa: PLC0415

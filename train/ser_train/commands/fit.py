@@ -220,8 +220,8 @@ def _prepare(job: FitJob, report: Reporter) -> _Task:
 
 def _train(task: _Task, report: Reporter) -> tuple[_Task, Trained]:
     """Train the model, and return the task with all recordings as that hears them."""
-    job, network = task.job, task.own.prepared.network
-    recipe = network.with_length(job.epochs, job.batch_clips).recipe
+    job = task.job
+    recipe = task.own.prepared.network.with_length(job.epochs, job.batch_clips).recipe
     settings = Settings(task.labels, recipe, job.seed, job.mask_missing_labels)
     trained = train(task.own.prepared, task.own.split, settings, job.run_folder, report)
     model = trained.model
@@ -232,7 +232,7 @@ def _train(task: _Task, report: Reporter) -> tuple[_Task, Trained]:
         return task, trained
     report.note("learning to tell ordinary talk")
     acted = [part.training for part in (own, further) if part]
-    model = with_ordinary_head(model, acted, talk.training, network, job.seed)
+    model = with_ordinary_head(model, acted, talk.training, job.seed)
     return task, dataclasses.replace(trained, model=model)
 
 

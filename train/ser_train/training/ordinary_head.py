@@ -48,9 +48,7 @@ def hearing_talk(network: Network) -> Network:
     return dataclasses.replace(network, recipe=recipe)
 
 
-def with_ordinary_head(
-    model: Any, acted: Sequence[Heard], talk: Heard, network: Network, seed: int
-) -> Any:
+def with_ordinary_head(model: Any, acted: Sequence[Heard], talk: Heard, seed: int) -> Any:
     """Train the head, half of each batch ordinary and of the rest as much of each corpus.
 
     Parameters
@@ -60,7 +58,6 @@ def with_ordinary_head(
     acted, talk : Heard
         Clips and the indices of those that train; ``talk`` for the network that `hearing_talk`
         gives. The more acted corpora, the less the head knows them by their rooms.
-    network : Network
     seed : int
 
     Returns
@@ -69,6 +66,7 @@ def with_ordinary_head(
         To the model's own "probabilities" and "ordinary" (batch, 1): probability of talk where
         both are equally frequent.
     """
+    network = acted[0][0].network
     head = network.ordinary
     make_repeatable(seed)
     groups = []
